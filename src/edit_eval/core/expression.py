@@ -1,0 +1,88 @@
+"""Overall scores as small arithmetic expressions: `sqrt(min(instruction, preservation) * quality)`.
+
+Only numbers, names, `+ - * /`, `min`, `max`, `mean` and `sqrt` exist; nothing is ever executed as Python.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+__all__ = ["evaluate", "names_in"]
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)
+
+
+_FUNCTIONS: Mapping[str, Callable[[Sequence[float]], float]] = {
+    "min": min,
+    "max": max,
+    "mean": _mean,
+    "sqrt": lambda values: math.sqrt(values[0]),
+}
+_OPERATORS: Mapping[type[ast.operator], Callable[[float, float], float]] = {
+    ast.Add: lambda a, b: a + b,
+    ast.Sub: lambda a, b: a - b,
+    ast.Mult: lambda a, b: a * b,
+    ast.Div: lambda a, b: a / b,
+}
+
+
+def _parse(expression: str) -> ast.expr:
+    try:
+        return ast.parse(expression, mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise ValueError(f"not an expression: {expression!r}") from error
+
+
+def names_in(expression: str) -> set[str]:
+    """Return the dimension names that `expression` uses. Raises `ValueError` if it is no expression."""
+    tree = _parse(expression)
+    called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and id(node) not in called}
+
+
+def evaluate(expression: str, values: Mapping[str, float]) -> float:
+    """Return the finite value of `expression`.
+
+    Args:
+        expression: the text.
+        values: a number for each name used.
+
+    Raises:
+        ValueError: unknown name, function or syntax, or a value that is not finite (division by zero,
+            root of a negative).
+    """
+    try:
+        result = _value(_parse(expression), values)
+    except (ZeroDivisionError, OverflowError) as error:
+        raise ValueError(f"{expression!r} has no finite value for {dict(values)}") from error
+    if not math.isfinite(result):
+        raise ValueError(f"{expression!r} has no finite value for {dict(values)}")
+    return result
+
+
+def _value(node: ast.expr, values: Mapping[str, float]) -> float:
+    if isinstance(node, ast.Constant) and isinstance(node.value, (int, float)) and not isinstance(node.value, bool):
+        return float(node.value)
+    if isinstance(node, ast.Name):
+        if node.id not in values:
+            raise ValueError(f"unknown dimension {node.id!r}")
+        return float(values[node.id])
+    if isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:
+        return _OPERATORS[type(node.op)](_value(node.left, values), _value(node.right, values))
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        return -_value(node.operand, values)
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and not node.keywords:
+        return _call(node.func.id, [_value(argument, values) for argument in node.args])
+    raise ValueError(f"not allowed in an expression: {ast.unparse(node)!r}")
+
+
+def _call(name: str, arguments: Sequence[float]) -> float:
+    if name not in _FUNCTIONS:
+        raise ValueError(f"unknown function {name!r}; there are {', '.join(sorted(_FUNCTIONS))}")
+    if not arguments or (name == "sqrt" and len(arguments) != 1):
+        raise ValueError(f"{name}() has a wrong number of arguments")
+    return _FUNCTIONS[name](arguments)

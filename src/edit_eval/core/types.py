@@ -1,0 +1,280 @@
+"""The vocabulary as types: sample, rubric, verdict, and what an editor and a judge are handed.
+
+Knows nothing of processes, files or models. Standard library only, and as old as Python 3.10, because it is
+imported inside every model process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+__all__ = [
+    "Call",
+    "Dimension",
+    "EditFailureKind",
+    "EditRequest",
+    "HostContext",
+    "JudgeRequest",
+    "Prompt",
+    "Rubric",
+    "Sample",
+    "StepCallback",
+    "UnscoredKind",
+    "Verdict",
+]
+
+EditFailureKind = Literal["error", "missing", "out_of_memory", "crash", "timeout"]
+"""Why a sample has no edit: an exception, no such file (`precomputed`), out of memory, a dead host, a deadline."""
+
+UnscoredKind = Literal["unparsable", "refused", "out_of_range", "truncated", "timeout", "error"]
+"""Why an edit has no score. None of these is ever a number."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One thing to edit.
+
+    Attributes:
+        id: unique within its benchmark; any text.
+        instruction: what was asked for, as the judge reads it.
+        images: absolute paths of the source images, at least one; the first one is *the* source.
+        edit_instruction: what the editor is given where it differs from `instruction` (a rewritten prompt).
+        tags: category, language ...; scores are also reported by tag.
+        cluster: samples that share it are not independent (same source image); empty means the source image.
+        references: absolute paths of images that the judge may see beside source and edit.
+        target: absolute path of the exact result, where one is known.
+    """
+
+    id: str
+    instruction: str
+    images: tuple[str, ...]
+    edit_instruction: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    cluster: str = ""
+    references: tuple[str, ...] = ()
+    target: str | None = None
+
+    @property
+    def editor_instruction(self) -> str:
+        """The text that the editor is given."""
+        return self.instruction if self.edit_instruction is None else self.edit_instruction
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON data; `from_json` reads it back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Sample:
+        """Read what `to_json` wrote."""
+        return cls(
+            id=data["id"],
+            instruction=data["instruction"],
+            images=tuple(data["images"]),
+            edit_instruction=data.get("edit_instruction"),
+            tags=dict(data.get("tags", {})),
+            cluster=data.get("cluster", ""),
+            references=tuple(data.get("references", ())),
+            target=data.get("target"),
+        )
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """One named score of a rubric, on the closed scale `low`..`high`."""
+
+    name: str
+    low: float
+    high: float
+    integer: bool = False
+    description: str = ""
+
+
+@dataclass(frozen=True)
+class Call:
+    """One question to the judge: a prompt, the images it sees in order, the dimensions it answers.
+
+    Attributes:
+        name: unique within the rubric.
+        prompt: template; `{instruction}` and `{output_format}` are filled in, other braces stay as they are.
+        dimensions: names of the dimensions that the reply must score.
+        images: any of `source` (all source images), `edited`, `reference` (all references), in the order shown.
+    """
+
+    name: str
+    prompt: str
+    dimensions: tuple[str, ...]
+    images: tuple[str, ...] = ("source", "edited")
+
+
+@dataclass(frozen=True)
+class Rubric:
+    """What a judge follows: dimensions, questions, and how they make one overall score.
+
+    Attributes:
+        name: part of the protocol id.
+        dimensions: the scores.
+        calls: the questions; together they answer every dimension once.
+        overall: an expression over dimension names (`core.expression`).
+        low: smallest possible overall score.
+        high: largest possible overall score.
+    """
+
+    name: str
+    dimensions: tuple[Dimension, ...]
+    calls: tuple[Call, ...]
+    overall: str
+    low: float
+    high: float
+
+    def dimension(self, name: str) -> Dimension:
+        """Return the dimension called `name`; raises `KeyError`."""
+        for one in self.dimensions:
+            if one.name == name:
+                return one
+        raise KeyError(name)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON data; `from_json` reads it back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Rubric:
+        """Read what `to_json` wrote."""
+        return cls(
+            name=data["name"],
+            dimensions=tuple(Dimension(**one) for one in data["dimensions"]),
+            calls=tuple(
+                Call(one["name"], one["prompt"], tuple(one["dimensions"]), tuple(one["images"])) for one in data["calls"]
+            ),
+            overall=data["overall"],
+            low=data["low"],
+            high=data["high"],
+        )
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a judge said of one edit: scores, or *unscored* with a kind. Never a stand-in number.
+
+    Attributes:
+        scores: score by dimension; empty when unscored.
+        overall: the rubric's one number; None when unscored.
+        unscored: why there is no score; None when scored.
+        reasons: the judge's one-sentence reason by dimension.
+        reply: the judge's raw text (of several calls: joined by blank lines); a short note where it wrote none.
+    """
+
+    scores: Mapping[str, float] = field(default_factory=dict)
+    overall: float | None = None
+    unscored: UnscoredKind | None = None
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    reply: str = ""
+
+    def __post_init__(self) -> None:
+        if (self.overall is None) == (self.unscored is None):
+            raise ValueError("a verdict is either scored or unscored with a kind")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON data; `from_json` reads it back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Verdict:
+        """Read what `to_json` wrote."""
+        return cls(
+            scores=dict(data.get("scores", {})),
+            overall=data.get("overall"),
+            unscored=data.get("unscored"),
+            reasons=dict(data.get("reasons", {})),
+            reply=data.get("reply", ""),
+        )
+
+
+class StepCallback(Protocol):
+    """How an editor reports denoising: `step(k, n)` after step k of n."""
+
+    def __call__(self, step: int, steps: int, /) -> None:
+        """Report that `step` of `steps` is done."""
+
+
+@dataclass(frozen=True)
+class HostContext:
+    """Where an editor or judge is loaded.
+
+    Attributes:
+        devices: torch's names of this replica's devices inside this process (`("cuda:0",)`, `("cpu",)`).
+        model: local path of the model, or None for kinds that need none.
+        components: parts replaced over the base model: component name -> local path.
+        options: settings that do not change pixels or scores (batch size ...).
+    """
+
+    devices: tuple[str, ...] = ("cpu",)
+    model: str | None = None
+    components: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def device(self) -> str:
+        """The first of `devices`."""
+        return self.devices[0]
+
+
+@dataclass(frozen=True)
+class EditRequest:
+    """What an editor is given.
+
+    Attributes:
+        sample: the sample, for editors that need more than the fields below.
+        instruction: the text to follow.
+        images: source images, RGB, upright, alpha flattened on white; at least one.
+        seed: 63-bit seed of this sample and repeat; the same wherever and whenever it runs.
+        repeat: 0-based.
+    """
+
+    sample: Sample
+    instruction: str
+    images: tuple[Image, ...]
+    seed: int
+    repeat: int = 0
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One rendered question: the text before the chat template, and which images come with it, in order."""
+
+    call: str
+    text: str
+    images: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class JudgeRequest:
+    """What a judge is given.
+
+    Attributes:
+        sample: the sample.
+        prompts: the rubric's questions, rendered for this sample.
+        sources: source images, RGB.
+        edited: the edited image, RGB.
+        references: reference images, RGB.
+        seed: 63-bit seed of this edit and repeat, for judges that sample.
+    """
+
+    sample: Sample
+    prompts: tuple[Prompt, ...]
+    sources: tuple[Image, ...]
+    edited: Image
+    references: tuple[Image, ...]
+    seed: int
+
+    def images_of(self, prompt: Prompt) -> list[Image]:
+        """Return the images that `prompt` shows, in its order."""
+        shown: list[Image] = []
+        for name in prompt.images:
+            shown.extend({"source": self.sources, "edited": (self.edited,), "reference": self.references}[name])
+        return shown

@@ -1,0 +1,61 @@
+"""Judges: sample + edited image -> verdict. One module per kind; this file holds what they have in common.
+
+To add one, subclass `Judge` in a module of its own and name it in `driver.registry` (or in an entry point of the
+group `edit_eval.judges`). Heavy libraries are imported inside methods.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from edit_eval.core.types import HostContext, JudgeRequest, Rubric, Verdict
+from edit_eval.editors import NoParams
+
+__all__ = ["Judge"]
+
+
+class Judge:
+    """One loaded judge: constructed in its own process, once, then asked for verdicts in batches.
+
+    Class attributes:
+        Params, version, model_file, accelerated: as for `edit_eval.editors.Editor`.
+        label: the name people know it by, in the terminal's `[... Scoring]` lines.
+        default_rubric: the rubric used where the config names none; None takes the benchmark's.
+        reads: which images of a sample are part of the verdict's key beside source and edit:
+            `reference` and `target`.
+    """
+
+    Params: ClassVar[type[Any]] = NoParams
+    version: ClassVar[int] = 1
+    model_file: ClassVar[str] = ""
+    accelerated: ClassVar[bool] = False
+    label: ClassVar[str] = "Judge"
+    default_rubric: ClassVar[str | None] = None
+    reads: ClassVar[tuple[str, ...]] = ("reference",)
+
+    def __init__(self, params: Any, context: HostContext, rubric: Rubric) -> None:
+        """Load the model. Raises `UserError` if what the user asked for cannot be loaded."""
+        self.params = params
+        self.context = context
+        self.rubric = rubric
+
+    @classmethod
+    def resolve(cls, params: Any, model: str | None) -> Any:
+        """Return `params` with defaults that depend on the checkpoint filled in; runs in the driver."""
+        del model
+        return params
+
+    @property
+    def window(self) -> int:
+        """How many requests `judge` wants at once; read after every batch, so it may shrink."""
+        return 1
+
+    def judge(self, requests: Sequence[JudgeRequest]) -> list[Verdict]:
+        """Return one verdict per request, in order.
+
+        A reply that cannot be read is a verdict too (*unscored*), never an exception and never a number. An
+        exception makes the host ask again one request at a time, and only the one that raises is recorded as
+        unscored (`error`).
+        """
+        raise NotImplementedError
