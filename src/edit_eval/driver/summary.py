@@ -6,13 +6,19 @@ and the canonical export start from here, so that they cannot disagree.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from edit_eval.core.types import Sample, Verdict
+from edit_eval.core.stats import bounds, mean_interval
+from edit_eval.core.types import Rubric, Sample, Verdict
+from edit_eval.driver.plan import WantedEdit
+from edit_eval.driver.store import RunReader, image_path, thumbnail_path
 
-__all__ = ["Estimate", "Row", "Summary"]
+__all__ = ["Estimate", "Row", "Summary", "read_rows", "summarize"]
 
 
 @dataclass(frozen=True)
@@ -118,6 +124,140 @@ class Summary:
         return self.coverage >= self.min_coverage
 
 
-def rows_by_index(rows: Sequence[Row]) -> list[Row]:
-    """Return `rows` in the benchmark's order."""
-    return sorted(rows, key=lambda row: row.index)
+def read_rows(run: RunReader) -> list[Row]:
+    """Return one row per sample and repeat, in the benchmark's order.
+
+    Of several verdicts on one edit, the row has that of the run's present judge and rubric, on the present image.
+    """
+    judge_id = run.info.get("judge_id")
+    verdicts = {
+        record["edit_key"]: record
+        for record in run.verdicts.values()
+        if record["judge_id"] == judge_id and record["edited_sha256"] == _image_sha256(run, record["edit_key"])
+    }
+    return [_row(run, one, verdicts.get(one.key)) for one in sorted(run.wanted, key=lambda one: one.index)]
+
+
+def _image_sha256(run: RunReader, edit_key: str) -> str | None:
+    record = run.edits.get(edit_key, {})
+    return record["image"]["sha256"] if record.get("status") == "edited" else None
+
+
+def _row(run: RunReader, one: WantedEdit, judged: Mapping[str, Any] | None) -> Row:
+    record = run.edits.get(one.key)
+    edited = None if record is None else record["status"] == "edited"
+    source = thumbnail_path(one.source_sha256[0])
+    return Row(
+        index=one.index,
+        sample=one.sample,
+        repeat=one.repeat,
+        edit_key=one.key,
+        edited=edited,
+        edit_failure=(record["kind"], record["reason"]) if record and not edited else None,
+        edit=_edit_facts(record) if record and edited else {},
+        image=image_path(one.key) if edited else None,
+        thumbnail=thumbnail_path(one.key) if edited else None,
+        source_thumbnail=source if (run.path / source).exists() else None,
+        verdict_key=judged["key"] if judged and edited else None,
+        verdict=Verdict.from_json(judged["verdict"]) if judged and edited else None,
+    )
+
+
+def _edit_facts(record: Mapping[str, Any]) -> dict[str, Any]:
+    kept = ("seconds", "steps", "device", "attempts", "source_size")
+    return {**record["image"], **{name: record[name] for name in kept if name in record}}
+
+
+def summarize(run: RunReader, rows: Sequence[Row] | None = None) -> Summary:
+    """Return the numbers of a run. Repeats of one sample are averaged first: the unit is the sample."""
+    rows = read_rows(run) if rows is None else rows
+    info = run.info
+    rubric = Rubric.from_json(info["rubric"]) if info.get("rubric") else None
+    scored = [row for row in rows if row.verdict and row.verdict.overall is not None]
+    overall = [(row, row.verdict.overall) for row in scored if row.verdict and row.verdict.overall is not None]
+    scale = (rubric.low, rubric.high) if rubric else (0.0, 0.0)
+    coverage = len(scored) / len(rows) if rows and rubric else float(bool(rows) and all(row.edited for row in rows))
+    edge = bounds([value for _, value in overall], len(rows) - len(overall), *scale) if rubric else None
+    return Summary(
+        run=info["name"],
+        protocol=info["protocol"],
+        editor=info["editor"],
+        judge=info["judge"],
+        scale=scale,
+        wanted=len(rows),
+        edited=sum(1 for row in rows if row.edited),
+        edit_failed=_count(row.edit_failure[0] for row in rows if row.edit_failure),
+        scored=len(scored),
+        unscored=_count(row.verdict.unscored for row in rows if row.verdict and row.verdict.unscored),
+        coverage=coverage,
+        min_coverage=info["min_coverage"],
+        headline=_estimate(overall),
+        bounds=edge if len(overall) < len(rows) else None,
+        dimensions=_by_dimension(rubric, scored),
+        tags=_by_tag(overall),
+        facts=_facts(info),
+    )
+
+
+def _count(kinds: Iterable[str]) -> dict[str, int]:
+    return dict(sorted(Counter(kinds).items()))
+
+
+def _estimate(values: Sequence[tuple[Row, float]]) -> Estimate:
+    by_sample: dict[str, list[float]] = {}
+    clusters: dict[str, str] = {}
+    for row, value in values:
+        by_sample.setdefault(row.sample.id, []).append(value)
+        clusters[row.sample.id] = row.sample.cluster
+    means = [math.fsum(part) / len(part) for part in by_sample.values()]
+    known = mean_interval(means, [clusters[one] for one in by_sample])
+    return Estimate(
+        n=known.n,
+        clusters=known.clusters,
+        mean=known.mean,
+        standard_error=known.standard_error,
+        low=known.low,
+        high=known.high,
+        minimum=min(means, default=None),
+        maximum=max(means, default=None),
+    )
+
+
+def _by_dimension(rubric: Rubric | None, scored: Sequence[Row]) -> dict[str, Estimate]:
+    if rubric is None:
+        return {}
+    return {
+        one.name: _estimate([(row, row.verdict.scores[one.name]) for row in scored if row.verdict])
+        for one in rubric.dimensions
+    }
+
+
+def _by_tag(values: Sequence[tuple[Row, float]]) -> dict[str, dict[str, Estimate]]:
+    names = sorted({name for row, _ in values for name in row.sample.tags})
+    result: dict[str, dict[str, Estimate]] = {}
+    for name in names:
+        tagged = [(row, value) for row, value in values if name in row.sample.tags]
+        present = sorted({row.sample.tags[name] for row, _ in tagged})
+        result[name] = {
+            tag: _estimate([(row, value) for row, value in tagged if row.sample.tags[name] == tag]) for tag in present
+        }
+    return result
+
+
+def _facts(info: Mapping[str, Any]) -> dict[str, str]:
+    """Return the provenance that people ask for first."""
+    policy = info["size_policy"]
+    facts = {"editor": info["editor"], "editor's sizes": policy["editor"]}
+    if info["judge"]:
+        facts |= {"judge": info["judge"], "judge's sizes": policy["judge"], "judge and rubric": info["judge_id"][:16]}
+    hosts: list[Mapping[str, Any]] = [host for start in info["starts"] for host in start["hosts"].values()]
+    for label, name in (("accelerators", "accelerator"), ("torch", "torch"), ("diffusers", "diffusers"),
+                        ("transformers", "transformers"), ("pillow", "pillow"), ("host python", "python")):
+        found = sorted({str(host[name]) for host in hosts if name in host})
+        if found:
+            facts[label] = ", ".join(found) + (" (mixed)" if len(found) > 1 else "")
+    facts["edit-eval"] = ", ".join(sorted({start["edit_eval"] for start in info["starts"]}))
+    facts["starts"] = str(len(info["starts"]))
+    facts["seed"] = str(info["config"]["seed"])
+    return facts
+

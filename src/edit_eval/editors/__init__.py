@@ -7,7 +7,7 @@ group `edit_eval.editors`). Heavy libraries are imported inside methods: the dri
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -57,6 +57,18 @@ class Editor:
         """
         del model
         return params
+
+    @classmethod
+    def check(cls, model: str, components: Mapping[str, str]) -> None:
+        """Raise `UserError` if the model is not of this kind, or has no such component to replace.
+
+        Runs in the driver, before any process starts; reads small json files only.
+
+        Args:
+            model: local folder.
+            components: component name -> local path.
+        """
+        del model, components
 
     @classmethod
     def conditioning(cls, params: Any, sample: Sample) -> Sequence[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -22,7 +22,7 @@ _PNG_LEVEL = 1
 """zlib level of edits: on a 1024 x 1024 photograph level 1 costs about two thirds of the time of level 6."""
 
 
-def open_rgb(path: str | Path) -> Image:
+def open_rgb(path: str | Path | BinaryIO) -> Image:
     """Return the image at `path` as a person sees it: upright, alpha on white, RGB, 8 bits, first frame.
 
     Raises:

@@ -1,0 +1,380 @@
+"""The user's own images and instructions: a JSONL, JSON, CSV or Parquet file, alone or in a folder.
+
+Knows the fields of a sample and says precisely what is wrong with them. It opens no image: whether images exist and
+ids are unique is checked by the driver, for every benchmark alike.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from edit_eval.benchmarks import Benchmark
+from edit_eval.benchmarks._tables import SUFFIXES, Row, read_rows
+from edit_eval.core.errors import DataError, did_you_mean
+from edit_eval.core.types import Sample
+
+__all__ = ["Folder", "FolderParams"]
+
+_PREFERRED = "samples"
+"""A folder may hold several tables if one of them has this name."""
+
+_IMAGES = ("image", "images")
+_REFERENCES = ("reference", "references")
+_TAG_FIELDS = ("category", "language", "task")
+_FIELDS = (
+    *_IMAGES, "instruction", "edit_instruction", "id", "tags", *_TAG_FIELDS, *_REFERENCES, "target", "cluster",
+)  # fmt: skip
+_SEPARATOR = "|"
+_TAGS_EXAMPLE = '{"category": "recolour"}'
+_MAGIC = (
+    (b"\x89PNG", ".png"),
+    (b"\xff\xd8\xff", ".jpg"),
+    (b"GIF8", ".gif"),
+    (b"BM", ".bmp"),
+    (b"RIFF", ".webp"),
+)
+
+
+@dataclass(frozen=True)
+class FolderParams:
+    """How to read the table.
+
+    Attributes:
+        images: folder that relative image paths count from, itself relative to the table's folder or else to where
+            the command was started. Default: the table's folder.
+        language: tag `language` of samples that have none of their own.
+        fields: our field names to the table's, as in `{image: input_path, instruction: prompt}`.
+    """
+
+    images: str | None = None
+    language: str | None = None
+    fields: dict[str, str] = field(default_factory=dict)
+
+
+class Folder(Benchmark):
+    """Samples from a table.
+
+    `path` is the table, or a folder that holds exactly one, or one called `samples.*` among several. A table is
+
+    - `.jsonl`: an object a line; `.json`: a list of objects, an object with that list under `samples` or `data`, or
+      an object of image file name to instruction;
+    - `.csv` and `.tsv` with a header; `.parquet`, whose images may be embedded (Hugging Face's `{bytes, path}`).
+
+    Fields: `image`, or `images` (a list; in CSV separated by `|`), and `instruction` are needed. `id` is by default
+    the first image's name without extension; the second sample of that name gets `-2`, the third `-3`, in the
+    table's order. `tags` is an object (in CSV: as JSON); `tag.NAME` fields, `category`, `language` and `task` become
+    tags too. `reference` or `references`, `target`, `cluster` and `edit_instruction` are as in `Sample`. Other
+    fields are left alone.
+    """
+
+    Params = FolderParams
+    name: ClassVar[str] = "folder"
+    version: ClassVar[int] = 1
+
+    @classmethod
+    def load(cls, path: Path | None, params: FolderParams, workspace: Path) -> Sequence[Sample]:
+        """Return the samples, in the table's order; none if it holds none.
+
+        Embedded images are written once to `workspace/embedded`, named by their content.
+
+        Raises:
+            DataError: the table cannot be found or read, or rows are wrong; names file, line and what is expected.
+        """
+        if path is None:
+            raise DataError(
+                "benchmark.path is missing: give a .jsonl, .json, .csv or .parquet file, or its folder"
+            )
+        table = _table(path)
+        unknown = [name for name in params.fields if name not in _FIELDS and not name.startswith("tag.")]
+        if unknown:
+            raise DataError(
+                f"benchmark.params.fields: there is no field {unknown[0]!r}{did_you_mean(unknown[0], _FIELDS)}; "
+                f"known: {', '.join(_FIELDS)} and tag.NAME"
+            )
+        reader = _Reader(params, _base(table, params.images), workspace / "embedded")
+        drafts = [reader.draft(row) for row in read_rows(table)]
+        if drafts:
+            reader.check_renames(table)
+        reader.problems.raise_first(table)
+        return _with_ids([draft for draft in drafts if draft is not None])
+
+
+def _table(path: Path) -> Path:
+    """Return the file to read."""
+    if path.is_file():
+        if path.suffix.lower() not in SUFFIXES:
+            raise DataError(
+                f"{path}: expected one of {', '.join(SUFFIXES)}; rename the file, or give another one"
+            )
+        return path.absolute()
+    if not path.is_dir():
+        beside = [one.name for one in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise DataError(f"{path} does not exist{did_you_mean(path.name, beside)}: set benchmark.path")
+    tables = sorted(one for one in path.iterdir() if one.suffix.lower() in SUFFIXES and one.is_file())
+    tables = [one for one in tables if not one.name.startswith(".")]
+    preferred = [one for one in tables if one.stem == _PREFERRED]
+    if len(tables) == 1 or len(preferred) == 1:
+        return (preferred or tables)[0].absolute()
+    if not tables:
+        raise DataError(
+            f"{path} holds no table of samples: expected samples.jsonl, or another file in {', '.join(SUFFIXES)}"
+        )
+    raise DataError(
+        f"{path} holds several tables ({', '.join(one.name for one in tables)}): "
+        f"give one of them as benchmark.path, or call it {_PREFERRED}{tables[0].suffix}"
+    )
+
+
+def _base(table: Path, images: str | None) -> Path:
+    """Return the folder that relative image paths count from."""
+    if images is None:
+        return table.parent
+    tried = [table.parent / Path(images).expanduser(), Path(images).expanduser().absolute()]
+    for folder in tried:
+        if folder.is_dir():
+            return folder
+    raise DataError(
+        f"benchmark.params.images: there is no folder {' or '.join(dict.fromkeys(str(one) for one in tried))}"
+    )
+
+
+class _WrongError(Exception):
+    """A row that makes no sample: the kind of fault, and where in the row."""
+
+    def __init__(self, kind: str, text: str) -> None:
+        self.kind = kind
+        super().__init__(text)
+
+
+class _Problems:
+    """The faults of a table, in its order."""
+
+    def __init__(self) -> None:
+        self.found: list[tuple[str, str]] = []
+
+    def raise_first(self, table: Path) -> None:
+        """Raise the first fault, with the number of others like it and unlike it."""
+        if not self.found:
+            return
+        kind, text = self.found[0]
+        alike = sum(other == kind for other, _ in self.found) - 1
+        others = len(self.found) - alike - 1
+        more = f"; and {alike} more like it" if alike else ""
+        more += f"; and {others} of other kinds" if others else ""
+        raise DataError(f"{table}, {text}{more}")
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """A sample that may still need an id."""
+
+    id: str | None
+    stem: str
+    values: Mapping[str, Any]
+
+
+def _with_ids(drafts: Sequence[_Draft]) -> list[Sample]:
+    """Name the samples that have no id after their image, past the ids that are taken."""
+    taken = {one.id for one in drafts if one.id is not None}
+    seen: Counter[str] = Counter()
+    samples = []
+    for draft in drafts:
+        name = draft.id
+        while name is None:
+            seen[draft.stem] += 1
+            number = seen[draft.stem]
+            candidate = draft.stem if number == 1 else f"{draft.stem}-{number}"
+            if candidate not in taken:
+                name = candidate
+                taken.add(name)
+        samples.append(Sample(id=name, **draft.values))
+    return samples
+
+
+class _Reader:
+    """Turns rows into drafts of samples, and keeps what was wrong with those that make none."""
+
+    def __init__(self, params: FolderParams, base: Path, embedded: Path) -> None:
+        self.params = params
+        self.base = base
+        self.embedded = embedded
+        self.problems = _Problems()
+        self.columns: set[str] = set()
+
+    def draft(self, row: Row) -> _Draft | None:
+        """Return the row's sample, or None where a fault was noted."""
+        self.columns.update(row.values)
+        try:
+            return self._draft(row)
+        except _WrongError as wrong:
+            self.problems.found.append((wrong.kind, f"{row.where}: {wrong}"))
+            return None
+
+    def check_renames(self, table: Path) -> None:
+        """Refuse a renamed field that no row has."""
+        for ours, theirs in self.params.fields.items():
+            if theirs not in self.columns:
+                raise DataError(
+                    f"{table}: benchmark.params.fields says that {ours!r} is called {theirs!r}, but no row has it"
+                    f"{did_you_mean(theirs, sorted(self.columns))}; found: {', '.join(sorted(self.columns))}"
+                )
+
+    def _draft(self, row: Row) -> _Draft:
+        values = self._renamed(row.values)
+        given = _listed(values, _IMAGES, flat=row.flat)
+        if not given:
+            raise self._missing("image", row.values)
+        instruction = _text(values, "instruction")
+        if instruction is None:
+            raise self._missing("instruction", row.values)
+        targets = _listed(values, ("target",), flat=row.flat)
+        if len(targets) > 1:
+            raise _WrongError("target", "'target' names several images; expected one")
+        return _Draft(
+            id=_text(values, "id", numbers=True),
+            stem=_stem(given[0]) or row.where.replace(" ", "-"),
+            values={
+                "instruction": instruction,
+                "images": tuple(self._path(one, "image") for one in given),
+                "edit_instruction": _text(values, "edit_instruction"),
+                "tags": self._tags(values),
+                "cluster": _text(values, "cluster", numbers=True) or "",
+                "references": tuple(
+                    self._path(one, "reference") for one in _listed(values, _REFERENCES, flat=row.flat)
+                ),
+                "target": self._path(targets[0], "target") if targets else None,
+            },
+        )
+
+    def _renamed(self, theirs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the row under our names. A renamed field takes the place of one that already had our name."""
+        values = dict(theirs)
+        for ours, name in self.params.fields.items():
+            for synonym in next((group for group in (_IMAGES, _REFERENCES) if ours in group), (ours,)):
+                values.pop(synonym, None)
+            if name in theirs:
+                values[ours] = theirs[name]
+        return values
+
+    def _missing(self, name: str, row: Mapping[str, Any]) -> _WrongError:
+        """Say that a needed field is missing, and which field may be meant."""
+        for other in row:
+            near = "" if other in _FIELDS else did_you_mean(other, [name])
+            if near:
+                return _WrongError(
+                    f"no {name}", f"{name!r} is missing, and {other!r} is no known field{near}"
+                )
+        has = ", ".join(repr(other) for other in row) or "nothing"
+        return _WrongError(
+            f"no {name}",
+            f"{name!r} is missing; found {has}. Where it has another name, say so: "
+            f"benchmark.params.fields: {{{name}: NAME}}",
+        )
+
+    def _tags(self, values: Mapping[str, Any]) -> dict[str, str]:
+        tags = {} if self.params.language is None else {"language": self.params.language}
+        for name, value in _tag_pairs(values):
+            if isinstance(value, bool):
+                tags[name] = str(value).lower()
+            elif isinstance(value, (str, int, float)):
+                tags[name] = str(value)
+            elif value is not None:
+                raise _WrongError("tag", f"tag {name!r} is {_shown(value)}; expected text or a number")
+        return tags
+
+    def _path(self, value: Any, name: str) -> str:
+        """Return the absolute path of one image, written first if it is embedded."""
+        if isinstance(value, str):
+            return str(self.base / value)
+        if isinstance(value, Mapping) and isinstance(value.get("bytes"), bytes):
+            return self._unpacked(value["bytes"], str(value.get("path") or ""))
+        if isinstance(value, Mapping) and isinstance(value.get("path"), str):
+            return str(self.base / value["path"])
+        raise _WrongError(
+            f"type of {name}", f"{name!r} is {_shown(value)}; expected a path in quotes, or a list of them"
+        )
+
+    def _unpacked(self, data: bytes, named: str) -> str:
+        """Write embedded bytes under their hash, whole or not at all, and return the path."""
+        suffix = next(
+            (suffix for magic, suffix in _MAGIC if data.startswith(magic)), Path(named).suffix or ".image"
+        )
+        path = self.embedded.absolute() / f"{hashlib.sha256(data).hexdigest()}{suffix}"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+            temporary.write_bytes(data)
+            temporary.replace(path)
+        return str(path)
+
+
+def _text(values: Mapping[str, Any], name: str, *, numbers: bool = False) -> str | None:
+    """Return a field's text, or None if it is not given."""
+    value = values.get(name)
+    if value is None:
+        return None
+    if numbers and isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if not isinstance(value, str):
+        raise _WrongError(f"type of {name}", f"{name!r} is {_shown(value)}; expected text in quotes")
+    if not value.strip():
+        raise _WrongError(f"blank {name}", f"{name!r} is blank; write it, or leave the field out")
+    return value
+
+
+def _listed(values: Mapping[str, Any], names: tuple[str, ...], *, flat: bool) -> list[Any]:
+    """Return the images under whichever of `names` is given, as they stand in the table."""
+    given = [name for name in names if name in values]
+    if len(given) > 1:
+        raise _WrongError("both", f"both {given[0]!r} and {given[1]!r} are given; keep one")
+    if not given:
+        return []
+    value = values[given[0]]
+    if flat:
+        return [part.strip() for part in str(value).split(_SEPARATOR) if part.strip()]
+    several = value if isinstance(value, list) else [value]
+    if not several and given[0] in _IMAGES:
+        raise _WrongError("no image", f"{given[0]!r} is an empty list; expected at least one path")
+    if any(isinstance(one, str) and not one.strip() for one in several):
+        raise _WrongError(f"blank {given[0]}", f"{given[0]!r} is blank; expected a path")
+    return several
+
+
+def _tag_pairs(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield names and values of tags, from the least to the most specific field."""
+    tags = values.get("tags", {})
+    if isinstance(tags, str):
+        try:
+            tags = json.loads(tags)
+        except json.JSONDecodeError as error:
+            raise _WrongError(
+                "tags", f"'tags' is not a JSON object: {error.msg}; expected {_TAGS_EXAMPLE}"
+            ) from error
+    if isinstance(tags, list) and all(isinstance(one, tuple) and len(one) == 2 for one in tags):
+        tags = dict(tags)  # a map column of Parquet
+    if not isinstance(tags, Mapping):
+        raise _WrongError("tags", f"'tags' is {_shown(tags)}; expected an object as in {_TAGS_EXAMPLE}")
+    yield from ((str(name), value) for name, value in tags.items())
+    yield from ((name, values[name]) for name in _TAG_FIELDS if name in values)
+    yield from (
+        (name[4:], value) for name, value in values.items() if name.startswith("tag.") and name != "tag."
+    )
+
+
+def _stem(image: Any) -> str:
+    """Return the name without extension, or an empty text where an embedded image has none."""
+    return Path(str((image.get("path") or "") if isinstance(image, Mapping) else image)).stem
+
+
+def _shown(value: Any) -> str:
+    """Return a value as it may stand in a one-line message."""
+    if isinstance(value, (list, Mapping)):
+        return "a list" if isinstance(value, list) else "an object"
+    return f"{value!r:.40}"

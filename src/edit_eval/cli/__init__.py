@@ -1,0 +1,137 @@
+"""The command line: parses, then hands over. Commands live in `commands`, imported only when one is run."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+from typing import NoReturn
+
+from edit_eval import __version__
+from edit_eval.core.errors import ConfigError, EditEvalError, UserError, did_you_mean
+
+__all__ = ["EXIT_INTERRUPTED", "EXIT_OK", "EXIT_OUR_FAULT", "EXIT_PARTIAL", "EXIT_USER_ERROR", "main"]
+
+EXIT_OK = 0
+EXIT_OUR_FAULT = 1
+EXIT_USER_ERROR = 2
+EXIT_PARTIAL = 3
+EXIT_INTERRUPTED = 130
+
+_DISPLAYS = ("rich", "plain", "json", "none")
+_KINDS = ("benchmarks", "editors", "judges", "rubrics", "runs")
+
+
+class _Parser(argparse.ArgumentParser):
+    """Wrong usage is one line, with the nearest command."""
+
+    def error(self, message: str) -> NoReturn:
+        if "invalid choice" in message and (wrong := message.split("'")[1:2]):
+            choices = [word.strip("' ") for word in message.split("choose from", 1)[-1].strip(" )").split(",")]
+            message = f"no such choice: {wrong[0]!r}{did_you_mean(wrong[0], choices) or '; there are ' + ', '.join(choices)}"
+        self.exit(EXIT_USER_ERROR, f"edit-eval: {message}; see {self.prog} --help\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="edit-eval",
+        description="Edit a benchmark's images on every device, judge every edit on every device, report scores "
+        "with error bars.",
+        epilog="exit codes: 0 complete, 2 wrong input, 3 below coverage, 1 our fault, 130 interrupted",
+    )
+    parser.add_argument("--version", action="version", version=f"edit-eval {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
+
+    for name, help_text in (("run", "edit, judge and report"), ("edit", "edit only; score or run goes on from there")):
+        _add_run_options(_add_config(commands.add_parser(name, help=help_text, description=help_text)))
+
+    score = commands.add_parser(
+        "score",
+        help="judge the edits of a run, or an existing folder of edits",
+        description="Judge the edits that a run has, or those in a folder (--edits), named by sample id.",
+    )
+    score.add_argument("--edits", metavar="DIR", help="a folder of finished edits, instead of those of the run")
+    _add_run_options(_add_config(score))
+
+    report = commands.add_parser("report", help="show a run's scores and write its HTML page")
+    report.add_argument("run", metavar="RUN", help="run directory")
+    report.add_argument("--format", choices=("text", "json", "html"), default="text", help="default: text and the page")
+
+    export = commands.add_parser("export", help="write what a run found, for other programs")
+    export.add_argument("run", metavar="RUN", help="run directory")
+    export.add_argument(
+        "--canonical",
+        action="store_true",
+        required=True,
+        help="one JSON line a sample, sorted by key, with what two equal runs must agree on",
+    )
+
+    demo = commands.add_parser("demo", help="edit and score drawn scenes on two CPU devices; needs nothing else")
+    _add_run_options(demo)
+
+    listing = commands.add_parser("ls", help="list benchmarks, editors, judges, rubrics, or runs")
+    listing.add_argument("what", nargs="?", choices=_KINDS, help="default: all but runs")
+    listing.add_argument("--runs", metavar="DIR", default="runs", help="where runs are (default: runs)")
+    return parser
+
+
+def _add_config(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    parser.add_argument("config", nargs="?", metavar="CONFIG", help="YAML file, or the directory of an earlier run")
+    parser.add_argument("--config", dest="config_option", metavar="CONFIG", help="the same, as an option")
+    return parser
+
+
+def _add_run_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--set", action="append", default=[], metavar="A.B=C", help="override one key of the config")
+    parser.add_argument("--output", metavar="DIR", help="run directory (config key: output)")
+    parser.add_argument("--devices", metavar="LIST", help="devices of both stages, e.g. cuda:0,cuda:1 or cpu:0 or all")
+    parser.add_argument("--display", choices=_DISPLAYS, help="default: rich on a terminal, else plain")
+    parser.add_argument("--retry-failed", action="store_true", help="take up failed edits and unscored verdicts again")
+    parser.add_argument("--verify", action="store_true", help="hash every edit instead of trusting size and time")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    arguments = _parser().parse_args(argv)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        code = _run_command(arguments)
+        sys.stdout.flush()
+    except UserError as error:
+        return _complain(str(error), EXIT_USER_ERROR)
+    except EditEvalError as error:
+        return _complain(str(error), EXIT_OUR_FAULT)
+    except KeyboardInterrupt:
+        return _complain("interrupted; what was finished is kept, the same command goes on from there", EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        # The reader (head, less) has gone; nothing is wrong. Keep Python from writing to it again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_OK
+    return code
+
+
+def _run_command(arguments: argparse.Namespace) -> int:
+    from edit_eval.cli import commands
+
+    return commands.COMMANDS[arguments.command](arguments)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _complain(message: str, code: int) -> int:
+    line = " ".join(message.split())
+    print(f"edit-eval: {line}", file=sys.stderr)
+    return code
+
+
+def config_argument(arguments: argparse.Namespace) -> str:
+    """Return the config that the command names, by position or by option."""
+    given = [one for one in (arguments.config, arguments.config_option) if one]
+    if len(given) != 1:
+        raise ConfigError("name one config: edit-eval run CONFIG" if not given else "the config is named twice")
+    return str(given[0])

@@ -1,0 +1,207 @@
+"""What each command does: wires driver and views together, and nothing more."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.resources
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from edit_eval.cli import EXIT_OK, EXIT_PARTIAL, config_argument
+from edit_eval.core.errors import ConfigError, RunError
+from edit_eval.driver import registry
+from edit_eval.driver.config import Checked, load_config
+from edit_eval.driver.events import StageName
+from edit_eval.driver.job import Job, prepare
+from edit_eval.driver.pipeline import run_job
+from edit_eval.driver.rubrics import builtin_rubrics
+from edit_eval.driver.store import RunReader
+from edit_eval.driver.summary import Summary, read_rows, summarize
+from edit_eval.views.closing import closing_block
+from edit_eval.views.export import canonical_lines
+from edit_eval.views.report import html_report, json_report, text_report
+from edit_eval.views.terminal import open_display
+
+__all__ = ["COMMANDS"]
+
+
+def _checked(arguments: argparse.Namespace, base: Mapping[str, Any] | None = None, **more: Any) -> Checked:
+    """Return the config that the arguments describe; a run directory stands for the config it was made from."""
+    overrides = list(arguments.set)
+    if arguments.output:
+        overrides.append(f"output={json.dumps(arguments.output)}")
+    overrides += [f"{key}={json.dumps(value)}" for key, value in more.items()]
+    path: str | None = None
+    if base is None:
+        path = config_argument(arguments)
+        if (Path(path) / "run.json").is_file():
+            base, path = {**RunReader(Path(path)).info["config"], "output": path}, None
+        elif Path(path).is_dir():
+            raise ConfigError(f"{path} is a folder without run.json; name a config file or a run directory")
+    checked = load_config(path, overrides, base)
+    if arguments.devices:
+        entries = [part.strip() for part in arguments.devices.split(",")]
+        names = ["editor"] if checked.config.judge is None else ["editor", "judge"]
+        overrides += [f"{name}.devices={json.dumps(entries)}" for name in names]
+        checked = load_config(path, overrides, base)
+    return checked
+
+
+def _perform(arguments: argparse.Namespace, checked: Checked, stages: Sequence[StageName]) -> int:
+    """Do what is left of a job, then write the page, say how it ended and return the exit code."""
+    job = prepare(checked, stages=stages)
+    with open_display(arguments.display, sys.stdout) as display:
+        worked = run_job(
+            job,
+            display,
+            stages=stages,
+            retry_failed=arguments.retry_failed,
+            verify=arguments.verify,
+            tick=display.tick,
+        )
+    return _conclude(job, arguments.display, worked=worked)
+
+
+def _conclude(job: Job, display: str | None, *, worked: bool) -> int:
+    run = RunReader(job.output)
+    rows = read_rows(run)
+    summary = summarize(run, rows)
+    page = html_report(job.output, summary, rows)
+    shown = _nearest(page)
+    if display == "json":
+        print(json.dumps({"event": "RunFinished", "worked": worked, "report": shown, **json_report(summary, [])}))
+    else:
+        if not worked:
+            print(f"Nothing to do: everything in {_nearest(job.output)} is done already.")
+        print(closing_block(summary, shown))
+    return _exit_code(summary)
+
+
+def _exit_code(summary: Summary) -> int:
+    return EXIT_OK if summary.complete else EXIT_PARTIAL
+
+
+def _nearest(path: Path) -> str:
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith("..") else relative
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """`edit-eval run CONFIG`."""
+    return _perform(arguments, _checked(arguments), ("edit", "judge"))
+
+
+def edit(arguments: argparse.Namespace) -> int:
+    """`edit-eval edit CONFIG`: the first stage only; complete means that every sample has an edit."""
+    checked = _checked(arguments)
+    return _perform(arguments, checked, ("edit",))
+
+
+def score(arguments: argparse.Namespace) -> int:
+    """`edit-eval score CONFIG`: the second stage only, or, with `--edits`, over a folder of finished edits."""
+    if not arguments.edits:
+        return _perform(arguments, _checked(arguments), ("judge",))
+    checked = _checked(arguments)
+    folder = Path(arguments.edits).absolute()
+    base = checked.config.model_dump(mode="json")
+    base["editor"] = {"type": "precomputed", "devices": ["cpu:0"], "params": {"folder": str(folder)}}
+    if not checked.config.output:
+        base["output"] = str(Path("runs") / f"{folder.name}-{checked.benchmark.cls.name}")
+    arguments.set, arguments.devices = [], None
+    return _perform(arguments, load_config(None, (), base), ("edit", "judge"))
+
+
+def demo(arguments: argparse.Namespace) -> int:
+    """`edit-eval demo`: the built-in benchmark; each demo gets a directory of its own unless one is named."""
+    import yaml
+
+    text = importlib.resources.files("edit_eval.cli").joinpath("demo.yaml").read_text(encoding="utf-8")
+    base = yaml.safe_load(text)
+    base["output"] = str(_free(Path("runs") / "demo"))
+    return _perform(arguments, _checked(arguments, base), ("edit", "judge"))
+
+
+def _free(path: Path) -> Path:
+    number = 1
+    candidate = path
+    while candidate.exists():
+        number += 1
+        candidate = path.with_name(f"{path.name}-{number}")
+    return candidate
+
+
+def report(arguments: argparse.Namespace) -> int:
+    """`edit-eval report RUN`."""
+    run_reader = RunReader(Path(arguments.run))
+    rows = read_rows(run_reader)
+    summary = summarize(run_reader, rows)
+    if arguments.format == "json":
+        print(json.dumps(json_report(summary, rows), ensure_ascii=False, indent=2))
+    else:
+        page = _nearest(html_report(run_reader.path, summary, rows))
+        print(page if arguments.format == "html" else f"{text_report(summary, rows)}\nReport: {page}")
+    return _exit_code(summary)
+
+
+def export(arguments: argparse.Namespace) -> int:
+    """`edit-eval export RUN --canonical`."""
+    run_reader = RunReader(Path(arguments.run))
+    for line in canonical_lines(read_rows(run_reader)):
+        print(line)
+    return EXIT_OK
+
+
+def ls(arguments: argparse.Namespace) -> int:
+    """`edit-eval ls [WHAT]`."""
+    if arguments.what == "runs":
+        return _ls_runs(Path(arguments.runs))
+    kinds: dict[str, registry.Kind] = {"benchmarks": "benchmark", "editors": "editor", "judges": "judge"}
+    for title, kind in kinds.items():
+        if arguments.what in (None, title):
+            _ls_kind(title, kind)
+    if arguments.what in (None, "rubrics"):
+        print("rubrics\n  " + "\n  ".join(builtin_rubrics()))
+    return EXIT_OK
+
+
+def _ls_kind(title: str, kind: registry.Kind) -> None:
+    print(title)
+    for name in sorted(registry.names(kind)):
+        try:
+            found = registry.find(kind, name)
+        except ConfigError as error:
+            print(f"  {name:<18} unusable: {error}")
+            continue
+        print(f"  {name:<18} {(found.cls.__doc__ or '').strip().splitlines()[0]}")
+    aliases = registry.ALIASES[kind]
+    for name, alias in sorted(aliases.items()):
+        print(f"  {name:<18} = {alias.type}, model {alias.model}")
+
+
+def _ls_runs(folder: Path) -> int:
+    if not folder.is_dir():
+        raise RunError(f"no folder of runs at {folder}")
+    for path in sorted(one.parent for one in folder.glob("*/run.json")):
+        try:
+            summary = summarize(RunReader(path))
+        except RunError as error:
+            print(f"{path}  unreadable: {error}")
+            continue
+        mean = "-" if summary.headline.mean is None else f"{summary.headline.mean:.3f}"
+        print(f"{path}  {summary.protocol}  {summary.editor}  mean {mean}  n {summary.headline.n}/{summary.wanted}")
+    return EXIT_OK
+
+
+COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
+    "run": run,
+    "edit": edit,
+    "score": score,
+    "report": report,
+    "export": export,
+    "demo": demo,
+    "ls": ls,
+}

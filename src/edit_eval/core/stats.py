@@ -1,0 +1,95 @@
+"""Statistics of scores: pure functions over numbers.
+
+The unit is the sample, the cluster is the source image. Undefined things are None, never 0.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+__all__ = ["MeanInterval", "bounds", "mean_interval"]
+
+
+@dataclass(frozen=True)
+class MeanInterval:
+    """A mean and how well it is known.
+
+    Attributes:
+        n: values.
+        clusters: groups of dependent values.
+        mean: None without values.
+        standard_error: clustered; None under two clusters.
+        low, high: the interval; None under two clusters.
+    """
+
+    n: int
+    clusters: int
+    mean: float | None
+    standard_error: float | None
+    low: float | None
+    high: float | None
+
+
+def mean_interval(
+    values: Sequence[float], clusters: Sequence[Hashable] | None = None, level: float = 0.95
+) -> MeanInterval:
+    """Return the mean with a clustered t interval.
+
+    The standard error is that of a mean under cluster sampling, sqrt(C/(C-1) * sum_c (sum_{i in c} (x_i - m))^2) / n,
+    with C clusters (Liang and Zeger 1986, with the finite-sample factor of Cameron and Miller 2015, section II.B);
+    the interval uses Student's t with C-1 degrees of freedom. With one value per cluster this is the usual s/sqrt(n).
+
+    Args:
+        values: finite numbers.
+        clusters: of each value; None makes every value its own.
+        level: confidence, between 0 and 1.
+
+    Raises:
+        ValueError: a value that is not finite, or lengths that differ.
+    """
+    groups = list(clusters) if clusters is not None else list(range(len(values)))
+    if len(groups) != len(values):
+        raise ValueError(f"{len(values)} values but {len(groups)} clusters")
+    if not all(math.isfinite(value) for value in values):
+        raise ValueError("values must be finite")
+    n = len(values)
+    if n == 0:
+        return MeanInterval(0, 0, None, None, None, None)
+    mean = math.fsum(values) / n
+    residuals: dict[Hashable, list[float]] = {}
+    for value, group in zip(values, groups, strict=True):
+        residuals.setdefault(group, []).append(value - mean)
+    count = len(residuals)
+    if count < 2:
+        return MeanInterval(n, count, mean, None, None, None)
+    square = math.fsum(math.fsum(part) ** 2 for part in residuals.values())
+    error = math.sqrt(count / (count - 1) * square) / n
+    half = _t_quantile((1 + level) / 2, count - 1) * error
+    return MeanInterval(n, count, mean, error, mean - half, mean + half)
+
+
+def _t_quantile(probability: float, degrees: int) -> float:
+    from scipy.special import stdtrit
+
+    return float(stdtrit(degrees, probability))
+
+
+def bounds(values: Sequence[float], missing: int, low: float, high: float) -> tuple[float, float] | None:
+    """Return the mean if all `missing` values had the lowest, and if they had the highest, possible score.
+
+    Args:
+        values: the scores there are.
+        missing: how many there are not.
+        low: lowest possible score.
+        high: highest possible score.
+
+    Returns:
+        None without any value, there or missing.
+    """
+    n = len(values) + missing
+    if n == 0:
+        return None
+    total = math.fsum(values)
+    return (total + missing * low) / n, (total + missing * high) / n

@@ -1,0 +1,286 @@
+"""What the user wrote, checked: YAML file, `--set` overrides, and the user's own shape, as one typed `Config`.
+
+Finds every fault that can be found without looking at devices, models or data, and reports all of them at once.
+`driver.resolve` does the rest.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from edit_eval.core.errors import ConfigError, did_you_mean
+from edit_eval.driver.registry import ALIASES, Found, Kind, find
+
+__all__ = ["BenchmarkConfig", "Checked", "Config", "DeadlinesConfig", "EditorConfig", "JudgeConfig", "StageConfig", "check_config", "load_config"]
+
+_MAX_BYTES = 1 << 20
+_SECTIONS = {"diffusion_model": "editor", "reward_model": "judge"}
+_LIFTED = ("batch_size", "components", "conda", "device", "device_ids", "devices", "env", "model", "python", "rubric")
+"""What may stand under a stage's `params` in the user's shape and belongs to the stage itself."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class BenchmarkConfig(_Strict):
+    """Where the samples come from."""
+
+    type: str
+    path: str | None = None
+    params: dict[str, Any] = {}
+
+
+class DeadlinesConfig(_Strict):
+    """Seconds after which a silent host counts as stalled; see `driver.stage.Deadlines`."""
+
+    load_s: float = Field(1800.0, gt=0)
+    first_task_s: float = Field(900.0, gt=0)
+    task_s: float = Field(120.0, gt=0)
+    task_factor: float = Field(10.0, gt=0)
+
+
+class StageConfig(_Strict):
+    """What editor and judge have in common."""
+
+    type: str
+    model: str | None = None
+    devices: Any = None
+    python: str | None = None
+    conda: str | None = None
+    env: dict[str, str | int | float] = {}
+    params: dict[str, Any] = {}
+    deadlines: DeadlinesConfig = DeadlinesConfig()
+    max_attempts: int = Field(2, ge=1)
+
+
+class EditorConfig(StageConfig):
+    """The editor."""
+
+    components: dict[str, str] = {}
+
+
+class JudgeConfig(StageConfig):
+    """The judge."""
+
+    rubric: str | None = None
+    batch_size: int = Field(4, ge=1)
+
+
+class Config(_Strict):
+    """A whole run, as asked for."""
+
+    benchmark: BenchmarkConfig
+    editor: EditorConfig
+    judge: JudgeConfig | None = None
+    seed: int = 0
+    repeats: int = Field(1, ge=1)
+    limit: int | None = Field(None, ge=1)
+    output: str | None = None
+    stages: Literal["overlapped", "sequential"] = "overlapped"
+    min_coverage: float = Field(0.98, ge=0, le=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Checked:
+    """A config with the classes it names and their parameters.
+
+    Attributes:
+        config: normalised; aliases replaced.
+        benchmark, editor, judge: the classes found.
+        params: an instance of each class's `Params`.
+    """
+
+    config: Config
+    benchmark: Found
+    editor: Found
+    judge: Found | None
+    params: Mapping[Kind, Any]
+
+
+def load_config(path: str | Path | None, overrides: Sequence[str] = (), base: Mapping[str, Any] | None = None) -> Checked:
+    """Read a config file (and overrides) and check all that can be checked without the machine.
+
+    Args:
+        path: YAML file; None if `base` is everything.
+        overrides: `a.b=c`, later ones win; the value is YAML.
+        base: defaults below the file.
+
+    Raises:
+        ConfigError: with every fault found.
+    """
+    tree: dict[str, Any] = {}
+    if base:
+        tree = _merge(tree, _normalise(dict(base)))
+    if path is not None:
+        tree = _merge(tree, _normalise(_read(Path(path))))
+    for override in overrides:
+        tree = _merge(tree, _normalise(_nested(override)))
+    return check_config(tree)
+
+
+def check_config(tree: Mapping[str, Any]) -> Checked:
+    """Check a normalised tree; see `load_config`."""
+    problems: list[str] = []
+    config: Config | None = None
+    try:
+        config = Config.model_validate(tree, strict=True)
+    except ValidationError as error:
+        problems += [_problem(one) for one in error.errors()]
+    found: dict[Kind, Found] = {}
+    params: dict[Kind, Any] = {}
+    sections: tuple[Kind, ...] = ("benchmark", "editor", "judge")
+    for kind in sections:
+        section = tree.get(kind)
+        if not isinstance(section, Mapping) or not isinstance(section.get("type"), str):
+            continue
+        try:
+            found[kind] = find(kind, section["type"])
+        except ConfigError as error:
+            problems += error.problems
+            continue
+        given = section.get("params", {})
+        if isinstance(given, Mapping):
+            params[kind], faults = _check_params(kind, found[kind], given)
+            problems += faults
+    if config is None or problems:
+        raise ConfigError(problems)
+    return Checked(config, found["benchmark"], found["editor"], found.get("judge"), params)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        near = sorted(one.name for one in path.parent.glob("*.y*ml")) if path.parent.is_dir() else []
+        raise ConfigError(f"no config at {path}{did_you_mean(path.name, near)}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read the config {path}: {error}") from error
+    if len(text) > _MAX_BYTES:
+        raise ConfigError(f"{path} is larger than 1 MiB; that is no config")
+    tree = _parse_yaml(text, str(path))
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path} is no config: expected keys such as benchmark, editor and judge")
+    return tree
+
+
+def _parse_yaml(text: str, where: str) -> Any:
+    try:
+        for token in yaml.scan(text, Loader=yaml.SafeLoader):
+            if isinstance(token, yaml.AliasToken):
+                raise ConfigError(f"{where}: YAML aliases (*name) are not allowed; write the value out")
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f" line {mark.line + 1}" if mark else ""
+        raise ConfigError(f"{where}:{line} is not YAML: {getattr(error, 'problem', None) or error}") from error
+    except RecursionError as error:
+        raise ConfigError(f"{where} is nested too deeply") from error
+
+
+def _nested(override: str) -> dict[str, Any]:
+    key, equals, text = override.partition("=")
+    names = key.strip().split(".")
+    if not equals or not all(names):
+        raise ConfigError(f"--set {override}: write it as a.b=value")
+    value = _parse_yaml(text, f"--set {key}")
+    for name in reversed(names):
+        value = {name: value}
+    assert isinstance(value, dict)
+    return value
+
+
+def _merge(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        old = merged.get(key)
+        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, Mapping) else value
+    return merged
+
+
+def _normalise(tree: dict[str, Any]) -> dict[str, Any]:
+    """Bring the user's own shape into ours: section names, type aliases, settings under `params`."""
+    result: dict[str, Any] = {}
+    for key, value in tree.items():
+        name = _SECTIONS.get(key, key)
+        if name in result:
+            raise ConfigError(f"both {name} and {key} are given; keep one")
+        result[name] = value
+    for kind in ("editor", "judge"):
+        if isinstance(result.get(kind), dict):
+            result[kind] = _normalise_stage(kind, result[kind])
+    return result
+
+
+def _normalise_stage(kind: Kind, section: dict[str, Any]) -> dict[str, Any]:
+    stage = dict(section)
+    params = stage.get("params")
+    if isinstance(params, dict):
+        stage["params"] = params = dict(params)
+        for key in _LIFTED:
+            if key not in params:
+                continue
+            if key in stage:
+                raise ConfigError(f"{kind}.{key} is given twice, also under params; keep one")
+            stage[key] = params.pop(key)
+    places = [key for key in ("devices", "device_ids", "device") if key in stage]
+    if len(places) > 1:
+        raise ConfigError(f"{kind}: {' and '.join(places)} are given; keep one")
+    if places and places[0] != "devices":
+        stage["devices"] = stage.pop(places[0])
+    alias = ALIASES[kind].get(stage.get("type", "")) if isinstance(stage.get("type"), str) else None
+    if alias:
+        stage["type"] = alias.type
+        stage.setdefault("model", alias.model)
+    return stage
+
+
+_FIELDS: Mapping[tuple[str, ...], type[BaseModel]] = {
+    (): Config,
+    ("benchmark",): BenchmarkConfig,
+    ("editor",): EditorConfig,
+    ("judge",): JudgeConfig,
+    ("editor", "deadlines"): DeadlinesConfig,
+    ("judge", "deadlines"): DeadlinesConfig,
+}
+
+
+def _problem(error: Any) -> str:
+    where = tuple(str(part) for part in error["loc"])
+    name = ".".join(where)
+    if error["type"] == "extra_forbidden":
+        known = [*_FIELDS[where[:-1]].model_fields]
+        return f"{name}: unknown key" + (did_you_mean(where[-1], known) or f"; there are {', '.join(sorted(known))}")
+    if error["type"] == "missing":
+        return f"{name}: is missing"
+    return f"{name}: {error['msg'][0].lower()}{error['msg'][1:]}"
+
+
+def _check_params(kind: Kind, found: Found, given: Mapping[str, Any]) -> tuple[Any, list[str]]:
+    """Return an instance of the class's `Params`, or None, and the faults found."""
+    hints = TypeAdapter(found.cls.Params)
+    known = [one.name for one in dataclasses.fields(found.cls.Params)]
+    problems = [
+        f"{kind}.params.{key}: {found.name} has no such parameter"
+        + (did_you_mean(str(key), known) or f"; there are {', '.join(known) or 'none'}")
+        for key in given
+        if key not in known
+    ]
+    try:
+        # As JSON, so that lists may become tuples and yet nothing is coerced.
+        text = json.dumps({key: value for key, value in given.items() if key in known}, default=str)
+        params = hints.validate_json(text, strict=True)
+    except ValidationError as error:
+        for one in error.errors():
+            where = ".".join(str(part) for part in one["loc"])
+            message = "is missing" if one["type"] in ("missing", "missing_argument") else one["msg"]
+            problems.append(f"{kind}.params.{where}: {message[0].lower()}{message[1:]}")
+        return None, problems
+    return params, problems

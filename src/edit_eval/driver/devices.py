@@ -1,0 +1,266 @@
+"""Devices: from what a config says (`cuda:0`, `all`, `[cuda:0, cuda:1]`, `cpu:1`) to what a host must see.
+
+`cuda:i` is entry i of the *inherited* `CUDA_VISIBLE_DEVICES`, not physical GPU i. Looks through NVML only, never
+through torch; a machine without NVML has no GPUs.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from edit_eval.core.errors import DeviceError, did_you_mean
+
+__all__ = ["Device", "Gpu", "GpuMemory", "cpu_count", "default_devices", "parse_devices", "visible_gpus"]
+
+_GIB = 1 << 30
+_FOREIGN_BYTES = 2 * _GIB
+"""Memory in use by others from which a GPU counts as taken; a bare CUDA context or a desktop needs less."""
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """One GPU that this process may use.
+
+    Attributes:
+        index: position in the inherited `CUDA_VISIBLE_DEVICES`; the i of `cuda:i`.
+        token: how that variable names it (integer, UUID or MIG id), to be passed on.
+    """
+
+    index: int
+    token: str
+
+
+@dataclass(frozen=True)
+class Device:
+    """What holds one model replica.
+
+    Attributes:
+        kind: `cuda` or `cpu`.
+        indices: of its GPUs (in the inherited order), or of its CPU slot.
+        tokens: of its GPUs, for the host's `CUDA_VISIBLE_DEVICES`.
+    """
+
+    kind: str
+    indices: tuple[int, ...]
+    tokens: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """The name people read: `GPU 0`, `GPU 0+1`, `CPU 2`."""
+        return f"{'GPU' if self.kind == 'cuda' else 'CPU'} {'+'.join(map(str, self.indices))}"
+
+    @property
+    def name(self) -> str:
+        """The name a config uses, fit for a file name: `cuda-0`, `cuda-0-1`, `cpu-2`."""
+        return "-".join([self.kind, *map(str, self.indices)])
+
+    @property
+    def parts(self) -> frozenset[tuple[str, int]]:
+        """What it occupies; two devices that share a part cannot hold a model at the same time."""
+        return frozenset((self.kind, index) for index in self.indices)
+
+    @property
+    def torch_devices(self) -> tuple[str, ...]:
+        """Torch's names for its parts inside a host that sees nothing else."""
+        if self.kind == "cpu":
+            return ("cpu",)
+        return tuple(f"cuda:{position}" for position in range(len(self.indices)))
+
+    def environment(self, hosts_here: int) -> dict[str, str | None]:
+        """Return what must be set before a host's Python starts. `hosts_here`: hosts sharing this machine's cores."""
+        threads = 1 if self.kind == "cpu" else max(1, cpu_count() // max(1, hosts_here))
+        names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+        return {
+            **dict.fromkeys(names, str(threads)),
+            "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+            "CUDA_VISIBLE_DEVICES": ",".join(self.tokens) if self.kind == "cuda" else "",
+        }
+
+
+def cpu_count() -> int:
+    """Return how many cores this process may use (affinity, not the machine)."""
+    return len(os.sched_getaffinity(0))
+
+
+class GpuMemory:
+    """Asks NVML for the memory in use on a device; answers None where there is no NVML."""
+
+    def __init__(self) -> None:
+        self._nvml = _nvml()
+
+    def used_bytes(self, device: Device) -> int | None:
+        """Return the bytes in use on all GPUs of `device`, by whomever; None for CPUs and without NVML."""
+        if self._nvml is None or device.kind != "cuda":
+            return None
+        return sum(int(self._nvml.nvmlDeviceGetMemoryInfo(self._handle(token)).used) for token in device.tokens)
+
+    def holders(self, device: Device) -> list[str]:
+        """Return `process (pid) GiB` of everyone who holds memory on `device`, as far as NVML tells."""
+        if self._nvml is None or device.kind != "cuda":
+            return []
+        found = []
+        for token in device.tokens:
+            for process in self._nvml.nvmlDeviceGetComputeRunningProcesses(self._handle(token)):
+                gib = (process.usedGpuMemory or 0) / _GIB
+                found.append(f"{_process_name(process.pid)} (pid {process.pid}) {gib:.1f} GiB")
+        return found
+
+    def check_free(self, devices: Sequence[Device]) -> None:
+        """Refuse devices whose memory others hold.
+
+        Raises:
+            DeviceError: naming each such device, the processes and the GiB.
+        """
+        taken = []
+        for device in devices:
+            used = self.used_bytes(device)
+            if used is not None and used > _FOREIGN_BYTES:
+                who = ", ".join(self.holders(device)) or "a process that cannot be seen from here"
+                taken.append(f"{device.label}: {used / _GIB:.1f} GiB held by {who}")
+        if taken:
+            raise DeviceError(f"{'; '.join(taken)}. Name other devices, or wait until it is free")
+
+    def _handle(self, token: str) -> Any:
+        if token.isdigit():
+            return self._nvml.nvmlDeviceGetHandleByIndex(int(token))
+        return self._nvml.nvmlDeviceGetHandleByUUID(token)
+
+
+def _process_name(pid: int) -> str:
+    try:
+        with open(f"/proc/{pid}/comm") as file:  # noqa: PTH123 - not a file in the usual sense
+            return file.read().strip()
+    except OSError:
+        return "unknown"
+
+
+def _nvml() -> Any | None:
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return None
+    return pynvml
+
+
+def visible_gpus() -> list[Gpu]:
+    """Return the GPUs that this process may use, in the order of the inherited `CUDA_VISIBLE_DEVICES`.
+
+    As CUDA does, the list ends at the first entry that names no GPU.
+    """
+    nvml = _nvml()
+    if nvml is None:
+        return []
+    count = int(nvml.nvmlDeviceGetCount())
+    inherited = os.environ.get("CUDA_VISIBLE_DEVICES")
+    tokens = [str(index) for index in range(count)]
+    if inherited is not None:
+        tokens = []
+        for entry in (part.strip() for part in inherited.split(",")):
+            if not (entry.startswith(("GPU-", "MIG-")) or (entry.isdigit() and int(entry) < count)):
+                break
+            tokens.append(entry)
+    return [Gpu(index, token) for index, token in enumerate(tokens)]
+
+
+def default_devices(*, accelerated: bool) -> list[str]:
+    """Return what `devices` means where the config leaves it out."""
+    if accelerated:
+        return ["all"]
+    return [f"cpu:{index}" for index in range(min(cpu_count(), 8))]
+
+
+def parse_devices(wanted: Any, where: str, gpus: Sequence[Gpu]) -> list[Device]:
+    """Return the devices that a config names.
+
+    Args:
+        wanted: `all`, `cpu`, `cuda:0`, 0, or a list of these; an inner list is one device of several GPUs.
+        where: the config key, for messages.
+        gpus: what `visible_gpus` found.
+
+    Raises:
+        DeviceError: unknown or doubled devices, or more GPUs than there are.
+    """
+    entries = list(wanted) if isinstance(wanted, (list, tuple)) else [wanted]
+    if not entries:
+        raise DeviceError(f"{where}: an empty list; name at least one device, such as cpu:0 or all")
+    found: list[Device] = []
+    for entry in entries:
+        if isinstance(entry, (list, tuple)):
+            found.append(_composite(entry, where, gpus))
+        elif entry in ("all", "cuda", "gpu"):
+            found += _all_gpus(where, gpus)
+        else:
+            found.append(_single(entry, where))
+    _check_counts(found, where, gpus)
+    taken: set[tuple[str, int]] = set()
+    for device in found:
+        if device.parts & taken:
+            raise DeviceError(f"{where}: {device.label} is named twice")
+        taken |= device.parts
+    return [_with_tokens(device, gpus) for device in found]
+
+
+def _all_gpus(where: str, gpus: Sequence[Gpu]) -> list[Device]:
+    if not gpus:
+        raise DeviceError(
+            f"{where}: all GPUs are asked for, but {_how_many(gpus)}; run where there are some, or set {where}=[cpu:0]"
+        )
+    return [Device("cuda", (gpu.index,)) for gpu in gpus]
+
+
+def _single(entry: Any, where: str) -> Device:
+    if isinstance(entry, int) and not isinstance(entry, bool) and entry >= 0:
+        return Device("cuda", (entry,))
+    if entry == "cpu":
+        return Device("cpu", (0,))
+    match = re.fullmatch(r"(cuda|cpu):(\d{1,4})", str(entry))
+    if not match:
+        near = re.sub(r"^(gpu|cuda)[ _-]?", "cuda:", str(entry).lower())
+        hint = did_you_mean(str(entry), ["all", "cpu", "cpu:0", "cuda:0", "cuda:1"])
+        if re.fullmatch(r"cuda:\d+", near):
+            hint = f" (did you mean {near!r}?)"
+        raise DeviceError(f"{where}: unknown device {entry!r}{hint or '; write cuda:0, cpu:0 or all'}")
+    return Device(match[1], (int(match[2]),))
+
+
+def _composite(entries: Sequence[Any], where: str, gpus: Sequence[Gpu]) -> Device:
+    parts = [_single(entry, where) for entry in entries]
+    if not parts or any(part.kind != "cuda" for part in parts):
+        raise DeviceError(f"{where}: one device of several parts must be made of GPUs, such as [cuda:0, cuda:1]")
+    indices = tuple(part.indices[0] for part in parts)
+    if len(set(indices)) != len(indices):
+        raise DeviceError(f"{where}: {list(entries)} names a GPU twice")
+    _check_counts(parts, where, gpus)
+    return Device("cuda", indices)
+
+
+def _check_counts(devices: Sequence[Device], where: str, gpus: Sequence[Gpu]) -> None:
+    asked = sorted({index for device in devices if device.kind == "cuda" for index in device.indices})
+    if asked and asked[-1] >= len(gpus):
+        names = ", ".join(f"cuda:{index}" for index in asked)
+        cpus = min(len(devices), cpu_count())
+        mend = f"set {where}=[{', '.join(f'cuda:{gpu.index}' for gpu in gpus)}]" if gpus else (
+            "run it on a machine with GPUs, or set "
+            f"{where}=[{','.join(f'cpu:{index}' for index in range(cpus))}] to use the CPU"
+        )
+        raise DeviceError(f"{where}: {names} asked for, but {_how_many(gpus)}; {mend}")
+
+
+def _how_many(gpus: Sequence[Gpu]) -> str:
+    masked = os.environ.get("CUDA_VISIBLE_DEVICES")
+    note = f" (CUDA_VISIBLE_DEVICES={masked!r})" if masked is not None else ""
+    if not gpus:
+        return f"there is no GPU here{note}"
+    return f"there {'is 1 GPU' if len(gpus) == 1 else f'are {len(gpus)} GPUs'} here{note}"
+
+
+def _with_tokens(device: Device, gpus: Sequence[Gpu]) -> Device:
+    if device.kind == "cpu":
+        return device
+    return Device("cuda", device.indices, tuple(gpus[index].token for index in device.indices))

@@ -1,0 +1,69 @@
+"""Hashes of files, remembered between runs by path, size, mtime and inode.
+
+A cache in the user's cache folder; where that cannot be written, everything is hashed anew and nothing breaks.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from types import TracebackType
+
+from edit_eval.core.identity import file_sha256
+
+__all__ = ["FileHashes"]
+
+_RACY_NS = 2_000_000_000
+"""A file changed within the last two seconds may change again within the clock's grain: it is not remembered."""
+
+
+class FileHashes:
+    """`sha256(path)` with a memory. Use as a context manager; what was learnt is appended on exit."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+        self._path = path or Path(cache).expanduser() / "edit-eval" / "file-hashes.tsv"
+        self._known: dict[str, str] = {}
+        self._new: list[str] = []
+
+    def __enter__(self) -> FileHashes:
+        try:
+            text = self._path.read_text(encoding="utf-8", errors="surrogateescape")
+        except OSError:
+            return self
+        for line in text.splitlines():
+            fact, _, sha = line.rpartition("\t")
+            if len(sha) == 64:
+                self._known[fact] = sha
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.save()
+
+    def sha256(self, path: str | Path) -> str:
+        """Return the hash of the file's bytes. Raises `OSError`."""
+        real = Path(path).resolve()
+        stat = real.stat()
+        fact = f"{real!s}\t{stat.st_size}\t{stat.st_mtime_ns}\t{stat.st_ino}"
+        sha = self._known.get(fact)
+        if sha is None:
+            sha = file_sha256(real)
+            self._known[fact] = sha
+            if time.time_ns() - stat.st_mtime_ns > _RACY_NS and "\n" not in fact:
+                self._new.append(f"{fact}\t{sha}\n")
+        return sha
+
+    def save(self) -> None:
+        """Append what was learnt; a cache that cannot be written is no error."""
+        if not self._new:
+            return
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with self._path.open("a", encoding="utf-8", errors="surrogateescape") as file:
+                file.write("".join(self._new))
+        except OSError:
+            return
+        self._new.clear()

@@ -1,0 +1,115 @@
+"""A ledger: an append-only JSONL file in which the last line per key wins.
+
+Outcomes are appended as they happen and reach the disk at least once a second (`sync` is called several times a
+second and does nothing more often). A torn last line, left by a kill or a power cut, is cut off when the ledger is
+opened for writing.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from edit_eval.core.errors import RunError, RunFailed
+
+__all__ = ["VERSION", "Ledger", "read_ledger"]
+
+VERSION = 1
+"""Version of the lines written here; lines of a newer one are refused."""
+
+_SYNC_INTERVAL_S = 1.0
+
+
+def read_ledger(path: Path) -> dict[str, dict[str, Any]]:
+    """Return the last record of every key; a missing file is an empty ledger.
+
+    A line that is no record (torn, or damaged on the disk) is left out: its task is simply done again.
+
+    Raises:
+        RunError: a line was written by a newer edit-eval, or the file cannot be read.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise RunError(f"cannot read {path}: {error.strerror}") from error
+    records: dict[str, dict[str, Any]] = {}
+    for line in data.splitlines():
+        record = _record(line)
+        if record is None:
+            continue
+        if record.get("v", 0) > VERSION:
+            raise RunError(f"{path} was written by a newer edit-eval (ledger version {record['v']}); use that one")
+        records[record["key"]] = record
+    return records
+
+
+def _record(line: bytes) -> dict[str, Any] | None:
+    try:
+        value = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return None
+    if isinstance(value, dict) and isinstance(value.get("key"), str) and isinstance(value.get("v"), int):
+        return value
+    return None
+
+
+class Ledger:
+    """A ledger open for writing; `records` is what it says now."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        _cut_torn_line(path)
+        self.records = read_ledger(path)
+        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        self._unsynced = False
+        self._synced_at = time.monotonic()
+
+    def append(self, record: Mapping[str, Any]) -> None:
+        """Add one record (it must have `key`).
+
+        Raises:
+            RunFailed: the disk is full or not writable; the ledger is left whole.
+        """
+        line = {"v": VERSION, **record}
+        data = orjson.dumps(line) + b"\n"
+        size = os.fstat(self._file).st_size
+        try:
+            written = 0
+            while written < len(data):
+                written += os.write(self._file, data[written:])
+        except OSError as error:
+            os.ftruncate(self._file, size)
+            raise RunFailed(f"cannot write {self._path}: {error.strerror}; what was finished is kept") from error
+        self.records[line["key"]] = line
+        self._unsynced = True
+
+    def sync(self) -> None:
+        """Bring what was appended to the disk, if the last time was a second ago."""
+        if self._unsynced and time.monotonic() - self._synced_at >= _SYNC_INTERVAL_S:
+            os.fsync(self._file)
+            self._unsynced = False
+            self._synced_at = time.monotonic()
+
+    def close(self) -> None:
+        """Sync and close."""
+        os.fsync(self._file)
+        os.close(self._file)
+
+
+def _cut_torn_line(path: Path) -> None:
+    try:
+        with path.open("r+b") as file:
+            data = file.read()
+            if data and not data.endswith(b"\n"):
+                file.truncate(data.rfind(b"\n") + 1)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise RunError(f"cannot write {path}: {error.strerror}") from error

@@ -1,0 +1,375 @@
+"""The pipeline: a job's work left, put through the pool; every outcome into a ledger the moment it arrives.
+
+Edits become verdict tasks as they finish. Owns the run directory while it runs; emits events; prints nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, cast
+
+import edit_eval
+from edit_eval.core.identity import file_sha256
+from edit_eval.core.types import EditFailureKind, UnscoredKind, Verdict
+from edit_eval.driver.backends import Backend
+from edit_eval.driver.backends.local import LocalBackend
+from edit_eval.driver.devices import Device, GpuMemory
+from edit_eval.driver.events import (
+    EditFailed,
+    EditFinished,
+    Emit,
+    Note,
+    RunStarted,
+    StageName,
+    StageStarted,
+    StepProgress,
+    VerdictGiven,
+)
+from edit_eval.driver.job import Job
+from edit_eval.driver.plan import EditPlan, WantedEdit, plan_edits, verdict_is_done
+from edit_eval.driver.pool import Pool
+from edit_eval.driver.queue import Task
+from edit_eval.driver.stage import StageSpec
+from edit_eval.driver.store import RunStore, image_path, thumbnail_path
+
+__all__ = ["Pipeline", "run_job"]
+
+_UNSCORED: Mapping[str, UnscoredKind] = {"timeout": "timeout"}
+
+
+def run_job(
+    job: Job,
+    emit: Emit,
+    *,
+    stages: Sequence[StageName] = ("edit", "judge"),
+    retry_failed: bool = False,
+    verify: bool = False,
+    backend: Backend | None = None,
+    tick: Callable[[], None] = lambda: None,
+) -> bool:
+    """Do what is left of a job, in its run directory.
+
+    Args:
+        job: from `prepare`.
+        emit: receives every event.
+        stages: `edit`, `judge` or both.
+        retry_failed: take up failed edits and unscored verdicts again.
+        verify: hash every edit's image instead of trusting its size and modification time.
+        backend: where keepers run; this machine by default.
+        tick: called a few times a second, for displays.
+
+    Returns:
+        Whether there was anything to do.
+
+    Raises:
+        UserError: the directory or a model cannot be used.
+        RunFailed: the run could not go on.
+    """
+    with RunStore(job.output) as store:
+        pipeline = Pipeline(job, store, emit, stages, retry_failed=retry_failed, verify=verify, tick=tick)
+        return pipeline.run(backend or LocalBackend())
+
+
+class Pipeline:
+    """One start of one run; see `run_job`. It is the pool's handler."""
+
+    def __init__(
+        self,
+        job: Job,
+        store: RunStore,
+        emit: Emit,
+        stages: Sequence[StageName],
+        *,
+        retry_failed: bool,
+        verify: bool,
+        tick: Callable[[], None],
+    ) -> None:
+        self._job = job
+        self._store = store
+        self._emit = emit
+        self._editing = "edit" in stages
+        self._judge = job.judge if "judge" in stages else None
+        self._retry_failed = retry_failed
+        self._verify = verify
+        self._tick = tick
+        self._began = time.monotonic()
+        self._by_key = {one.key: one for one in job.wanted}
+        self._edit_of: dict[str, WantedEdit] = {}
+        self._pool: Pool | None = None
+        self._info: dict[str, Any] = {}
+
+    def run(self, backend: Backend) -> bool:
+        """Plan, work, and say whether there was work."""
+        _remove_leftovers(self._store.path)
+        plan = plan_edits(self._job.wanted, self._store.edits.records, self._intact, retry_failed=self._retry_failed)
+        self._record_start()
+        self._store.write_wanted(self._job.wanted)
+        for one in plan.edited:
+            self._store.link_by_id(one)
+        edits = [self._edit_task(one) for one in plan.todo] if self._editing else []
+        verdicts = self._verdict_tasks(plan.edited)
+        if not edits and not verdicts:
+            return False
+        specs = self._specs(edits, verdicts)
+        memory = GpuMemory()
+        memory.check_free(list(dict.fromkeys(device for spec in specs for device in spec.devices)))
+        self._announce(plan, verdicts)
+        overlap = self._job.checked.config.stages == "overlapped"
+        logs = self._store.path / "logs"
+        self._pool = Pool(specs, self, backend, logs, self._emit, overlap=overlap, memory=memory, clock=self._now)
+        if edits:
+            self._pool.add("edit", edits)
+        if self._judge and (edits or verdicts):
+            self._pool.add("judge", verdicts)
+        self._pool.run()
+        return True
+
+    def _now(self) -> float:
+        return time.monotonic() - self._began
+
+    def _specs(self, edits: Sequence[Task], verdicts: Sequence[Task]) -> list[StageSpec]:
+        specs = [self._job.editor.spec] if edits else []
+        if self._judge and (edits or verdicts):
+            specs.append(self._judge.stage.spec)
+        return specs
+
+    # Planning
+
+    def _intact(self, one: WantedEdit, record: Mapping[str, Any]) -> bool:
+        """Whether an edit's image is the recorded one: by size and time, or by its bytes where these differ."""
+        image = record["image"]
+        path = self._store.path / image_path(one.key)
+        try:
+            stat = path.stat()
+        except OSError:
+            return False
+        if stat.st_size != image["bytes"]:
+            return False
+        if stat.st_mtime_ns == image["mtime_ns"] and not self._verify:
+            return True
+        return file_sha256(path) == image["sha256"]
+
+    def _edit_task(self, one: WantedEdit) -> Task:
+        root = self._store.path
+        payload = {
+            "sample": one.sample.to_json(),
+            "seed": one.seed,
+            "repeat": one.repeat,
+            "image": str(root / image_path(one.key)),
+            "thumbnail": str(root / thumbnail_path(one.key)),
+            "source_thumbnail": str(root / thumbnail_path(one.source_sha256[0])),
+        }
+        return Task(one.key, payload, estimate=float(len(one.sample.images)))
+
+    def _verdict_tasks(self, edited: Sequence[WantedEdit]) -> list[Task]:
+        tasks = [self._verdict_task(one) for one in edited]
+        return [task for task in tasks if task is not None]
+
+    def _verdict_task(self, one: WantedEdit) -> Task | None:
+        """Return the task of judging this edit, or None if its verdict stands (or nothing is judged)."""
+        if self._judge is None:
+            return None
+        sha = self._store.edits.records[one.key]["image"]["sha256"]
+        key = self._judge.key(one, sha)
+        if verdict_is_done(self._store.verdicts.records.get(key), retry_failed=self._retry_failed):
+            return None
+        self._edit_of[key] = one
+        payload = {
+            "sample": one.sample.to_json(),
+            "edited": str(self._store.path / image_path(one.key)),
+            "edited_sha256": sha,
+            "prompts": [
+                {"call": prompt.call, "text": prompt.text, "images": list(prompt.images)}
+                for prompt in self._judge.prompts(one.sample)
+            ],
+            "seed": one.seed,
+        }
+        return Task(key, payload)
+
+    # The record of this start
+
+    def _record_start(self) -> None:
+        job = self._job
+        info = self._store.info()
+        before = info.get("identity")
+        identity = job.identity()
+        if before is not None and before != identity:
+            for line in _differences(before, identity):
+                text = f"changed since this run began: {line}; what depends on it is done anew, the old stays on disk"
+                self._emit(Note(self._now(), "warning", text))
+        self._info = {
+            "created": info.get("created", _utc_now()),
+            "name": job.output.name,
+            "protocol": job.protocol,
+            "config": job.checked.config.model_dump(mode="json"),
+            "identity": identity,
+            "editor": job.editor.title,
+            "judge": job.judge.stage.title if job.judge else None,
+            "judge_id": job.judge.id if job.judge else None,
+            "rubric": job.judge.rubric.to_json() if job.judge else None,
+            "size_policy": {
+                "editor": job.editor.size_policy,
+                "judge": job.judge.stage.size_policy if job.judge else None,
+            },
+            "min_coverage": job.checked.config.min_coverage,
+            "starts": [
+                *info.get("starts", []),
+                {"at": _utc_now(), "edit_eval": edit_eval.__version__, "python": sys.version.split()[0], "hosts": {}},
+            ],
+        }
+        self._store.write_info(self._info)
+
+    def _announce(self, plan: EditPlan, verdicts: Sequence[Task]) -> None:
+        job = self._job
+        devices: dict[StageName, tuple[str, ...]] = {}
+        if self._editing:
+            devices["edit"] = tuple(device.label for device in job.editor.spec.devices)
+        if self._judge:
+            devices["judge"] = tuple(device.label for device in self._judge.stage.spec.devices)
+        self._emit(
+            RunStarted(
+                self._now(),
+                output=str(job.output),
+                editor=job.editor.title,
+                judge=self._judge.label if self._judge else None,
+                samples=len(job.wanted),
+                devices=devices,
+                batch_size=self._judge.batch_size if self._judge else 1,
+            )
+        )
+        if self._editing and plan.todo:
+            total = len(job.wanted)
+            self._emit(StageStarted(self._now(), "edit", total, total - len(plan.todo)))
+        if self._judge:
+            total = len(plan.edited) + (len(plan.todo) if self._editing else 0)
+            self._emit(StageStarted(self._now(), "judge", total, len(plan.edited) - len(verdicts)))
+
+    # What the pool tells
+
+    def loaded(self, stage: StageName, device: Device, facts: dict[str, Any]) -> None:
+        """Record the versions and the device a host really has."""
+        self._info["starts"][-1]["hosts"][f"{stage} {device.label}"] = facts
+        self._store.write_info(self._info)
+
+    def progress(self, stage: StageName, task: Task, device: Device, step: int, steps: int) -> None:
+        """Pass on a denoising step."""
+        if stage == "edit":
+            one = self._by_key[task.id]
+            self._emit(StepProgress(self._now(), device.label, one.index, one.sample.id, step, steps))
+
+    def done(self, stage: StageName, task: Task, outcome: dict[str, Any], device: Device, seconds: float) -> None:
+        """Append an outcome to its ledger."""
+        if stage == "edit":
+            self._edited(task, outcome, device)
+        else:
+            self._judged(task, Verdict.from_json(outcome), device, seconds)
+
+    def failed(self, stage: StageName, task: Task, kind: str, reason: str, device: Device) -> None:
+        """Append a failure: of an edit as such, of a judgement as an unscored verdict."""
+        if stage == "edit":
+            one = self._by_key[task.id]
+            self._store.edits.append(
+                {
+                    **self._about(one, task, device),
+                    "key": one.key,
+                    "status": "failed",
+                    "kind": kind,
+                    "reason": reason,
+                }
+            )
+            first_line = reason.splitlines()[0] if reason else kind
+            failure = cast("EditFailureKind", kind)
+            self._emit(EditFailed(self._now(), one.index, one.sample.id, failure, first_line))
+        else:
+            verdict = Verdict(unscored=_UNSCORED.get(kind, "error"), reply=f"{kind}: {reason}")
+            self._judged(task, verdict, device, 0.0)
+
+    def tick(self) -> None:
+        """Bring ledgers to the disk and let the display breathe."""
+        self._store.sync()
+        self._tick()
+
+    def _edited(self, task: Task, outcome: dict[str, Any], device: Device) -> None:
+        one = self._by_key[task.id]
+        image = {name: outcome[name] for name in ("sha256", "bytes", "mtime_ns", "width", "height")}
+        self._store.edits.append(
+            {
+                **self._about(one, task, device),
+                "key": one.key,
+                "status": "edited",
+                "image": image,
+                "source_size": outcome["source_size"],
+                "seconds": outcome["seconds"],
+                "steps": outcome["steps"],
+            }
+        )
+        self._store.link_by_id(one)
+        self._emit(
+            EditFinished(self._now(), device.label, one.index, one.sample.id, outcome["seconds"], outcome["steps"])
+        )
+        verdict_task = self._verdict_task(one)
+        if verdict_task and self._pool:
+            self._pool.add("judge", [verdict_task])
+
+    def _judged(self, task: Task, verdict: Verdict, device: Device, seconds: float) -> None:
+        one = self._edit_of[task.id]
+        assert self._judge is not None
+        self._store.verdicts.append(
+            {
+                **self._about(one, task, device),
+                "key": task.id,
+                "edit_key": one.key,
+                "edited_sha256": task.payload["edited_sha256"],
+                "judge_id": self._judge.id,
+                "seconds": round(seconds, 4),
+                "verdict": verdict.to_json(),
+            }
+        )
+        self._emit(VerdictGiven(self._now(), device.label, one.index, one.sample.id, verdict))
+
+    @staticmethod
+    def _about(one: WantedEdit, task: Task, device: Device) -> dict[str, Any]:
+        return {
+            "sample": one.sample.id,
+            "repeat": one.repeat,
+            "device": device.label,
+            "attempts": task.attempts,
+            "at": _utc_now(),
+        }
+
+
+def _utc_now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _remove_leftovers(root: Path) -> None:
+    """Remove temporary files of images that were being written when a host was killed."""
+    for folder in (root / "images", root / "thumbs"):
+        with os.scandir(folder) as entries:
+            parts = [entry.path for entry in entries if entry.is_dir()]
+        for part in parts:
+            with os.scandir(part) as entries:
+                for entry in entries:
+                    if entry.name.startswith(".") and entry.name.endswith(".tmp"):
+                        os.unlink(entry.path)  # noqa: PTH108 - an open scandir has strings
+
+
+def _differences(before: Any, now: Any, where: str = "") -> list[str]:
+    """Return what changed between two identities, one line per leaf."""
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
+        lines: list[str] = []
+        for key in sorted({*before, *now}):
+            if before.get(key) != now.get(key):
+                lines += _differences(before.get(key), now.get(key), f"{where}.{key}" if where else str(key))
+        return lines
+    return [f"{where}: {_short(before)} -> {_short(now)}"]
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."

@@ -1,0 +1,509 @@
+"""The pool: devices with their keepers, stages with their queues, and the one loop that moves tasks between them.
+
+It knows tasks as ids with JSON payloads; what an edit or a verdict is, is its handler's business. One thread, no
+barriers: a device that runs out of one stage's work ends its host and starts the next stage's, while others still
+work on the first. What happens in the loop:
+
+    queue --task--> host (in flight) --done--> handler
+      ^                 |
+      |                 +-- ordinary failure --> handler
+      +--- recalled, or lost with its host (alone on its next host; after `max_attempts` it has failed)
+"""
+
+from __future__ import annotations
+
+import selectors
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from edit_eval.core.errors import ModelError, RunFailed
+from edit_eval.driver.backends import Backend
+from edit_eval.driver.devices import Device, GpuMemory
+from edit_eval.driver.events import DeviceState, DeviceStateName, Emit, Note, StageFinished, StageName, Unloaded
+from edit_eval.driver.queue import Task
+from edit_eval.driver.slot import HostRun, Phase, Slot
+from edit_eval.driver.stage import Stage, StageSpec
+from edit_eval.worker.protocol import ProtocolError
+
+__all__ = ["Handler", "Pool"]
+
+_TICK_S = 0.25
+_STOP_GRACE_S = 2.0
+_KEEPER_SILENT_S = 60.0
+_DRAIN_S = 15.0
+_DRAIN_SLACK_BYTES = 512 << 20
+_LOADS = 2
+"""How often a model may fail to load on one device before that device gives up on it."""
+_BARREN_HOSTS = 5
+"""How many hosts in a row may be lost on one device without finishing a task before it is retired."""
+_BACK_OFF_S = 0.5
+_LONGEST_BACK_OFF_S = 30.0
+
+
+class Handler(Protocol):
+    """Who owns the outcomes. Called from the pool's loop; must not block for long."""
+
+    def done(self, stage: StageName, task: Task, outcome: dict[str, Any], device: Device, seconds: float) -> None:
+        """A task has its outcome."""
+
+    def failed(self, stage: StageName, task: Task, kind: str, reason: str, device: Device) -> None:
+        """A task has failed and will not be tried again."""
+
+    def loaded(self, stage: StageName, device: Device, facts: dict[str, Any]) -> None:
+        """A host is ready; `facts` are its versions and load time."""
+
+    def progress(self, stage: StageName, task: Task, device: Device, step: int, steps: int) -> None:
+        """A task has come a step further."""
+
+    def tick(self) -> None:
+        """Called several times a second."""
+
+
+class Pool:
+    """Runs stages over devices.
+
+    Args:
+        stages: in the order of the work; each may follow the one before it.
+        handler: receives outcomes, and may `add` tasks to later stages.
+        backend: starts keepers.
+        log_folder: for hosts' logs.
+        emit: receives device states and unload times.
+        overlap: whether a stage may begin on a device before the stage before it has ended everywhere.
+        memory: asked for GPU memory between hosts.
+        clock: seconds since the run began, for events.
+    """
+
+    def __init__(
+        self,
+        stages: Sequence[StageSpec],
+        handler: Handler,
+        backend: Backend,
+        log_folder: Path,
+        emit: Emit,
+        *,
+        overlap: bool = True,
+        memory: GpuMemory | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._stages = [Stage(spec) for spec in stages]
+        self._handler = handler
+        self._backend = backend
+        self._log_folder = log_folder
+        self._emit = emit
+        self._overlap = overlap
+        self._memory = memory
+        self._clock = clock
+        self._selector = selectors.DefaultSelector()
+        devices = list(dict.fromkeys(device for spec in stages for device in spec.devices))
+        self._slots = [Slot(device) for device in devices]
+        self._fault: Exception | None = None
+
+    def add(self, stage: StageName, tasks: Iterable[Task]) -> None:
+        """Put tasks into a stage's queue."""
+        self._stage(stage).queue.put_all(tasks)
+
+    def run(self) -> None:
+        """Work until every stage is finished; every process has ended when this returns or raises.
+
+        Raises:
+            ModelError: a model does not load for a reason that the user can mend.
+            RunFailed: no device is left for tasks that remain, or outcomes cannot be written.
+        """
+        try:
+            while self._fault is None and not self._at_end():
+                self._schedule()
+                self._receive()
+                self._check_times()
+                self._handler.tick()
+        finally:
+            self._shut_down()
+        if self._fault is not None:
+            raise self._fault
+        dead = [stage for stage in self._stages if stage.dead_reason]
+        if dead:
+            raise RunFailed("; ".join(f"{stage.name}: {stage.dead_reason}" for stage in dead))
+
+    # Looking
+
+    def _at_end(self) -> bool:
+        return all(stage.finished for stage in self._stages) and not any(slot.host for slot in self._slots)
+
+    def _stage(self, name: StageName) -> Stage:
+        return next(stage for stage in self._stages if stage.name == name)
+
+    def _before(self, stage: Stage) -> Stage | None:
+        position = self._stages.index(stage)
+        return self._stages[position - 1] if position else None
+
+    def _fed(self, stage: Stage) -> bool:
+        """Whether an earlier stage may still bring this one tasks."""
+        before = self._before(stage)
+        return before is not None and not before.finished
+
+    def _hosts(self, stage: Stage) -> list[Slot]:
+        return [slot for slot in self._slots if slot.host and slot.host.stage is stage]
+
+    def _open(self, stage: Stage) -> bool:
+        """Whether hosts of this stage may run at all now."""
+        before = self._before(stage)
+        return before is None or self._overlap or (before.finished and not self._hosts(before))
+
+    def _occupied(self, slot: Slot) -> bool:
+        return any(other.host and other is not slot and other.device.parts & slot.device.parts for other in self._slots)
+
+    # Deciding
+
+    def _schedule(self) -> None:
+        for slot in self._slots:
+            host = slot.host
+            if host is None:
+                stage = self._stage_for(slot)
+                if stage:
+                    self._start(slot, stage)
+            elif host.phase is Phase.READY:
+                self._feed(slot, host)
+        for slot in self._slots:
+            host = slot.host
+            if host and host.phase is Phase.READY and not host.in_flight:
+                self._idle(slot, host)
+            elif host and host.phase is Phase.STARTING and not len(host.stage.queue) and not self._fed(host.stage):
+                self._stop(slot, host)  # it would come too late
+        for stage in self._stages:
+            self._finish(stage)
+
+    def _stage_for(self, slot: Slot) -> Stage | None:
+        """Return the stage whose host this empty device should start now."""
+        if time.monotonic() < slot.retry_at or self._occupied(slot):
+            return None
+        for stage in self._stages:
+            if not stage.serves(slot) or not self._open(stage):
+                continue
+            starting = sum(1 for other in self._hosts(stage) if other.host and other.host.phase is Phase.STARTING)
+            expected = len(stage.queue)
+            before = self._before(stage)
+            if before is not None and not before.finished and not self._wanted_elsewhere(slot, before):
+                expected += len(before.queue) + before.in_flight(self._slots)
+            if expected > starting:
+                return stage
+        return None
+
+    def _wanted_elsewhere(self, slot: Slot, stage: Stage) -> bool:
+        """Whether this device still has work of `stage` waiting for it."""
+        return stage.serves(slot) and len(stage.queue) > 0
+
+    def _feed(self, slot: Slot, host: HostRun) -> None:
+        batch: list[Task] = []
+        among = {other.device.name for other in self._hosts(host.stage)}
+        queue = host.stage.queue
+        while len(queue) and len(host.in_flight) + len(batch) < host.window:
+            alone = queue.next_is_solo()
+            if any(task.solo for task in [*host.in_flight.values(), *batch]) or (alone and (host.in_flight or batch)):
+                break
+            task = queue.take(slot.device.name, among)
+            if task is None:
+                break
+            batch.append(task)
+        if batch:
+            host.dispatch(batch)
+            slot.send("task", tasks=[{"id": task.id, "payload": task.payload} for task in batch])
+
+    def _idle(self, slot: Slot, host: HostRun) -> None:
+        stage = host.stage
+        if len(stage.queue):
+            return  # suspects wait for another device
+        if self._recall_for(stage):
+            return
+        elsewhere = next((one for one in self._stages if one is not stage and self._unserved(one, slot)), None)
+        if elsewhere is not None or not self._fed(stage):
+            self._stop(slot, host)
+        elif host.announced != "waiting":
+            self._say(slot, "waiting")
+
+    def _unserved(self, stage: Stage, slot: Slot) -> bool:
+        """Whether `stage` has tasks that no host of its own will take, and this device could."""
+        return stage.serves(slot) and self._open(stage) and len(stage.queue) > 0 and not self._hosts(stage)
+
+    def _recall_for(self, stage: Stage) -> bool:
+        """Ask the busiest host for a task it has not begun; say whether one is on its way."""
+        hosts = [slot for slot in self._hosts(stage) if slot.host and slot.host.phase is Phase.READY]
+        if any(slot.host and slot.host.recalling for slot in hosts):
+            return True
+        spare = [(slot, task) for slot in hosts if slot.host for task in slot.host.not_begun()]
+        if not spare:
+            return False
+        slot, task = max(spare, key=lambda pair: (len(pair[0].host.in_flight) if pair[0].host else 0, pair[1].estimate))
+        assert slot.host is not None
+        slot.host.recalling.add(task.id)
+        slot.send("recall", ids=[task.id])
+        return True
+
+    def _finish(self, stage: Stage) -> None:
+        if stage.finished or len(stage.queue) and not stage.dead_reason:
+            if not stage.finished and not self._servers(stage):
+                self._die(stage)
+            return
+        if self._fed(stage) or stage.in_flight(self._slots):
+            return
+        stage.finished = True
+        if stage.started_at is not None:
+            self._emit(StageFinished(self._clock(), stage.name, time.monotonic() - stage.started_at))
+
+    def _servers(self, stage: Stage) -> list[Slot]:
+        return [slot for slot in self._slots if stage.serves(slot)]
+
+    def _die(self, stage: Stage) -> None:
+        """No device is left for this stage: what waits stays undone, other stages go on."""
+        left = len(stage.queue.drain())
+        stage.dead_reason = f"no device left for {left} tasks; last reason: {stage.last_reason}"
+        self._emit(Note(self._clock(), "warning", f"{stage.name}: {stage.dead_reason}"))
+
+    # Acting
+
+    def _start(self, slot: Slot, stage: Stage) -> None:
+        if slot.link is None:
+            slot.link = self._backend.launch(slot.device, self._log_folder)
+            slot.heard_at = time.monotonic()
+            self._selector.register(slot.link.channel, selectors.EVENT_READ, slot)
+        if slot.baseline_bytes is None and self._memory:
+            slot.baseline_bytes = self._memory.used_bytes(slot.device)
+        stage.started_at = stage.started_at or time.monotonic()
+        slot.host = HostRun(stage, time.monotonic())
+        log = self._log_folder / f"{stage.name}-{slot.device.name}.log"
+        slot.send("start", host=stage.spec.host_spec(slot.device, log, len(self._slots)), load=stage.spec.load(slot.device))
+        self._say(slot, "loading" if not slot.barren and not slot.failed_loads else "restarting", slot.last_reason)
+
+    def _stop(self, slot: Slot, host: HostRun) -> None:
+        host.phase = Phase.STOPPING
+        host.stop_at = time.monotonic()
+        slot.send("stop", grace_s=_STOP_GRACE_S)
+        self._say(slot, "stopping")
+
+    def _say(self, slot: Slot, state: DeviceStateName, detail: str = "") -> None:
+        stage = slot.host.stage.name if slot.host else None
+        if slot.host:
+            slot.host.announced = state
+        self._emit(DeviceState(self._clock(), slot.device.label, stage, state, detail))
+
+    # Hearing
+
+    def _receive(self) -> None:
+        for slot in self._slots:
+            if slot.link:
+                mask = selectors.EVENT_READ | (selectors.EVENT_WRITE if slot.link.channel.unsent else 0)
+                self._selector.modify(slot.link.channel, mask, slot)
+        if not self._selector.get_map():
+            time.sleep(0.01)
+            return
+        for key, _ in self._selector.select(_TICK_S if self._settled() else 0.02):
+            self._hear(key.data)
+
+    def _settled(self) -> bool:
+        """Whether nothing is due before the next message (no back-off, no draining memory)."""
+        return all(slot.host is None or slot.host.phase is not Phase.DRAINING for slot in self._slots)
+
+    def _hear(self, slot: Slot) -> None:
+        link = slot.link
+        if link is None:
+            return
+        link.channel.flush()
+        try:
+            messages = link.channel.receive()
+        except ProtocolError as error:
+            self._lose_keeper(slot, f"the keeper spoke no protocol: {error}")
+            return
+        slot.heard_at = time.monotonic()
+        for message in messages:
+            self._on_message(slot, message)
+        if link.channel.closed:
+            self._lose_keeper(slot, "the keeper went away")
+
+    def _on_message(self, slot: Slot, message: dict[str, Any]) -> None:
+        host = slot.host
+        kind = message["type"]
+        if host is None or kind in ("hello", "beat", "started"):
+            return
+        if kind == "ready":
+            self._on_ready(slot, host, message)
+        elif kind == "refused":
+            host.refused = (message["kind"], message["reason"])
+        elif kind == "begun":
+            host.begun.update(message["ids"])
+            host.touch()
+        elif kind == "progress":
+            task = host.in_flight.get(message["id"])
+            host.touch()
+            if task:
+                self._handler.progress(host.stage.name, task, slot.device, message["step"], message["steps"])
+        elif kind == "done":
+            self._on_done(slot, host, message)
+        elif kind == "failed":
+            self._on_failed(slot, host, message)
+        elif kind == "recalled":
+            self._on_recalled(host, message["ids"])
+        elif kind == "window":
+            host.window = max(1, int(message["window"]))
+        elif kind == "fatal":
+            self._fault = RunFailed(f"{message['reason']}; what was finished is kept: mend that and start again")
+        elif kind == "exited":
+            self._on_exit(slot, host, message)
+
+    def _on_ready(self, slot: Slot, host: HostRun, message: dict[str, Any]) -> None:
+        host.phase = Phase.READY
+        host.window = max(1, int(message["window"]))
+        host.touch()
+        slot.failed_loads = 0
+        self._handler.loaded(host.stage.name, slot.device, {"load_s": message["load_s"], **message["facts"]})
+        self._say(slot, "ready", f"loaded in {message['load_s']:.1f} s")
+
+    def _on_done(self, slot: Slot, host: HostRun, message: dict[str, Any]) -> None:
+        task = host.in_flight.pop(message["id"], None)
+        if task is None:
+            return
+        host.stage.note_duration(host.finish(task.id))
+        slot.barren = 0
+        self._handler.done(host.stage.name, task, message["outcome"], slot.device, message["seconds"])
+
+    def _on_failed(self, slot: Slot, host: HostRun, message: dict[str, Any]) -> None:
+        task = host.in_flight.pop(message["id"], None)
+        if task is None:
+            return
+        host.finish(task.id)
+        slot.barren = 0
+        self._handler.failed(host.stage.name, task, message["kind"], message["reason"], slot.device)
+
+    def _on_recalled(self, host: HostRun, ids: Sequence[str]) -> None:
+        host.recalling.clear()
+        for one in ids:
+            task = host.in_flight.pop(one, None)
+            if task:
+                host.stage.queue.put(task)
+
+    def _on_exit(self, slot: Slot, host: HostRun, message: dict[str, Any]) -> None:
+        if host.phase is Phase.STOPPING and not host.in_flight:
+            host.phase = Phase.DRAINING
+            self._drain(slot, host)
+            return
+        self._lose_host(slot, host, _why(message, host), message["tail"])
+
+    def _drain(self, slot: Slot, host: HostRun) -> None:
+        """Let go of a device once its memory is back where it was before the host started."""
+        waited = time.monotonic() - host.stop_at
+        used = self._memory.used_bytes(slot.device) if self._memory else None
+        if used is not None and used > (slot.baseline_bytes or 0) + _DRAIN_SLACK_BYTES and waited < _DRAIN_S:
+            return
+        stage = host.stage
+        if waited >= _DRAIN_S and self._memory:
+            who = ", ".join(self._memory.holders(slot.device)) or "nobody that can be seen from here"
+            text = f"{slot.device.label}: memory is not free {waited:.0f} s after {stage.name} ended; held by {who}"
+            self._emit(Note(self._clock(), "warning", text))
+        stage.unloads[slot.device.label] = waited
+        slot.host = None
+        self._emit(DeviceState(self._clock(), slot.device.label, stage.name, "off"))
+        no_more = not len(stage.queue) and not self._fed(stage) and not stage.in_flight(self._slots)
+        if no_more and not self._hosts(stage):
+            labels = tuple(stage.unloads)
+            self._emit(Unloaded(self._clock(), stage.name, labels, max(stage.unloads.values())))
+
+    def _lose_keeper(self, slot: Slot, reason: str) -> None:
+        if slot.link is not None:
+            self._selector.unregister(slot.link.channel)
+            slot.link.lost()
+            slot.link = None
+        if slot.host is not None:
+            if slot.host.phase in (Phase.STOPPING, Phase.DRAINING) and not slot.host.in_flight:
+                slot.host = None
+            else:
+                self._lose_host(slot, slot.host, reason, "")
+
+    def _lose_host(self, slot: Slot, host: HostRun, reason: str, tail: str) -> None:
+        """A host ended that should not have: what it had in flight is tried again, alone."""
+        stage = host.stage
+        slot.host = None
+        slot.last_reason = stage.last_reason = reason
+        tasks = list(host.in_flight.values())
+        self._retry(slot, stage, tasks, "timeout" if host.stalled else "crash", _with_tail(reason, tail))
+        if host.phase is Phase.STARTING:
+            self._failed_load(slot, host, reason)
+        else:
+            slot.barren += 1
+            if slot.barren >= _BARREN_HOSTS:
+                self._retire(slot, stage, f"{slot.barren} hosts in a row were lost: {reason}")
+        slot.retry_at = time.monotonic() + min(_BACK_OFF_S * 2 ** max(0, slot.barren - 1), _LONGEST_BACK_OFF_S)
+        if stage.serves(slot):
+            self._emit(DeviceState(self._clock(), slot.device.label, stage.name, "restarting", reason))
+
+    def _retry(
+        self, slot: Slot, stage: Stage, tasks: Sequence[Task], kind: Literal["crash", "timeout"], reason: str
+    ) -> None:
+        if len(tasks) == 1:
+            task = tasks[0]
+            task.attempts += 1
+            task.lost_on.add(slot.device.name)
+            if task.attempts >= stage.spec.max_attempts:
+                self._handler.failed(stage.name, task, kind, reason, slot.device)
+                return
+        for task in tasks:
+            task.solo = True
+            stage.queue.put(task)
+
+    def _failed_load(self, slot: Slot, host: HostRun, reason: str) -> None:
+        kind, said = host.refused or ("error", reason)
+        slot.last_reason = host.stage.last_reason = said
+        if kind == "user":
+            self._fault = ModelError(said)
+            return
+        slot.failed_loads += 1
+        if slot.failed_loads >= _LOADS:
+            self._retire(slot, host.stage, f"the model does not load: {said}")
+
+    def _retire(self, slot: Slot, stage: Stage, reason: str) -> None:
+        stage.retired.add(slot.device)
+        slot.barren = slot.failed_loads = 0
+        self._emit(DeviceState(self._clock(), slot.device.label, stage.name, "retired", reason))
+
+    # Time
+
+    def _check_times(self) -> None:
+        now = time.monotonic()
+        for slot in self._slots:
+            host = slot.host
+            if host and host.phase is Phase.DRAINING:
+                self._drain(slot, host)
+            elif host and not host.stalled and now > host.deadline():
+                host.stalled = True
+                what = "loading" if host.phase is Phase.STARTING else "working"
+                host.stall_reason = f"no sign of life while {what} for {now - host.touched_at:.0f} s"
+                slot.send("kill")
+            if slot.link and now - slot.heard_at > _KEEPER_SILENT_S:
+                self._lose_keeper(slot, f"the keeper was silent for {_KEEPER_SILENT_S:.0f} s")
+
+    def _shut_down(self) -> None:
+        """End all keepers at once, and with them everything below them."""
+        links = [slot.link for slot in self._slots if slot.link]
+        for link in links:
+            link.channel.send("quit")
+        for link in links:
+            link.wait(10.0)
+        for slot in self._slots:
+            slot.link = slot.host = None
+        self._selector.close()
+
+
+def _why(message: dict[str, Any], host: HostRun) -> str:
+    if host.stalled:
+        return host.stall_reason
+    if host.refused:
+        return host.refused[1]
+    code = message["code"]
+    if code == -9:
+        return "killed by SIGKILL, often by the kernel for want of memory"
+    if code is not None and code < 0:
+        return f"killed by signal {-code}"
+    return f"ended with exit code {code}"
+
+
+def _with_tail(reason: str, tail: str) -> str:
+    lines = [line for line in tail.strip().splitlines() if line.strip()]
+    return "\n".join([reason, *lines[-20:]])

@@ -1,0 +1,282 @@
+"""Rubrics: the built-in ones by name, a user's own from a YAML file, both through the same checks.
+
+Knows what a rubric must be so that a judge can follow it and a score can come of it; knows no judge.
+"""
+
+from __future__ import annotations
+
+import itertools
+import keyword
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from edit_eval.core.errors import ConfigError, did_you_mean
+from edit_eval.core.expression import evaluate, names_in
+from edit_eval.core.types import Call, Dimension, Rubric
+
+__all__ = ["builtin_rubrics", "load_rubric"]
+
+_SUFFIXES = (".yaml", ".yml")
+_MAX_BYTES = 1 << 20
+_MAX_DEPTH = 20
+_RESERVED = frozenset({"min", "max", "mean", "sqrt", "overall"})
+"""No names for dimensions: functions of the expression, and what the combined score is called."""
+
+_ROUNDING = 1e-9
+
+_Text = Annotated[str, Field(strict=True, min_length=1)]
+_Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+_Range = tuple[_Number, _Number]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _DimensionFile(_Strict):
+    name: _Text
+    scale: _Range
+    integer: Annotated[bool, Field(strict=True)] = False
+    description: Annotated[str, Field(strict=True)] = ""
+
+
+class _CallFile(_Strict):
+    name: _Text
+    prompt: _Text
+    dimensions: Annotated[tuple[_Text, ...], Field(min_length=1)]
+    images: Annotated[tuple[Literal["source", "edited", "reference"], ...], Field(min_length=1)] = (
+        "source",
+        "edited",
+    )
+
+
+class _RubricFile(_Strict):
+    name: Annotated[str, Field(strict=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    dimensions: Annotated[tuple[_DimensionFile, ...], Field(min_length=1, max_length=12)]
+    calls: tuple[_CallFile, ...] = ()
+    overall: _Text
+    range: _Range
+
+
+_PARTS: dict[str, type[_Strict]] = {"dimensions": _DimensionFile, "calls": _CallFile}
+
+
+def builtin_rubrics() -> list[str]:
+    """Return the names of the rubrics that come with edit-eval, sorted."""
+    return sorted(one.name.removesuffix(".yaml") for one in _folder().iterdir() if one.name.endswith(".yaml"))
+
+
+def load_rubric(name_or_path: str, base: Path | None = None) -> Rubric:
+    """Return a rubric.
+
+    Args:
+        name_or_path: a built-in name (`general-v1`), or the path of a YAML file.
+        base: folder that a relative path starts from; the current one by default.
+
+    Raises:
+        ConfigError: no such rubric, or everything that is wrong with the file.
+    """
+    if name_or_path in builtin_rubrics():
+        return _builtin(name_or_path)
+    path = (base or Path()) / Path(name_or_path).expanduser()
+    if not (name_or_path.endswith(_SUFFIXES) or "/" in name_or_path or _is_file(path)):
+        known = builtin_rubrics()
+        raise ConfigError(
+            f"no rubric {name_or_path!r}{did_you_mean(name_or_path, known)}; there are {', '.join(known)}, "
+            "or give the path of a YAML file"
+        )
+    rubric = _parse(_read_file(path), str(path))
+    if rubric.name in builtin_rubrics() and rubric != _builtin(rubric.name):
+        raise ConfigError(
+            f"rubric {path}: name: {rubric.name!r} is a built-in rubric and this one differs; give it another name"
+        )
+    return rubric
+
+
+def _folder() -> Traversable:
+    return files("edit_eval.judges") / "rubrics"
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long
+        return False
+
+
+@cache
+def _builtin(name: str) -> Rubric:
+    return _parse((_folder() / f"{name}.yaml").read_text(encoding="utf-8"), name)
+
+
+def _read_file(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            data = file.read(_MAX_BYTES + 1)
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the path
+        raise ConfigError(f"rubric {path}: {getattr(error, 'strerror', None) or error}") from error
+    if len(data) > _MAX_BYTES:
+        raise ConfigError(f"rubric {path}: larger than {_MAX_BYTES >> 20} MiB")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"rubric {path}: not UTF-8 text (byte {error.start})") from error
+
+
+def _parse(text: str, where: str) -> Rubric:
+    try:
+        _refuse_traps(text)
+        data = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that is none
+        raise ConfigError(f"rubric {where}: not readable as YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(data, dict):
+        raise ConfigError(f"rubric {where}: is no mapping with name, dimensions, calls, overall and range")
+    try:
+        read = _RubricFile.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError([f"rubric {where}: {one}" for one in _schema_problems(error)]) from error
+    rubric = _rubric(read)
+    problems = [*_name_problems(rubric), *_call_problems(rubric)]
+    problems += [] if problems else _overall_problems(rubric)
+    if problems:
+        raise ConfigError([f"rubric {where}: {one}" for one in problems])
+    return rubric
+
+
+def _refuse_traps(text: str) -> None:
+    """Refuse aliases and depth, with which a small file costs a lot, and doubled keys, which YAML drops silently."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        if isinstance(event, yaml.AliasEvent):
+            raise yaml.YAMLError(f"aliases (*{event.anchor}) are not allowed")
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _MAX_DEPTH:
+            raise yaml.YAMLError(f"nested more than {_MAX_DEPTH} deep")
+    nodes = [yaml.compose(text, Loader=yaml.SafeLoader)]
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, yaml.MappingNode):
+            keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+            if len(set(keys)) < len(keys):
+                doubled = next(key for key in keys if keys.count(key) > 1)
+                raise ValueError(
+                    f"key {doubled!r} stands twice in the mapping of line {node.start_mark.line + 1}"
+                )
+            nodes.extend(value for _, value in node.value)
+        elif isinstance(node, yaml.SequenceNode):
+            nodes.extend(node.value)
+
+
+def _schema_problems(error: ValidationError) -> Iterator[str]:
+    places = [one["loc"] for one in error.errors()]
+    for one in error.errors():
+        place = one["loc"]
+        within = any(other[: len(place)] == place for other in places if len(other) > len(place))
+        if not (
+            one["type"] == "too_short" and within
+        ):  # items that were refused are missing: no fault of its own
+            yield _problem(one)
+
+
+def _problem(error: Any) -> str:
+    place: Sequence[str | int] = error["loc"]
+    dotted = ".".join(str(one) for one in place)
+    if error["type"] != "extra_forbidden":
+        return f"{dotted}: {error['msg'][0].lower()}{error['msg'][1:]}"
+    part = _PARTS.get(str(place[0]), _RubricFile) if len(place) > 1 else _RubricFile
+    known = list(part.model_fields)
+    return f"unknown key {dotted!r}{did_you_mean(str(place[-1]), known)}; known: {', '.join(known)}"
+
+
+def _rubric(read: _RubricFile) -> Rubric:
+    return Rubric(
+        name=read.name,
+        dimensions=tuple(
+            Dimension(one.name, one.scale[0], one.scale[1], one.integer, one.description)
+            for one in read.dimensions
+        ),
+        calls=tuple(Call(one.name, one.prompt, one.dimensions, one.images) for one in read.calls),
+        overall=read.overall,
+        low=read.range[0],
+        high=read.range[1],
+    )
+
+
+def _name_problems(rubric: Rubric) -> Iterator[str]:
+    for kind, names in (
+        ("dimension", [d.name for d in rubric.dimensions]),
+        ("call", [c.name for c in rubric.calls]),
+    ):
+        for name, count in Counter(names).items():
+            if count > 1:
+                yield f"{kind} {name!r} is there {count} times"
+            if (
+                not name.isidentifier()
+                or keyword.iskeyword(name)
+                or unicodedata.normalize("NFKC", name) != name
+            ):
+                yield f"{kind} {name!r} is no identifier: use letters, digits and _"
+            elif kind == "dimension" and name in _RESERVED:
+                yield f"dimension {name!r}: the name has a meaning of its own, use another"
+    for one in rubric.dimensions:
+        if one.low >= one.high:
+            yield f"dimension {one.name!r}: scale must be [low, high] with low below high"
+        elif one.integer and not (one.low.is_integer() and one.high.is_integer()):
+            yield f"dimension {one.name!r}: an integer scale must begin and end at whole numbers"
+    if rubric.low >= rubric.high:
+        yield "range must be [low, high] with low below high"
+
+
+def _call_problems(rubric: Rubric) -> Iterator[str]:
+    known = [one.name for one in rubric.dimensions]
+    answered = Counter(name for call in rubric.calls for name in call.dimensions)
+    for call in rubric.calls:
+        if "{output_format}" not in call.prompt:
+            yield f"call {call.name!r}: its prompt lacks {{output_format}}"
+        if len(set(call.images)) < len(call.images):
+            yield f"call {call.name!r}: an image is named twice"
+        for name in call.dimensions:
+            if name not in known:
+                yield f"call {call.name!r}: unknown dimension {name!r}{did_you_mean(name, known)}"
+    if rubric.calls and not any("{instruction}" in call.prompt for call in rubric.calls):
+        yield "no prompt holds {instruction}, so the judge would not know what was asked for"
+    for name in known if rubric.calls else ():
+        if answered[name] != 1:
+            yield f"dimension {name!r} is answered by {answered[name] or 'no'} calls, must be by exactly one"
+
+
+def _overall_problems(rubric: Rubric) -> Iterator[str]:
+    """Check the expression at every corner of the scales, where a sum, a minimum or a root has its extremes."""
+    known = [one.name for one in rubric.dimensions]
+    try:
+        unknown = sorted(names_in(rubric.overall) - set(known))
+    except ValueError as error:
+        yield f"overall: {error}"
+        return
+    if unknown:
+        yield from (f"overall: unknown dimension {name!r}{did_you_mean(name, known)}" for name in unknown)
+        return
+    for corner in itertools.product(*((one.low, one.high) for one in rubric.dimensions)):
+        values = dict(zip(known, corner, strict=True))
+        try:
+            value = evaluate(rubric.overall, values)
+        except ValueError as error:
+            yield f"overall: cannot be computed for {_named(values)}: {error}"
+            return
+        rounding = _ROUNDING * max(1.0, abs(rubric.low), abs(rubric.high))
+        if not rubric.low - rounding <= value <= rubric.high + rounding:
+            yield f"overall: {value:g} for {_named(values)} is outside range [{rubric.low:g}, {rubric.high:g}]"
+            return
+
+
+def _named(values: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} = {value:g}" for name, value in values.items())

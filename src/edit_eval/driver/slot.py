@@ -1,0 +1,102 @@
+"""One device while a run goes on: its keeper, the host it holds, and its record of failures."""
+
+from __future__ import annotations
+
+import enum
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from edit_eval.driver.backends import KeeperLink
+from edit_eval.driver.devices import Device
+from edit_eval.driver.queue import Task
+from edit_eval.driver.stage import Stage
+
+__all__ = ["HostRun", "Phase", "Slot"]
+
+
+class Phase(enum.Enum):
+    """Where a host is in its life."""
+
+    STARTING = enum.auto()
+    READY = enum.auto()
+    STOPPING = enum.auto()
+    DRAINING = enum.auto()  # the process has ended; its device memory is not yet free
+
+
+@dataclass
+class HostRun:
+    """One host, from the order to start it until its device is free again.
+
+    `in_flight` are the tasks sent and not answered, in order; `begun` those the host has started on.
+    """
+
+    stage: Stage
+    touched_at: float
+    phase: Phase = Phase.STARTING
+    window: int = 1
+    in_flight: dict[str, Task] = field(default_factory=dict)
+    begun: set[str] = field(default_factory=set)
+    recalling: set[str] = field(default_factory=set)
+    finished_tasks: int = 0
+    refused: tuple[str, str] | None = None
+    stalled: bool = False
+    stall_reason: str = ""
+    stop_at: float = 0.0
+    announced: str = ""
+    _working_since: float = 0.0
+
+    def dispatch(self, tasks: Sequence[Task]) -> None:
+        """Note that `tasks` were sent."""
+        if not self.in_flight:
+            self.touch()
+            self._working_since = self.touched_at
+        self.in_flight.update({task.id: task for task in tasks})
+        self.announced = ""
+
+    def finish(self, task_id: str) -> float:
+        """Note that a task was answered; return the seconds since the one before it (or since it was sent)."""
+        self.begun.discard(task_id)
+        self.recalling.discard(task_id)
+        self.finished_tasks += 1
+        self.touch()
+        seconds = self.touched_at - self._working_since
+        self._working_since = self.touched_at
+        return seconds
+
+    def not_begun(self) -> list[Task]:
+        """Return tasks that could still be given back."""
+        return [task for task in self.in_flight.values() if task.id not in self.begun]
+
+    def touch(self) -> None:
+        """Note a sign of life."""
+        self.touched_at = time.monotonic()
+
+    def deadline(self) -> float:
+        """Return the monotonic time after which this host counts as stalled."""
+        if self.phase is Phase.STARTING:
+            return self.touched_at + self.stage.spec.deadlines.load_s
+        if self.phase is Phase.READY and self.in_flight:
+            return self.touched_at + self.stage.task_deadline_s(first=self.finished_tasks == 0)
+        return float("inf")
+
+
+@dataclass
+class Slot:
+    """One device of the pool."""
+
+    device: Device
+    link: KeeperLink | None = None
+    host: HostRun | None = None
+    baseline_bytes: int | None = None
+    heard_at: float = 0.0
+    retry_at: float = 0.0
+    barren: int = 0
+    failed_loads: int = 0
+    last_reason: str = ""
+
+    def send(self, kind: str, **fields: Any) -> None:
+        """Send the keeper a message."""
+        if self.link is not None:
+            self.link.channel.send(kind, **fields)

@@ -1,0 +1,125 @@
+"""One stage of a run: what its hosts are told, which devices serve it, what waits, and how long its tasks take."""
+
+from __future__ import annotations
+
+import statistics
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edit_eval.driver.devices import Device
+from edit_eval.driver.events import StageName
+from edit_eval.driver.interpreters import Interpreter
+from edit_eval.driver.queue import TaskQueue
+
+if TYPE_CHECKING:
+    from edit_eval.driver.slot import Slot
+
+__all__ = ["Deadlines", "Stage", "StageSpec"]
+
+
+@dataclass(frozen=True)
+class Deadlines:
+    """Seconds after which a silent host counts as stalled.
+
+    Attributes:
+        load_s: from start to ready.
+        first_task_s: for a host's first task (compiling).
+        task_s: for later tasks, or `task_factor` times the stage's median, whichever is longer.
+        task_factor: see `task_s`.
+    """
+
+    load_s: float = 1800.0
+    first_task_s: float = 900.0
+    task_s: float = 120.0
+    task_factor: float = 10.0
+
+
+@dataclass(frozen=True)
+class StageSpec:
+    """What the pool must know of a stage.
+
+    Attributes:
+        name: `edit` or `judge`.
+        devices: that may serve it.
+        interpreter: of its hosts.
+        env: variables for its hosts; they win over ours.
+        packages: top-level package -> path, that its hosts must be able to import.
+        message: the load message, but for `devices`.
+        deadlines: see there.
+        max_attempts: how often a task may lose a host that it had to itself.
+    """
+
+    name: StageName
+    devices: Sequence[Device]
+    interpreter: Interpreter
+    env: Mapping[str, str]
+    packages: Mapping[str, Path]
+    message: Mapping[str, Any]
+    deadlines: Deadlines = Deadlines()
+    max_attempts: int = 2
+
+    def host_spec(self, device: Device, log: Path, hosts_here: int) -> dict[str, Any]:
+        """Return what a keeper needs to start a host of this stage on `device`."""
+        env: dict[str, str | None] = {
+            "TOKENIZERS_PARALLELISM": "false",
+            "HF_HUB_OFFLINE": "1",
+            "PYTHONUNBUFFERED": "1",
+            "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+            **device.environment(hosts_here),
+            **self.interpreter.env,
+            **self.env,
+        }
+        return {
+            "python": self.interpreter.python,
+            "env": env,
+            "links": {name: str(path) for name, path in self.packages.items()},
+            "log": str(log),
+        }
+
+    def load(self, device: Device) -> dict[str, Any]:
+        """Return the load message for a host on `device`."""
+        return {**self.message, "devices": list(device.torch_devices)}
+
+
+@dataclass
+class Stage:
+    """A stage while it runs."""
+
+    spec: StageSpec
+    queue: TaskQueue = field(default_factory=TaskQueue)
+    retired: set[Device] = field(default_factory=set)
+    finished: bool = False
+    started_at: float | None = None
+    dead_reason: str = ""
+    last_reason: str = ""
+    unloads: dict[str, float] = field(default_factory=dict)
+    _recent_s: deque[float] = field(default_factory=lambda: deque(maxlen=101))
+
+    @property
+    def name(self) -> StageName:
+        """`edit` or `judge`."""
+        return self.spec.name
+
+    def serves(self, slot: Slot) -> bool:
+        """Whether that device may hold a host of this stage."""
+        return slot.device in self.spec.devices and slot.device not in self.retired
+
+    def in_flight(self, slots: Sequence[Slot]) -> int:
+        """Return how many tasks of this stage are at hosts."""
+        return sum(len(slot.host.in_flight) for slot in slots if slot.host and slot.host.stage is self)
+
+    def note_duration(self, seconds: float) -> None:
+        """Remember how long a task took."""
+        self._recent_s.append(seconds)
+
+    def task_deadline_s(self, *, first: bool) -> float:
+        """Return how long a host may be silent now."""
+        limits = self.spec.deadlines
+        if first:
+            return max(limits.first_task_s, limits.task_s)
+        if not self._recent_s:
+            return limits.task_s
+        return max(limits.task_s, limits.task_factor * statistics.median(self._recent_s))

@@ -1,0 +1,210 @@
+"""The run directory: one folder with everything about one evaluation, and the lock that keeps others out.
+
+    run.json       config, identity, protocol, provenance of every start
+    samples.jsonl  the samples as they were, with the keys of their edits
+    edits.jsonl    ledger of edits
+    verdicts.jsonl ledger of verdicts
+    images/ab/…    edits by key; thumbs/ab/… thumbnails; by-id/<tag>/<id>.png links for people
+    inputs/        images that a benchmark made itself
+    logs/ report/
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import socket
+import unicodedata
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import orjson
+
+from edit_eval.core.errors import RunError
+from edit_eval.core.types import Sample
+from edit_eval.driver.ledger import Ledger, read_ledger
+from edit_eval.driver.plan import WantedEdit
+
+__all__ = ["RunReader", "RunStore", "image_path", "thumbnail_path"]
+
+_RUN_FORMAT = 1
+
+
+def image_path(key: str) -> str:
+    """Return where the edit of `key` lies, relative to the run."""
+    return f"images/{key[:2]}/{key}.png"
+
+
+def thumbnail_path(key: str) -> str:
+    """Return where the thumbnail of an edit (by key) or of a source (by its bytes' hash) lies."""
+    return f"thumbs/{key[:2]}/{key}.webp"
+
+
+class RunReader:
+    """A run directory for reading; takes no lock, so a run that is going on can be looked at.
+
+    Raises:
+        RunError: the directory holds no run.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        if not (path / "run.json").is_file():
+            hint = "" if path.exists() else "; it does not exist"
+            raise RunError(f"{path} is no run directory (no run.json in it{hint})")
+        try:
+            self.info: dict[str, Any] = orjson.loads((path / "run.json").read_bytes())
+        except (OSError, orjson.JSONDecodeError) as error:
+            raise RunError(f"{path}/run.json cannot be read: {error}") from error
+        if self.info.get("format", 0) > _RUN_FORMAT:
+            raise RunError(f"{path} was written by a newer edit-eval; use that one")
+        self.edits = read_ledger(path / "edits.jsonl")
+        self.verdicts = read_ledger(path / "verdicts.jsonl")
+        self.wanted = _read_wanted(path / "samples.jsonl")
+
+
+def _read_wanted(path: Path) -> list[WantedEdit]:
+    try:
+        lines = path.read_bytes().splitlines()
+    except FileNotFoundError:
+        return []
+    return [
+        WantedEdit(
+            index=entry["index"],
+            sample=Sample.from_json(entry["sample"]),
+            repeat=entry["repeat"],
+            seed=entry["seed"],
+            key=entry["key"],
+            source_sha256=tuple(entry["source_sha256"]),
+        )
+        for entry in map(orjson.loads, lines)
+    ]
+
+
+class RunStore:
+    """A run directory open for writing, by one process at a time.
+
+    Raises:
+        RunError: it cannot be written, is held by another process, or holds something else than a run.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock_file: int | None = None
+        try:
+            for folder in ("images", "thumbs", "logs", "report"):
+                (path / folder).mkdir(parents=True, exist_ok=True)
+            self._lock()
+            self.edits = Ledger(path / "edits.jsonl")
+            self.verdicts = Ledger(path / "verdicts.jsonl")
+        except OSError as error:
+            self._unlock()
+            raise RunError(f"cannot write the run directory {path}: {error.strerror}; set another output") from error
+        except RunError:
+            self._unlock()
+            raise
+
+    def __enter__(self) -> RunStore:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.edits.close()
+        self.verdicts.close()
+        self._unlock()
+
+    def info(self) -> dict[str, Any]:
+        """Return what run.json says; empty for a new run."""
+        return RunReader(self.path).info if (self.path / "run.json").is_file() else {}
+
+    def write_info(self, info: Mapping[str, Any]) -> None:
+        """Replace run.json, whole or not at all."""
+        text = orjson.dumps({"format": _RUN_FORMAT, **info}, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+        self._write("run.json", text)
+
+    def write_wanted(self, wanted: Iterable[WantedEdit]) -> None:
+        """Replace samples.jsonl: what this run is about."""
+        lines = [
+            orjson.dumps(
+                {
+                    "index": one.index,
+                    "key": one.key,
+                    "repeat": one.repeat,
+                    "seed": one.seed,
+                    "source_sha256": one.source_sha256,
+                    "sample": one.sample.to_json(),
+                }
+            )
+            for one in wanted
+        ]
+        self._write("samples.jsonl", b"".join(line + b"\n" for line in lines))
+
+    def link_by_id(self, wanted: WantedEdit) -> None:
+        """Make the link by which a person finds this edit."""
+        tag = wanted.sample.tags.get("category") or "all"
+        repeat = f"-r{wanted.repeat}" if wanted.repeat else ""
+        folder = self.path / "by-id" / _file_name(tag)
+        link = folder / f"{_file_name(wanted.sample.id)}{repeat}.png"
+        target = Path("..", "..", image_path(wanted.key))
+        folder.mkdir(parents=True, exist_ok=True)
+        if link.is_symlink() and link.readlink() == target:
+            return
+        temporary = link.with_name(f".{link.name}.{os.getpid()}")
+        temporary.unlink(missing_ok=True)
+        temporary.symlink_to(target)
+        temporary.replace(link)
+
+    def sync(self) -> None:
+        """Bring the ledgers to the disk, at most once a second."""
+        self.edits.sync()
+        self.verdicts.sync()
+
+    def _write(self, name: str, data: bytes) -> None:
+        temporary = self.path / f".{name}.{os.getpid()}.tmp"
+        try:
+            with temporary.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(self.path / name)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise RunError(f"cannot write {self.path / name}: {error.strerror}") from error
+
+    def _lock(self) -> None:
+        """Hold the run; the lock file is never deleted, and a dead holder's lock is free at once."""
+        file = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(file, 1000, 0).decode("utf-8", "replace").strip() or "an unknown process"
+            os.close(file)
+            raise RunError(f"{self.path} is in use by {holder}; wait for it, or set another output") from None
+        except OSError as error:
+            os.close(file)
+            raise RunError(f"{self.path}: this file system has no flock ({error.strerror}); set another output") from error
+        self._lock_file = file
+        os.ftruncate(file, 0)
+        boot = Path("/proc/sys/kernel/random/boot_id")
+        boot_id = boot.read_text().strip() if boot.exists() else "unknown"
+        os.pwrite(file, f"process {os.getpid()} on {socket.gethostname()} (boot {boot_id})\n".encode(), 0)
+
+    def _unlock(self) -> None:
+        if self._lock_file is not None:
+            os.close(self._lock_file)
+            self._lock_file = None
+
+
+def _file_name(text: str) -> str:
+    """Return `text` as a file name: nothing that separates, hides, controls or is too long."""
+    clean = "".join(
+        "_" if char in '/\\:*?"<>|' or unicodedata.category(char).startswith("C") else char for char in text
+    )
+    clean = re.sub(r"^\.+", "_", clean.strip()) or "_"
+    while len(clean.encode("utf-8", "replace")) > 180:
+        clean = clean[:-1]
+    return clean

@@ -1,0 +1,358 @@
+"""What the editors that run a diffusers pipeline have in common: loading, parts replaced, step progress, sizes.
+
+Knows diffusers' folder layout (`model_index.json` and one folder per component) and its call conventions. Does not
+know any one model: which arguments a pipeline is called with is the editors' business. torch, diffusers and
+transformers are imported inside functions, from the host's own environment.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from edit_eval.core.errors import ConfigError, DeviceError, ModelError, UserError, did_you_mean
+from edit_eval.core.types import EditRequest, HostContext, StepCallback
+from edit_eval.editors import Editor
+from edit_eval.worker.images import resize_to
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+__all__ = [
+    "DTYPES",
+    "MODEL_INDEX",
+    "SIZES",
+    "PipelineEditor",
+    "choice_problems",
+    "load_pipeline",
+    "pipeline_class",
+    "pipeline_class_name",
+    "read_index",
+    "signature_names",
+]
+
+MODEL_INDEX = "model_index.json"
+DTYPES = ("bfloat16", "float16", "float32")
+SIZES = ("model", "source")
+
+_LIBRARIES = ("torch", "diffusers", "transformers")
+_DTYPE_KEYWORD_SINCE = (0, 40)
+"""diffusers from 0.40 calls it `dtype`; older ones call it `torch_dtype` and ignore the new word silently."""
+
+
+class PipelineEditor(Editor):
+    """An editor around one diffusers pipeline on one device.
+
+    A subclass says how the pipeline is made (`build`) and what it is called with (`edit`, through `run`). To get the
+    pipeline from elsewhere than a checkpoint, override `build` alone.
+    """
+
+    model_file: ClassVar[str] = MODEL_INDEX
+    accelerated: ClassVar[bool] = True
+
+    def __init__(self, params: Any, context: HostContext) -> None:
+        """Build the pipeline on the context's device.
+
+        Raises:
+            DeviceError: the replica is to span several devices.
+            ModelError: a library is missing, or the checkpoint does not load.
+        """
+        super().__init__(params, context)
+        if len(context.devices) != 1:
+            raise DeviceError(
+                f"editor.devices: one replica over {len(context.devices)} devices ({', '.join(context.devices)}) is "
+                "not supported by this editor; give one device per replica, as in [cuda:0, cuda:1]"
+            )
+        self.pipeline = self.build()
+        self.pipeline.set_progress_bar_config(disable=True)
+
+    @classmethod
+    def check(cls, model: str, components: Mapping[str, str]) -> None:
+        """Raise `UserError` if `components` do not fit the model's `model_index.json`."""
+        _check_components(model, components)
+
+    def build(self) -> Any:
+        """Return the pipeline, its models on `self.context.device`, ready to be called."""
+        raise NotImplementedError
+
+    def run(self, arguments: Mapping[str, Any], request: EditRequest, step: StepCallback, size: str) -> Image:
+        """Call the pipeline with `arguments` and the request's seed; return its first image, RGB.
+
+        Args:
+            arguments: everything but generator, output type and step callback.
+            request: gives the seed and, for `size="source"`, the size.
+            step: called after every denoising step, if the pipeline can.
+            size: one of `SIZES`.
+        """
+        import torch
+
+        extra: dict[str, Any] = {"generator": torch.Generator("cpu").manual_seed(request.seed)}
+        known = signature_names(type(self.pipeline))
+        if "output_type" in known:
+            extra["output_type"] = "pil"
+        if "callback_on_step_end" in known:
+            extra["callback_on_step_end"] = _reporter(step)
+        edited: Image = self.pipeline(**arguments, **extra)[0][0]
+        edited = edited.convert("RGB")
+        return resize_to(edited, request.images[0].size) if size == "source" else edited
+
+    def set_attention_backend(self, name: str) -> None:
+        """Choose diffusers' attention kernel for the denoiser.
+
+        Raises:
+            UserError: the installed diffusers, the denoiser or this machine does not have it.
+        """
+        denoiser = getattr(self.pipeline, "transformer", None) or getattr(self.pipeline, "unet", None)
+        choose = getattr(denoiser, "set_attention_backend", None)
+        if choose is None:
+            raise UserError("editor.params.attention_backend: this pipeline has none to choose; leave it out")
+        try:
+            choose(name)
+        except (ImportError, RuntimeError, ValueError) as error:
+            raise UserError(
+                f"editor.params.attention_backend: {name!r} is not usable: {_reason(error)}"
+            ) from error
+
+
+def _reporter(step: StepCallback) -> Callable[[Any, int, Any, dict[str, Any]], dict[str, Any]]:
+    """Return a `callback_on_step_end` that tells `step` and changes nothing."""
+
+    def on_step_end(pipeline: Any, index: int, _timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+        steps = getattr(pipeline, "num_timesteps", None) or 0
+        step(index + 1, max(index + 1, int(steps)))
+        return tensors
+
+    return on_step_end
+
+
+def choice_problems(params: Any, **known: Sequence[str]) -> list[str]:
+    """Return one line for each field of `params` whose value is not among those given for it."""
+    problems = []
+    for name, choices in known.items():
+        value = getattr(params, name)
+        if value not in choices:
+            hint = did_you_mean(str(value), choices)
+            problems.append(f"editor.params.{name} is {value!r}{hint}; give one of {', '.join(choices)}")
+    return problems
+
+
+# What a checkpoint says of itself: small json files, read without any library ------------------------------------
+
+
+def read_index(model: str | None) -> dict[str, Any]:
+    """Return the content of the model's `model_index.json`.
+
+    Raises:
+        ModelError: no model given, or no such file, or not a json object.
+    """
+    if model is None:
+        raise ModelError("editor.model is missing; give a local folder or a hub id such as owner/name")
+    path = Path(model) / MODEL_INDEX
+    try:
+        index = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ModelError(f"editor.model: {model} holds no pipeline: {MODEL_INDEX} is missing") from error
+    except (OSError, ValueError) as error:
+        raise ModelError(f"editor.model: {path} cannot be read: {_reason(error)}") from error
+    if not isinstance(index, dict):
+        raise ModelError(f"editor.model: {path} is not a json object")
+    return index
+
+
+def pipeline_class_name(index: Mapping[str, Any]) -> str:
+    """Return the name of the pipeline class that a `model_index.json` asks for.
+
+    Raises:
+        ModelError: none is named, or it is code that the checkpoint brings along, which is never run.
+    """
+    name = index.get("_class_name")
+    if isinstance(name, str) and name:
+        return name
+    if isinstance(name, list):
+        raise ModelError(
+            f"editor.model: the pipeline {name[-1]} is code of the checkpoint itself, which is not run"
+        )
+    raise ModelError(f"editor.model: {MODEL_INDEX} names no _class_name, so this is no diffusers pipeline")
+
+
+def _slots(index: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+    """Return component name -> (library, class name), without the slots that the checkpoint leaves empty."""
+    return {
+        name: (value[0], value[1])
+        for name, value in index.items()
+        if isinstance(value, list) and len(value) == 2 and all(isinstance(one, str) for one in value)
+    }
+
+
+def _check_components(model: str | None, components: Mapping[str, str]) -> None:
+    if not components:
+        return
+    known = sorted(name for name in _slots(read_index(model)) if not name.startswith("_"))
+    problems = []
+    for name, path in components.items():
+        if name not in known:
+            hint = did_you_mean(name, known)
+            problems.append(f"editor.components: the model has no {name!r}{hint}; it has {', '.join(known)}")
+        elif not Path(path).is_dir():
+            problems.append(f"editor.components.{name}: no folder at {path}")
+        elif (Path(path) / MODEL_INDEX).is_file() and (Path(path) / name).is_dir():
+            problems.append(f"editor.components.{name}: {path} is a whole pipeline; give {Path(path) / name}")
+    if problems:
+        raise ConfigError(problems)
+
+
+# Loading ---------------------------------------------------------------------------------------------------------
+
+
+def load_pipeline(context: HostContext, dtype: str, class_name: str) -> Any:
+    """Return the pipeline of `context.model`, every model of it read straight to `context.device`.
+
+    Args:
+        context: model folder, device, and the components that are taken from elsewhere.
+        dtype: one of `DTYPES`.
+        class_name: a pipeline class of diffusers.
+
+    Raises:
+        ModelError: a library or class is missing, a file is missing or damaged, or a checkpoint lacks weights (the
+            libraries would go on with random ones).
+        ConfigError: `context.components` do not fit the model.
+    """
+    index = read_index(context.model)
+    folder = Path(str(context.model))
+    _check_components(context.model, context.components)
+    cls = pipeline_class(class_name)
+    _hide_progress_bars()
+    taken = signature_names(cls, "__init__")
+    parts = {}
+    for name, (library, part_class_name) in _slots(index).items():
+        path = context.components.get(name)
+        with _typed_failures(
+            f"editor.components.{name}: {path}" if path else f"editor.model: {folder / name}"
+        ):
+            part_class = _part_class(library, part_class_name)
+            if name in taken and part_class is not None and (path is not None or _is_model(part_class)):
+                parts[name] = _load_part(part_class, path or str(folder / name), dtype, context.device)
+    if lost := sorted(set(context.components) - set(parts)):
+        raise ModelError(
+            f"editor.components.{lost[0]}: {class_name} has no use for it, or its class is not installed"
+        )
+    with _typed_failures(f"editor.model: {folder}"):
+        return cls.from_pretrained(str(folder), local_files_only=True, **parts)
+
+
+def pipeline_class(name: str) -> Any:
+    """Return diffusers' pipeline class `name`.
+
+    Raises:
+        ModelError: torch, diffusers or transformers is missing, or the installed diffusers has no such pipeline.
+    """
+    diffusers = _import_libraries()
+    try:
+        cls = getattr(diffusers, name, None)
+    except (ImportError, RuntimeError) as error:  # imported only now, with all it needs
+        raise ModelError(_mend(error)) from error
+    if inspect.isclass(cls) and issubclass(cls, diffusers.DiffusionPipeline):
+        return cls
+    near = did_you_mean(name, [one for one in dir(diffusers) if one.endswith("Pipeline")])
+    raise ModelError(f"diffusers {diffusers.__version__} of {sys.executable} has no pipeline {name}{near}; newer releases may")
+
+
+def signature_names(cls: Any, method: str = "__call__") -> tuple[str, ...]:
+    """Return the names of the arguments that `method` of `cls` declares, without `self` and `**kwargs`."""
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    parameters = inspect.signature(getattr(cls, method)).parameters.values()
+    return tuple(one.name for one in parameters if one.kind in named and one.name != "self")
+
+
+def _import_libraries() -> Any:
+    """Import torch, diffusers and transformers, and return diffusers."""
+    try:
+        for name in _LIBRARIES:
+            importlib.import_module(name)
+    except ImportError as error:
+        raise ModelError(_mend(error)) from error
+    return sys.modules["diffusers"]
+
+
+def _mend(error: Exception) -> str:
+    lacks = (
+        f"has no {error.name}"
+        if isinstance(error, ModuleNotFoundError)
+        else f"cannot import all it needs: {_reason(error)}"
+    )
+    return (
+        f"{sys.executable} {lacks}; run its 'pip install \"edit-eval[diffusers]\"', "
+        "or set editor.python to an interpreter that has torch, diffusers and transformers"
+    )
+
+
+def _hide_progress_bars() -> None:
+    import diffusers
+    import transformers
+
+    diffusers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.disable_progress_bar()
+
+
+def _part_class(library: str, name: str) -> Any:
+    """Return a component's class, or None where only diffusers itself knows how to make it."""
+    import diffusers
+
+    owners = {"diffusers": diffusers, "transformers": sys.modules["transformers"]}
+    owner = owners.get(library) or getattr(diffusers.pipelines, library, None)
+    return getattr(owner, name, None)
+
+
+def _is_model(cls: Any) -> bool:
+    import torch
+
+    return inspect.isclass(cls) and issubclass(cls, torch.nn.Module)
+
+
+def _load_part(cls: Any, path: str, dtype: str, device: str) -> Any:
+    """Load one component: models to `device` in `dtype` and whole; tokenizers, schedulers ... as they are."""
+    import diffusers
+    import torch
+
+    if not _is_model(cls):
+        return cls.from_pretrained(path, local_files_only=True)
+    version = tuple(int(part) for part in diffusers.__version__.split(".")[:2])
+    old_word = issubclass(cls, diffusers.ModelMixin) and version < _DTYPE_KEYWORD_SINCE
+    options: dict[str, Any] = {"torch_dtype" if old_word else "dtype": getattr(torch, dtype)}
+    straight = device != "cpu" and importlib.util.find_spec("accelerate") is not None
+    if straight:
+        options["device_map"] = {"": device}
+    model, info = cls.from_pretrained(path, local_files_only=True, output_loading_info=True, **options)
+    if missing := sorted(info["missing_keys"]):
+        raise ModelError(
+            f"{len(missing)} weights of {cls.__name__} are missing, such as {missing[0]}, in {path}"
+        )
+    return model if straight else model.to(device)
+
+
+@contextmanager
+def _typed_failures(what: str) -> Iterator[None]:
+    """Turn what goes wrong inside into a `ModelError` about `what`, save for want of memory."""
+    try:
+        yield
+    except (UserError, MemoryError):
+        raise
+    except ImportError as error:
+        raise ModelError(_mend(error)) from error
+    except Exception as error:
+        if type(error).__name__ == "OutOfMemoryError":
+            raise
+        raise ModelError(f"{what} does not load: {_reason(error)}") from error
+
+
+def _reason(error: BaseException) -> str:
+    """Return the first line of an error's message, or its kind."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

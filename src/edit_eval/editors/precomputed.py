@@ -1,0 +1,169 @@
+"""Edits that were made elsewhere: a folder of finished images, found by sample id or by the source's name.
+
+Knows nothing of models: with it, the output of any other program is judged, compared and reported like a run's own.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from edit_eval.core.errors import ConfigError, DataError, did_you_mean
+from edit_eval.core.types import EditRequest, Sample, StepCallback
+from edit_eval.editors import Editor
+from edit_eval.worker.images import open_rgb
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+__all__ = ["Precomputed", "PrecomputedParams"]
+
+_EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+"""In any case; where two files differ only in this, the earlier one here is taken."""
+
+_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
+_UNSAFE = re.compile(r'[\x00-\x1f/\\:*?"<>|]')
+
+
+@dataclass(frozen=True)
+class PrecomputedParams:
+    """Where the edits are. Their bytes are part of an edit's key, the folder's name is not.
+
+    Attributes:
+        folder: the folder of edits; a relative one counts from where the command was started. Required.
+        names: file name of an edit without its extension. `{id}` is the sample's id, `{source}` the source image's
+            name without extension, `{repeat}` the repeat (from 0), and any other `{tag}` the sample's tag, as in
+            `{category}/{language}/{id}`. Where `{id}` finds nothing, the source's name is tried in its place.
+            Without `{repeat}`, repeat r > 0 has `_r1`, `_r2` ... at the end of its name.
+    """
+
+    folder: str = field(default="", metadata={"identity": False})
+    names: str = field(default="{id}", metadata={"identity": False})
+
+
+class Precomputed(Editor):
+    r"""Opens the finished edit of a sample; a sample without one is recorded as `missing`.
+
+    In `{id}`, characters that no file name should hold (`/ \ : * ? " < > |` and control characters) may be written
+    as `_`. A name never leads out of the folder: one with `..` in it finds nothing.
+    """
+
+    Params = PrecomputedParams
+    version: ClassVar[int] = 1
+    params: PrecomputedParams
+
+    @classmethod
+    def resolve(cls, params: PrecomputedParams, model: str | None) -> PrecomputedParams:
+        """Return `params` with an absolute folder.
+
+        Raises:
+            ConfigError: no folder is given, or `names` would give every sample one file.
+            DataError: the folder is not there or is not a folder.
+        """
+        del model
+        if not params.folder:
+            raise ConfigError("editor.params.folder is missing: give the folder that holds the edited images")
+        if not {"id", "source"} & set(_PLACEHOLDER.findall(params.names)):
+            raise ConfigError(
+                f"editor.params.names is {params.names!r}: it needs {{id}} or {{source}}, as in '{{id}}_edited'"
+            )
+        folder = Path(params.folder).expanduser().resolve()
+        if not folder.exists():
+            raise DataError(
+                f"the folder of edits {folder} does not exist{_nearest(folder)}: set editor.params.folder"
+            )
+        if not folder.is_dir():
+            raise DataError(f"{folder} is a file: editor.params.folder needs the folder that holds the edits")
+        return replace(params, folder=str(folder))
+
+    @classmethod
+    def conditioning(cls, params: PrecomputedParams, sample: Sample) -> Sequence[str]:
+        """Return the sample's edits that are there (its repeats in order): a changed file is a new edit."""
+        found = []
+        for repeat in count():
+            path = _find(params, sample, repeat)
+            if path is not None:
+                found.append(path)
+            elif repeat:
+                break
+        return tuple(found)
+
+    @classmethod
+    def size_policy(cls, params: PrecomputedParams) -> str:
+        """Say that sizes are as found."""
+        del params
+        return "in: nothing; out: the file's own size"
+
+    def edit(self, request: EditRequest, step: StepCallback) -> Image:
+        """Return the finished edit.
+
+        Raises:
+            FileNotFoundError: there is none.
+            OSError: the file is no image.
+        """
+        del step
+        path = _find(self.params, request.sample, request.repeat)
+        if path is None:
+            tried = ", ".join(dict.fromkeys(_names(self.params.names, request.sample, request.repeat)))
+            raise FileNotFoundError(f"no edit in {self.params.folder} under any of these names: {tried}")
+        return open_rgb(path)
+
+
+def _find(params: PrecomputedParams, sample: Sample, repeat: int) -> str | None:
+    """Return the path of the edit, or None."""
+    for name in _names(params.names, sample, repeat):
+        *folders, stem = name.split("/")
+        if any(part in ("", ".", "..") or "\0" in part or "\\" in part for part in (*folders, stem)):
+            continue
+        folder = os.path.join(params.folder, *folders)  # noqa: PTH118  # called 10,000 times and more
+        try:
+            changed = os.stat(folder).st_mtime_ns  # noqa: PTH116
+        except OSError:  # this sample's folder is not there, or is a file: nothing was made for it
+            continue
+        path = _listing(folder, changed).get(stem)
+        if path is not None:
+            return path
+    return None
+
+
+def _names(pattern: str, sample: Sample, repeat: int) -> Iterator[str]:
+    """Yield the names to try, in order; none if the sample lacks a tag that the pattern names."""
+    if repeat and "{repeat}" not in pattern:
+        pattern += f"_r{repeat}"
+    source = Path(sample.images[0]).stem
+    known = {**sample.tags, "source": source, "repeat": str(repeat), "id": ""}
+    if all(name in known for name in _PLACEHOLDER.findall(pattern)):
+        for one in dict.fromkeys((sample.id, _UNSAFE.sub("_", sample.id), source)):
+            values = {**known, "id": one}
+            yield _PLACEHOLDER.sub(lambda match, values=values: values[match[1]], pattern)  # type: ignore[misc]
+
+
+@lru_cache(maxsize=256)
+def _listing(folder: str, changed: int) -> Mapping[str, str]:
+    """Return path by name, with and without extension, of the images in a folder. `changed`: its mtime."""
+    del changed  # only makes a changed folder a new one to the cache
+    ranked = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            extension = os.path.splitext(entry.name)[1]  # noqa: PTH122
+            if extension.lower() in _EXTENSIONS and entry.is_file():
+                ranked.append((_EXTENSIONS.index(extension.lower()), entry.name, entry.path))
+    found: dict[str, str] = {}
+    for _, name, path in sorted(ranked):
+        found.setdefault(os.path.splitext(name)[0], path)  # noqa: PTH122
+    for _, name, path in ranked:
+        found.setdefault(name, path)
+    return found
+
+
+def _nearest(folder: Path) -> str:
+    """Return a hint where a folder beside it has nearly the same name."""
+    if not folder.parent.is_dir():
+        return ""
+    return did_you_mean(folder.name, [one.name for one in folder.parent.iterdir() if one.is_dir()])

@@ -1,0 +1,349 @@
+"""The contract with a judge that talks: the question it is asked and the only place where its answer is read.
+
+The output instruction, the JSON schema and the parser all come from the same rubric. A reply is read strictly or not
+at all: nothing is repaired, nothing is guessed, and what cannot be read is *unscored* with a kind, never a number.
+Knows no model and no file. Standard library only.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from edit_eval.core.expression import evaluate
+from edit_eval.core.types import Call, Dimension, Prompt, Rubric, Sample, UnscoredKind, Verdict
+
+__all__ = [
+    "CallReply",
+    "combine",
+    "instruction_literal",
+    "json_schema",
+    "output_format",
+    "parse_reply",
+    "render_prompts",
+    "verdict_from_scores",
+]
+
+_PLACEHOLDER = re.compile(r"\{(instruction|output_format)\}")
+_MARKUP = re.compile(r"<(?=[|｜/!A-Za-z_])")
+"""What may begin a tag or a tokenizer's special token (`<|im_end|>`) inside an instruction."""
+
+_MARK = re.compile(r'<think>|</think>|[\[{][\[{\s]*"?')
+"""A thought's tag, or a run of opening brackets; `{"` at its end is where JSON begins, anything else is prose."""
+
+_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"?|[\[\]{}]', re.DOTALL)
+"""A string, whole or cut off, or a bracket outside of strings."""
+
+_DOUBLED = object()
+"""Key put into an object that names a key twice, so that it fits no schema."""
+
+_ROUNDING = 1e-9
+"""How far, relative to the scale, an overall score may lie outside it by floating point alone."""
+
+_REFUSAL = re.compile(
+    r"\b(?:I|we)(?: am| are|['’](?:m|re))?(?: \w+)??"
+    r" (?:can(?:no|['’])?t|can not|could not|couldn['’]t|won['’]t|will not|not able to|unable to|must|have to)"
+    r"(?: \w+)??(?: be able to)? (?:help|assist|comply|fulfill?|provide|engage|evaluate|assess|judge|rate|score|answer|respond"
+    r"|process|continue|complete|analy[sz]e|review|discuss|view|see|decline|refuse|do (?:that|this|so))\b"
+    r"|\b(?:I|we) (?:decline|refuse) to\b"
+    r"|(?:我|抱歉|对不起|對不起|不好意思)[^。！？!?\n]{0,12}?"
+    r"(?:无法|無法|不能|不可以|不便|不会|不會|不方便|拒绝|拒絕)[^。！？!?\n]{0,20}?"
+    r"(?:提供|协助|協助|帮|幫|回答|回应|回應|评价|評價|评估|評估|评分|評分|打分|完成|处理|處理|满足|滿足|继续|繼續"
+    r"|讨论|討論|分析|判断|判斷|执行|執行|给出|給出)",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class CallReply:
+    """What one reply says: either every dimension of its call is scored, or none and there is a kind.
+
+    Attributes:
+        scores: score by dimension, each on its scale; empty when unscored.
+        reasons: the judge's one-sentence reason by dimension; empty when unscored.
+        unscored: why there is no score; None when scored.
+    """
+
+    scores: Mapping[str, float] = field(default_factory=dict)
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    unscored: UnscoredKind | None = None
+
+
+# What is asked
+
+
+def output_format(rubric: Rubric, call: Call) -> str:
+    """Return the instruction that says how to answer `call`: one JSON object, a reason and a score per dimension.
+
+    The shape shown is no valid JSON, so a judge that only echoes it gives no score.
+    """
+    wanted = [rubric.dimension(name) for name in call.dimensions]
+    shape = ",\n".join(
+        f'  {json.dumps(one.name, ensure_ascii=False)}: {{"reason": "<one sentence>", "score": <{_scale(one)}>}}'
+        for one in wanted
+    )
+    return (
+        "Answer with exactly one JSON object and nothing after it. For each name below give first a reason of one "
+        f"sentence, then a score as a plain number:\n{{\n{shape}\n}}"
+    )
+
+
+def _scale(dimension: Dimension) -> str:
+    kind = "whole number" if dimension.integer else "number"
+    return f"{kind} from {dimension.low:g} to {dimension.high:g}"
+
+
+def json_schema(rubric: Rubric, call: Call) -> dict[str, Any]:
+    """Return the JSON schema of a reply to `call`, for judges that can be held to one."""
+    properties = {}
+    for name in call.dimensions:
+        one = rubric.dimension(name)
+        score = {"type": "integer" if one.integer else "number", "minimum": one.low, "maximum": one.high}
+        properties[name] = _closed_object({"reason": {"type": "string"}, "score": score})
+    return _closed_object(properties)
+
+
+def _closed_object(properties: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": dict(properties),
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+def instruction_literal(instruction: str) -> str:
+    r"""Return `instruction` as a JSON string literal that cannot end its own section of a prompt.
+
+    Quotes and line breaks are escaped by JSON; a `<` that could begin a tag or a special token of a tokenizer becomes
+    `\u003c`, a lone surrogate its escape. `json.loads` gives the instruction back.
+    """
+    literal = _MARKUP.sub(r"\\u003c", json.dumps(instruction, ensure_ascii=False))
+    return literal.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def render_prompts(rubric: Rubric, sample: Sample) -> tuple[Prompt, ...]:
+    """Return the rubric's questions about `sample`, in the order of its calls.
+
+    Placeholders are looked for in the template alone and filled in one pass: what an instruction contains
+    (`{output_format}`, `%s`, braces) stays as it is.
+    """
+    return tuple(
+        Prompt(call=call.name, text=_fill(call.prompt, rubric, call, sample), images=call.images)
+        for call in rubric.calls
+    )
+
+
+def _fill(template: str, rubric: Rubric, call: Call, sample: Sample) -> str:
+    values = {
+        "instruction": instruction_literal(sample.instruction),
+        "output_format": output_format(rubric, call),
+    }
+    return _PLACEHOLDER.sub(lambda match: values[match.group(1)], template)
+
+
+# What is answered
+
+
+def parse_reply(text: str, rubric: Rubric, call: Call, *, truncated: bool = False) -> CallReply:
+    """Read a judge's reply to `call`; never raises, whatever the text.
+
+    Accepted is exactly one JSON object that fits `json_schema`, with prose, a code fence or a `<think>` block around
+    it; text before a lone `</think>` counts as thought. A second object that names one of the call's dimensions, fit
+    or not, makes the reply ambiguous and so unparsable.
+
+    Args:
+        text: what the judge wrote, special tokens removed.
+        rubric: gives the scales.
+        call: the question.
+        truncated: generation ended because its token limit was reached.
+
+    Returns:
+        Scores and reasons of every dimension, or one of these kinds:
+        `out_of_range` (a number outside the scale, or a fraction on an integer scale),
+        `truncated` (cut off within a thought or within an object that begins with a dimension of the call), `refused` (says in English or Chinese that it will
+        not answer, and no digit is in the reply), `unparsable` (all else).
+    """
+    found = _scan(text, call.dimensions)
+    if found.broken:
+        return CallReply(unscored="truncated" if truncated and found.begun else "unparsable")
+    if len(found.attempts) == 1:
+        return _read(found.attempts[0], [rubric.dimension(name) for name in call.dimensions])
+    if not found.attempts and _is_refusal(found.prose):
+        return CallReply(unscored="refused")
+    return CallReply(unscored="unparsable")
+
+
+@dataclass
+class _Found:
+    """What a reply holds, its thoughts left out.
+
+    Attributes:
+        attempts: complete JSON objects that name a dimension of the call.
+        prose: the text after the last thought, for telling a refusal.
+        broken: something that begins like JSON is none, or a thought does not end; what follows was not looked at.
+        begun: of what is broken: it is a verdict or a thought that lacks only its end.
+    """
+
+    attempts: list[dict[Any, Any]]
+    prose: str
+    broken: bool = False
+    begun: bool = False
+
+
+def _scan(text: str, names: Sequence[str]) -> _Found:
+    """Walk through `text` once, stepping over whole JSON values; linear in its length."""
+    attempts: list[dict[Any, Any]] = []
+    start = position = 0
+    while match := _MARK.search(text, position):
+        mark, position = match.group(), match.end()
+        if mark == "<think>":
+            closed = text.find("</think>", position)
+            if closed < 0:
+                return _Found(attempts, text[start:], broken=True, begun=True)
+            start = position = closed + len("</think>")
+        elif mark == "</think>":
+            attempts.clear()
+            start = position
+        elif mark.endswith('"') and mark[:-1].rstrip().endswith("{"):
+            value, position = _decode(text, match.start())
+            if value is None:
+                begun = _begins(text[match.end() :], names) and _is_open(text[match.start() :])
+                return _Found(attempts, text[start:], broken=True, begun=begun)
+            if isinstance(value, dict) and any(name in value for name in names):
+                attempts.append(value)
+            elif isinstance(value, list):  # verdicts in a list: nobody asked for that
+                attempts.append({})
+    return _Found(attempts, text[start:])
+
+
+def _decode(text: str, position: int) -> tuple[Any, int]:
+    """Return the JSON value at `position` and where it ends, or None if there is none."""
+    try:
+        return _DECODER.raw_decode(text, position)
+    except (ValueError, RecursionError):
+        return None, position
+
+
+def _begins(rest: str, names: Sequence[str]) -> bool:
+    """Whether `rest`, which follows `{"`, starts with a dimension's name, or with as much of one as there is room for."""
+    return any(rest.startswith(f'{name}"') or name.startswith(rest) for name in names)
+
+
+def _is_open(text: str) -> bool:
+    """Whether the brackets of `text`, which begins with one, never all close (those within strings do not count)."""
+    depth = 0
+    for match in _BRACKET.finditer(text):
+        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(match.group()[0], 0)
+        if depth == 0:
+            return False
+    return True
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[Any, Any]:
+    result: dict[Any, Any] = dict(pairs)
+    if len(result) < len(pairs):
+        result[_DOUBLED] = True
+    return result
+
+
+def _whole_number(digits: str) -> float:
+    """Read any number of digits: a huge one becomes infinite, which is outside every scale."""
+    return float(digits)
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_int=_whole_number, parse_constant=lambda _: None)
+
+
+def _read(answer: Mapping[Any, Any], dimensions: Sequence[Dimension]) -> CallReply:
+    if set(answer) != {one.name for one in dimensions}:
+        return CallReply(unscored="unparsable")
+    scores: dict[str, float] = {}
+    reasons: dict[str, str] = {}
+    for one in dimensions:
+        part = answer[one.name]
+        if not isinstance(part, dict) or set(part) != {"reason", "score"}:
+            return CallReply(unscored="unparsable")
+        if not isinstance(part["reason"], str) or not isinstance(part["score"], float):
+            return CallReply(unscored="unparsable")
+        reasons[one.name] = _printable(part["reason"])
+        scores[one.name] = part["score"] + 0.0  # no negative zero
+    if not all(_on_scale(scores[one.name], one) for one in dimensions):
+        return CallReply(unscored="out_of_range")
+    return CallReply(scores=scores, reasons=reasons)
+
+
+def _on_scale(score: float, dimension: Dimension) -> bool:
+    return dimension.low <= score <= dimension.high and not (dimension.integer and not score.is_integer())
+
+
+def _is_refusal(prose: str) -> bool:
+    return not re.search(r"\d", prose) and _REFUSAL.search(prose) is not None
+
+
+def _printable(text: str) -> str:
+    """Replace lone surrogates, which no file can hold."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+# What it comes to
+
+
+def combine(rubric: Rubric, replies: Sequence[CallReply], texts: Sequence[str]) -> Verdict:
+    """Return the verdict of one edit from the replies to all calls of `rubric`, in their order.
+
+    Args:
+        rubric: gives the overall expression and its range.
+        replies: one per call; the first that is unscored makes the verdict unscored, with its kind.
+        texts: the raw text of each reply.
+
+    Raises:
+        ValueError: not one reply and one text per call (a fault of the judge's code, not of its model).
+    """
+    if not len(replies) == len(texts) == len(rubric.calls):
+        raise ValueError(f"{len(rubric.calls)} calls, {len(replies)} replies, {len(texts)} texts")
+    text = _printable("\n\n".join(texts))
+    scores: dict[str, float] = {}
+    reasons: dict[str, str] = {}
+    for reply in replies:
+        if reply.unscored is not None:
+            return Verdict(unscored=reply.unscored, reply=text)
+        scores.update(reply.scores)
+        reasons.update(reply.reasons)
+    return verdict_from_scores(rubric, scores, reasons, text)
+
+
+def verdict_from_scores(
+    rubric: Rubric, scores: Mapping[str, float], reasons: Mapping[str, str], reply: str
+) -> Verdict:
+    """Return the verdict that `scores` make; for judges that measure, too.
+
+    A score that is off its scale, or an overall that has no finite value in the rubric's range, makes the verdict
+    unscored (`out_of_range`).
+
+    Raises:
+        ValueError: the names scored are not the rubric's dimensions (a fault of the judge's code).
+    """
+    if set(scores) != {one.name for one in rubric.dimensions}:
+        raise ValueError(
+            f"scored {sorted(scores)}, but the rubric's dimensions are {[one.name for one in rubric.dimensions]}"
+        )
+    ordered = {one.name: float(scores[one.name]) for one in rubric.dimensions}
+    overall = _overall(rubric, ordered)
+    if overall is None or not all(_on_scale(ordered[one.name], one) for one in rubric.dimensions):
+        return Verdict(unscored="out_of_range", reply=reply)
+    return Verdict(scores=ordered, overall=overall, reasons=dict(reasons), reply=reply)
+
+
+def _overall(rubric: Rubric, scores: Mapping[str, float]) -> float | None:
+    try:
+        value = evaluate(rubric.overall, scores)
+    except ValueError:
+        return None
+    clipped = min(max(value, rubric.low), rubric.high)
+    rounding = _ROUNDING * max(1.0, abs(rubric.low), abs(rubric.high))
+    return clipped if math.isclose(value, clipped, rel_tol=0.0, abs_tol=rounding) else None

@@ -1,0 +1,1 @@
+"""Views: terminal, report, export. They read events, rows and summaries, and decide nothing."""

@@ -1,0 +1,117 @@
+"""The end of a run in text: the headline with its error bars, what is missing, tables by dimension and tag.
+
+A pure function of a summary: plain text, no control characters, every number that is undefined a dash.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from rich.cells import cell_len
+
+from edit_eval.driver.summary import Estimate, Summary
+from edit_eval.views.text import clean, fit, kinds, number, pad
+
+__all__ = ["closing_block", "interval"]
+
+_LABEL_COLUMNS = 36
+_DASH = "-"
+
+
+def closing_block(summary: Summary, report_path: str | None = None) -> str:
+    """Return what the terminal shows at the end of a run, without a final newline.
+
+    Args:
+        summary: the numbers.
+        report_path: where the HTML report lies, if one was written.
+    """
+    lines = [f"Result of {clean(summary.run)}: {clean(summary.protocol)}"]
+    lines += [f"  {pad(label + ':', 10)} {text}" for label, text in _facts(summary)]
+    tables = [
+        ("Dimension", summary.dimensions),
+        *((clean(tag), values) for tag, values in summary.tags.items()),
+    ]
+    for heading, estimates in tables:
+        if estimates:
+            lines += ["", *_table(heading, estimates)]
+    if report_path is not None:
+        lines += ["", f"Report: {clean(report_path)}"]
+    return "\n".join(lines)
+
+
+def _facts(summary: Summary) -> list[tuple[str, str]]:
+    facts = [("Editor", clean(summary.editor))]
+    if summary.judge is None:
+        return [
+            *facts,
+            ("Edited", f"{summary.edited} of {summary.wanted}"),
+            ("No edit", kinds(summary.edit_failed)),
+        ]
+    headline = summary.headline
+    low, high = summary.scale
+    partial = "" if summary.coverage >= 1 else "partial"
+    clusters = f" in {headline.clusters} clusters" if headline.clusters != headline.n else ""
+    facts += [
+        ("Judge", clean(summary.judge)),
+        ("Score", f"{number(headline.mean)} {'(' + partial + ') ' if partial else ''}on {low:g} to {high:g}"),
+        ("Interval", f"{interval(headline)} (95 %), n = {headline.n}{clusters}"),
+        ("Minimum", number(headline.minimum)),
+        ("Maximum", number(headline.maximum)),
+        ("Coverage", _coverage(summary)),
+    ]
+    if partial:
+        facts.append(("Bounds", _bounds(summary)))
+    facts += [("Unscored", kinds(summary.unscored)), ("No edit", kinds(summary.edit_failed))]
+    waiting = (
+        summary.wanted - summary.scored - sum(summary.unscored.values()) - sum(summary.edit_failed.values())
+    )
+    if waiting > 0:
+        facts.append(("Not done", str(waiting)))
+    return facts
+
+
+def _coverage(summary: Summary) -> str:
+    text = f"{_percent(summary.coverage)} ({summary.scored} of {summary.wanted} scored)"
+    if summary.complete:
+        return text
+    return f"{text}, below the {_percent(summary.min_coverage)} that were asked for"
+
+
+def _percent(share: float) -> str:
+    """Return a share in per cent, rounded down: 99.97 % must not read as 100.0 %."""
+    return f"{int(share * 1000 + 1e-9) / 10:.1f} %"
+
+
+def _bounds(summary: Summary) -> str:
+    if summary.bounds is None:
+        return _DASH
+    low, high = summary.bounds
+    return f"{number(low)} to {number(high)}, if all that is missing had the lowest or the highest score"
+
+
+def interval(estimate: Estimate) -> str:
+    """Return `7.412 to 8.448`, or a dash where there is no interval."""
+    if estimate.low is None or estimate.high is None:
+        return _DASH
+    return f"{number(estimate.low)} to {number(estimate.high)}"
+
+
+def _table(heading: str, estimates: Mapping[str, Estimate]) -> list[str]:
+    rows = [
+        (fit(clean(name), _LABEL_COLUMNS), number(one.mean), interval(one), str(one.n))
+        for name, one in estimates.items()
+    ]
+    return _aligned([(fit(heading, _LABEL_COLUMNS), "mean", "95 % interval", "n"), *rows])
+
+
+def _aligned(rows: Sequence[tuple[str, str, str, str]]) -> list[str]:
+    """Return rows as lines: the first column at the left, the others at the right, by terminal columns."""
+    widths = [max(cell_len(row[column]) for row in rows) for column in range(4)]
+    return [
+        "  "
+        + "  ".join(
+            pad(cell, width, right=column > 0)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    ]

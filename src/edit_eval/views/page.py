@@ -1,0 +1,213 @@
+"""What the HTML report shows, made ready for its template: text visible and harmless, links quoted, numbers written.
+
+Knows the template's names and nothing of where the page is written, but that it lies in a folder of the run directory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import quote
+
+from edit_eval.driver.summary import Estimate, Row, Summary
+from edit_eval.views.status import status_of
+
+__all__ = ["page", "visible"]
+
+DASH = "–"
+_LONGEST_TEXT = 4000
+_CHUNK = 64 * 1024
+
+
+def page(summary: Summary, rows: Sequence[Row]) -> Iterator[str]:
+    """Yield the page in pieces."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("edit_eval.views"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    ordered = sorted(rows, key=lambda row: row.index)
+    repeats = any(row.repeat for row in ordered)
+    stream = environment.get_template("report.html").stream(
+        **_head(summary),
+        missing=[_missing(row) for row in ordered if status_of(row).name != "scored"]
+        if summary.judge
+        else [],
+        rows=(_card(row, summary, repeats=repeats) for row in ordered),
+        shown=len(ordered),
+    )
+    stream.enable_buffering(64)
+    yield from stream
+
+
+def visible(text: str) -> str:
+    """Return `text` with control characters as pictures (U+2400 ff.) and lone surrogates as U+FFFD; line ends stay.
+
+    HTML has no way to write most control characters, and a direction override would reach over what follows it: the
+    template isolates each text, and here the overrides themselves become visible.
+    """
+    cut = text if len(text) <= _LONGEST_TEXT else text[:_LONGEST_TEXT] + " …"
+    if cut.isprintable():
+        return cut
+    return "".join(map(_visible, cut.replace("\r\n", "\n")))
+
+
+def _visible(character: str) -> str:
+    code = ord(character)
+    if character in "\n\t":
+        return character
+    if code < 0x20:
+        return chr(0x2400 + code)
+    if code == 0x7F:
+        return "\u2421"
+    if 0x80 <= code < 0xA0 or 0xD800 <= code < 0xE000 or 0x202A <= code <= 0x202E or 0x2066 <= code <= 0x2069:
+        return "\ufffd"
+    return "\ufffd" if code & 0xFFFE == 0xFFFE or 0xFDD0 <= code <= 0xFDEF else character
+
+
+def _number(value: float | None, decimals: int = 3) -> str:
+    if value is None:
+        return DASH
+    return f"{value:.{decimals}f}".replace("-", "\u2212")
+
+
+def _score(value: float) -> str:
+    """Return a score as short as it is exact to two decimals: `8`, `7.5`, `7.07`."""
+    text = f"{value:.2f}".rstrip("0").rstrip(".")
+    return "0" if text == "-0" else text.replace("-", "\u2212")
+
+
+def _interval(one: Estimate) -> str:
+    return DASH if one.low is None or one.high is None else f"{_number(one.low)} to {_number(one.high)}"
+
+
+def _percent(share: float) -> str:
+    """Return a share in per cent, rounded down: 99.97 % must not read as 100 %."""
+    return f"{int(share * 1000 + 1e-9) / 10:g} %"
+
+
+def _head(summary: Summary) -> dict[str, Any]:
+    headline, bounds = summary.headline, summary.bounds
+    low, high = summary.scale
+    waiting = (
+        summary.wanted - summary.scored - sum(summary.unscored.values()) - sum(summary.edit_failed.values())
+    )
+    return {
+        "run": visible(summary.run),
+        "protocol": visible(summary.protocol),
+        "editor": visible(summary.editor),
+        "judge": None if summary.judge is None else visible(summary.judge),
+        "scale": f"{_score(low)} to {_score(high)}",
+        "mean": _number(headline.mean),
+        "interval": _interval(headline),
+        "n": headline.n,
+        "clusters": headline.clusters,
+        "minimum": _number(headline.minimum),
+        "maximum": _number(headline.maximum),
+        "wanted": summary.wanted,
+        "edited": summary.edited,
+        "scored": summary.scored,
+        "coverage": _percent(summary.coverage),
+        "partial": summary.judge is not None and summary.coverage < 1,
+        "below": None if summary.complete else _percent(summary.min_coverage),
+        "bounds": None if bounds is None else f"{_number(bounds[0])} to {_number(bounds[1])}",
+        "failures": _failures(summary, waiting),
+        "tables": _tables(summary),
+        "facts": [(visible(label), visible(text)) for label, text in summary.facts.items()],
+    }
+
+
+def _failures(summary: Summary, waiting: int) -> list[tuple[str, str, int]]:
+    """Return what is missing: what, kind, count."""
+    failures = [("Edit failed", kind, count) for kind, count in sorted(summary.edit_failed.items()) if count]
+    failures += [("Unscored", kind, count) for kind, count in sorted(summary.unscored.items()) if count]
+    if waiting > 0 and summary.judge is not None:
+        failures.append(("Not done yet", "", waiting))
+    return failures
+
+
+def _tables(summary: Summary) -> list[dict[str, Any]]:
+    groups: list[tuple[str, str, Mapping[str, Estimate]]] = [("Scores", "Dimension", summary.dimensions)]
+    groups += [(f"By {tag}", tag, values) for tag, values in summary.tags.items()]
+    return [
+        {
+            "title": visible(title),
+            "heading": visible(heading),
+            "rows": [
+                (visible(name), _number(one.mean), _interval(one), one.n) for name, one in estimates.items()
+            ],
+        }
+        for title, heading, estimates in groups
+        if estimates
+    ]
+
+
+def _missing(row: Row) -> dict[str, Any]:
+    return {"index": row.index, "id": visible(row.sample.id), "label": status_of(row).label}
+
+
+def _card(row: Row, summary: Summary, *, repeats: bool) -> dict[str, Any]:
+    status = status_of(row)
+    verdict = row.verdict if status.name == "scored" else None
+    low, high = summary.scale
+    share = None
+    if verdict is not None and verdict.overall is not None and high > low:
+        share = round(min(1.0, max(0.0, (verdict.overall - low) / (high - low))) * 100, 1)
+    return {
+        "index": row.index,
+        "id": visible(row.sample.id),
+        "repeat": row.repeat if repeats else None,
+        "instruction": visible(row.sample.instruction),
+        "given": visible(row.sample.edit_instruction) if row.sample.edit_instruction is not None else None,
+        "tags": [(visible(tag), visible(value)) for tag, value in row.sample.tags.items()],
+        "status": status.name,
+        "label": status.label,
+        "overall": DASH
+        if verdict is None or verdict.overall is None
+        else f"{verdict.overall:.2f}".replace("-", "\u2212"),
+        "share": share,
+        "scores": [(visible(name), _score(score)) for name, score in verdict.scores.items()]
+        if verdict
+        else [],
+        "reasons": _reasons(row),
+        "source": _picture(
+            row.source_thumbnail, _file_link(row.sample.images[0]) if row.sample.images else None
+        ),
+        "more": [link for link in map(_file_link, row.sample.images[1:]) if link],
+        "edit": _picture(row.thumbnail, _run_link(row.image)),
+    }
+
+
+def _reasons(row: Row) -> list[tuple[str, str]]:
+    """Return the judge's reasons by dimension, or the one text that says why there is no score."""
+    status = status_of(row)
+    if status.name == "scored" and row.verdict is not None and row.verdict.reasons:
+        many = len(row.verdict.reasons) > 1
+        return [
+            (visible(name) if many else "", visible(text))
+            for name, text in row.verdict.reasons.items()
+            if text
+        ]
+    return [("", visible(status.reason))] if status.reason.strip() else []
+
+
+def _picture(thumbnail: str | None, full: str | None) -> dict[str, str | None]:
+    """Return what to show and where a click leads; without a thumbnail the image itself is shown."""
+    shown = _run_link(thumbnail) or full
+    return {"shown": shown, "full": full}
+
+
+def _run_link(path: str | None) -> str | None:
+    """Return the link from the report's folder to a path relative to the run directory."""
+    return None if path is None else "../" + quote(path.encode("utf-8", "surrogateescape"), safe="/")
+
+
+def _file_link(path: str) -> str | None:
+    """Return the `file:` link to an absolute path; None for one that is not absolute."""
+    return Path(path).as_uri() if PurePosixPath(path).is_absolute() else None

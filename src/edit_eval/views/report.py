@@ -1,0 +1,129 @@
+"""The report of a run: as text, as JSON, and as one static page with every picture beside its score.
+
+A pure function of a summary and its rows: no clock, no environment, no look into the images, so that building it twice
+gives the same bytes. The page asks for nothing but the run's own files and the benchmark's source images.
+
+The keys of the JSON report (`"format": 1`; a number that is undefined is null, never 0):
+
+| key | value |
+|---|---|
+| `format` | 1 |
+| `run`, `protocol`, `editor`, `judge` | names; `judge` is null for a run without judging |
+| `scale` | [smallest, largest] possible overall score |
+| `wanted`, `edited`, `scored` | counts of samples times repeats |
+| `edit_failed`, `unscored` | count by kind |
+| `coverage`, `min_coverage`, `complete` | shares of 1; whether the first reaches the second |
+| `headline` | an estimate: `n`, `clusters`, `mean`, `standard_error`, `low`, `high`, `minimum`, `maximum` |
+| `bounds` | [low, high] of the mean at coverage below 1, else null |
+| `dimensions` | dimension -> estimate |
+| `tags` | tag -> value -> estimate of the overall score |
+| `facts` | label -> text |
+| `rows` | a list in the benchmark's order: `index`, `sample` (id), `repeat`, `instruction`, `tags`, `status` (`scored`, `unscored`, `edit-failed`, `not judged`, `not edited`), `kind` and `reason` (where there is no score), `overall`, `scores`, `reasons`, `image`, `edit_key`, `verdict_key` |
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from edit_eval.driver.summary import Row, Summary
+from edit_eval.views.closing import closing_block
+from edit_eval.views.status import status_of
+from edit_eval.views.text import clean, fit, number
+
+__all__ = ["html_report", "json_report", "text_report"]
+
+FORMAT = 1
+_LOWEST = 5
+_REASON_COLUMNS = 100
+
+
+def text_report(summary: Summary, rows: Sequence[Row]) -> str:
+    """Return the report as text, without a final newline: the numbers, everything without a score, the lowest scores."""
+    ordered = sorted(rows, key=lambda row: row.index)
+    missing = [row for row in ordered if status_of(row).name in {"edit-failed", "unscored"}]
+    scored = [row for row in ordered if row.verdict is not None and row.verdict.overall is not None]
+    lowest = sorted(scored, key=lambda row: (_overall(row), row.index))[:_LOWEST]
+    parts = [closing_block(summary)]
+    if missing:
+        parts.append("\n".join([f"Without a score ({len(missing)}):", *map(_text_row, missing)]))
+    if lowest:
+        parts.append("\n".join(["Lowest scores:", *map(_text_row, lowest)]))
+    return "\n\n".join(parts)
+
+
+def _overall(row: Row) -> float:
+    return (
+        row.verdict.overall if row.verdict is not None and row.verdict.overall is not None else float("inf")
+    )
+
+
+def _text_row(row: Row) -> str:
+    status = status_of(row)
+    result = number(row.verdict.overall, 2) if status.name == "scored" and row.verdict else status.label
+    reason = fit(clean(status.reason), _REASON_COLUMNS, "...")
+    repeat = f" (repeat {row.repeat})" if row.repeat else ""
+    return f"  [Sample {row.index:>3}] {result} {clean(row.sample.id)}{repeat}" + (
+        f" | {reason}" if reason else ""
+    )
+
+
+def json_report(summary: Summary, rows: Sequence[Row]) -> dict[str, Any]:
+    """Return the report as JSON data; the keys are documented at the top of this module."""
+    data = asdict(summary)
+    return {
+        "format": FORMAT,
+        **data,
+        "scale": list(summary.scale),
+        "bounds": None if summary.bounds is None else list(summary.bounds),
+        "complete": summary.complete,
+        "rows": [_json_row(row) for row in sorted(rows, key=lambda row: row.index)],
+    }
+
+
+def _json_row(row: Row) -> dict[str, Any]:
+    status = status_of(row)
+    scored = row.verdict if status.name == "scored" else None
+    return {
+        "index": row.index,
+        "sample": row.sample.id,
+        "repeat": row.repeat,
+        "instruction": row.sample.instruction,
+        "tags": dict(row.sample.tags),
+        "status": status.name,
+        "kind": status.kind,
+        "reason": None if scored else (status.reason or None),
+        "overall": scored.overall if scored else None,
+        "scores": dict(scored.scores) if scored else {},
+        "reasons": dict(scored.reasons) if scored else {},
+        "image": row.image,
+        "edit_key": row.edit_key,
+        "verdict_key": row.verdict_key,
+    }
+
+
+def html_report(run_dir: Path, summary: Summary, rows: Sequence[Row]) -> Path:
+    """Write `run_dir/report/index.html`, whole or not at all, and return its path.
+
+    Raises:
+        OSError: the page cannot be written.
+    """
+    from edit_eval.views.page import page
+
+    folder = run_dir / "report"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "index.html"
+    handle, name = tempfile.mkstemp(prefix=".index-", suffix=".html", dir=folder)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+            file.writelines(page(summary, rows))
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    return path

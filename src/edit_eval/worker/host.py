@@ -1,0 +1,208 @@
+"""The host: the model process. Loads one editor or judge, then turns tasks into outcomes until told to stop.
+
+Runs in the stage's own interpreter, which may be Python 3.10 and has no edit-eval installed. It talks to its keeper
+only; what the model's libraries print goes to the keeper's log. Two threads: this one works, the other one reads
+messages, so that `recall` and `stop` are answered while a model computes.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import gc
+import importlib
+import os
+import platform
+import socket
+import sys
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from edit_eval.core.errors import UserError
+from edit_eval.worker.protocol import Channel, ProtocolError
+from edit_eval.worker.roles import CannotWriteError, Role
+
+__all__ = ["Host", "main"]
+
+_PROGRESS_INTERVAL_S = 0.1
+
+
+class Host:
+    """Serves one keeper over `sock`."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._channel = Channel(sock)
+        self._send_lock = threading.Lock()
+        self._waiting: deque[dict[str, Any]] = deque()
+        self._arrived = threading.Condition()
+        self._last_progress = 0.0
+
+    def serve(self) -> None:
+        """Load what the keeper says, then work until `stop` or until the keeper goes away."""
+        load, rest = self._first_message()
+        role = self._load(load)
+        threading.Thread(target=self._listen, args=(rest,), daemon=True).start()
+        while True:
+            self._work(role, self._take(role.batch))
+
+    def _say(self, *messages: dict[str, Any]) -> None:
+        with self._send_lock:
+            self._channel.send_blocking(list(messages))
+
+    def _first_message(self) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        while not self._channel.closed:
+            messages = self._channel.receive_blocking()
+            if messages:
+                if messages[0]["type"] != "load":
+                    raise ProtocolError(f"expected load, got {messages[0]['type']!r}")
+                return messages[0], messages[1:]
+        raise SystemExit(0)
+
+    def _load(self, load: dict[str, Any]) -> Role:
+        started = time.monotonic()
+        try:
+            role = _make_role(load)
+        except UserError as error:
+            self._refuse("user", str(error))
+        except Exception as error:
+            traceback.print_exc()
+            self._refuse("error", _one_line(error))
+            raise
+        self._say(
+            {
+                "type": "ready",
+                "window": role.window,
+                "load_s": time.monotonic() - started,
+                "facts": {"python": platform.python_version(), "executable": sys.executable, **role.facts()},
+            }
+        )
+        return role
+
+    def _refuse(self, kind: str, reason: str) -> None:
+        self._say({"type": "refused", "kind": kind, "reason": reason})
+        _leave(3)
+
+    def _listen(self, messages: list[dict[str, Any]]) -> None:
+        """Take messages as they come; runs beside the work."""
+        while True:
+            for message in messages:
+                self._hear(message)
+            if self._channel.closed:
+                _leave(0)
+            messages = self._receive()
+
+    def _receive(self) -> list[dict[str, Any]]:
+        """Wait without touching the socket's mode: the worker thread sends on it at the same time."""
+        import select
+
+        select.select([self._channel], [], [])
+        return self._channel.receive()
+
+    def _hear(self, message: dict[str, Any]) -> None:
+        kind = message["type"]
+        if kind == "task":
+            with self._arrived:
+                self._waiting.extend(message["tasks"])
+                self._arrived.notify()
+        elif kind == "recall":
+            wanted = set(message["ids"])
+            with self._arrived:
+                given = [task["id"] for task in self._waiting if task["id"] in wanted]
+                self._waiting = deque(task for task in self._waiting if task["id"] not in wanted)
+            self._say({"type": "recalled", "ids": given})
+        elif kind == "stop":
+            _leave(0)
+
+    def _take(self, count: int) -> list[dict[str, Any]]:
+        with self._arrived:
+            while not self._waiting:
+                self._arrived.wait()
+            return [self._waiting.popleft() for _ in range(min(count, len(self._waiting)))]
+
+    def _work(self, role: Role, tasks: list[dict[str, Any]]) -> None:
+        self._say({"type": "begun", "ids": [task["id"] for task in tasks]})
+        window = role.window
+        started = time.monotonic()
+        try:
+            outcomes = role.run([task["payload"] for task in tasks], self._progress_of(tasks))
+        except CannotWriteError as error:
+            self._say({"type": "fatal", "reason": str(error)})
+            return
+        except Exception as error:  # noqa: BLE001 - becomes a typed failure of one task
+            traceback.print_exc()
+            failure = _failure(error)
+            error.__traceback__ = None
+            _free_memory()
+            if len(tasks) > 1:  # find the one that fails
+                for task in tasks:
+                    self._work(role, [task])
+            else:
+                self._say({"type": "failed", "id": tasks[0]["id"], **failure})
+            return
+        seconds = (time.monotonic() - started) / len(tasks)
+        messages: list[dict[str, Any]] = [
+            {"type": "done", "id": task["id"], "outcome": outcome, "seconds": seconds}
+            for task, outcome in zip(tasks, outcomes, strict=True)
+        ]
+        if role.window != window:
+            messages.insert(0, {"type": "window", "window": role.window})
+        self._say(*messages)
+
+    def _progress_of(self, tasks: list[dict[str, Any]]) -> Callable[[int, int], None]:
+        def report(step: int, steps: int) -> None:
+            now = time.monotonic()
+            if step < steps and now - self._last_progress < _PROGRESS_INTERVAL_S:
+                return
+            self._last_progress = now
+            self._say({"type": "progress", "id": tasks[0]["id"], "step": step, "steps": steps})
+
+        return report
+
+
+def _make_role(load: dict[str, Any]) -> Role:
+    role_module, role_name = load["role"].split(":")
+    role_class: type[Role] = getattr(importlib.import_module(role_module), role_name)
+    return role_class(load)
+
+
+def _failure(error: BaseException) -> dict[str, str]:
+    text = _one_line(error)
+    if isinstance(error, FileNotFoundError) and getattr(error, "missing_edit", False):
+        return {"kind": "missing", "reason": text}
+    if isinstance(error, MemoryError) or "out of memory" in text.lower() or type(error).__name__ == "OutOfMemoryError":
+        return {"kind": "out_of_memory", "reason": text}
+    return {"kind": "error", "reason": text}
+
+
+def _one_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"[:500]
+
+
+def _free_memory() -> None:
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _leave(code: int) -> None:
+    """End the process at once: no destructor, no `atexit`, no waiting thread; the kernel frees everything."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def main() -> None:
+    """Serve the keeper on the socket whose descriptor is the first argument."""
+    faulthandler.enable()
+    descriptor = int(sys.argv[1])
+    os.set_inheritable(descriptor, False)
+    Host(socket.socket(fileno=descriptor)).serve()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,279 @@
+"""The keeper: the small process that owns one device for a whole run.
+
+It starts the host (the model process) in the stage's own interpreter, passes messages between driver and host,
+writes the host's output to a log, and sees to it that nothing survives: when the driver's socket closes, or a host
+ends, every descendant is killed, also those that forked, left the session or hold the interpreter lock in C.
+It runs on the driver's Python, on the standard library alone, and knows nothing of editors, judges or images.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edit_eval.worker.logs import CappedLog
+from edit_eval.worker.processes import adopt_orphans, die_with_parent, kill_descendants
+from edit_eval.worker.protocol import BEAT_S, Channel, ProtocolError
+
+__all__ = ["Keeper", "main"]
+
+_TAIL_BYTES = 8192
+
+
+@dataclass
+class _Host:
+    """One running host."""
+
+    process: subprocess.Popen[bytes]
+    channel: Channel
+    output: int
+    log: CappedLog
+    ending: str = ""  # "stop" or "kill" once ordered
+    ordered_at: float = 0.0
+    kill_at: float = float("inf")
+    channel_open: bool = True
+    output_open: bool = True
+
+
+class Keeper:
+    """Serves one driver over `sock` until it says quit or goes away."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._driver = Channel(sock)
+        self._host: _Host | None = None
+        self._selector = selectors.DefaultSelector()
+        self._next_beat = 0.0
+        self._links = Path(tempfile.mkdtemp(prefix="edit-eval-"))
+        self._quit = False
+
+    def serve(self) -> None:
+        """Run until the driver says quit or its socket closes; leaves no descendant and no temporary file."""
+        adopt_orphans()
+        wake_read, wake_write = os.pipe()
+        os.set_blocking(wake_read, False)
+        os.set_blocking(wake_write, False)
+        signal.signal(signal.SIGCHLD, lambda _signal, _frame: None)
+        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+        for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
+            signal.signal(name, signal.SIG_IGN)
+        self._selector.register(wake_read, selectors.EVENT_READ, "child")
+        self._selector.register(self._driver, selectors.EVENT_READ, "driver")
+        self._driver.send("hello", pid=os.getpid())
+        try:
+            while not (self._quit or self._driver.closed):
+                self._turn(wake_read)
+        finally:
+            kill_descendants()
+            if self._host is not None:
+                self._drain_output(self._host)
+                self._host.log.close()
+            shutil.rmtree(self._links, ignore_errors=True)
+
+    def _turn(self, wake_read: int) -> None:
+        now = time.monotonic()
+        if now >= self._next_beat:
+            self._driver.send("beat")
+            self._next_beat = now + BEAT_S
+        host = self._host
+        until = min(self._next_beat, host.kill_at if host else self._next_beat)
+        self._watch_writable()
+        for key, _ in self._selector.select(max(0.0, until - now)):
+            if key.data == "driver":
+                self._driver.flush()
+                for message in self._driver.receive():
+                    self._on_driver(message)
+            elif key.data == "host" and self._host:
+                self._on_host(self._host)
+            elif key.data == "output" and self._host:
+                self._copy_output(self._host)
+            elif key.data == "child":
+                with contextlib.suppress(BlockingIOError):
+                    os.read(wake_read, 4096)
+        self._reap()
+        if self._host and time.monotonic() >= self._host.kill_at:
+            self._host.kill_at = float("inf")
+            self._host.process.send_signal(signal.SIGKILL)
+
+    def _watch_writable(self) -> None:
+        self._selector.modify(self._driver, _mask(self._driver), "driver")
+        if self._host and self._host.channel_open:
+            self._selector.modify(self._host.channel, _mask(self._host.channel), "host")
+
+    # From the driver
+
+    def _on_driver(self, message: dict[str, Any]) -> None:
+        kind = message["type"]
+        if kind == "start":
+            self._start(message["host"], message["load"])
+        elif kind in ("task", "recall"):
+            if self._host:
+                self._host.channel.forward(message)
+        elif kind == "stop":
+            self._order("stop", message["grace_s"])
+        elif kind == "kill":
+            self._order("kill", 0.0)
+        elif kind == "quit":
+            self._quit = True
+        else:
+            raise ProtocolError(f"unknown message {kind!r}")
+
+    def _order(self, ending: str, grace_s: float) -> None:
+        if self._host is None:
+            return
+        now = time.monotonic()
+        self._host.ending = self._host.ending or ending
+        self._host.ordered_at = self._host.ordered_at or now
+        self._host.kill_at = min(self._host.kill_at, now + grace_s)
+        if ending == "stop":
+            self._host.channel.send("stop")
+
+    def _start(self, spec: dict[str, Any], load: dict[str, Any]) -> None:
+        """Start a host: `spec` holds python, env (None removes), links (name -> path) and log (path)."""
+        if self._host is not None:
+            raise ProtocolError("start while a host runs")
+        links = self._make_links(spec["links"])
+        environment = {**os.environ, **{k: v for k, v in spec["env"].items() if v is not None}}
+        for name in [k for k, v in spec["env"].items() if v is None]:
+            environment.pop(name, None)
+        extra = spec["env"].get("PYTHONPATH")
+        environment["PYTHONPATH"] = os.pathsep.join([str(links), extra] if extra else [str(links)])
+        environment["PYTHONSAFEPATH"] = "1"
+        ours, theirs = socket.socketpair()
+        read_end, write_end = os.pipe()
+        log = CappedLog(Path(spec["log"]))
+        try:
+            process = subprocess.Popen(
+                [spec["python"], "-m", "edit_eval.worker.host", str(theirs.fileno())],
+                stdin=subprocess.DEVNULL,
+                stdout=write_end,
+                stderr=write_end,
+                pass_fds=[theirs.fileno()],
+                env=environment,
+                cwd=links,
+                preexec_fn=die_with_parent,  # noqa: PLW1509 - one thread, and the signal must be set before exec
+            )
+        except OSError as error:
+            ours.close()
+            os.close(read_end)
+            log.close()
+            reason = f"cannot start {spec['python']}: {error.strerror}"
+            self._driver.send("refused", kind="user", reason=reason)
+            self._driver.send("exited", code=None, reason="crash", tail=reason, seconds=0.0)
+            return
+        finally:
+            theirs.close()
+            os.close(write_end)
+        os.set_blocking(read_end, False)
+        self._host = _Host(process, Channel(ours), read_end, log)
+        self._selector.register(self._host.channel, selectors.EVENT_READ, "host")
+        self._selector.register(read_end, selectors.EVENT_READ, "output")
+        self._host.channel.send("load", **load)
+        self._driver.send("started", pid=process.pid)
+
+    def _make_links(self, links: dict[str, str]) -> Path:
+        """Return a directory that shows the named packages and nothing else."""
+        folder = Path(tempfile.mkdtemp(dir=self._links))
+        for name, target in links.items():
+            (folder / name).symlink_to(target)
+        return folder
+
+    # From the host
+
+    def _on_host(self, host: _Host) -> None:
+        host.channel.flush()
+        try:
+            messages = host.channel.receive()
+        except ProtocolError as error:
+            host.log.write(f"\n[keeper] the host spoke no protocol: {error}\n".encode())
+            self._order("kill", 0.0)
+            host.ending = "crash"
+            messages = []
+            self._close_channel(host)
+        for message in messages:
+            self._driver.forward(message)
+        if host.channel.closed:
+            self._close_channel(host)
+
+    def _close_channel(self, host: _Host) -> None:
+        """Stop listening; the host counts as dead only when its process has ended."""
+        if host.channel_open:
+            host.channel_open = False
+            self._selector.unregister(host.channel)
+            host.kill_at = min(host.kill_at, time.monotonic() + 2.0)
+            host.ordered_at = host.ordered_at or time.monotonic()
+
+    def _copy_output(self, host: _Host) -> bool:
+        try:
+            data = os.read(host.output, 1 << 16)
+        except BlockingIOError:
+            return False
+        if data:
+            host.log.write(data)
+        elif host.output_open:
+            host.output_open = False
+            self._selector.unregister(host.output)
+        return bool(data)
+
+    def _drain_output(self, host: _Host) -> None:
+        for _ in range(256):  # at most what a pipe can hold; a survivor may still be writing
+            if not self._copy_output(host):
+                return
+
+    def _reap(self) -> None:
+        """Collect ended children; when the host itself has ended, end all it left behind and tell the driver."""
+        ended: dict[int, int] = {}
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                break
+            if pid == 0:
+                break
+            ended[pid] = status
+        host = self._host
+        if host is None or host.process.pid not in ended:
+            return
+        code = os.waitstatus_to_exitcode(ended[host.process.pid])
+        host.process.returncode = code
+        kill_descendants()
+        if host.channel_open:
+            self._on_host(host)  # what it said last
+        self._drain_output(host)
+        self._forget(host)
+        seconds = time.monotonic() - host.ordered_at if host.ordered_at else 0.0
+        tail = host.log.tail(_TAIL_BYTES).decode("utf-8", "replace")
+        self._driver.send("exited", code=code, reason=host.ending or "crash", tail=tail, seconds=seconds)
+
+    def _forget(self, host: _Host) -> None:
+        if host.channel_open:
+            self._selector.unregister(host.channel)
+        if host.output_open:
+            self._selector.unregister(host.output)
+        os.close(host.output)
+        host.channel.close()
+        host.log.close()
+        self._host = None
+
+
+def _mask(channel: Channel) -> int:
+    return selectors.EVENT_READ | (selectors.EVENT_WRITE if channel.unsent else 0)
+
+
+def main() -> None:
+    """Serve the driver on the socket whose descriptor is the first argument."""
+    Keeper(socket.socket(fileno=int(sys.argv[1]))).serve()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,167 @@
+"""What a host does with tasks: `EditRole` turns a payload into an image on disk, `JudgeRole` into a verdict.
+
+The payloads are plain JSON made by the driver; images are read from and written to paths. A role knows its editor or
+judge, and nothing of queues, ledgers or other devices.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import io
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edit_eval.core.types import EditRequest, HostContext, JudgeRequest, Prompt, Rubric, Sample
+from edit_eval.worker.images import open_rgb, save_image, save_thumbnail
+
+if TYPE_CHECKING:
+    from edit_eval.editors import Editor
+    from edit_eval.judges import Judge
+
+__all__ = ["CannotWriteError", "EditRole", "JudgeRole", "Role"]
+
+_FACT_PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "vllm", "PIL", "numpy")
+
+
+class CannotWriteError(Exception):
+    """An outcome cannot be written (disk full, read-only): not the sample's fault, so the run must stop."""
+
+
+class Role:
+    """Base: what `Host` needs. `batch` tasks are run at once; `window` tasks are wanted at hand."""
+
+    batch: int = 1
+    window: int = 1
+
+    def __init__(self, load: dict[str, Any]) -> None:
+        raise NotImplementedError
+
+    def run(self, payloads: Sequence[dict[str, Any]], progress: Callable[[int, int], None]) -> list[dict[str, Any]]:
+        """Return one outcome per payload, in order; an exception fails them (the host then tries one by one)."""
+        raise NotImplementedError
+
+    def facts(self) -> dict[str, Any]:
+        """Return provenance of this host: versions of the libraries it uses, name of its accelerator."""
+        facts: dict[str, Any] = {}
+        for name in _FACT_PACKAGES:
+            module = sys.modules.get(name)
+            version = getattr(module, "__version__", None)
+            if version:
+                facts[name.lower().replace("pil", "pillow")] = str(version)
+        torch = sys.modules.get("torch")
+        if torch is not None and torch.cuda.is_initialized():
+            facts["accelerator"] = torch.cuda.get_device_name(0)
+            facts["memory_bytes"] = torch.cuda.memory_reserved(0)
+        return facts
+
+
+def _target(load: dict[str, Any]) -> Any:
+    module, name = load["target"].split(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def _params(target: Any, values: dict[str, Any]) -> Any:
+    """Build `Params` from JSON: lists become tuples where the field's default is one."""
+    given = dict(values)
+    for one in fields(target.Params):
+        if isinstance(given.get(one.name), list) and isinstance(one.default, tuple):
+            given[one.name] = tuple(given[one.name])
+    return target.Params(**given)
+
+
+def _context(load: dict[str, Any]) -> HostContext:
+    return HostContext(
+        devices=tuple(load["devices"]),
+        model=load["model"],
+        components=load["components"],
+        options=load["options"],
+    )
+
+
+class EditRole(Role):
+    """One edit at a time: open the sources, edit, write the PNG whole, then the thumbnails."""
+
+    window = 2  # one in work, one at hand
+
+    def __init__(self, load: dict[str, Any]) -> None:
+        target = _target(load)
+        self._editor: Editor = target(_params(target, load["params"]), _context(load))
+
+    def run(self, payloads: Sequence[dict[str, Any]], progress: Callable[[int, int], None]) -> list[dict[str, Any]]:
+        """Edit each payload's sample; the outcome is what the ledger records of the image."""
+        return [self._edit(payload, progress) for payload in payloads]
+
+    def _edit(self, payload: dict[str, Any], progress: Callable[[int, int], None]) -> dict[str, Any]:
+        sample = Sample.from_json(payload["sample"])
+        images = tuple(open_rgb(path) for path in sample.images)
+        request = EditRequest(sample, sample.editor_instruction, images, payload["seed"], payload["repeat"])
+        steps_done = 0
+
+        def step(number: int, steps: int) -> None:
+            nonlocal steps_done
+            steps_done = number
+            progress(number, steps)
+
+        started = time.monotonic()
+        try:
+            edited = self._editor.edit(request, step)
+        except FileNotFoundError as error:
+            error.missing_edit = True  # type: ignore[attr-defined]
+            raise
+        seconds = time.monotonic() - started
+        try:
+            record = save_image(edited, payload["image"])
+            save_thumbnail(edited, payload["thumbnail"])
+            if not Path(payload["source_thumbnail"]).exists():
+                save_thumbnail(images[0], payload["source_thumbnail"])
+        except OSError as error:
+            raise CannotWriteError(f"cannot write {payload['image']}: {error.strerror or error}") from error
+        return {**record, "seconds": round(seconds, 4), "steps": steps_done, "source_size": list(images[0].size)}
+
+
+class JudgeRole(Role):
+    """A batch of verdicts at a time."""
+
+    def __init__(self, load: dict[str, Any]) -> None:
+        target = _target(load)
+        self._judge: Judge = target(
+            _params(target, load["params"]), _context(load), Rubric.from_json(load["rubric"])
+        )
+
+    @property
+    def batch(self) -> int:  # type: ignore[override]
+        """As many as the judge wants now; it shrinks when memory runs out."""
+        return self._judge.window
+
+    @property
+    def window(self) -> int:  # type: ignore[override]
+        """The same: what is judged together is asked for together."""
+        return self._judge.window
+
+    def run(self, payloads: Sequence[dict[str, Any]], progress: Callable[[int, int], None]) -> list[dict[str, Any]]:
+        """Judge all payloads together; each outcome is `Verdict.to_json()`."""
+        del progress
+        verdicts = self._judge.judge([_judge_request(payload) for payload in payloads])
+        if len(verdicts) != len(payloads):
+            raise RuntimeError(f"the judge returned {len(verdicts)} verdicts for {len(payloads)} edits")
+        return [verdict.to_json() for verdict in verdicts]
+
+
+def _judge_request(payload: dict[str, Any]) -> JudgeRequest:
+    sample = Sample.from_json(payload["sample"])
+    data = Path(payload["edited"]).read_bytes()
+    if hashlib.sha256(data).hexdigest() != payload["edited_sha256"]:
+        raise ValueError(f"{payload['edited']} was altered after it was recorded; start again with --verify")
+    return JudgeRequest(
+        sample=sample,
+        prompts=tuple(Prompt(one["call"], one["text"], tuple(one["images"])) for one in payload["prompts"]),
+        sources=tuple(open_rgb(path) for path in sample.images),
+        edited=open_rgb(io.BytesIO(data)),
+        references=tuple(open_rgb(path) for path in sample.references),
+        seed=payload["seed"],
+    )

@@ -1,0 +1,55 @@
+"""What every test may use: tiny checkpoints of the real model classes, built once per machine."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+BUILDER = Path(__file__).with_name("tiny_checkpoints.py")
+LIBRARIES = ("torch", "diffusers", "transformers")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip tests marked `models` where this interpreter has not the libraries."""
+    missing = [name for name in LIBRARIES if importlib.util.find_spec(name) is None]
+    if missing:
+        skip = pytest.mark.skip(reason=f"{sys.executable} has no {', '.join(missing)} (extra: test-models)")
+        for item in items:
+            if item.get_closest_marker("models"):
+                item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Callable[..., Path]:
+    """Return `tiny(name, seed=0)`: the folder of a checkpoint named in `tiny_checkpoints.BUILDERS`. Do not write there."""
+    made_of = [BUILDER.read_text(encoding="utf-8"), *(f"{name} {version(name)}" for name in LIBRARIES)]
+    key = hashlib.sha256("\n".join(made_of).encode()).hexdigest()[:16]
+    cache = Path(tempfile.gettempdir()) / f"edit-eval-tiny-{key}"
+
+    def folder(name: str, seed: int = 0) -> Path:
+        label = f"{name}@{seed}"
+        if not (cache / label).is_dir():
+            cache.mkdir(exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=cache) as fresh:
+                subprocess.run([sys.executable, BUILDER, fresh, label], check=True, capture_output=True)
+                _move(Path(fresh) / label, cache / label)
+        return cache / label
+
+    return folder
+
+
+def _move(made: Path, place: Path) -> None:
+    """Rename `made` to `place`, unless another process was first."""
+    try:
+        made.rename(place)
+    except OSError:
+        if not place.is_dir():
+            raise

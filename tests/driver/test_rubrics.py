@@ -1,0 +1,212 @@
+"""Rubrics: built-in ones by name, a user's own from a file, everything wrong with it in one error."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from edit_eval.core.errors import ConfigError
+from edit_eval.core.expression import evaluate
+from edit_eval.core.types import Rubric, Sample
+from edit_eval.driver.rubrics import builtin_rubrics, load_rubric
+from edit_eval.judges.contract import render_prompts
+
+MINE = {
+    "name": "mine",
+    "dimensions": [{"name": "fit", "scale": [0, 4], "integer": True}, {"name": "look", "scale": [1, 5]}],
+    "calls": [
+        {"name": "one", "prompt": "{instruction} {output_format}", "dimensions": ["fit"]},
+        {"name": "two", "prompt": "{output_format}", "images": ["edited"], "dimensions": ["look"]},
+    ],
+    "overall": "mean(fit + 1, look)",
+    "range": [1, 5],
+}
+
+
+def write(folder: Path, content: object, name: str = "mine.yaml") -> Path:
+    path = folder / name
+    text = content if isinstance(content, str) else yaml.safe_dump(content, allow_unicode=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def problems(folder: Path, **changes: object) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        load_rubric(str(write(folder, {**MINE, **changes})))
+    assert all(one.startswith(f"rubric {folder / 'mine.yaml'}: ") for one in caught.value.problems)
+    return [one.partition("mine.yaml: ")[2] for one in caught.value.problems]
+
+
+def test_every_built_in_rubric_loads():
+    assert builtin_rubrics() == ["general-v1", "reference-v1"]
+    for name in builtin_rubrics():
+        rubric = load_rubric(name)
+        assert rubric.name == name
+        assert Rubric.from_json(rubric.to_json()) == rubric
+        assert all(one.description for one in rubric.dimensions)
+
+
+def test_the_general_rubric_is_what_it_says():
+    rubric = load_rubric("general-v1")
+    assert [one.name for one in rubric.dimensions] == ["instruction", "preservation", "quality"]
+    assert (rubric.low, rubric.high) == (0, 10)
+    assert evaluate(rubric.overall, {"instruction": 9, "preservation": 4, "quality": 9}) == 6
+    (call,) = rubric.calls
+    assert call.images == ("source", "edited")
+    assert call.prompt.rstrip().endswith("{instruction}")
+
+
+def test_prompts_of_two_samples_share_all_but_the_instruction():
+    rubric = load_rubric("general-v1")
+    (first,), (second,) = (
+        render_prompts(rubric, Sample("s", text, ("a",))) for text in ("Add a cat", "去掉帽子")
+    )
+    assert first.text.removesuffix('"Add a cat"\n') == second.text.removesuffix('"去掉帽子"\n')
+
+
+def test_the_reference_rubric_asks_nothing():
+    assert load_rubric("reference-v1").calls == ()
+
+
+def test_loads_a_users_file(tmp_path):
+    write(tmp_path, MINE)
+    for rubric in (load_rubric("mine.yaml", tmp_path), load_rubric(str(tmp_path / "mine.yaml"))):
+        assert rubric.name == "mine"
+        assert rubric.dimensions[0].integer
+        assert rubric.calls[0].images == ("source", "edited")
+        assert rubric.calls[1].images == ("edited",)
+        assert (rubric.low, rubric.high) == (1, 5)
+
+
+def test_a_relative_path_starts_from_the_current_folder(tmp_path, monkeypatch):
+    write(tmp_path, MINE, "file-without-suffix")
+    monkeypatch.chdir(tmp_path)
+    assert load_rubric("file-without-suffix").name == "mine"
+
+
+def test_a_built_in_rubric_can_be_copied_but_not_changed_under_its_name(tmp_path):
+    source = Path(__file__).parents[2] / "src/edit_eval/judges/rubrics/general-v1.yaml"
+    text = source.read_text(encoding="utf-8")
+    assert load_rubric(str(write(tmp_path, text))) == load_rubric("general-v1")
+    with pytest.raises(ConfigError, match="is a built-in rubric and this one differs"):
+        load_rubric(str(write(tmp_path, text.replace("Compare", "Look"))))
+
+
+def test_an_unknown_name_lists_what_there_is(tmp_path):
+    with pytest.raises(
+        ConfigError, match=r"no rubric 'general-v2' \(did you mean 'general-v1'\?\); there are general-v1,"
+    ):
+        load_rubric("general-v2")
+    with pytest.raises(ConfigError, match=r"gone.yaml: No such file"):
+        load_rubric("gone.yaml", tmp_path)
+    with pytest.raises(ConfigError, match="Is a directory"):
+        load_rubric("./", tmp_path)
+    with pytest.raises(ConfigError, match="null byte"):
+        load_rubric("a\0/b", tmp_path)
+    with pytest.raises(ConfigError, match="no rubric"):
+        load_rubric("x" * 5000, tmp_path)
+
+
+def test_all_faults_of_a_file_are_told_at_once(tmp_path):
+    found = problems(
+        tmp_path,
+        name="my rubric!",
+        dimensions=[{"name": "fit", "sclae": [0, 10], "integer": 1}],
+        calls=[{"name": "c", "prompt": "", "dimensions": [], "images": ["target"]}],
+        overal="fit",
+        range=[0, True],
+    )
+    assert len(found) == 9
+    assert (
+        "unknown key 'dimensions.0.sclae' (did you mean 'scale'?); known: name, scale, integer, description"
+        in found
+    )
+    assert "dimensions.0.scale: field required" in found
+    assert any(one.startswith("unknown key 'overal' (did you mean 'overall'?)") for one in found)
+    for place in (
+        "name",
+        "dimensions.0.integer",
+        "calls.0.prompt",
+        "calls.0.dimensions",
+        "calls.0.images.0",
+        "range.1",
+    ):
+        assert any(one.startswith(f"{place}: ") for one in found), place
+
+
+def dimension(name: str, low: float = 0, high: float = 10, **more: object) -> dict[str, object]:
+    return {"name": name, "scale": [low, high], **more}
+
+
+def call(name: str = "c", prompt: str = "{instruction}{output_format}", **more: object) -> dict[str, object]:
+    return {"name": name, "prompt": prompt, "dimensions": ["fit", "look"], **more}
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"calls": [call(dimensions=["fit"])]}, "dimension 'look' is answered by no calls, must be by exactly one"),
+        ({"calls": [call(), call("d", dimensions=["fit"])]}, "dimension 'fit' is answered by 2 calls, must be by exactly one"),
+        ({"calls": [call(dimensions=["fit", "look", "fitt"])]}, "call 'c': unknown dimension 'fitt' (did you mean 'fit'?)"),
+        ({"calls": [call(prompt="{instruction}")]}, "call 'c': its prompt lacks {output_format}"),
+        ({"calls": [call(prompt="{output_format}")]}, "no prompt holds {instruction}, so the judge would not know what was asked for"),
+        ({"calls": [call(images=["edited", "edited"])]}, "call 'c': an image is named twice"),
+        ({"calls": [call("no-name")]}, "call 'no-name' is no identifier: use letters, digits and _"),
+        ({"calls": [call(dimensions=["fit"]), call(dimensions=["look"])]}, "call 'c' is there 2 times"),
+        ({"dimensions": [dimension("a b")], "calls": [], "overall": "1"}, "dimension 'a b' is no identifier: use letters, digits and _"),
+        ({"dimensions": [dimension("lambda")], "calls": [], "overall": "1"}, "dimension 'lambda' is no identifier: use letters, digits and _"),
+        ({"dimensions": [dimension("min")], "calls": [], "overall": "1"}, "dimension 'min': the name has a meaning of its own, use another"),
+        ({"dimensions": [dimension("a"), dimension("a")], "calls": [], "overall": "1"}, "dimension 'a' is there 2 times"),
+        ({"dimensions": [dimension("a", 5, 5)], "calls": [], "overall": "1"}, "dimension 'a': scale must be [low, high] with low below high"),
+        ({"dimensions": [dimension("a", 0.5, 2, integer=True)], "calls": [], "overall": "1"}, "dimension 'a': an integer scale must begin and end at whole numbers"),
+        ({"range": [5, 1]}, "range must be [low, high] with low below high"),
+        ({"range": [1, 4]}, "overall: 5 for fit = 4, look = 5 is outside range [1, 4]"),
+        ({"overall": "fitt"}, "overall: unknown dimension 'fitt' (did you mean 'fit'?)"),
+        ({"overall": "fit +"}, "overall: not an expression: 'fit +'"),
+        ({"overall": "__import__('os')"}, "overall: cannot be computed for fit = 0, look = 1: not allowed in an expression: \"'os'\""),
+        ({"overall": "look / fit"}, "overall: cannot be computed for fit = 0, look = 1: 'look / fit' has no finite value for {'fit': 0.0, 'look': 1.0}"),
+        ({"overall": "median(fit, look)"}, "overall: cannot be computed for fit = 0, look = 1: unknown function 'median'; there are max, mean, min, sqrt"),
+    ],
+)  # fmt: skip
+def test_names_what_does_not_fit_together(tmp_path, changes, problem):
+    assert problems(tmp_path, **changes) == [problem]
+
+
+def test_an_overall_must_exist_at_every_corner_of_the_scales(tmp_path):
+    (found,) = problems(tmp_path, overall="sqrt(2 - look)")
+    assert found.startswith("overall: cannot be computed for fit = 0, look = 5: ")
+
+
+BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{name}: &{name} [{', '.join(['*' + before] * 9)}]\n"
+    for before, name in zip("abcdefgh", "bcdefghi", strict=True)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (BOMB, r"aliases \(\*a\) are not allowed"),
+        ("name: x\nname: y\n", "key 'name' stands twice in the mapping of line 1"),
+        ("dimensions:\n  - name: x\n    name: y\n", "key 'name' stands twice in the mapping of line 2"),
+        ("[" * 500_000, "nested more than 20 deep"),
+        ("name: [x\n", "not readable as YAML"),
+        ("day: 2026-13-45\n", "not readable as YAML"),
+        ("!!python/object/apply:os.system [true]\n", "could not determine a constructor"),
+        ("- a\n- b\n", "is no mapping"),
+        ("", "is no mapping"),
+        ("1: x\n", "unknown key '1'|1: keys should be strings"),
+        ("name: a\n---\nname: b\n", "not readable as YAML"),
+        ("x: " + "y" * (1 << 20), "larger than 1 MiB"),
+    ],
+)
+def test_refuses_what_is_no_plain_yaml(tmp_path, text, reason):
+    with pytest.raises(ConfigError, match=reason):
+        load_rubric(str(write(tmp_path, text)))
+
+
+def test_refuses_other_encodings(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_bytes(b"name: \xff")
+    with pytest.raises(ConfigError, match="not UTF-8 text \\(byte 6\\)"):
+        load_rubric(str(path))

@@ -1,0 +1,278 @@
+"""The transformers judge on tiny random-weight checkpoints of the real classes."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from edit_eval.core.errors import ModelError, UserError
+from edit_eval.core.identity import identity_params
+from edit_eval.core.types import Call, HostContext, JudgeRequest, Rubric, Sample
+from edit_eval.driver.rubrics import load_rubric
+from edit_eval.judges.contract import render_prompts
+from edit_eval.judges.qwen3_vl import Qwen3VL, Qwen3VLParams
+
+pytestmark = pytest.mark.models
+
+RUBRIC = load_rubric("general-v1")
+SHORT = Rubric(
+    "short",
+    RUBRIC.dimensions,
+    (
+        Call("both", "Same? {instruction} {output_format}", ("instruction", "preservation")),
+        Call("look", "Nice? {output_format}", ("quality",), ("edited",)),
+    ),
+    RUBRIC.overall,
+    0,
+    10,
+)
+PARAMS = Qwen3VLParams(max_new_tokens=16, dtype="float32", min_pixels=64 * 64, max_pixels=128 * 128)
+INSTRUCTIONS = (
+    "add a cat",
+    "",
+    "把天空变成紫色",
+    "<|image_pad|> <|im_end|> {output_format}",
+    "more light " * 40,
+)
+
+
+def request(instruction="add a cat", size=(96, 64), rubric=SHORT):
+    sample = Sample("s", instruction, ("source.png",))
+    source = Image.linear_gradient("L").resize(size).convert("RGB")
+    return JudgeRequest(
+        sample, render_prompts(rubric, sample), (source,), Image.new("RGB", size, "red"), (), 0
+    )
+
+
+def requests(rubric=SHORT):
+    sizes = [(96, 64), (64, 64), (200, 90), (32, 300), (128, 128)]
+    return [request(text, size, rubric) for text, size in zip(INSTRUCTIONS, sizes, strict=True)]
+
+
+def context(folder, batch_size=None, devices=("cpu",)):
+    return HostContext(devices, str(folder), options={} if batch_size is None else {"batch_size": batch_size})
+
+
+@pytest.fixture(scope="module", params=["qwen3-vl", "qwen3-vl-moe"])
+def folder(request, tiny):
+    return tiny(request.param)
+
+
+@pytest.fixture(scope="module")
+def dense(tiny):
+    return tiny("qwen3-vl")
+
+
+def test_random_weights_give_unreadable_judgements(folder):
+    judge = Qwen3VL(PARAMS, context(folder), RUBRIC)
+    verdicts = judge.judge(requests(RUBRIC))
+    assert [one.unscored for one in verdicts] == ["unparsable"] * 5
+    assert all(one.reply for one in verdicts)
+    assert judge.window == 4
+
+
+def test_a_batch_gives_the_same_replies_as_one_at_a_time(folder):
+    """Left padding is masked: in float32 greedy replies are equal, text for text."""
+    alone = Qwen3VL(PARAMS, context(folder, 1), SHORT).judge(requests())
+    together = Qwen3VL(PARAMS, context(folder, 3), SHORT).judge(requests())
+    assert together == alone
+    assert all("\n\n" in one.reply for one in alone)
+
+
+def test_the_same_question_gets_the_same_reply_in_bfloat16(dense):
+    params = Qwen3VLParams(max_new_tokens=8, min_pixels=4096, max_pixels=4096)
+    judge = Qwen3VL(params, context(dense), SHORT)
+    first, second = judge.judge([request(), request()])
+    assert first == second
+    assert str(judge.model.dtype) == "torch.bfloat16"
+
+
+class Tight(Qwen3VL):
+    """A judge whose device has room for `room[i]` questions at its i-th batch."""
+
+    room = (4,)
+    message = "CUDA out of memory. Tried to allocate 2.00 GiB."
+
+    def _generate(self, batch):
+        self.tried = [*getattr(self, "tried", []), len(batch)]
+        if len(batch) > self.room[min(len(self.tried), len(self.room)) - 1]:
+            raise RuntimeError(self.message)
+        return super()._generate(batch)
+
+
+def test_a_batch_out_of_memory_is_halved_and_nothing_is_done_twice(dense, capsys):
+    class Shrinking(Tight):
+        room = (4, 2)
+
+    judge = Shrinking(PARAMS, context(dense, 4), SHORT)
+    verdicts = judge.judge(requests()[:4])
+    assert judge.tried == [4, 4, 2, 2]  # eight questions: four fit, the next four had to be asked in pairs
+    assert judge.window == 2
+    assert verdicts == Qwen3VL(PARAMS, context(dense, 1), SHORT).judge(requests()[:4])
+    assert "out of memory with 4 questions at once; going on with 2" in capsys.readouterr().err
+    judge.judge(requests()[:1])
+    assert judge.tried[4:] == [2]
+
+
+def test_out_of_memory_with_one_question_is_the_samples_failure(dense):
+    class Full(Tight):
+        room = (0,)
+
+    judge = Full(PARAMS, context(dense, 4), SHORT)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        judge.judge(requests()[:2])
+    assert judge.tried == [4, 2, 1]
+    assert judge.window == 1
+
+
+def test_other_faults_are_not_taken_for_lack_of_memory(dense):
+    class Broken(Tight):
+        room = (0,)
+        message = "shapes cannot be multiplied"
+
+    judge = Broken(PARAMS, context(dense, 4), SHORT)
+    with pytest.raises(RuntimeError, match="shapes"):
+        judge.judge(requests())
+    assert (judge.tried, judge.window) == ([4], 4)
+
+
+def test_tells_a_reply_that_ended_from_one_that_was_cut_off(dense):
+    endless = Qwen3VL(PARAMS, context(dense), SHORT)
+    asked = [(one, one.prompts[0]) for one in (request(), request("x", (64, 64)))]
+    replies = endless._generate(asked)
+    assert [cut_off for _, cut_off in replies] == [True, True]
+
+    class Ending(Qwen3VL):
+        """Ends a reply at a byte that the first question's reply is known to hold."""
+
+        def build(self):
+            model, processor = super().build()
+            known = processor.tokenizer(replies[0][0])["input_ids"]
+            model.generation_config.eos_token_id = known[0]
+            return model, processor
+
+    (text, cut_off), _ = Ending(PARAMS, context(dense), SHORT)._generate(asked)
+    assert not cut_off
+    assert len(text) < len(replies[0][0])
+
+
+def test_images_are_kept_within_the_pixel_limits(dense):
+    judge = Qwen3VL(PARAMS, context(dense), SHORT)
+    images = [Image.new("RGB", size) for size in [(1000, 1000), (8, 8), (600, 90), (100, 100)]]
+    grids = judge.processor.image_processor(images=images, return_tensors="pt")["image_grid_thw"]
+    pixels = (grids.prod(dim=1) * 16 * 16).tolist()
+    assert all(PARAMS.min_pixels <= one <= PARAMS.max_pixels for one in pixels)
+    assert (max(pixels), min(pixels)) == (128 * 128, 64 * 64)
+    assert "16384 pixels" in Qwen3VL.size_policy(PARAMS)
+
+
+def test_a_checkpoint_that_asks_for_sampling_is_decoded_greedily_without_a_word(dense, tmp_path, capfd):
+    copy = tmp_path / "model"
+    shutil.copytree(dense, copy)
+    path = copy / "generation_config.json"
+    sampling = {"do_sample": True, "temperature": 0.7, "top_p": 0.8, "top_k": 20, "repetition_penalty": 2.0}
+    path.write_text(json.dumps({**json.loads(path.read_text()), **sampling}))
+    plain = Qwen3VL(PARAMS, context(dense), SHORT).judge([request()])
+    capfd.readouterr()
+    judge = Qwen3VL(PARAMS, context(copy), SHORT)
+    assert judge.judge([request()]) == plain
+    assert not any(
+        word in capfd.readouterr().err for word in ("temperature", "top_p", "generation flags", "pad_token")
+    )
+
+
+def test_pixels_tokens_and_dtype_are_identity_the_way_of_computing_is_not():
+    assert sorted(identity_params(Qwen3VLParams())) == ["dtype", "max_new_tokens", "max_pixels", "min_pixels"]
+
+
+def test_the_way_of_computing_can_be_chosen(tiny):
+    params = Qwen3VLParams(
+        max_new_tokens=4,
+        dtype="float32",
+        max_pixels=65536,
+        experts_implementation="eager",
+        attn_implementation="eager",
+    )
+    judge = Qwen3VL(params, context(tiny("qwen3-vl-moe")), SHORT)
+    assert judge.model.config._attn_implementation == "eager"
+    assert judge.judge([request()])[0].unscored == "unparsable"
+
+
+def test_resolve_accepts_a_vision_language_model_and_nothing_else(folder, tmp_path):
+    assert Qwen3VL.resolve(PARAMS, str(folder)) is PARAMS
+    config = tmp_path / "config.json"
+    for text, reason in [
+        ('{"model_type": "qwen3"}', "model type 'qwen3' has no vision_config"),
+        ("[]", "is no model configuration"),
+        ("{", "cannot be read"),
+    ]:
+        config.write_text(text)
+        with pytest.raises(ModelError, match=reason) as caught:
+            Qwen3VL.resolve(PARAMS, str(tmp_path))
+        assert "\n" not in str(caught.value)
+    with pytest.raises(ModelError, match="No such file"):
+        Qwen3VL.resolve(PARAMS, str(tmp_path / "gone"))
+    with pytest.raises(ModelError, match=r"needs judge\.model"):
+        Qwen3VL.resolve(PARAMS, None)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        ({"max_new_tokens": 0}, "max_new_tokens"),
+        ({"min_pixels": 2 << 20}, "min_pixels <= max_pixels"),
+        ({"min_pixels": 0}, "1 <="),
+    ],
+)
+def test_resolve_refuses_senseless_parameters(wrong, reason):
+    with pytest.raises(UserError, match=reason):
+        Qwen3VL.resolve(Qwen3VLParams(**wrong), None)
+
+
+def test_one_judge_takes_one_device(dense):
+    with pytest.raises(UserError, match="list the devices singly"):
+        Qwen3VL(PARAMS, context(dense, devices=("cuda:0", "cuda:1")), SHORT)
+
+
+def test_a_checkpoint_that_does_not_load_is_told_in_one_line(dense, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    copy = tmp_path / "model"
+    shutil.copytree(dense, copy)
+    (weights,) = copy.glob("*.safetensors")
+    tensors = load_file(weights)
+    dropped = min(tensors)
+    save_file({name: value for name, value in tensors.items() if name != dropped}, weights, {"format": "pt"})
+    with pytest.raises(ModelError, match="lacks 1 weights") as caught:
+        Qwen3VL(PARAMS, context(copy), SHORT)
+    assert dropped.removeprefix("model.") in str(caught.value)
+
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(ModelError, match="does not load as a judge: ") as caught:
+        Qwen3VL(PARAMS, context(copy), SHORT)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_interpreter_without_the_libraries_is_named_with_the_mends():
+    package = Path(sys.modules["edit_eval"].__file__).parents[1]
+    code = f"""if True:
+        import sys
+        sys.path.insert(0, {str(package)!r})
+        from edit_eval.core.errors import ModelError
+        from edit_eval.core.types import HostContext, Rubric
+        from edit_eval.judges.qwen3_vl import Qwen3VL, Qwen3VLParams
+        try:
+            Qwen3VL(Qwen3VLParams(), HostContext(model="/nowhere"), Rubric("r", (), (), "1", 0, 1))
+        except ModelError as error:
+            print(error)
+    """
+    out = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=True
+    ).stdout
+    assert out.startswith(f"{sys.executable} has no torch: run setup_qwen3_vl_env.sh and set judge.python")
+    assert f"{sys.executable} -m pip install" in out
+    assert out.count("\n") == 1
