@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from dataclasses import replace
 
 import pytest
 
 from edit_eval.core.errors import ConfigError, DeviceError, ModelError
 from edit_eval.core.types import EditRequest, HostContext, Sample
-from edit_eval.editors.qwen_image_edit import QwenImageEdit, QwenImageEditParams
+from edit_eval.editors.qwen_image_edit import QwenImageEdit, QwenImageEditParams, _refuse_ignored_settings
 
 PARAMS = QwenImageEditParams(num_inference_steps=2, height=128, width=192, dtype="float32")
 SEED = 2**63 - 25
@@ -150,11 +151,21 @@ class TestRefusals:
             QwenImageEdit(replace(PARAMS, attention_backend="fastest"), context)
 
     def test_missing_library_says_where_and_what_to_do(self, tiny, monkeypatch):
-        monkeypatch.setitem(__import__("sys").modules, "transformers", None)
+        monkeypatch.setitem(sys.modules, "transformers", None)
         with pytest.raises(
-            ModelError, match=r"(?s)/python\S* .*transformers.*edit-eval\[diffusers\].*editor.python"
+            ModelError,
+            match=r"python\S* has no transformers; pip install 'edit-eval\[diffusers\]' into it, or set editor\.python",
         ):
             QwenImageEdit(PARAMS, HostContext(model=str(tiny("qwen-image-edit-plus"))))
+
+
+def test_a_diffusers_that_would_ignore_what_makes_a_2511_is_refused():
+    class OldTransformer:
+        def __init__(self, in_channels=64):
+            self.config = {"zero_cond_t": True}
+
+    with pytest.raises(ModelError, match="ignores this checkpoint's `zero_cond_t`; upgrade it"):
+        _refuse_ignored_settings(OldTransformer())
 
 
 def test_several_devices_are_refused(tmp_path):

@@ -22,7 +22,9 @@ from edit_eval.driver.events import (
 )
 from edit_eval.driver.summary import Estimate, Row, Summary
 
-HOSTILE = "</script><b>x</b> {{ 7 * 7 }} [bold]loud[/bold] \x1b[31m\x07 \u202egnp.exe \ud800 红色的 car\r\nnext"
+HOSTILE = (
+    "</script><b>x</b> {{ 7 * 7 }} [bold]loud[/bold] \x1b[31m\x07 \u202egnp.exe \ud800 红色的 car\r\nnext"
+)
 EMPTY = Estimate(0, 0, None, None, None, None, None, None)
 
 
@@ -36,7 +38,9 @@ def unscored(reply: str = "I am sorry") -> Verdict:
 
 def run_started(samples: int = 10, devices: int = 2, batch_size: int = 4) -> RunStarted:
     labels = tuple(f"GPU {one}" for one in range(devices))
-    return RunStarted(0.0, "runs/x", "qwen_image_edit", "Qwen3-VL", samples, {"edit": labels, "judge": labels}, batch_size)
+    return RunStarted(
+        0.0, "runs/x", "qwen_image_edit", "Qwen3-VL", samples, {"edit": labels, "judge": labels}, batch_size
+    )
 
 
 def whole_run(samples: int = 10, devices: int = 2, steps: int = 30, text: str = "fine") -> Iterator[Event]:
@@ -116,11 +120,16 @@ def partial() -> Summary:
     )
 
 
-def row(index: int = 0, verdict: Verdict | None = None, **changes: Any) -> Row:
+GOOD = scored(8.5)
+
+
+def row(index: int = 0, verdict: Verdict | None = GOOD, **changes: Any) -> Row:
     key = f"{index:02x}" * 32
     whole = Row(
         index=index,
-        sample=Sample(f"scene-{index:04d}", "Paint the house blue", ("/data/a b#1.png",), tags={"category": "color"}),
+        sample=Sample(
+            f"scene-{index:04d}", "Paint the house blue", ("/data/a b#1.png",), tags={"category": "color"}
+        ),
         repeat=0,
         edit_key=key,
         edited=True,
@@ -130,12 +139,18 @@ def row(index: int = 0, verdict: Verdict | None = None, **changes: Any) -> Row:
         thumbnail=f"thumbs/{key[:2]}/{key}.webp",
         source_thumbnail=f"thumbs/{key[:2]}/{key}-source.webp",
         verdict_key="cd" * 32,
-        verdict=verdict or scored(8.5),
+        verdict=verdict,
     )
     return replace(whole, **changes)
 
 
 def failed_row(index: int, message: str = "the host died") -> Row:
     return replace(
-        row(index), edited=False, edit_failure=("crash", message), edit={}, image=None, thumbnail=None, verdict=None
+        row(index),
+        edited=False,
+        edit_failure=("crash", message),
+        edit={},
+        image=None,
+        thumbnail=None,
+        verdict=None,
     )

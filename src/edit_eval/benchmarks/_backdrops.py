@@ -114,7 +114,7 @@ def _beach(pen: Pen, chooser: Chooser) -> None:
 def _desert(pen: Pen, chooser: Chooser) -> None:
     pen.gradient(0, 680, [(244, 150, 112), (250, 190, 130), (254, 226, 176)])
     _sun(pen, chooser.number("sun", 300, 700), 500, 110, (255, 236, 170))
-    for number, x in enumerate((120, 760)):
+    for number, x in enumerate((120.0, 760.0)):
         wide, tall = chooser.number(f"mesa {number} w", 110, 170), chooser.number(f"mesa {number} h", 90, 150)
         mesa = [(x - wide, 640), (x - wide * 0.7, 620 - tall), (x + wide * 0.6, 620 - tall), (x + wide, 640)]
         pen.polygon(mesa, (206, 112, 84))

@@ -90,7 +90,7 @@ def pen_on(drawn: Image) -> Pen:
     """Return a pen for a picture made by `blank`, in scene units."""
     from PIL import ImageDraw
 
-    return Pen(ImageDraw.Draw(drawn, "RGBA"), 0.0, 0.0, drawn.width / UNITS, drawn.width / UNITS)
+    return Pen(drawn, ImageDraw.Draw(drawn, "RGBA"), 0.0, 0.0, drawn.width / UNITS)
 
 
 @dataclass(frozen=True)
@@ -100,16 +100,16 @@ class Pen:
     Colours may have an opacity as fourth number, 0..255. Positive x is right, positive y is down.
     """
 
+    picture: Image
     draw: ImageDraw
     x: float
     y: float
-    unit_x: float
-    unit_y: float
+    unit: float
 
-    def at(self, x: float, y: float, scale: float = 1.0, *, mirrored: bool = False) -> Pen:
-        """Return a pen with its origin at (x, y) and units `scale` times as large, flipped if `mirrored`."""
+    def at(self, x: float, y: float, scale: float = 1.0) -> Pen:
+        """Return a pen with its origin at (x, y) and units `scale` times as large."""
         left, top = self._to_pixels(x, y)
-        return Pen(self.draw, left, top, self.unit_x * scale * (-1 if mirrored else 1), self.unit_y * scale)
+        return Pen(self.picture, self.draw, left, top, self.unit * scale)
 
     def polygon(self, points: Sequence[Point], colour: Sequence[int]) -> None:
         """Fill a polygon."""
@@ -128,7 +128,7 @@ class Pen:
         """Fill a rectangle, with round corners of `radius` units."""
         box = self._box(left, top, right, bottom)
         if radius:
-            self.draw.rounded_rectangle(box, radius * self.unit_y, fill=tuple(colour))
+            self.draw.rounded_rectangle(box, radius * self.unit, fill=tuple(colour))
         else:
             self.draw.rectangle(box, fill=tuple(colour))
 
@@ -143,25 +143,22 @@ class Pen:
         self.ellipse(x, y, radius, radius, colour)
 
     def slice(
-        self, x: float, y: float, radius_x: float, radius_y: float, angles: Point, colour: Sequence[int]
+        self, x: float, y: float, radius_x: float, radius_y: float, colour: Sequence[int], *, angles: Point
     ) -> None:
         """Fill a slice of an ellipse between two angles, in degrees clockwise from the right."""
-        start, end = angles
-        if self.unit_x < 0:
-            start, end = 180 - end, 180 - start
         box = self._box(x - radius_x, y - radius_y, x + radius_x, y + radius_y)
-        self.draw.pieslice(box, start, end, fill=tuple(colour))
+        self.draw.pieslice(box, *angles, fill=tuple(colour))
 
     def ring(
         self, x: float, y: float, radius_x: float, radius_y: float, colour: Sequence[int], *, width: float
     ) -> None:
         """Draw an ellipse's outline, `width` units wide, inside its radii."""
         box = self._box(x - radius_x, y - radius_y, x + radius_x, y + radius_y)
-        self.draw.ellipse(box, outline=tuple(colour), width=max(1, round(width * self.unit_y)))
+        self.draw.ellipse(box, outline=tuple(colour), width=max(1, round(width * self.unit)))
 
     def line(self, points: Sequence[Point], width: float, colour: Sequence[int]) -> None:
         """Draw a line of `width` units with round joints."""
-        pixels = max(1, round(width * self.unit_y))
+        pixels = max(1, round(width * self.unit))
         self.draw.line(
             [self._to_pixels(*point) for point in points], fill=tuple(colour), width=pixels, joint="curve"
         )
@@ -172,11 +169,11 @@ class Pen:
 
         strip = Image.new("RGB", (1, len(colours)))
         strip.putdata(list(colours))
-        width = round(UNITS * self.unit_x)
-        first, last = round(top * self.unit_y), round(bottom * self.unit_y)
+        width = round(UNITS * self.unit)
+        first, last = round(top * self.unit), round(bottom * self.unit)
         inner = (0, 0.5, 1, len(colours) - 0.5)
         tall = strip.resize((1, last - first), Image.Resampling.BILINEAR, box=inner)
-        self.draw._image.paste(tall.resize((width, last - first)), (0, first))  # noqa: SLF001
+        self.picture.paste(tall.resize((width, last - first)), (0, first))
 
     def text(self, x: float, y: float, height: float, text: str, colour: Sequence[int]) -> None:
         """Write text centred on (x, y), `height` units high, in letters of 5 x 7 squares."""
@@ -190,11 +187,11 @@ class Pen:
             left += 6 * square
 
     def _to_pixels(self, x: float, y: float) -> Point:
-        return self.x + x * self.unit_x, self.y + y * self.unit_y
+        return self.x + x * self.unit, self.y + y * self.unit
 
     def _box(self, left: float, top: float, right: float, bottom: float) -> tuple[float, float, float, float]:
         (x0, y0), (x1, y1) = self._to_pixels(left, top), self._to_pixels(right, bottom)
-        return min(x0, x1), y0, max(x0, x1), y1
+        return x0, y0, x1, y1
 
 
 def text_width(text: str, height: float) -> float:

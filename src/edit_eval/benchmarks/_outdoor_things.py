@@ -107,9 +107,9 @@ def mailbox(pen: Pen, colour: RGB, _: str) -> None:
     pen.rect(-8, -110, 8, 0, WOOD)
     pen.rect(2, -110, 8, 0, dark(WOOD))
     pen.rect(-64, -168, 64, -104, colour, radius=8)
-    pen.slice(0, -156, 64, 46, (180, 360), colour)
+    pen.slice(0, -156, 64, 46, colour, angles=(180, 360))
     pen.rect(30, -158, 64, -104, dark(colour, 0.16), radius=6)
-    pen.slice(30, -156, 34, 46, (270, 360), dark(colour, 0.16))
+    pen.slice(30, -156, 34, 46, dark(colour, 0.16), angles=(270, 360))
     pen.rect(-42, -150, 14, -142, dark(colour, 0.5), radius=4)
     pen.rect(-40, -130, 8, -116, CREAM, radius=2)
     pen.rect(70, -196, 76, -134, IRON)
@@ -136,12 +136,12 @@ def parasol(pen: Pen, colour: RGB, _: str) -> None:
     shadow(pen, 60)
     pen.rect(-4, -190, 4, 0, (238, 228, 206))
     pen.rect(1, -190, 4, 0, (206, 190, 160))
-    pen.slice(0, -118, 112, 88, (180, 360), colour)
+    pen.slice(0, -118, 112, 88, colour, angles=(180, 360))
     for left, right in ((-0.62, -0.22), (0.22, 0.62)):
         curve = [(112 * t * math.cos(a), -118 - 88 * math.sin(a)) for t, a in _panel(left, right)]
         pen.polygon(curve, CREAM)
     for x in (-90, -45, 0, 45, 90):
-        pen.slice(x, -118, 23, 10, (0, 180), colour if x in (-90, 0, 90) else CREAM)
+        pen.slice(x, -118, 23, 10, colour if x in (-90, 0, 90) else CREAM, angles=(0, 180))
     pen.disc(0, -208, 6, CREAM)
 
 

@@ -28,8 +28,8 @@ _LOW = {"outdoors": "ground", "indoors": "table"}
 _HIGH = {"outdoors": "sky", "indoors": "wall"}
 _LEFT, _MIDDLE, _RIGHT = 0, 1, 2
 _SLOT_X = (190.0, 500.0, 810.0)
-_SLOT_Y = {"ground": 840.0, "table": 830.0, "sky": 215.0, "wall": 270.0}
-_SLOT_SCALE = {"ground": 1.24, "table": 1.12, "sky": 1.05, "wall": 1.2}
+_SLOT_Y = {"ground": 840.0, "table": 838.0, "sky": 215.0, "wall": 265.0}
+_SLOT_SCALE = {"ground": 1.24, "table": 1.26, "sky": 1.05, "wall": 1.3}
 
 _WORDS = (
     "OPEN", "SALE", "HELLO", "CAFE", "TEA", "BOOKS", "PARK", "EXIT", "STOP", "TAXI", "ZOO", "PIZZA", "FRESH", "MUSIC",
@@ -90,7 +90,7 @@ def composed(seed: int, index: int) -> Edit:
     """Return the edit with this number; it depends on both numbers and on nothing else."""
     category = CATEGORIES[index % len(CATEGORIES)]
     chooser = Chooser("scene", seed, index)
-    scene = _scene(chooser, category)
+    scene = _scene(chooser, category, *_turn(seed, index))
     target, english, chinese = _EDITS[category](scene, chooser)
     return Edit(category, scene, target, english, chinese)
 
@@ -124,9 +124,14 @@ def _with_items(picture: Image, scene: Scene, size: int) -> Image:
 # --- composing ---
 
 
-def _scene(chooser: Chooser, category: str) -> Scene:
-    family = chooser.pick("family", ("outdoors", "indoors"))
-    backdrop = chooser.pick("backdrop", tuple(BACKDROPS[family]))
+def _turn(seed: int, index: int) -> tuple[str, str]:
+    """Return family and backdrop: each backdrop comes once in every round, in another order each time."""
+    everything = [(family, name) for family, backdrops in BACKDROPS.items() for name in backdrops]
+    round_number, place = divmod(index, len(everything))
+    return Chooser("round", seed, round_number).shuffled("backdrops", everything)[place]
+
+
+def _scene(chooser: Chooser, category: str, family: str, backdrop: str) -> Scene:
     avoid = BACKDROPS[family][backdrop].avoid
     items: list[Item] = []
     crowded = category in ("recolour", "remove", "replace", "style") and chooser.share("crowded") < 0.4

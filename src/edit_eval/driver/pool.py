@@ -12,6 +12,7 @@ work on the first. What happens in the loop:
 
 from __future__ import annotations
 
+import math
 import selectors
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -197,7 +198,10 @@ class Pool:
         batch: list[Task] = []
         among = {other.device.name for other in self._hosts(host.stage)}
         queue = host.stage.queue
-        while len(queue) and len(host.in_flight) + len(batch) < host.window:
+        # Near the end a window is not filled at the cost of another device's share.
+        share = math.ceil((len(queue) + host.stage.in_flight(self._slots)) / len(among))
+        room = min(host.window, max(1, share))
+        while len(queue) and len(host.in_flight) + len(batch) < room:
             alone = queue.next_is_solo()
             if any(task.solo for task in [*host.in_flight.values(), *batch]) or (alone and (host.in_flight or batch)):
                 break

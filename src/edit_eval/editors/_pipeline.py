@@ -261,7 +261,9 @@ def pipeline_class(name: str) -> Any:
     if inspect.isclass(cls) and issubclass(cls, diffusers.DiffusionPipeline):
         return cls
     near = did_you_mean(name, [one for one in dir(diffusers) if one.endswith("Pipeline")])
-    raise ModelError(f"diffusers {diffusers.__version__} of {sys.executable} has no pipeline {name}{near}; newer releases may")
+    raise ModelError(
+        f"diffusers {diffusers.__version__} of {sys.executable} has no pipeline {name}{near}; newer releases may"
+    )
 
 
 def signature_names(cls: Any, method: str = "__call__") -> tuple[str, ...]:
@@ -288,7 +290,7 @@ def _mend(error: Exception) -> str:
         else f"cannot import all it needs: {_reason(error)}"
     )
     return (
-        f"{sys.executable} {lacks}; run its 'pip install \"edit-eval[diffusers]\"', "
+        f"{sys.executable} {lacks}; pip install 'edit-eval[diffusers]' into it, "
         "or set editor.python to an interpreter that has torch, diffusers and transformers"
     )
 
@@ -326,7 +328,7 @@ def _load_part(cls: Any, path: str, dtype: str, device: str) -> Any:
     version = tuple(int(part) for part in diffusers.__version__.split(".")[:2])
     old_word = issubclass(cls, diffusers.ModelMixin) and version < _DTYPE_KEYWORD_SINCE
     options: dict[str, Any] = {"torch_dtype" if old_word else "dtype": getattr(torch, dtype)}
-    straight = device != "cpu" and importlib.util.find_spec("accelerate") is not None
+    straight = not device.startswith("cpu") and importlib.util.find_spec("accelerate") is not None
     if straight:
         options["device_map"] = {"": device}
     model, info = cls.from_pretrained(path, local_files_only=True, output_loading_info=True, **options)

@@ -21,6 +21,7 @@ from edit_eval.editors._pipeline import (
     load_pipeline,
     pipeline_class_name,
     read_index,
+    signature_names,
 )
 
 if TYPE_CHECKING:
@@ -123,7 +124,10 @@ class QwenImageEdit(PipelineEditor):
 
     def build(self) -> Any:
         """Return the checkpoint's own pipeline, on the device."""
-        return load_pipeline(self.context, self.params.dtype, _pipeline_of(self.context.model))
+        kind = _pipeline_of(self.context.model)
+        pipeline = load_pipeline(self.context, self.params.dtype, kind)
+        _refuse_ignored_settings(pipeline.transformer)
+        return pipeline
 
     def edit(self, request: EditRequest, step: StepCallback) -> Image:
         """Return the edit of the request's images, RGB.
@@ -180,6 +184,19 @@ def _pipeline_of(model: str | None) -> str:
             "use `type: diffusers` for any other pipeline"
         )
     return name
+
+
+def _refuse_ignored_settings(transformer: Any) -> None:
+    """Raise `ModelError` if the checkpoint is a -2511 and the installed diffusers is too old to treat it as one.
+
+    Old releases keep the setting in their config and ignore it with a mere log line; edits come out worse.
+    """
+    if transformer.config.get("zero_cond_t") and "zero_cond_t" not in signature_names(
+        type(transformer), "__init__"
+    ):
+        raise ModelError(
+            "editor.model: the installed diffusers ignores this checkpoint's `zero_cond_t`; upgrade it"
+        )
 
 
 def _with_defaults(params: QwenImageEditParams, kind: str) -> QwenImageEditParams:

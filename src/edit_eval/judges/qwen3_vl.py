@@ -75,6 +75,10 @@ class Qwen3VL(Judge):
                 f"qwen3_vl puts one whole judge on one device, not one on {', '.join(context.devices)}; "
                 "list the devices singly to have a judge on each"
             )
+        if not rubric.calls:
+            raise UserError(
+                f"rubric {rubric.name!r} asks nothing, so qwen3_vl cannot answer it; use general-v1"
+            )
         self._batch_size = max(1, int(context.options.get("batch_size", _BATCH_SIZE)))
         self.model, self.processor = self.build()
         self._eos = self._prepare()
@@ -221,7 +225,9 @@ class Qwen3VL(Judge):
             )
             model = model.to(device)
         except Exception as error:
-            raise ModelError(f"{model_path} does not load as a judge: {_first_line(error)}") from error
+            raise ModelError(
+                f"{model_path} does not load as a judge: {type(error).__name__}: {_first_line(error)}"
+            ) from error
         if missing := sorted(report["missing_keys"]):
             raise ModelError(
                 f"{model_path} lacks {len(missing)} weights ({missing[0]} ...); is the download complete?"
@@ -296,7 +302,9 @@ def _library_error(what: str) -> ModelError:
 
 def _first_line(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
+    if not lines:
+        return type(error).__name__
+    return " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:

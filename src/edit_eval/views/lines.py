@@ -76,34 +76,17 @@ class PermanentLines:
             case StageFinished(stage="judge"):
                 yield from self._complete()
             case EditFailed():
-                self._edits_failed += 1
-                self._lost += self._stage is not None
-                reason = clean(event.reason)
-                yield Line(
-                    f"  [Sample {event.index:>3}] Edit failed ({event.kind})"
-                    + (f" | {reason}" if reason else ""),
-                    "error",
-                )
-            case DeviceState(state="restarting"):
-                yield Line(
-                    f"[{clean(event.device)}] Restarting the {stage_noun(event.stage)}{_why(event.detail)}",
-                    "warning",
-                )
-            case DeviceState(state="retired"):
-                yield Line(f"[{clean(event.device)}] Retired{_why(event.detail)}", "error")
+                yield self._lost_edit(event)
+            case DeviceState():
+                yield from self._device(event)
             case Unloaded():
-                count = len(event.devices)
-                work = {"edit": "editing", "judge": "scoring"}[event.stage]
-                yield Line(
-                    f"[Unload] {count} device{'s' * (count != 1)} ended {work} in {event.seconds:.2f} s",
-                    "quiet",
-                )
+                devices = f"{len(event.devices)} device{'' if len(event.devices) == 1 else 's'}"
+                text = f"[Unload] {devices} ended {_WORK[event.stage]} in {event.seconds:.2f} s"
+                yield Line(text, "quiet")
+            case Note(level="warning"):
+                yield Line(f"[Warning] {clean(event.text)}", "warning")
             case Note():
-                warning = event.level == "warning"
-                yield Line(
-                    f"[{'Warning' if warning else 'Note'}] {clean(event.text)}",
-                    "warning" if warning else "quiet",
-                )
+                yield Line(f"[Note] {clean(event.text)}", "quiet")
             case _:
                 pass
 
@@ -128,21 +111,29 @@ class PermanentLines:
         )
         yield Line(f"  Batch size: {self._batch_size}")
 
+    def _lost_edit(self, event: EditFailed) -> Line:
+        self._edits_failed += 1
+        self._lost += self._stage is not None
+        reason = clean(event.reason)
+        tail = f" | {reason}" if reason else ""
+        return Line(f"  [Sample {event.index:>3}] Edit failed ({event.kind}){tail}", "error")
+
     def _device(self, event: DeviceState) -> Iterator[Line]:
-        """Yield a line where a host was lost or a device given up; the driver may say the same again when it starts anew."""
-        if event.stage == "judge" and event.state == "ready":
-            yield from self._start()
-        news = event.state, event.detail
-        if self._troubles.get(event.device) == news:
-            return
-        device = clean(event.device)
-        if event.state == "restarting":
-            self._troubles[event.device] = news
-            yield Line(f"[{device}] Restarting the {stage_noun(event.stage)}{_why(event.detail)}", "warning")
-        elif event.state == "retired":
-            yield Line(f"[{device}] Retired from {_WORK[event.stage or 'edit']}{_why(event.detail)}", "error")
-        elif event.state == "ready":
+        """Yield a line where a host was lost or a device given up; the same reason again says nothing new."""
+        device, news = clean(event.device), (event.state, event.detail)
+        if event.state == "ready":
             self._troubles.pop(event.device, None)
+            if event.stage == "judge":
+                yield from self._start()
+        elif event.state in {"restarting", "retired"} and self._troubles.get(event.device) != news:
+            self._troubles[event.device] = news
+            if event.state == "restarting":
+                text = f"[{device}] Restarting the {stage_noun(event.stage)}{_why(event.detail)}"
+                yield Line(text, "warning")
+            else:
+                yield Line(
+                    f"[{device}] Retired from {_WORK[event.stage or 'edit']}{_why(event.detail)}", "error"
+                )
 
     def _earlier(self) -> str:
         before = self._stage.done if self._stage else 0

@@ -5,8 +5,9 @@ Knows the template's names and nothing of where the page is written, but that it
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
@@ -125,8 +126,12 @@ def _head(summary: Summary) -> dict[str, Any]:
 
 def _failures(summary: Summary, waiting: int) -> list[tuple[str, str, int]]:
     """Return what is missing: what, kind, count."""
-    failures = [("Edit failed", kind, count) for kind, count in sorted(summary.edit_failed.items()) if count]
-    failures += [("Unscored", kind, count) for kind, count in sorted(summary.unscored.items()) if count]
+    failures = [
+        ("Edit failed", visible(kind), count) for kind, count in sorted(summary.edit_failed.items()) if count
+    ]
+    failures += [
+        ("Unscored", visible(kind), count) for kind, count in sorted(summary.unscored.items()) if count
+    ]
     if waiting > 0 and summary.judge is not None:
         failures.append(("Not done yet", "", waiting))
     return failures
@@ -205,9 +210,19 @@ def _picture(thumbnail: str | None, full: str | None) -> dict[str, str | None]:
 
 def _run_link(path: str | None) -> str | None:
     """Return the link from the report's folder to a path relative to the run directory."""
-    return None if path is None else "../" + quote(path.encode("utf-8", "surrogateescape"), safe="/")
+    return None if path is None else "../" + _quoted(path)
 
 
 def _file_link(path: str) -> str | None:
     """Return the `file:` link to an absolute path; None for one that is not absolute."""
-    return Path(path).as_uri() if PurePosixPath(path).is_absolute() else None
+    return "file://" + _quoted(path) if PurePosixPath(path).is_absolute() else None
+
+
+def _quoted(path: str) -> str:
+    """Return `path` for a URL: the bytes that the file system knows it by, percent-encoded."""
+    try:
+        return quote(os.fsencode(path))
+    except (
+        UnicodeEncodeError
+    ):  # lone surrogates that stand for no byte: no such file, but the page must be built
+        return quote(path.encode("utf-8", "replace"))

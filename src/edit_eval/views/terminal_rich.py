@@ -59,6 +59,14 @@ class _Picture:
         return self._styles[text]
 
 
+class _Terminal(Console):
+    """A console that reports a closed pipe instead of ending the process."""
+
+    def on_broken_pipe(self) -> None:
+        """Raise what rich would turn into an exit."""
+        raise BrokenPipeError
+
+
 class RichDisplay:
     """Draws a run on a terminal.
 
@@ -71,7 +79,7 @@ class RichDisplay:
     def __init__(
         self, stream: TextIO, *, console: Console | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._console = console or Console(
+        self._console = console or _Terminal(
             file=stream, force_terminal=True, highlight=False, markup=False, emoji=False
         )
         self._clock = clock

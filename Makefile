@@ -1,0 +1,56 @@
+# One virtual environment, .venv, holds everything. A stamp in it says what was installed for which pyproject.toml,
+# so nothing is installed twice. `make PYTHON=python3.12 demo` chooses another interpreter.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip
+STAMPS := $(VENV)/stamps
+
+.DELETE_ON_ERROR:
+.PHONY: help demo test test-long check clean
+
+help:
+	@echo "make demo        install, then edit and score drawn scenes on two CPU devices (under a minute)"
+	@echo "make test        install what the tests need (torch among it, about 6 GB), then run them"
+	@echo "make test-long   the long tests too"
+	@echo "make check       lint, format, types, import rules"
+	@echo "make clean       remove .venv, caches and build output; runs are kept"
+
+demo: $(STAMPS)/package
+	$(BIN)/edit-eval demo
+
+test: $(STAMPS)/test
+	$(BIN)/python -m pytest -m "not long"
+
+test-long: $(STAMPS)/test
+	$(BIN)/python -m pytest
+
+check: $(STAMPS)/check
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
+
+$(STAMPS)/venv:
+	@$(PYTHON) -c 'import sys; sys.exit("edit-eval needs Python 3.11 or newer and $(PYTHON) is %d.%d; name another: make PYTHON=python3.12 demo" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/package: pyproject.toml | $(STAMPS)/venv
+	$(PIP) install --editable .
+	@touch $@
+
+$(STAMPS)/check: pyproject.toml | $(STAMPS)/venv
+	$(PIP) install --editable ".[check]"
+	@touch $@ $(STAMPS)/package
+
+# The tests of real model classes must run, not be skipped: without torch this target fails.
+$(STAMPS)/test: pyproject.toml | $(STAMPS)/venv
+	$(PIP) install --editable ".[test,check,test-models]"
+	@$(BIN)/python -c "import diffusers, torch, torchvision, transformers"
+	@touch $@ $(STAMPS)/package $(STAMPS)/check

@@ -1,0 +1,237 @@
+"""The pool with real keepers and hosts: what happens when they misbehave."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from edit_eval.core.errors import ModelError, RunFailed
+from edit_eval.driver.events import DeviceState, EditFailed, EditFinished, Unloaded, VerdictGiven
+from edit_eval.driver.summary import summarize
+from harness import PLUGINS, Ran, cli, config_tree, make_benchmark, ours
+
+
+@pytest.fixture(autouse=True)
+def _nothing_survives(monkeypatch, tmp_path):
+    mark = f"mark-{tmp_path.name}-{os.getpid()}"
+    monkeypatch.setenv("EDIT_EVAL_TEST", mark)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    yield
+    assert ours(mark) == []
+
+
+def test_everything_is_edited_and_scored_once(tmp_path):
+    ran = Ran(config_tree(tmp_path, make_benchmark(tmp_path / "data", ["ok"] * 9)))
+    assert len(ran.of(EditFinished)) == 9
+    assert len(ran.of(VerdictGiven)) == 9
+    assert all(row.verdict and row.verdict.overall is not None for row in ran.rows)
+    assert {unloaded.stage for unloaded in ran.of(Unloaded)} == {"edit", "judge"}
+    assert all(0 <= unloaded.seconds < 2 for unloaded in ran.of(Unloaded))
+
+
+@pytest.mark.parametrize("devices", [1, 2, 5])
+def test_number_of_devices_changes_nothing(tmp_path, devices):
+    benchmark = make_benchmark(tmp_path / "data", ["ok", "sleep:0.05"] * 4)
+    names = [f"cpu:{index}" for index in range(devices)]
+    one = Ran(config_tree(tmp_path, benchmark, editor__devices=["cpu:0"], output=str(tmp_path / "a")))
+    many = Ran(config_tree(tmp_path, benchmark, editor__devices=names, judge__devices=names, output=str(tmp_path / "b")))
+    assert one.canonical() == many.canonical()
+
+
+def test_second_start_has_nothing_to_do(tmp_path):
+    tree = config_tree(tmp_path, make_benchmark(tmp_path / "data", ["ok"] * 3))
+    first = Ran(tree)
+    second = Ran(tree)
+    assert first.worked
+    assert not second.worked
+    assert second.events == []
+    assert first.canonical() == second.canonical()
+
+
+@pytest.mark.parametrize(
+    ("how", "kind"), [("crash", "crash"), ("segfault", "crash"), ("exit", "crash"), ("raise", "error"), ("oom", "out_of_memory")]
+)
+def test_a_bad_sample_fails_alone(tmp_path, how, kind):
+    instructions = ["ok"] * 8
+    instructions[3] = how
+    ran = Ran(config_tree(tmp_path, make_benchmark(tmp_path / "data", instructions)))
+    failed = ran.of(EditFailed)
+    assert [(event.sample_id, event.kind) for event in failed] == [("s0003", kind)]
+    assert sum(1 for row in ran.rows if row.edited) == 7
+    summary = summarize(ran.run)
+    assert summary.edit_failed == {kind: 1}
+    assert summary.scored == 7
+    assert not summary.complete
+
+
+@pytest.mark.parametrize("how", ["once:crash", "once:segfault", "once:exit"])
+def test_a_passing_fault_costs_nothing(tmp_path, how):
+    benchmark = make_benchmark(tmp_path / "data", ["ok", how, "ok", "ok", "ok", "ok"])
+    disturbed = Ran(config_tree(tmp_path, benchmark))
+    assert summarize(disturbed.run).coverage == 1.0
+    assert any(event.state == "restarting" for event in disturbed.of(DeviceState))
+    undisturbed = Ran(config_tree(tmp_path, benchmark, output=str(tmp_path / "again")))
+    assert disturbed.canonical() == undisturbed.canonical()
+
+
+@pytest.mark.parametrize("how", ["hang", "hang-c"])
+def test_a_stall_is_ended_by_its_deadline(tmp_path, how):
+    benchmark = make_benchmark(tmp_path / "data", ["ok", "ok", "ok", how])
+    deadlines = {"first_task_s": 1.0, "task_s": 1.0, "task_factor": 1.0}
+    ran = Ran(config_tree(tmp_path, benchmark, editor__deadlines=deadlines, editor__max_attempts=1))
+    assert [(event.sample_id, event.kind) for event in ran.of(EditFailed)] == [("s0003", "timeout")]
+    assert summarize(ran.run).scored == 3
+
+
+def test_a_judge_that_crashes_leaves_its_sample_unscored(tmp_path):
+    tags = [{}, {"judge": "crash"}, {}, {}]
+    ran = Ran(config_tree(tmp_path, make_benchmark(tmp_path / "data", ["ok"] * 4, tags)))
+    kinds = {row.sample.id: row.verdict.unscored for row in ran.rows if row.verdict}
+    assert kinds == {"s0000": None, "s0001": "error", "s0002": None, "s0003": None}
+
+
+def test_a_judge_that_raises_in_a_batch_fails_one(tmp_path):
+    tags = [{}, {"judge": "raise"}, {}, {}]
+    tree = config_tree(tmp_path, make_benchmark(tmp_path / "data", ["ok"] * 4, tags), judge__batch_size=4)
+    ran = Ran(tree)
+    assert [row.verdict.unscored for row in ran.rows if row.verdict] == [None, "error", None, None]
+    assert "asked to raise" in ran.rows[1].verdict.reply
+
+
+def test_failed_ones_are_taken_up_when_asked(tmp_path):
+    benchmark = make_benchmark(tmp_path / "data", ["ok", "once:raise", "ok"])
+    tree = config_tree(tmp_path, benchmark)
+    assert len(Ran(tree).of(EditFailed)) == 1
+    assert not Ran(tree).worked
+    again = Ran(tree, retry_failed=True)
+    assert len(again.of(EditFinished)) == 1
+    assert summarize(again.run).coverage == 1.0
+
+
+def test_a_model_that_never_loads_ends_in_seconds(tmp_path):
+    tree = config_tree(tmp_path, make_benchmark(tmp_path / "data", ["ok"] * 4), editor__params={"load": "raise"})
+    began = time.monotonic()
+    with pytest.raises(RunFailed, match="asked to raise"):
+        Ran(tree)
+    assert time.monotonic() - began < 20
+
+
+def test_a_library_that_is_missing_is_the_users_to_mend(tmp_path):
+    tree = config_tree(tmp_path, make_benchmark(tmp_path / "data", ["ok"]), editor__type="needy:NeedyEditor")
+    with pytest.raises(ModelError, match="pip install"):
+        Ran(tree)
+
+
+def test_children_of_a_host_do_not_survive_it(tmp_path):
+    ran = Ran(config_tree(tmp_path, make_benchmark(tmp_path / "data", ["fork"] * 3)))
+    assert len(ran.of(EditFinished)) == 3  # and _nothing_survives looks for the rest
+
+
+def test_a_killed_keeper_takes_its_host_along_and_the_work_goes_on(tmp_path):
+    benchmark = make_benchmark(tmp_path / "data", ["sleep:0.2"] * 12)
+    code = (
+        "import sys; sys.path[:0] = [{plugins!r}]; from harness import Ran, config_tree; from pathlib import Path\n"
+        "ran = Ran(config_tree(Path({tmp!r}), Path({benchmark!r})))\n"
+        "print(sum(1 for row in ran.rows if row.verdict and row.verdict.overall is not None))"
+    ).format(plugins=str(PLUGINS), tmp=str(tmp_path), benchmark=str(benchmark))
+    driver = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    keeper = _wait_for(lambda: [pid for pid in ours(f"mark-{tmp_path.name}") if b"worker.keeper" in _cmdline(pid)])[0]
+    time.sleep(0.7)
+    os.kill(keeper, signal.SIGKILL)
+    out, _ = driver.communicate(timeout=60)
+    assert out.strip() == "12"
+
+
+@pytest.mark.parametrize("how", ["sleep:30", "hang-c", "fork+sleep:30"])
+@pytest.mark.parametrize("after_s", [0.25, 0.5, 1.2])
+def test_killing_the_driver_leaves_nothing(tmp_path, how, after_s):
+    benchmark = make_benchmark(tmp_path / "data", [how] * 3)
+    tree = config_tree(tmp_path, benchmark)
+    code = (
+        "import sys; sys.path[:0] = [{plugins!r}]; from harness import Ran; Ran({tree!r})"
+    ).format(plugins=str(PLUGINS), tree=tree)
+    driver = subprocess.Popen([sys.executable, "-c", code])
+    time.sleep(after_s)
+    driver.kill()
+    driver.wait()
+    mark = f"mark-{tmp_path.name}"
+    deadline = time.monotonic() + 5
+    while ours(mark) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert ours(mark) == []
+
+
+def test_a_killed_run_goes_on_from_where_it_was(tmp_path):
+    benchmark = make_benchmark(tmp_path / "data", ["sleep:0.15"] * 16)
+    tree = config_tree(tmp_path, benchmark)
+    code = f"import sys; sys.path[:0] = [{str(PLUGINS)!r}]; from harness import Ran; Ran({tree!r})"
+    ledger = tmp_path / "run" / "edits.jsonl"
+    driver = subprocess.Popen([sys.executable, "-c", code])
+    _wait_for(lambda: ledger.exists() and len(ledger.read_bytes().splitlines()) >= 4)
+    driver.kill()
+    driver.wait()
+    done_before = ledger.read_bytes().count(b"\n")
+    rest = Ran(tree)
+    assert len(rest.of(EditFinished)) == 16 - done_before
+    whole = Ran({**tree, "output": str(tmp_path / "whole")})
+    assert rest.canonical() == whole.canonical()
+
+
+def test_interrupt_ends_all_and_says_how_to_go_on(tmp_path):
+    benchmark = make_benchmark(tmp_path / "data", ["sleep:30"] * 4)
+    config = tmp_path / "c.yaml"
+    config.write_text(
+        f"benchmark: {{type: folder, path: {benchmark}}}\n"
+        "editor: {type: 'faulty:FaultyEditor', devices: [cpu:0, cpu:1]}\n"
+        f"output: {tmp_path / 'run'}\n"
+    )
+    driver = subprocess.Popen(
+        [sys.executable, "-m", "edit_eval", "run", str(config)],
+        env={**os.environ, "PYTHONPATH": str(PLUGINS)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    _wait_for(lambda: b"faulty" in b"".join(_cmdline(pid) for pid in ours(f"mark-{tmp_path.name}")) or (tmp_path / "run/run.json").exists())
+    time.sleep(1.0)
+    driver.send_signal(signal.SIGINT)
+    _, err = driver.communicate(timeout=20)
+    assert driver.returncode == 130
+    assert len(err.strip().splitlines()) == 1
+    assert "goes on from there" in err
+
+
+def test_two_starts_of_one_run(tmp_path):
+    benchmark = make_benchmark(tmp_path / "data", ["sleep:2"] * 2)
+    tree = config_tree(tmp_path, benchmark)
+    code = f"import sys; sys.path[:0] = [{str(PLUGINS)!r}]; from harness import Ran; Ran({tree!r})"
+    first = subprocess.Popen([sys.executable, "-c", code])
+    _wait_for(lambda: (tmp_path / "run" / "run.json").exists())
+    config = tmp_path / "c.yaml"
+    config.write_text(f"benchmark: {{type: folder, path: {benchmark}}}\neditor: {{type: scripted, devices: [cpu:0]}}\n")
+    second = cli("run", str(config), "--output", str(tmp_path / "run"), cwd=tmp_path)
+    assert second.returncode == 2
+    assert f"process {first.pid} on " in second.stderr
+    assert first.wait(60) == 0
+
+
+def _cmdline(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+def _wait_for(what, timeout_s: float = 20.0):
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        found = what()
+        if found:
+            return found
+        time.sleep(0.02)
+    raise AssertionError("waited in vain")

@@ -1,0 +1,283 @@
+from __future__ import annotations
+
+import io
+import json
+import re
+
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+
+from edit_eval.driver.events import DeviceState, EditFinished, Event, StageStarted, StepProgress
+from edit_eval.views import terminal_json
+from edit_eval.views.board import Board
+from edit_eval.views.frame import draw
+from edit_eval.views.terminal import NoDisplay, open_display
+from edit_eval.views.terminal_json import JsonDisplay
+from edit_eval.views.terminal_plain import PlainDisplay
+from edit_eval.views.terminal_rich import RichDisplay
+from edit_eval.views.text import Ink
+from views.samples import HOSTILE, run_started, whole_run
+
+ESCAPE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
+HIDE, SHOW = "\x1b[?25l", "\x1b[?25h"
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+class Gone(io.StringIO):
+    def write(self, text: str) -> int:
+        raise BrokenPipeError
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def plain(events: object, stream: io.TextIOBase | None = None) -> str:
+    stream = stream or io.StringIO()
+    with open_display("plain", stream) as display:  # type: ignore[arg-type]
+        for event in events:  # type: ignore[attr-defined]
+            display(event)
+            display.tick()
+    return stream.getvalue() if isinstance(stream, io.StringIO) else ""
+
+
+def rich(events: object, width: int, height: int = 24) -> str:
+    stream, clock = io.StringIO(), Clock()
+    console = Console(
+        file=stream, force_terminal=True, width=width, height=height, highlight=False, color_system=None
+    )
+    with RichDisplay(stream, console=console, clock=clock) as display:
+        for event in events:  # type: ignore[attr-defined]
+            clock.now = event.at
+            display(event)
+            display.tick()
+    return stream.getvalue()
+
+
+# Which display
+
+
+def test_a_terminal_gets_the_rich_display_and_everything_else_plain_lines(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    assert isinstance(open_display(None, Terminal()), RichDisplay)
+    assert isinstance(open_display(None, io.StringIO()), PlainDisplay)
+    monkeypatch.setenv("TERM", "dumb")
+    assert isinstance(open_display(None, Terminal()), PlainDisplay)
+    assert isinstance(open_display("json", Terminal()), JsonDisplay)
+    assert isinstance(open_display("none", Terminal()), NoDisplay)
+    with pytest.raises(ValueError, match="rich, plain, json, none"):
+        open_display("fancy", io.StringIO())
+
+
+def test_no_display_shows_nothing() -> None:
+    stream = io.StringIO()
+    with open_display("none", stream) as display:
+        for event in whole_run():
+            display(event)
+            display.tick()
+    assert stream.getvalue() == ""
+
+
+@pytest.mark.parametrize("kind", ["rich", "plain", "json"])
+def test_a_stream_that_went_away_does_not_stop_the_run(kind: str) -> None:
+    with open_display(kind, Gone()) as display:
+        for event in whole_run():
+            display(event)
+
+
+# Plain
+
+
+def test_plain_lines_are_as_the_user_wished() -> None:
+    said = plain(whole_run()).splitlines()
+    assert "[GPU 0] Loading the editor" in said
+    assert "[GPU 0] The editor is ready (after 11.9 s)" in said
+    assert "[GPU 0] Denoising: 100%|██████████| 30/30 [00:15<00:00] scene-0000" in said
+    assert "[SYNC] Editing images:  30%|███       | 3/10 [00:56<01:30]" in said
+    assert "[SYNC] Editing images: 100%|██████████| 10/10 [02:41<00:00]" in said
+    assert any(
+        re.fullmatch(r"\[SYNC\] Scoring: 100%\|██████████\| 9/9 \[\d\d:\d\d<00:00\]", line) for line in said
+    )
+    assert said.index("[Qwen3-VL Scoring] Starting batch scoring for 9 images") > said.index(
+        "[GPU 0] Loading the judge"
+    )
+
+
+@pytest.mark.parametrize("text", ["fine", HOSTILE])
+def test_plain_holds_no_control_character(text: str) -> None:
+    said = plain(whole_run(text=text))
+    assert not [character for character in said if ord(character) < 0x20 and character != "\n"]
+    assert "\x7f" not in said
+    assert "\u202e" not in said
+
+
+def test_plain_says_how_long_an_edit_without_steps_took() -> None:
+    assert plain([run_started(), EditFinished(1, "CPU 0", 3, "scene-0003", 0.42, 0)]).splitlines()[-1] == (
+        "[CPU 0] Edited scene-0003 in 0.4 s"
+    )
+
+
+def test_plain_shows_progress_about_every_tenth() -> None:
+    events: list[Event] = [StageStarted(0, "edit", 1000, 0)]
+    events += [EditFinished(index, "GPU 0", index, str(index), 1, 0) for index in range(1000)]
+    assert sum("[SYNC]" in line for line in plain(events).splitlines()) == 10
+
+
+def test_a_stream_that_cannot_show_blocks_gets_signs_that_it_can() -> None:
+    raw = io.BytesIO()
+    stream = io.TextIOWrapper(raw, encoding="ascii")
+    plain(whole_run(text=HOSTILE), stream)
+    said = raw.getvalue().decode("ascii")
+    assert "[GPU 0] Denoising: 100%|##########| 30/30 [00:15<00:00] scene-0000" in said
+
+
+# JSON
+
+
+def test_json_is_one_documented_object_an_event() -> None:
+    stream = io.StringIO()
+    with open_display("json", stream) as display:
+        for event in whole_run(text=HOSTILE):
+            display(event)
+    lines = stream.getvalue().splitlines()
+    objects = [json.loads(line) for line in lines]
+    assert len(objects) == len(list(whole_run()))
+    assert objects[0]["event"] == "run_started"
+    assert objects[0]["devices"] == {"edit": ["GPU 0", "GPU 1"], "judge": ["GPU 0", "GPU 1"]}
+    given = next(one for one in objects if one["event"] == "verdict_given" and one["index"] == 3)
+    assert given["verdict"]["unscored"] == "unparsable"
+    assert given["verdict"]["overall"] is None
+    documented = terminal_json.__doc__ or ""
+    for one in objects:
+        assert f"| `{one['event']}` |" in documented
+        for key in one.keys() - {"event", "at"}:
+            assert f"`{key}`" in documented
+
+
+# Rich
+
+
+@pytest.mark.parametrize("width", [80, 60, 40])
+@pytest.mark.parametrize("text", ["fine " * 40, HOSTILE])
+def test_rich_lines_never_exceed_the_terminal(width: int, text: str) -> None:
+    said = ESCAPE.sub("", rich(whole_run(text=text), width)).replace("\r", "\n")
+    assert max(cell_len(line) for line in said.splitlines()) <= width
+    assert not [character for character in said if ord(character) < 0x20 and character != "\n"]
+
+
+def test_rich_prints_what_stays_once_and_leaves_the_totals() -> None:
+    said = ESCAPE.sub("", rich(whole_run(), 100))
+    assert said.count("[Sample   0] Score: 6.50 | Response: fine") == 1
+    assert said.count("[Batch 1] Images 0-3 done, avg_score=6.800 (1 unscored)") == 1
+    assert said.count("Completed!") == 1
+    assert said.rstrip().endswith("scored 8, mean 7.887, unscored 1 (1 unparsable), edits failed 1 (1 crash)")
+
+
+def test_the_cursor_comes_back_after_an_exception() -> None:
+    stream = io.StringIO()
+    console = Console(file=stream, force_terminal=True, width=80)
+
+    def interrupted() -> None:
+        with RichDisplay(stream, console=console) as display:
+            display(run_started())
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert stream.getvalue().count(HIDE) == stream.getvalue().count(SHOW) == 1
+    assert stream.getvalue().rindex(SHOW) > stream.getvalue().rindex(HIDE)
+
+
+def test_rich_draws_at_most_four_times_a_second_and_rests_when_nothing_changes() -> None:
+    stream, clock = io.StringIO(), Clock()
+    console = Console(file=stream, force_terminal=True, width=80, color_system=None)
+    with RichDisplay(stream, console=console, clock=clock) as display:
+        display(run_started())
+        display(StageStarted(0, "edit", 10, 0))
+        frames = stream.getvalue().count("[SYNC]")
+        for tenth in range(100):
+            clock.now = tenth / 10
+            display(StepProgress(clock.now, "GPU 0", 0, "a", tenth + 1, 100))
+            display.tick()
+        drawn = stream.getvalue().count("[SYNC]") - frames
+        assert 25 <= drawn <= 40
+        frames = stream.getvalue().count("[SYNC]")
+        for tenth in range(100):
+            clock.now = 20 + tenth / 10
+            display.tick()
+        assert 9 <= stream.getvalue().count("[SYNC]") - frames <= 11
+
+
+# The picture
+
+
+def picture(events: object, columns: int, rows: int = 24, now: float = 20.0) -> list[str]:
+    board = Board()
+    for event in events:  # type: ignore[attr-defined]
+        board.observe(event)
+    return ["".join(text for text, _ in line) for line in draw(board, now, columns, rows, Ink())]
+
+
+def denoising() -> list[Event]:
+    events: list[Event] = [run_started(), StageStarted(0, "edit", 10, 3)]
+    events += [DeviceState(5, "GPU 0", "edit", "ready"), DeviceState(5, "GPU 1", "edit", "loading")]
+    return events + [
+        StepProgress(5 + step * 0.5, "GPU 0", 4, "scene-0004", step, 30) for step in range(1, 15)
+    ]
+
+
+def test_a_device_shows_its_steps_and_the_others_their_state() -> None:
+    assert picture(denoising(), 65) == [
+        "[GPU 0] Denoising:  46%|████▋     | 14/30 [00:07<00:08, 2.0 it/s]",
+        "[GPU 1] Loading the editor [00:15]",
+        "[SYNC] Editing images:  30%|████▊           |  3/10 [00:15<??:??]",
+    ]
+
+
+def test_a_narrow_terminal_drops_words_before_it_drops_the_bar() -> None:
+    assert picture(denoising(), 50)[0] == "[GPU 0] Denoising:  46%|██▎  | 14/30 [00:07<00:08]"
+    assert picture(denoising(), 40)[0] == "[GPU 0] Denoising:  46%|████▏    | 14/30"
+    assert picture(denoising(), 20)[0] == "[GPU 0] Denoising:…"
+
+
+@pytest.mark.parametrize("columns", [20, 30, 40, 59, 79, 119])
+@pytest.mark.parametrize("devices", [1, 8, 16, 64])
+def test_pictures_fit_their_columns_and_rows(columns: int, devices: int) -> None:
+    board = Board()
+    for event in whole_run(devices=devices, samples=70, text=HOSTILE):
+        board.observe(event)
+        if board.at % 5 < 0.3:
+            lines = draw(board, board.at, columns, 24, Ink())
+            assert len(lines) <= 22
+            assert max(cell_len("".join(text for text, _ in line)) for line in lines) <= columns
+
+
+def test_many_devices_collapse_into_a_line_per_state() -> None:
+    events: list[Event] = [
+        run_started(devices=64),
+        DeviceState(1, "GPU 63", "edit", "retired", "3 hosts were lost"),
+    ]
+    events += [DeviceState(2, f"GPU {index}", "edit", "ready") for index in range(40)]
+    events += [DeviceState(2, f"GPU {index}", "edit", "loading") for index in range(40, 63)]
+    assert picture(events, 60) == [
+        "[40 of 64] Editing: GPU 0, GPU 1, GPU 2, GPU 3, GPU 4, GPU…",
+        "[23 of 64] Loading the editor [00:18]: GPU 40, GPU 41, GPU…",
+        "[ 1 of 64] Retired: GPU 63",
+    ]
+
+
+def test_long_labels_and_reasons_end_in_an_ellipsis() -> None:
+    label = "GPU 0+1+2+3+4+5+6+7"
+    line = picture([DeviceState(0, label, "edit", "restarting", "the host ended with signal 9 " * 5)], 60)[0]
+    assert line == "[GPU 0+1+2+3+4+5…] Restarting the editor [00:20]: the host…"
