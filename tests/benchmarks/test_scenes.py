@@ -117,7 +117,7 @@ def test_an_instruction_can_mean_one_thing_only(index: int) -> None:
     assert edit.english.endswith(".")
     assert edit.chinese.endswith("。")
     assert not any("a" <= letter <= "z" for letter in edit.chinese)
-    named = [one for one in set(edit.source.items) ^ set(edit.target.items)]
+    named = set(edit.source.items) ^ set(edit.target.items)
     assert all(one.kind in edit.english and THINGS[one.kind].chinese in edit.chinese for one in named)
 
 

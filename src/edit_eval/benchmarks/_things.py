@@ -182,8 +182,8 @@ THINGS: Mapping[str, Thing] = {
         Thing("toy robot", "玩具机器人", "一个", "table", (*_BRIGHT, "grey"), indoors.robot),
         Thing("book", "书", "一本", "table", _BRIGHT, indoors.book),
         Thing(
-            "picture",
-            "画",
+            "painting",
+            "挂画",
             "一幅",
             "wall",
             (*_BRIGHT, "black", "brown"),

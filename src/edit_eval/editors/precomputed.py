@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import count
 from pathlib import Path
+from stat import S_ISDIR
 from typing import TYPE_CHECKING, ClassVar
 
 from edit_eval.core.errors import ConfigError, DataError, did_you_mean
@@ -123,10 +124,12 @@ def _find(params: PrecomputedParams, sample: Sample, repeat: int) -> str | None:
             continue
         folder = os.path.join(params.folder, *folders)  # noqa: PTH118  # called 10,000 times and more
         try:
-            changed = os.stat(folder).st_mtime_ns  # noqa: PTH116
-        except OSError:  # this sample's folder is not there, or is a file: nothing was made for it
+            status = os.stat(folder)  # noqa: PTH116
+        except (
+            OSError
+        ):  # nothing was made for this sample: its folder is not there, or its name cannot be one
             continue
-        path = _listing(folder, changed).get(stem)
+        path = _listing(folder, status.st_mtime_ns).get(stem) if S_ISDIR(status.st_mode) else None
         if path is not None:
             return path
     return None
@@ -140,8 +143,11 @@ def _names(pattern: str, sample: Sample, repeat: int) -> Iterator[str]:
     known = {**sample.tags, "source": source, "repeat": str(repeat), "id": ""}
     if all(name in known for name in _PLACEHOLDER.findall(pattern)):
         for one in dict.fromkeys((sample.id, _UNSAFE.sub("_", sample.id), source)):
-            values = {**known, "id": one}
-            yield _PLACEHOLDER.sub(lambda match, values=values: values[match[1]], pattern)  # type: ignore[misc]
+            yield _filled(pattern, {**known, "id": one})
+
+
+def _filled(pattern: str, values: Mapping[str, str]) -> str:
+    return _PLACEHOLDER.sub(lambda match: values[match[1]], pattern)
 
 
 @lru_cache(maxsize=256)
