@@ -1,4 +1,5 @@
 """`python main.py --config CONFIG` is `edit-eval run --config CONFIG`."""
+
 import sys
 
 from edit_eval.cli import main

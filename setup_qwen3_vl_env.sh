@@ -23,7 +23,7 @@ checks that they import, and prints the line for the judge's part of the config.
 what is there already is kept. edit-eval itself is not installed in that environment and need not be.
 
 The build of torch follows the driver, as nvidia-smi reports it:
-  CUDA $PYPI_CUDA or newer   the build on PyPI
+  CUDA $PYPI_CUDA or newer  the build on PyPI
   CUDA 12.x           the newest of PyTorch's cu12x builds that has torch $TORCH and suits the driver
   no GPU              PyTorch's CPU build; if its index cannot be reached, the (larger) one on PyPI
 TORCH_INDEX_URL=URL   take torch from this index instead; TORCH_INDEX_URL=pypi: from pip's own
@@ -144,6 +144,7 @@ make_venv() {
   if [[ ! -x $place/bin/python ]]; then act "$maker" -m venv "$place"; fi
   # Not resolved further: bin/python is a link out of the environment.
   if [[ -d $place ]]; then place=$(cd "$place" && pwd); elif [[ $place != /* ]]; then place=$PWD/$place; fi
+  if [[ -d $place && ! -e $place/.gitignore ]]; then echo '*' >"$place/.gitignore"; fi
   python=$place/bin/python
 }
 

@@ -25,6 +25,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import edit_eval
 from edit_eval.driver.backends.local import LocalBackend
 from edit_eval.driver.devices import Device
 from edit_eval.driver.interpreters import Interpreter
@@ -32,14 +33,14 @@ from edit_eval.driver.pool import Pool
 from edit_eval.driver.queue import Task
 from edit_eval.driver.stage import StageSpec
 
-import edit_eval
-
 HERE = Path(__file__).resolve().parent
 
 
 def durations(count: int, mean_s: float) -> list[float]:
     """Return log-normal durations (sigma 1, the longest about 20 times the median), the same every time."""
-    uniform = [int(hashlib.sha256(f"{index}".encode()).hexdigest()[:12], 16) / 16**12 for index in range(2 * count)]
+    uniform = [
+        int(hashlib.sha256(f"{index}".encode()).hexdigest()[:12], 16) / 16**12 for index in range(2 * count)
+    ]
     normal = [
         math.sqrt(-2 * math.log(max(u, 1e-12))) * math.cos(2 * math.pi * v)
         for u, v in zip(uniform[:count], uniform[count:], strict=True)
@@ -101,20 +102,26 @@ def main() -> int:
     parser.add_argument("--mean-ms", type=float, default=150.0)
     arguments = parser.parse_args()
     seconds = durations(arguments.tasks, arguments.mean_ms / 1000)
-    bound = max(sum(seconds) / arguments.slots, max(seconds))
+    bound = max(sum(seconds) / arguments.slots, *seconds)
     static = max(sum(seconds[slot :: arguments.slots]) for slot in range(arguments.slots))
     known, known_cpu = measure(seconds, arguments.slots, known=True)
     unknown, _ = measure(seconds, arguments.slots, known=False)
     per_task_ms = 1000 * known_cpu / arguments.tasks
     overhead_ms = 1000 * (known - bound) * arguments.slots / arguments.tasks
-    print(f"{arguments.tasks} tasks, {arguments.slots} slots, sum {sum(seconds):.1f} s, longest {max(seconds):.2f} s")
+    print(
+        f"{arguments.tasks} tasks, {arguments.slots} slots, sum {sum(seconds):.1f} s, longest {max(seconds):.2f} s"
+    )
     print(f"bound    {bound:7.2f} s  1.000")
     print(f"known    {known:7.2f} s  {known / bound:.3f}")
     print(f"unknown  {unknown:7.2f} s  {unknown / bound:.3f}")
     print(f"static   {static:7.2f} s  {static / bound:.3f}  (arithmetic)")
     print(f"driver's CPU {per_task_ms:.2f} ms a task; slot time over the bound {overhead_ms:.2f} ms a task")
     kept = known <= 1.03 * bound and per_task_ms <= 5 and overhead_ms <= 5
-    print("within 1.03 of the bound and 5 ms a task" if kept else "BROKEN: not within 1.03 of the bound and 5 ms a task")
+    print(
+        "within 1.03 of the bound and 5 ms a task"
+        if kept
+        else "BROKEN: not within 1.03 of the bound and 5 ms a task"
+    )
     return 0 if kept else 1
 
 

@@ -17,7 +17,9 @@ class SleepRole(Role):
     def __init__(self, load: dict[str, Any]) -> None:
         self._start_at = float(load["start_at"])
 
-    def run(self, payloads: Sequence[dict[str, Any]], progress: Callable[[int, int], None]) -> list[dict[str, Any]]:
+    def run(
+        self, payloads: Sequence[dict[str, Any]], progress: Callable[[int, int], None]
+    ) -> list[dict[str, Any]]:
         """Sleep."""
         del progress
         time.sleep(max(0.0, self._start_at - time.time()))

@@ -10,10 +10,11 @@ import time
 from pathlib import Path
 
 import pytest
+from harness import PLUGINS, Ran, cli, config_tree, make_benchmark, ours
+
 from edit_eval.core.errors import ModelError, RunFailed
 from edit_eval.driver.events import DeviceState, EditFailed, EditFinished, Unloaded, VerdictGiven
 from edit_eval.driver.summary import summarize
-from harness import PLUGINS, Ran, cli, config_tree, make_benchmark, ours
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +40,11 @@ def test_number_of_devices_changes_nothing(tmp_path, devices):
     benchmark = make_benchmark(tmp_path / "data", ["ok", "sleep:0.05"] * 4)
     names = [f"cpu:{index}" for index in range(devices)]
     one = Ran(config_tree(tmp_path, benchmark, editor__devices=["cpu:0"], output=str(tmp_path / "a")))
-    many = Ran(config_tree(tmp_path, benchmark, editor__devices=names, judge__devices=names, output=str(tmp_path / "b")))
+    many = Ran(
+        config_tree(
+            tmp_path, benchmark, editor__devices=names, judge__devices=names, output=str(tmp_path / "b")
+        )
+    )
     assert one.canonical() == many.canonical()
 
 
@@ -54,7 +59,14 @@ def test_second_start_has_nothing_to_do(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("how", "kind"), [("crash", "crash"), ("segfault", "crash"), ("exit", "crash"), ("raise", "error"), ("oom", "out_of_memory")]
+    ("how", "kind"),
+    [
+        ("crash", "crash"),
+        ("segfault", "crash"),
+        ("exit", "crash"),
+        ("raise", "error"),
+        ("oom", "out_of_memory"),
+    ],
 )
 def test_a_bad_sample_fails_alone(tmp_path, how, kind):
     instructions = ["ok"] * 8
@@ -114,7 +126,9 @@ def test_failed_ones_are_taken_up_when_asked(tmp_path):
 
 
 def test_a_model_that_never_loads_ends_in_seconds(tmp_path):
-    tree = config_tree(tmp_path, make_benchmark(tmp_path / "data", ["ok"] * 4), editor__params={"load": "raise"})
+    tree = config_tree(
+        tmp_path, make_benchmark(tmp_path / "data", ["ok"] * 4), editor__params={"load": "raise"}
+    )
     began = time.monotonic()
     with pytest.raises(RunFailed, match="asked to raise"):
         Ran(tree)
@@ -135,12 +149,14 @@ def test_children_of_a_host_do_not_survive_it(tmp_path):
 def test_a_killed_keeper_takes_its_host_along_and_the_work_goes_on(tmp_path):
     benchmark = make_benchmark(tmp_path / "data", ["sleep:0.2"] * 12)
     code = (
-        "import sys; sys.path[:0] = [{plugins!r}]; from harness import Ran, config_tree; from pathlib import Path\n"
-        "ran = Ran(config_tree(Path({tmp!r}), Path({benchmark!r})))\n"
+        f"import sys; sys.path[:0] = [{str(PLUGINS)!r}]; from harness import Ran, config_tree; from pathlib import Path\n"
+        f"ran = Ran(config_tree(Path({str(tmp_path)!r}), Path({str(benchmark)!r})))\n"
         "print(sum(1 for row in ran.rows if row.verdict and row.verdict.overall is not None))"
-    ).format(plugins=str(PLUGINS), tmp=str(tmp_path), benchmark=str(benchmark))
+    )
     driver = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-    keeper = _wait_for(lambda: [pid for pid in ours(f"mark-{tmp_path.name}") if b"worker.keeper" in _cmdline(pid)])[0]
+    keeper = _wait_for(
+        lambda: [pid for pid in ours(f"mark-{tmp_path.name}") if b"worker.keeper" in _cmdline(pid)]
+    )[0]
     time.sleep(0.7)
     os.kill(keeper, signal.SIGKILL)
     out, _ = driver.communicate(timeout=60)
@@ -152,9 +168,7 @@ def test_a_killed_keeper_takes_its_host_along_and_the_work_goes_on(tmp_path):
 def test_killing_the_driver_leaves_nothing(tmp_path, how, after_s):
     benchmark = make_benchmark(tmp_path / "data", [how] * 3)
     tree = config_tree(tmp_path, benchmark)
-    code = (
-        "import sys; sys.path[:0] = [{plugins!r}]; from harness import Ran; Ran({tree!r})"
-    ).format(plugins=str(PLUGINS), tree=tree)
+    code = f"import sys; sys.path[:0] = [{str(PLUGINS)!r}]; from harness import Ran; Ran({tree!r})"
     driver = subprocess.Popen([sys.executable, "-c", code])
     time.sleep(after_s)
     driver.kill()
@@ -197,7 +211,12 @@ def test_interrupt_ends_all_and_says_how_to_go_on(tmp_path):
         stderr=subprocess.PIPE,
         text=True,
     )
-    _wait_for(lambda: b"faulty" in b"".join(_cmdline(pid) for pid in ours(f"mark-{tmp_path.name}")) or (tmp_path / "run/run.json").exists())
+    _wait_for(
+        lambda: (
+            b"faulty" in b"".join(_cmdline(pid) for pid in ours(f"mark-{tmp_path.name}"))
+            or (tmp_path / "run/run.json").exists()
+        )
+    )
     time.sleep(1.0)
     driver.send_signal(signal.SIGINT)
     _, err = driver.communicate(timeout=20)
@@ -211,9 +230,11 @@ def test_two_starts_of_one_run(tmp_path):
     tree = config_tree(tmp_path, benchmark)
     code = f"import sys; sys.path[:0] = [{str(PLUGINS)!r}]; from harness import Ran; Ran({tree!r})"
     first = subprocess.Popen([sys.executable, "-c", code])
-    _wait_for(lambda: (tmp_path / "run" / "run.json").exists())
+    _wait_for((tmp_path / "run" / "run.json").exists)
     config = tmp_path / "c.yaml"
-    config.write_text(f"benchmark: {{type: folder, path: {benchmark}}}\neditor: {{type: scripted, devices: [cpu:0]}}\n")
+    config.write_text(
+        f"benchmark: {{type: folder, path: {benchmark}}}\neditor: {{type: scripted, devices: [cpu:0]}}\n"
+    )
     second = cli("run", str(config), "--output", str(tmp_path / "run"), cwd=tmp_path)
     assert second.returncode == 2
     assert f"process {first.pid} on " in second.stderr

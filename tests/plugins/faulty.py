@@ -90,5 +90,9 @@ class FaultyJudge(Judge):
             for what in request.sample.tags.get("judge", "").split("+"):
                 misbehave(what, request.sample.images[0] + ".judge")
             score = 5.0 + len(request.sample.id) % 5
-            verdicts.append(verdict_from_scores(self.rubric, {"similarity": score}, {"similarity": "measured"}, "measured"))
+            verdicts.append(
+                verdict_from_scores(
+                    self.rubric, {"similarity": score}, {"similarity": "measured"}, "measured"
+                )
+            )
         return verdicts

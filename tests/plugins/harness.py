@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from edit_eval.driver.config import check_config
 from edit_eval.driver.events import Event
 from edit_eval.driver.job import prepare
@@ -17,7 +19,6 @@ from edit_eval.driver.pipeline import run_job
 from edit_eval.driver.store import RunReader
 from edit_eval.driver.summary import read_rows
 from edit_eval.views.export import canonical_lines
-from PIL import Image
 
 PLUGINS = Path(__file__).parent
 
@@ -29,7 +30,9 @@ def make_benchmark(folder: Path, instructions: Sequence[str], tags: Sequence[Map
     for index, instruction in enumerate(instructions):
         Image.new("RGB", (32, 24), (index * 7 % 256, 90, 200 - index % 100)).save(folder / f"{index:04}.png")
         tag = tags[index] if tags else {}
-        lines.append({"id": f"s{index:04}", "image": f"{index:04}.png", "instruction": instruction, "tags": dict(tag)})
+        lines.append(
+            {"id": f"s{index:04}", "image": f"{index:04}.png", "instruction": instruction, "tags": dict(tag)}
+        )
     path = folder / "samples.jsonl"
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     return path
@@ -69,7 +72,9 @@ class Ran:
         return list(canonical_lines(self.rows))
 
 
-def cli(*arguments: str, cwd: Path, env: Mapping[str, str] | None = None, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+def cli(
+    *arguments: str, cwd: Path, env: Mapping[str, str] | None = None, timeout: float = 120
+) -> subprocess.CompletedProcess[str]:
     """Run `edit-eval` in a process of its own, with the test plugins importable."""
     return subprocess.run(
         [sys.executable, "-m", "edit_eval", *arguments],

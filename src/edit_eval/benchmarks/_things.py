@@ -52,7 +52,7 @@ class Thing:
         english: its name, without article.
         chinese: its name.
         counted: `一` and the measure word that Chinese puts before it.
-        places: `ground`, `sky`, `table`, `wall`.
+        place: `ground`, `sky`, `table`, `wall`.
         colours: the colours it may have.
         draw: draws it in a colour, with the text on it where it bears one.
         bears_text: whether it does.

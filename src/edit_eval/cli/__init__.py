@@ -30,7 +30,9 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         if "invalid choice" in message and (wrong := message.split("'")[1:2]):
-            choices = [word.strip("' ") for word in message.split("choose from", 1)[-1].strip(" )").split(",")]
+            choices = [
+                word.strip("' ") for word in message.split("choose from", 1)[-1].strip(" )").split(",")
+            ]
             message = f"no such choice: {wrong[0]!r}{did_you_mean(wrong[0], choices) or '; there are ' + ', '.join(choices)}"
         self.exit(EXIT_USER_ERROR, f"edit-eval: {message}; see {self.prog} --help\n")
 
@@ -45,7 +47,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"edit-eval {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
 
-    for name, help_text in (("run", "edit, judge and report"), ("edit", "edit only; score or run goes on from there")):
+    for name, help_text in (
+        ("run", "edit, judge and report"),
+        ("edit", "edit only; score or run goes on from there"),
+    ):
         _add_run_options(_add_config(commands.add_parser(name, help=help_text, description=help_text)))
 
     score = commands.add_parser(
@@ -53,12 +58,16 @@ def _parser() -> argparse.ArgumentParser:
         help="judge the edits of a run, or an existing folder of edits",
         description="Judge the edits that a run has, or those in a folder (--edits), named by sample id.",
     )
-    score.add_argument("--edits", metavar="DIR", help="a folder of finished edits, instead of those of the run")
+    score.add_argument(
+        "--edits", metavar="DIR", help="a folder of finished edits, instead of those of the run"
+    )
     _add_run_options(_add_config(score))
 
     report = commands.add_parser("report", help="show a run's scores and write its HTML page")
     report.add_argument("run", metavar="RUN", help="run directory")
-    report.add_argument("--format", choices=("text", "json", "html"), default="text", help="default: text and the page")
+    report.add_argument(
+        "--format", choices=("text", "json", "html"), default="text", help="default: text and the page"
+    )
 
     export = commands.add_parser("export", help="write what a run found, for other programs")
     export.add_argument("run", metavar="RUN", help="run directory")
@@ -69,7 +78,9 @@ def _parser() -> argparse.ArgumentParser:
         help="one JSON line a sample, sorted by key, with what two equal runs must agree on",
     )
 
-    demo = commands.add_parser("demo", help="edit and score drawn scenes on two CPU devices; needs nothing else")
+    demo = commands.add_parser(
+        "demo", help="edit and score drawn scenes on two CPU devices; needs nothing else"
+    )
     _add_run_options(demo)
 
     listing = commands.add_parser("ls", help="list benchmarks, editors, judges, rubrics, or runs")
@@ -79,18 +90,28 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_config(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    parser.add_argument("config", nargs="?", metavar="CONFIG", help="YAML file, or the directory of an earlier run")
+    parser.add_argument(
+        "config", nargs="?", metavar="CONFIG", help="YAML file, or the directory of an earlier run"
+    )
     parser.add_argument("--config", dest="config_option", metavar="CONFIG", help="the same, as an option")
     return parser
 
 
 def _add_run_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--set", action="append", default=[], metavar="A.B=C", help="override one key of the config")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="A.B=C", help="override one key of the config"
+    )
     parser.add_argument("--output", metavar="DIR", help="run directory (config key: output)")
-    parser.add_argument("--devices", metavar="LIST", help="devices of both stages, e.g. cuda:0,cuda:1 or cpu:0 or all")
+    parser.add_argument(
+        "--devices", metavar="LIST", help="devices of both stages, e.g. cuda:0,cuda:1 or cpu:0 or all"
+    )
     parser.add_argument("--display", choices=_DISPLAYS, help="default: rich on a terminal, else plain")
-    parser.add_argument("--retry-failed", action="store_true", help="take up failed edits and unscored verdicts again")
-    parser.add_argument("--verify", action="store_true", help="hash every edit instead of trusting size and time")
+    parser.add_argument(
+        "--retry-failed", action="store_true", help="take up failed edits and unscored verdicts again"
+    )
+    parser.add_argument(
+        "--verify", action="store_true", help="hash every edit instead of trusting size and time"
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -105,7 +126,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except EditEvalError as error:
         return _complain(str(error), EXIT_OUR_FAULT)
     except KeyboardInterrupt:
-        return _complain("interrupted; what was finished is kept, the same command goes on from there", EXIT_INTERRUPTED)
+        return _complain(
+            "interrupted; what was finished is kept, the same command goes on from there", EXIT_INTERRUPTED
+        )
     except BrokenPipeError:
         # The reader (head, less) has gone; nothing is wrong. Keep Python from writing to it again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -133,5 +156,7 @@ def config_argument(arguments: argparse.Namespace) -> str:
     """Return the config that the command names, by position or by option."""
     given = [one for one in (arguments.config, arguments.config_option) if one]
     if len(given) != 1:
-        raise ConfigError("name one config: edit-eval run CONFIG" if not given else "the config is named twice")
+        raise ConfigError(
+            "name one config: edit-eval run CONFIG" if not given else "the config is named twice"
+        )
     return str(given[0])

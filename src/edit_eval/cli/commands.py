@@ -73,7 +73,11 @@ def _conclude(job: Job, display: str | None, *, worked: bool) -> int:
     page = html_report(job.output, summary, rows)
     shown = _nearest(page)
     if display == "json":
-        print(json.dumps({"event": "RunFinished", "worked": worked, "report": shown, **json_report(summary, [])}))
+        print(
+            json.dumps(
+                {"event": "RunFinished", "worked": worked, "report": shown, **json_report(summary, [])}
+            )
+        )
     else:
         if not worked:
             print(f"Nothing to do: everything in {_nearest(job.output)} is done already.")
@@ -192,7 +196,9 @@ def _ls_runs(folder: Path) -> int:
             print(f"{path}  unreadable: {error}")
             continue
         mean = "-" if summary.headline.mean is None else f"{summary.headline.mean:.3f}"
-        print(f"{path}  {summary.protocol}  {summary.editor}  mean {mean}  n {summary.headline.n}/{summary.wanted}")
+        print(
+            f"{path}  {summary.protocol}  {summary.editor}  mean {mean}  n {summary.headline.n}/{summary.wanted}"
+        )
     return EXIT_OK
 
 

@@ -65,7 +65,11 @@ def evaluate(expression: str, values: Mapping[str, float]) -> float:
 
 
 def _value(node: ast.expr, values: Mapping[str, float]) -> float:
-    if isinstance(node, ast.Constant) and isinstance(node.value, (int, float)) and not isinstance(node.value, bool):
+    if (
+        isinstance(node, ast.Constant)
+        and isinstance(node.value, (int, float))
+        and not isinstance(node.value, bool)
+    ):
         return float(node.value)
     if isinstance(node, ast.Name):
         if node.id not in values:
@@ -83,6 +87,8 @@ def _value(node: ast.expr, values: Mapping[str, float]) -> float:
 def _call(name: str, arguments: Sequence[float]) -> float:
     if name not in _FUNCTIONS:
         raise ValueError(f"unknown function {name!r}; there are {', '.join(sorted(_FUNCTIONS))}")
+    if name == "sqrt" and len(arguments) == 1 and arguments[0] < 0:
+        raise ValueError(f"root of a negative number: sqrt({arguments[0]:g})")
     if not arguments or (name == "sqrt" and len(arguments) != 1):
         raise ValueError(f"{name}() has a wrong number of arguments")
     return _FUNCTIONS[name](arguments)

@@ -37,7 +37,9 @@ def canonical_json(value: Any) -> str:
         ValueError: a number that is not finite.
         TypeError: something that JSON has no word for.
     """
-    return json.dumps(_plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return json.dumps(
+        _plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
 
 
 def _plain(value: Any) -> Any:

@@ -149,7 +149,8 @@ class Rubric:
             name=data["name"],
             dimensions=tuple(Dimension(**one) for one in data["dimensions"]),
             calls=tuple(
-                Call(one["name"], one["prompt"], tuple(one["dimensions"]), tuple(one["images"])) for one in data["calls"]
+                Call(one["name"], one["prompt"], tuple(one["dimensions"]), tuple(one["images"]))
+                for one in data["calls"]
             ),
             overall=data["overall"],
             low=data["low"],
@@ -276,5 +277,7 @@ class JudgeRequest:
         """Return the images that `prompt` shows, in its order."""
         shown: list[Image] = []
         for name in prompt.images:
-            shown.extend({"source": self.sources, "edited": (self.edited,), "reference": self.references}[name])
+            shown.extend(
+                {"source": self.sources, "edited": (self.edited,), "reference": self.references}[name]
+            )
         return shown

@@ -18,11 +18,32 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from edit_eval.core.errors import ConfigError, did_you_mean
 from edit_eval.driver.registry import ALIASES, Found, Kind, find
 
-__all__ = ["BenchmarkConfig", "Checked", "Config", "DeadlinesConfig", "EditorConfig", "JudgeConfig", "StageConfig", "check_config", "load_config"]
+__all__ = [
+    "BenchmarkConfig",
+    "Checked",
+    "Config",
+    "DeadlinesConfig",
+    "EditorConfig",
+    "JudgeConfig",
+    "StageConfig",
+    "check_config",
+    "load_config",
+]
 
 _MAX_BYTES = 1 << 20
 _SECTIONS = {"diffusion_model": "editor", "reward_model": "judge"}
-_LIFTED = ("batch_size", "components", "conda", "device", "device_ids", "devices", "env", "model", "python", "rubric")
+_LIFTED = (
+    "batch_size",
+    "components",
+    "conda",
+    "device",
+    "device_ids",
+    "devices",
+    "env",
+    "model",
+    "python",
+    "rubric",
+)
 """What may stand under a stage's `params` in the user's shape and belongs to the stage itself."""
 
 
@@ -41,10 +62,10 @@ class BenchmarkConfig(_Strict):
 class DeadlinesConfig(_Strict):
     """Seconds after which a silent host counts as stalled; see `driver.stage.Deadlines`."""
 
-    load_s: float = Field(1800.0, gt=0)
-    first_task_s: float = Field(900.0, gt=0)
-    task_s: float = Field(120.0, gt=0)
-    task_factor: float = Field(10.0, gt=0)
+    load_s: float = Field(default=1800.0, gt=0)
+    first_task_s: float = Field(default=900.0, gt=0)
+    task_s: float = Field(default=120.0, gt=0)
+    task_factor: float = Field(default=10.0, gt=0)
 
 
 class StageConfig(_Strict):
@@ -58,7 +79,7 @@ class StageConfig(_Strict):
     env: dict[str, str | int | float] = {}
     params: dict[str, Any] = {}
     deadlines: DeadlinesConfig = DeadlinesConfig()
-    max_attempts: int = Field(2, ge=1)
+    max_attempts: int = Field(default=2, ge=1)
 
 
 class EditorConfig(StageConfig):
@@ -71,7 +92,7 @@ class JudgeConfig(StageConfig):
     """The judge."""
 
     rubric: str | None = None
-    batch_size: int = Field(4, ge=1)
+    batch_size: int = Field(default=4, ge=1)
 
 
 class Config(_Strict):
@@ -81,11 +102,11 @@ class Config(_Strict):
     editor: EditorConfig
     judge: JudgeConfig | None = None
     seed: int = 0
-    repeats: int = Field(1, ge=1)
-    limit: int | None = Field(None, ge=1)
+    repeats: int = Field(default=1, ge=1)
+    limit: int | None = Field(default=None, ge=1)
     output: str | None = None
     stages: Literal["overlapped", "sequential"] = "overlapped"
-    min_coverage: float = Field(0.98, ge=0, le=1)
+    min_coverage: float = Field(default=0.98, ge=0, le=1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,7 +126,9 @@ class Checked:
     params: Mapping[Kind, Any]
 
 
-def load_config(path: str | Path | None, overrides: Sequence[str] = (), base: Mapping[str, Any] | None = None) -> Checked:
+def load_config(
+    path: str | Path | None, overrides: Sequence[str] = (), base: Mapping[str, Any] | None = None
+) -> Checked:
     """Read a config file (and overrides) and check all that can be checked without the machine.
 
     Args:
@@ -180,7 +203,9 @@ def _parse_yaml(text: str, where: str) -> Any:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f" line {mark.line + 1}" if mark else ""
-        raise ConfigError(f"{where}:{line} is not YAML: {getattr(error, 'problem', None) or error}") from error
+        raise ConfigError(
+            f"{where}:{line} is not YAML: {getattr(error, 'problem', None) or error}"
+        ) from error
     except RecursionError as error:
         raise ConfigError(f"{where} is nested too deeply") from error
 
@@ -190,11 +215,10 @@ def _nested(override: str) -> dict[str, Any]:
     names = key.strip().split(".")
     if not equals or not all(names):
         raise ConfigError(f"--set {override}: write it as a.b=value")
-    value = _parse_yaml(text, f"--set {key}")
-    for name in reversed(names):
-        value = {name: value}
-    assert isinstance(value, dict)
-    return value
+    tree: dict[str, Any] = {names[-1]: _parse_yaml(text, f"--set {key}")}
+    for name in reversed(names[:-1]):
+        tree = {name: tree}
+    return tree
 
 
 def _merge(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -257,7 +281,9 @@ def _problem(error: Any) -> str:
     name = ".".join(where)
     if error["type"] == "extra_forbidden":
         known = [*_FIELDS[where[:-1]].model_fields]
-        return f"{name}: unknown key" + (did_you_mean(where[-1], known) or f"; there are {', '.join(sorted(known))}")
+        return f"{name}: unknown key" + (
+            did_you_mean(where[-1], known) or f"; there are {', '.join(sorted(known))}"
+        )
     if error["type"] == "missing":
         return f"{name}: is missing"
     return f"{name}: {error['msg'][0].lower()}{error['msg'][1:]}"

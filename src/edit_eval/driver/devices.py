@@ -90,13 +90,15 @@ class GpuMemory:
     """Asks NVML for the memory in use on a device; answers None where there is no NVML."""
 
     def __init__(self) -> None:
-        self._nvml = _nvml()
+        self._nvml: Any = _nvml()
 
     def used_bytes(self, device: Device) -> int | None:
         """Return the bytes in use on all GPUs of `device`, by whomever; None for CPUs and without NVML."""
         if self._nvml is None or device.kind != "cuda":
             return None
-        return sum(int(self._nvml.nvmlDeviceGetMemoryInfo(self._handle(token)).used) for token in device.tokens)
+        return sum(
+            int(self._nvml.nvmlDeviceGetMemoryInfo(self._handle(token)).used) for token in device.tokens
+        )
 
     def holders(self, device: Device) -> list[str]:
         """Return `process (pid) GiB` of everyone who holds memory on `device`, as far as NVML tells."""
@@ -232,7 +234,9 @@ def _single(entry: Any, where: str) -> Device:
 def _composite(entries: Sequence[Any], where: str, gpus: Sequence[Gpu]) -> Device:
     parts = [_single(entry, where) for entry in entries]
     if not parts or any(part.kind != "cuda" for part in parts):
-        raise DeviceError(f"{where}: one device of several parts must be made of GPUs, such as [cuda:0, cuda:1]")
+        raise DeviceError(
+            f"{where}: one device of several parts must be made of GPUs, such as [cuda:0, cuda:1]"
+        )
     indices = tuple(part.indices[0] for part in parts)
     if len(set(indices)) != len(indices):
         raise DeviceError(f"{where}: {list(entries)} names a GPU twice")
@@ -245,9 +249,13 @@ def _check_counts(devices: Sequence[Device], where: str, gpus: Sequence[Gpu]) ->
     if asked and asked[-1] >= len(gpus):
         names = ", ".join(f"cuda:{index}" for index in asked)
         cpus = min(len(devices), cpu_count())
-        mend = f"set {where}=[{', '.join(f'cuda:{gpu.index}' for gpu in gpus)}]" if gpus else (
-            "run it on a machine with GPUs, or set "
-            f"{where}=[{','.join(f'cpu:{index}' for index in range(cpus))}] to use the CPU"
+        mend = (
+            f"set {where}=[{', '.join(f'cuda:{gpu.index}' for gpu in gpus)}]"
+            if gpus
+            else (
+                "run it on a machine with GPUs, or set "
+                f"{where}=[{','.join(f'cpu:{index}' for index in range(cpus))}] to use the CPU"
+            )
         )
         raise DeviceError(f"{where}: {names} asked for, but {_how_many(gpus)}; {mend}")
 

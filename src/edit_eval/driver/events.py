@@ -29,7 +29,9 @@ __all__ = [
 ]
 
 StageName = Literal["edit", "judge"]
-DeviceStateName = Literal["starting", "loading", "ready", "waiting", "stopping", "restarting", "retired", "off"]
+DeviceStateName = Literal[
+    "starting", "loading", "ready", "waiting", "stopping", "restarting", "retired", "off"
+]
 
 
 @dataclass(frozen=True)

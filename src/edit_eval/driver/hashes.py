@@ -9,6 +9,7 @@ import os
 import time
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from edit_eval.core.identity import file_sha256
 
@@ -27,7 +28,7 @@ class FileHashes:
         self._known: dict[str, str] = {}
         self._new: list[str] = []
 
-    def __enter__(self) -> FileHashes:
+    def __enter__(self) -> Self:
         try:
             text = self._path.read_text(encoding="utf-8", errors="surrogateescape")
         except OSError:

@@ -77,7 +77,9 @@ def _checked(where: str, path: Path, env: dict[str, str | None]) -> Interpreter:
     except (OSError, subprocess.SubprocessError, ValueError, IndexError) as error:
         raise ConfigError(f"{where}.python: {path} does not run as a Python interpreter") from error
     if version < _OLDEST:
-        raise ConfigError(f"{where}.python: {path} is Python {version[0]}.{version[1]}; 3.10 or newer is needed")
+        raise ConfigError(
+            f"{where}.python: {path} is Python {version[0]}.{version[1]}; 3.10 or newer is needed"
+        )
     return Interpreter(str(absolute), env)
 
 
@@ -97,7 +99,10 @@ def _conda_prefix(where: str, name: str) -> Path:
 def _conda_environments() -> dict[str, Path]:
     """Return every environment that conda would list: those under its roots and those it has recorded."""
     home = Path.home()
-    roots = [home / name for name in ("miniconda3", "anaconda3", "miniforge3", "mambaforge", "micromamba", ".conda")]
+    roots = [
+        home / name
+        for name in ("miniconda3", "anaconda3", "miniforge3", "mambaforge", "micromamba", ".conda")
+    ]
     roots += [Path("/opt/conda"), Path("/opt/miniconda3"), Path("/opt/anaconda3")]
     if executable := os.environ.get("CONDA_EXE"):
         roots.insert(0, Path(executable).parent.parent)
@@ -109,10 +114,10 @@ def _conda_environments() -> dict[str, Path]:
         for line in recorded.read_text(encoding="utf-8").splitlines():
             if line.strip():
                 found[Path(line.strip()).name] = Path(line.strip())
-    for root in roots:
-        envs = root / "envs"
+    for folder in roots:
+        envs = folder / "envs"
         if envs.is_dir():
             found.update({entry.name: entry for entry in envs.iterdir() if (entry / "conda-meta").is_dir()})
-        if (root / "conda-meta").is_dir():
-            found.setdefault("base", root)
+        if (folder / "conda-meta").is_dir():
+            found.setdefault("base", folder)
     return {name: prefix for name, prefix in found.items() if (prefix / "bin" / "python").exists()}

@@ -132,21 +132,31 @@ def prepare(
         raise ConfigError("judge: is missing; there is nothing to score with")
     gpus = visible_gpus()
     editor_devices = _devices("editor", config.editor, checked.editor, gpus, wanted="edit" in stages)
-    judging = config.judge is not None and checked.judge is not None
     judge_devices: list[Device] = []
     if config.judge and checked.judge:
         judge_devices = _devices("judge", config.judge, checked.judge, gpus, wanted="judge" in stages)
     editor_python = resolve_interpreter("editor", config.editor.python, config.editor.conda)
-    judge_python = resolve_interpreter("judge", config.judge.python, config.judge.conda) if config.judge else None
+    judge_python = (
+        resolve_interpreter("judge", config.judge.python, config.judge.conda) if config.judge else None
+    )
     output = output_folder(checked)
     with FileHashes() as hashes:
         samples = load_samples(checked, output)
-        rubric = _rubric(checked) if judging else None
+        rubric = _rubric(checked)
         editor = _editor_job(checked, editor_devices, editor_python, hashes, progress)
         wanted = _wanted(checked, samples, editor, hashes)
         judge = None
         if config.judge and checked.judge and judge_python and rubric:
-            judge = _judge_job(checked.judge, config.judge, checked.params["judge"], rubric, judge_devices, judge_python, hashes, progress)
+            judge = _judge_job(
+                checked.judge,
+                config.judge,
+                checked.params["judge"],
+                rubric,
+                judge_devices,
+                judge_python,
+                hashes,
+                progress,
+            )
     return Job(checked, output, wanted, editor, judge, _protocol(checked, rubric))
 
 
@@ -165,10 +175,14 @@ def _protocol(checked: Checked, rubric: Rubric | None) -> str:
     return f"{benchmark.name}/v{benchmark.version}{limit}" + (f"+{rubric.name}" if rubric else "")
 
 
-def _devices(where: str, stage: StageConfig, found: Found, gpus: Sequence[Gpu], *, wanted: bool) -> list[Device]:
+def _devices(
+    where: str, stage: StageConfig, found: Found, gpus: Sequence[Gpu], *, wanted: bool
+) -> list[Device]:
     if not wanted:
         return []
-    devices = stage.devices if stage.devices is not None else default_devices(accelerated=found.cls.accelerated)
+    devices = (
+        stage.devices if stage.devices is not None else default_devices(accelerated=found.cls.accelerated)
+    )
     if devices == "auto":
         devices = [0] if found.cls.accelerated or gpus else ["cpu:0"]
     return parse_devices(devices, f"{where}.devices", gpus)
@@ -215,18 +229,17 @@ def _check_images(samples: Sequence[Sample]) -> None:
         if not sample.images:
             raise DataError(f"sample {sample.id!r} has no source image")
         extra = [sample.target] if sample.target else []
-        for path in [*sample.images, *sample.references, *extra]:
-            if not os.path.isfile(path):  # noqa: PTH113 - fast for 100,000 of them
-                missing.append((sample.id, path))
+        named = [*sample.images, *sample.references, *extra]
+        missing += [(sample.id, path) for path in named if not os.path.isfile(path)]  # noqa: PTH113 - fast
     if missing:
         sample_id, path = missing[0]
         more = f", and {len(missing) - 1} more are missing" if len(missing) > 1 else ""
         raise DataError(f"the image {path} of sample {sample_id!r} is missing{more}")
 
 
-def _rubric(checked: Checked) -> Rubric:
-    assert checked.config.judge is not None
-    assert checked.judge is not None
+def _rubric(checked: Checked) -> Rubric | None:
+    if checked.config.judge is None or checked.judge is None:
+        return None
     named = checked.config.judge.rubric
     name = named or checked.judge.cls.default_rubric or checked.benchmark.cls.default_rubric
     return load_rubric(name)
@@ -326,7 +339,9 @@ def _spec(
 ) -> StageSpec:
     package, location = found.package
     packages = {"edit_eval": Path(edit_eval.__file__).resolve().parent}
-    packages.setdefault(package, location) if location.is_dir() else packages.setdefault(f"{package}.py", location)
+    packages.setdefault(package, location) if location.is_dir() else packages.setdefault(
+        f"{package}.py", location
+    )
     return StageSpec(
         name=name,
         devices=devices,
@@ -347,9 +362,13 @@ def _wanted(
     for sample in samples:
         try:
             sources = tuple(hashes.sha256(path) for path in sample.images)
-            conditioning = [hashes.sha256(path) for path in checked.editor.cls.conditioning(editor.params, sample)]
+            conditioning = [
+                hashes.sha256(path) for path in checked.editor.cls.conditioning(editor.params, sample)
+            ]
         except OSError as error:
-            raise DataError(f"sample {sample.id!r}: cannot read {error.filename}: {error.strerror}") from error
+            raise DataError(
+                f"sample {sample.id!r}: cannot read {error.filename}: {error.strerror}"
+            ) from error
         clustered = sample if sample.cluster else dataclasses.replace(sample, cluster=sources[0])
         for repeat in range(config.repeats):
             seed = sample_seed(config.seed, sample.id, repeat)

@@ -45,7 +45,9 @@ def read_ledger(path: Path) -> dict[str, dict[str, Any]]:
         if record is None:
             continue
         if record.get("v", 0) > VERSION:
-            raise RunError(f"{path} was written by a newer edit-eval (ledger version {record['v']}); use that one")
+            raise RunError(
+                f"{path} was written by a newer edit-eval (ledger version {record['v']}); use that one"
+            )
         records[record["key"]] = record
     return records
 
@@ -86,7 +88,9 @@ class Ledger:
                 written += os.write(self._file, data[written:])
         except OSError as error:
             os.ftruncate(self._file, size)
-            raise RunFailed(f"cannot write {self._path}: {error.strerror}; what was finished is kept") from error
+            raise RunFailed(
+                f"cannot write {self._path}: {error.strerror}; what was finished is kept"
+            ) from error
         self.records[line["key"]] = line
         self._unsynced = True
 

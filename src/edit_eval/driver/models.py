@@ -15,7 +15,18 @@ from edit_eval.driver.hashes import FileHashes
 
 __all__ = ["Model", "resolve_model"]
 
-_WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".gguf", ".json", ".txt", ".model", ".jinja")
+_WEIGHT_SUFFIXES = (
+    ".safetensors",
+    ".bin",
+    ".pt",
+    ".pth",
+    ".ckpt",
+    ".gguf",
+    ".json",
+    ".txt",
+    ".model",
+    ".jinja",
+)
 
 
 @dataclass(frozen=True)
@@ -85,5 +96,7 @@ def _cached(where: str, name: str, model_file: str) -> Model:
             f"run 'hf download {repository}' where there is a network, or give a local folder"
         )
     if model_file and not (snapshot / model_file).is_file():
-        raise ModelError(f"{where}: {name} in {cache} holds no model, or only a part of it: {model_file} is missing")
+        raise ModelError(
+            f"{where}: {name} in {cache} holds no model, or only a part of it: {model_file} is missing"
+        )
     return Model(name, snapshot, {"repository": repository, "commit": snapshot.name})

@@ -99,14 +99,16 @@ class Pipeline:
         self._tick = tick
         self._began = time.monotonic()
         self._by_key = {one.key: one for one in job.wanted}
-        self._edit_of: dict[str, WantedEdit] = {}
+        self._edit_of: dict[str, tuple[WantedEdit, str]] = {}  # by verdict key; with the judge's id
         self._pool: Pool | None = None
         self._info: dict[str, Any] = {}
 
     def run(self, backend: Backend) -> bool:
         """Plan, work, and say whether there was work."""
         _remove_leftovers(self._store.path)
-        plan = plan_edits(self._job.wanted, self._store.edits.records, self._intact, retry_failed=self._retry_failed)
+        plan = plan_edits(
+            self._job.wanted, self._store.edits.records, self._intact, retry_failed=self._retry_failed
+        )
         self._record_start()
         self._store.write_wanted(self._job.wanted)
         for one in plan.edited:
@@ -121,7 +123,9 @@ class Pipeline:
         self._announce(plan, verdicts)
         overlap = self._job.checked.config.stages == "overlapped"
         logs = self._store.path / "logs"
-        self._pool = Pool(specs, self, backend, logs, self._emit, overlap=overlap, memory=memory, clock=self._now)
+        self._pool = Pool(
+            specs, self, backend, logs, self._emit, overlap=overlap, memory=memory, clock=self._now
+        )
         if edits:
             self._pool.add("edit", edits)
         if self._judge and (edits or verdicts):
@@ -152,7 +156,7 @@ class Pipeline:
             return False
         if stat.st_mtime_ns == image["mtime_ns"] and not self._verify:
             return True
-        return file_sha256(path) == image["sha256"]
+        return file_sha256(path) == str(image["sha256"])
 
     def _edit_task(self, one: WantedEdit) -> Task:
         root = self._store.path
@@ -178,7 +182,7 @@ class Pipeline:
         key = self._judge.key(one, sha)
         if verdict_is_done(self._store.verdicts.records.get(key), retry_failed=self._retry_failed):
             return None
-        self._edit_of[key] = one
+        self._edit_of[key] = (one, self._judge.id)
         payload = {
             "sample": one.sample.to_json(),
             "edited": str(self._store.path / image_path(one.key)),
@@ -219,7 +223,12 @@ class Pipeline:
             "min_coverage": job.checked.config.min_coverage,
             "starts": [
                 *info.get("starts", []),
-                {"at": _utc_now(), "edit_eval": edit_eval.__version__, "python": sys.version.split()[0], "hosts": {}},
+                {
+                    "at": _utc_now(),
+                    "edit_eval": edit_eval.__version__,
+                    "python": sys.version.split()[0],
+                    "hosts": {},
+                },
             ],
         }
         self._store.write_info(self._info)
@@ -262,7 +271,9 @@ class Pipeline:
             one = self._by_key[task.id]
             self._emit(StepProgress(self._now(), device.label, one.index, one.sample.id, step, steps))
 
-    def done(self, stage: StageName, task: Task, outcome: dict[str, Any], device: Device, seconds: float) -> None:
+    def done(
+        self, stage: StageName, task: Task, outcome: dict[str, Any], device: Device, seconds: float
+    ) -> None:
         """Append an outcome to its ledger."""
         if stage == "edit":
             self._edited(task, outcome, device)
@@ -310,22 +321,23 @@ class Pipeline:
         )
         self._store.link_by_id(one)
         self._emit(
-            EditFinished(self._now(), device.label, one.index, one.sample.id, outcome["seconds"], outcome["steps"])
+            EditFinished(
+                self._now(), device.label, one.index, one.sample.id, outcome["seconds"], outcome["steps"]
+            )
         )
         verdict_task = self._verdict_task(one)
         if verdict_task and self._pool:
             self._pool.add("judge", [verdict_task])
 
     def _judged(self, task: Task, verdict: Verdict, device: Device, seconds: float) -> None:
-        one = self._edit_of[task.id]
-        assert self._judge is not None
+        one, judge_id = self._edit_of[task.id]
         self._store.verdicts.append(
             {
                 **self._about(one, task, device),
                 "key": task.id,
                 "edit_key": one.key,
                 "edited_sha256": task.payload["edited_sha256"],
-                "judge_id": self._judge.id,
+                "judge_id": judge_id,
                 "seconds": round(seconds, 4),
                 "verdict": verdict.to_json(),
             }

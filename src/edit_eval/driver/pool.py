@@ -22,7 +22,15 @@ from typing import Any, Literal, Protocol
 from edit_eval.core.errors import ModelError, RunFailed
 from edit_eval.driver.backends import Backend
 from edit_eval.driver.devices import Device, GpuMemory
-from edit_eval.driver.events import DeviceState, DeviceStateName, Emit, Note, StageFinished, StageName, Unloaded
+from edit_eval.driver.events import (
+    DeviceState,
+    DeviceStateName,
+    Emit,
+    Note,
+    StageFinished,
+    StageName,
+    Unloaded,
+)
 from edit_eval.driver.queue import Task
 from edit_eval.driver.slot import HostRun, Phase, Slot
 from edit_eval.driver.stage import Stage, StageSpec
@@ -46,7 +54,9 @@ _LONGEST_BACK_OFF_S = 30.0
 class Handler(Protocol):
     """Who owns the outcomes. Called from the pool's loop; must not block for long."""
 
-    def done(self, stage: StageName, task: Task, outcome: dict[str, Any], device: Device, seconds: float) -> None:
+    def done(
+        self, stage: StageName, task: Task, outcome: dict[str, Any], device: Device, seconds: float
+    ) -> None:
         """A task has its outcome."""
 
     def failed(self, stage: StageName, task: Task, kind: str, reason: str, device: Device) -> None:
@@ -152,7 +162,10 @@ class Pool:
         return before is None or self._overlap or (before.finished and not self._hosts(before))
 
     def _occupied(self, slot: Slot) -> bool:
-        return any(other.host and other is not slot and other.device.parts & slot.device.parts for other in self._slots)
+        return any(
+            other.host and other is not slot and other.device.parts & slot.device.parts
+            for other in self._slots
+        )
 
     # Deciding
 
@@ -169,7 +182,12 @@ class Pool:
             host = slot.host
             if host and host.phase is Phase.READY and not host.in_flight:
                 self._idle(slot, host)
-            elif host and host.phase is Phase.STARTING and not len(host.stage.queue) and not self._fed(host.stage):
+            elif (
+                host
+                and host.phase is Phase.STARTING
+                and not len(host.stage.queue)
+                and not self._fed(host.stage)
+            ):
                 self._stop(slot, host)  # it would come too late
         for stage in self._stages:
             self._finish(stage)
@@ -181,7 +199,9 @@ class Pool:
         for stage in self._stages:
             if not stage.serves(slot) or not self._open(stage):
                 continue
-            starting = sum(1 for other in self._hosts(stage) if other.host and other.host.phase is Phase.STARTING)
+            starting = sum(
+                1 for other in self._hosts(stage) if other.host and other.host.phase is Phase.STARTING
+            )
             expected = len(stage.queue)
             before = self._before(stage)
             if before is not None and not before.finished and not self._wanted_elsewhere(slot, before):
@@ -203,7 +223,9 @@ class Pool:
         room = min(host.window, max(1, share))
         while len(queue) and len(host.in_flight) + len(batch) < room:
             alone = queue.next_is_solo()
-            if any(task.solo for task in [*host.in_flight.values(), *batch]) or (alone and (host.in_flight or batch)):
+            if any(task.solo for task in [*host.in_flight.values(), *batch]) or (
+                alone and (host.in_flight or batch)
+            ):
                 break
             task = queue.take(slot.device.name, among)
             if task is None:
@@ -219,7 +241,9 @@ class Pool:
             return  # suspects wait for another device
         if self._recall_for(stage):
             return
-        elsewhere = next((one for one in self._stages if one is not stage and self._unserved(one, slot)), None)
+        elsewhere = next(
+            (one for one in self._stages if one is not stage and self._unserved(one, slot)), None
+        )
         if elsewhere is not None or not self._fed(stage):
             self._stop(slot, host)
         elif host.announced != "waiting":
@@ -234,17 +258,16 @@ class Pool:
         hosts = [slot for slot in self._hosts(stage) if slot.host and slot.host.phase is Phase.READY]
         if any(slot.host and slot.host.recalling for slot in hosts):
             return True
-        spare = [(slot, task) for slot in hosts if slot.host for task in slot.host.not_begun()]
+        spare = [(slot, slot.host, task) for slot in hosts if slot.host for task in slot.host.not_begun()]
         if not spare:
             return False
-        slot, task = max(spare, key=lambda pair: (len(pair[0].host.in_flight) if pair[0].host else 0, pair[1].estimate))
-        assert slot.host is not None
-        slot.host.recalling.add(task.id)
+        slot, host, task = max(spare, key=lambda one: (len(one[1].in_flight), one[2].estimate))
+        host.recalling.add(task.id)
         slot.send("recall", ids=[task.id])
         return True
 
     def _finish(self, stage: Stage) -> None:
-        if stage.finished or len(stage.queue) and not stage.dead_reason:
+        if stage.finished or (len(stage.queue) and not stage.dead_reason):
             if not stage.finished and not self._servers(stage):
                 self._die(stage)
             return
@@ -275,8 +298,14 @@ class Pool:
         stage.started_at = stage.started_at or time.monotonic()
         slot.host = HostRun(stage, time.monotonic())
         log = self._log_folder / f"{stage.name}-{slot.device.name}.log"
-        slot.send("start", host=stage.spec.host_spec(slot.device, log, len(self._slots)), load=stage.spec.load(slot.device))
-        self._say(slot, "loading" if not slot.barren and not slot.failed_loads else "restarting", slot.last_reason)
+        slot.send(
+            "start",
+            host=stage.spec.host_spec(slot.device, log, len(self._slots)),
+            load=stage.spec.load(slot.device),
+        )
+        self._say(
+            slot, "loading" if not slot.barren and not slot.failed_loads else "restarting", slot.last_reason
+        )
 
     def _stop(self, slot: Slot, host: HostRun) -> None:
         host.phase = Phase.STOPPING
@@ -349,7 +378,9 @@ class Pool:
         elif kind == "window":
             host.window = max(1, int(message["window"]))
         elif kind == "fatal":
-            self._fault = RunFailed(f"{message['reason']}; what was finished is kept: mend that and start again")
+            self._fault = RunFailed(
+                f"{message['reason']}; what was finished is kept: mend that and start again"
+            )
         elif kind == "exited":
             self._on_exit(slot, host, message)
 
@@ -434,7 +465,9 @@ class Pool:
             slot.barren += 1
             if slot.barren >= _BARREN_HOSTS:
                 self._retire(slot, stage, f"{slot.barren} hosts in a row were lost: {reason}")
-        slot.retry_at = time.monotonic() + min(_BACK_OFF_S * 2 ** max(0, slot.barren - 1), _LONGEST_BACK_OFF_S)
+        slot.retry_at = time.monotonic() + min(
+            _BACK_OFF_S * 2 ** max(0, slot.barren - 1), _LONGEST_BACK_OFF_S
+        )
         if stage.serves(slot):
             self._emit(DeviceState(self._clock(), slot.device.label, stage.name, "restarting", reason))
 

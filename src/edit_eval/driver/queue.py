@@ -6,7 +6,8 @@ Pure: no process, no clock.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Set
+from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -62,7 +63,7 @@ class TaskQueue:
         """Whether the next task must be alone on its host."""
         return bool(self._heap) and self._heap[0][3].solo
 
-    def take(self, device: str, among: Set[str]) -> Task | None:
+    def take(self, device: str, among: AbstractSet[str]) -> Task | None:
         """Remove and return the next task for `device`, one of the devices `among` which the stage has hosts now.
 
         A suspect goes to a device on which it was not lost before, as long as there is one.

@@ -96,7 +96,7 @@ class Slot:
     failed_loads: int = 0
     last_reason: str = ""
 
-    def send(self, kind: str, **fields: Any) -> None:
+    def send(self, kind: str, /, **fields: Any) -> None:
         """Send the keeper a message."""
         if self.link is not None:
             self.link.channel.send(kind, **fields)

@@ -1,12 +1,12 @@
 """The run directory: one folder with everything about one evaluation, and the lock that keeps others out.
 
-    run.json       config, identity, protocol, provenance of every start
-    samples.jsonl  the samples as they were, with the keys of their edits
-    edits.jsonl    ledger of edits
-    verdicts.jsonl ledger of verdicts
-    images/ab/…    edits by key; thumbs/ab/… thumbnails; by-id/<tag>/<id>.png links for people
-    inputs/        images that a benchmark made itself
-    logs/ report/
+run.json       config, identity, protocol, provenance of every start
+samples.jsonl  the samples as they were, with the keys of their edits
+edits.jsonl    ledger of edits
+verdicts.jsonl ledger of verdicts
+images/ab/…    edits by key; thumbs/ab/… thumbnails; by-id/<tag>/<id>.png links for people
+inputs/        images that a benchmark made itself
+logs/ report/
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import orjson
 
@@ -102,12 +102,14 @@ class RunStore:
             self.verdicts = Ledger(path / "verdicts.jsonl")
         except OSError as error:
             self._unlock()
-            raise RunError(f"cannot write the run directory {path}: {error.strerror}; set another output") from error
+            raise RunError(
+                f"cannot write the run directory {path}: {error.strerror}; set another output"
+            ) from error
         except RunError:
             self._unlock()
             raise
 
-    def __enter__(self) -> RunStore:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -123,7 +125,9 @@ class RunStore:
 
     def write_info(self, info: Mapping[str, Any]) -> None:
         """Replace run.json, whole or not at all."""
-        text = orjson.dumps({"format": _RUN_FORMAT, **info}, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+        text = orjson.dumps(
+            {"format": _RUN_FORMAT, **info}, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
+        )
         self._write("run.json", text)
 
     def write_wanted(self, wanted: Iterable[WantedEdit]) -> None:
@@ -186,7 +190,9 @@ class RunStore:
             raise RunError(f"{self.path} is in use by {holder}; wait for it, or set another output") from None
         except OSError as error:
             os.close(file)
-            raise RunError(f"{self.path}: this file system has no flock ({error.strerror}); set another output") from error
+            raise RunError(
+                f"{self.path}: this file system has no flock ({error.strerror}); set another output"
+            ) from error
         self._lock_file = file
         os.ftruncate(file, 0)
         boot = Path("/proc/sys/kernel/random/boot_id")

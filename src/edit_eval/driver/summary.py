@@ -10,7 +10,6 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from edit_eval.core.stats import bounds, mean_interval
@@ -133,7 +132,8 @@ def read_rows(run: RunReader) -> list[Row]:
     verdicts = {
         record["edit_key"]: record
         for record in run.verdicts.values()
-        if record["judge_id"] == judge_id and record["edited_sha256"] == _image_sha256(run, record["edit_key"])
+        if record["judge_id"] == judge_id
+        and record["edited_sha256"] == _image_sha256(run, record["edit_key"])
     }
     return [_row(run, one, verdicts.get(one.key)) for one in sorted(run.wanted, key=lambda one: one.index)]
 
@@ -174,9 +174,13 @@ def summarize(run: RunReader, rows: Sequence[Row] | None = None) -> Summary:
     info = run.info
     rubric = Rubric.from_json(info["rubric"]) if info.get("rubric") else None
     scored = [row for row in rows if row.verdict and row.verdict.overall is not None]
-    overall = [(row, row.verdict.overall) for row in scored if row.verdict and row.verdict.overall is not None]
+    overall = [
+        (row, row.verdict.overall) for row in scored if row.verdict and row.verdict.overall is not None
+    ]
     scale = (rubric.low, rubric.high) if rubric else (0.0, 0.0)
-    coverage = len(scored) / len(rows) if rows and rubric else float(bool(rows) and all(row.edited for row in rows))
+    coverage = (
+        len(scored) / len(rows) if rows and rubric else float(bool(rows) and all(row.edited for row in rows))
+    )
     edge = bounds([value for _, value in overall], len(rows) - len(overall), *scale) if rubric else None
     return Summary(
         run=info["name"],
@@ -239,7 +243,8 @@ def _by_tag(values: Sequence[tuple[Row, float]]) -> dict[str, dict[str, Estimate
         tagged = [(row, value) for row, value in values if name in row.sample.tags]
         present = sorted({row.sample.tags[name] for row, _ in tagged})
         result[name] = {
-            tag: _estimate([(row, value) for row, value in tagged if row.sample.tags[name] == tag]) for tag in present
+            tag: _estimate([(row, value) for row, value in tagged if row.sample.tags[name] == tag])
+            for tag in present
         }
     return result
 
@@ -249,10 +254,20 @@ def _facts(info: Mapping[str, Any]) -> dict[str, str]:
     policy = info["size_policy"]
     facts = {"editor": info["editor"], "editor's sizes": policy["editor"]}
     if info["judge"]:
-        facts |= {"judge": info["judge"], "judge's sizes": policy["judge"], "judge and rubric": info["judge_id"][:16]}
+        facts |= {
+            "judge": info["judge"],
+            "judge's sizes": policy["judge"],
+            "judge and rubric": info["judge_id"][:16],
+        }
     hosts: list[Mapping[str, Any]] = [host for start in info["starts"] for host in start["hosts"].values()]
-    for label, name in (("accelerators", "accelerator"), ("torch", "torch"), ("diffusers", "diffusers"),
-                        ("transformers", "transformers"), ("pillow", "pillow"), ("host python", "python")):
+    for label, name in (
+        ("accelerators", "accelerator"),
+        ("torch", "torch"),
+        ("diffusers", "diffusers"),
+        ("transformers", "transformers"),
+        ("pillow", "pillow"),
+        ("host python", "python"),
+    ):
         found = sorted({str(host[name]) for host in hosts if name in host})
         if found:
             facts[label] = ", ".join(found) + (" (mixed)" if len(found) > 1 else "")
@@ -260,4 +275,3 @@ def _facts(info: Mapping[str, Any]) -> dict[str, str]:
     facts["starts"] = str(len(info["starts"]))
     facts["seed"] = str(info["config"]["seed"])
     return facts
-

@@ -19,7 +19,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from edit_eval.core.errors import UserError
 from edit_eval.worker.protocol import Channel, ProtocolError
@@ -67,10 +67,9 @@ class Host:
             role = _make_role(load)
         except UserError as error:
             self._refuse("user", str(error))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - told to the driver, then the process ends
             traceback.print_exc()
             self._refuse("error", _one_line(error))
-            raise
         self._say(
             {
                 "type": "ready",
@@ -81,7 +80,7 @@ class Host:
         )
         return role
 
-    def _refuse(self, kind: str, reason: str) -> None:
+    def _refuse(self, kind: str, reason: str) -> NoReturn:
         self._say({"type": "refused", "kind": kind, "reason": reason})
         _leave(3)
 
@@ -172,7 +171,11 @@ def _failure(error: BaseException) -> dict[str, str]:
     text = _one_line(error)
     if isinstance(error, FileNotFoundError) and getattr(error, "missing_edit", False):
         return {"kind": "missing", "reason": text}
-    if isinstance(error, MemoryError) or "out of memory" in text.lower() or type(error).__name__ == "OutOfMemoryError":
+    if (
+        isinstance(error, MemoryError)
+        or "out of memory" in text.lower()
+        or type(error).__name__ == "OutOfMemoryError"
+    ):
         return {"kind": "out_of_memory", "reason": text}
     return {"kind": "error", "reason": text}
 
@@ -189,7 +192,7 @@ def _free_memory() -> None:
         torch.cuda.empty_cache()
 
 
-def _leave(code: int) -> None:
+def _leave(code: int) -> NoReturn:
     """End the process at once: no destructor, no `atexit`, no waiting thread; the kernel frees everything."""
     sys.stdout.flush()
     sys.stderr.flush()

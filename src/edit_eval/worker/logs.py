@@ -22,7 +22,9 @@ class CappedLog:
         self._half = cap // 2
         self._segments = [path.with_name(path.name + suffix) for suffix in (".older", ".newer")]
         self._file = path.open("ab")
-        if self._file.tell() > self._half:  # of an earlier host: its beginning stays, its end gives way to ours
+        if (
+            self._file.tell() > self._half
+        ):  # of an earlier host: its beginning stays, its end gives way to ours
             self._file.truncate(self._half)
         self._size = self._file.tell()
         self._in_tail = False

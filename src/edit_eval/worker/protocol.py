@@ -69,7 +69,7 @@ class Channel:
         """Whether something waits to be flushed."""
         return bool(self._unsent)
 
-    def send(self, kind: str, **fields: Any) -> None:
+    def send(self, kind: str, /, **fields: Any) -> None:
         """Queue one message and send what the socket takes."""
         message = {"v": VERSION, "type": kind, **fields}
         self._unsent += json.dumps(message, separators=(",", ":")).encode() + b"\n"
@@ -134,7 +134,8 @@ class Channel:
     def send_blocking(self, messages: list[dict[str, Any]]) -> None:
         """Send `messages` (dicts with `type`) as one write, waiting as long as the peer needs."""
         data = b"".join(
-            json.dumps({"v": VERSION, **message}, separators=(",", ":")).encode() + b"\n" for message in messages
+            json.dumps({"v": VERSION, **message}, separators=(",", ":")).encode() + b"\n"
+            for message in messages
         )
         view = memoryview(data)
         while view:

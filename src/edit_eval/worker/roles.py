@@ -41,7 +41,9 @@ class Role:
     def __init__(self, load: dict[str, Any]) -> None:
         raise NotImplementedError
 
-    def run(self, payloads: Sequence[dict[str, Any]], progress: Callable[[int, int], None]) -> list[dict[str, Any]]:
+    def run(
+        self, payloads: Sequence[dict[str, Any]], progress: Callable[[int, int], None]
+    ) -> list[dict[str, Any]]:
         """Return one outcome per payload, in order; an exception fails them (the host then tries one by one)."""
         raise NotImplementedError
 
@@ -92,7 +94,9 @@ class EditRole(Role):
         target = _target(load)
         self._editor: Editor = target(_params(target, load["params"]), _context(load))
 
-    def run(self, payloads: Sequence[dict[str, Any]], progress: Callable[[int, int], None]) -> list[dict[str, Any]]:
+    def run(
+        self, payloads: Sequence[dict[str, Any]], progress: Callable[[int, int], None]
+    ) -> list[dict[str, Any]]:
         """Edit each payload's sample; the outcome is what the ledger records of the image."""
         return [self._edit(payload, progress) for payload in payloads]
 
@@ -121,7 +125,12 @@ class EditRole(Role):
                 save_thumbnail(images[0], payload["source_thumbnail"])
         except OSError as error:
             raise CannotWriteError(f"cannot write {payload['image']}: {error.strerror or error}") from error
-        return {**record, "seconds": round(seconds, 4), "steps": steps_done, "source_size": list(images[0].size)}
+        return {
+            **record,
+            "seconds": round(seconds, 4),
+            "steps": steps_done,
+            "source_size": list(images[0].size),
+        }
 
 
 class JudgeRole(Role):
@@ -143,7 +152,9 @@ class JudgeRole(Role):
         """The same: what is judged together is asked for together."""
         return self._judge.window
 
-    def run(self, payloads: Sequence[dict[str, Any]], progress: Callable[[int, int], None]) -> list[dict[str, Any]]:
+    def run(
+        self, payloads: Sequence[dict[str, Any]], progress: Callable[[int, int], None]
+    ) -> list[dict[str, Any]]:
         """Judge all payloads together; each outcome is `Verdict.to_json()`."""
         del progress
         verdicts = self._judge.judge([_judge_request(payload) for payload in payloads])
