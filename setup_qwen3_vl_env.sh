@@ -7,7 +7,7 @@
 set -euo pipefail
 
 readonly TORCH=2.14.1 TORCHVISION=0.29.1
-readonly PACKAGES=(transformers==5.24.0 accelerate==1.15.0 pillow==12.3.0 numpy==2.4.6)
+readonly PACKAGES=(transformers==5.24.0 accelerate==1.15.0 pillow==13.0.0 numpy==2.4.6)
 readonly OFFICIAL=https://download.pytorch.org/whl
 readonly PYPI_CUDA=13.0 # what the build of this torch on PyPI was made for
 readonly CONDA_PYTHON=3.12
@@ -73,34 +73,36 @@ torch_indexes() {
   fi
 }
 
-# Whether an index has our torch for this Python.
+# Whether an index has a build of torch for this Python; +cpu or +cu128 in its version keeps other indexes out.
 has_torch() {
   "$python" -m pip install --quiet --dry-run --no-deps --ignore-installed --retries 1 --timeout 20 \
-    --index-url "$1" "torch==$TORCH" >/dev/null 2>&1
+    --index-url "$1" "torch==$2" >/dev/null 2>&1
 }
 
 install_torch() {
-  local cuda=$1 index
-  local -a indexes wanted=("torch==$TORCH" "torchvision==$TORCHVISION")
+  local cuda=$1 index build
+  local -a indexes
   mapfile -t indexes < <(torch_indexes "$cuda")
   if [[ ${#indexes[@]} -eq 0 ]]; then
     fail "this driver supports CUDA $cuda, and torch $TORCH needs a driver for 12.6 or newer; update the driver," \
       "or set TORCH_INDEX_URL to an index that has a build for it"
   fi
-  if [[ $dry_run == yes && ${#indexes[@]} -gt 1 ]]; then say "torch from the first of these that has it: ${indexes[*]}"; fi
+  if [[ ${#indexes[@]} -gt 1 ]]; then say "torch $TORCH comes from the first of these that has it: ${indexes[*]}"; fi
   for index in "${indexes[@]}"; do
     if [[ $index == pypi ]]; then
-      act "$python" -m pip install "${wanted[@]}"
+      act "$python" -m pip install "torch==$TORCH" "torchvision==$TORCHVISION"
       return
     fi
-    if [[ $dry_run == yes || -n ${TORCH_INDEX_URL:-} ]] || has_torch "$index"; then
-      act "$python" -m pip install --index-url "$index" "${wanted[@]}"
+    build=''
+    if [[ $index == "$OFFICIAL"/* ]]; then build=+${index##*/}; fi
+    if [[ $dry_run == yes || -n ${TORCH_INDEX_URL:-} ]] || has_torch "$index" "$TORCH$build"; then
+      act "$python" -m pip install --index-url "$index" "torch==$TORCH$build" "torchvision==$TORCHVISION$build"
       return
     fi
-    say "no torch $TORCH at $index"
+    say "not there, or not to be reached: torch $TORCH$build at $index"
   done
-  fail "none of ${indexes[*]} has torch $TORCH for this Python, or none can be reached; update the driver to CUDA" \
-    "$PYPI_CUDA, or set TORCH_INDEX_URL"
+  fail "no build of torch $TORCH for this driver (CUDA $cuda) was found at ${indexes[*]}; update the driver to CUDA" \
+    "$PYPI_CUDA or newer, or set TORCH_INDEX_URL"
 }
 
 # Whether everything is there already, in these versions and for this hardware.

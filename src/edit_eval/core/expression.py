@@ -52,11 +52,15 @@ def evaluate(expression: str, values: Mapping[str, float]) -> float:
         values: a number for each name used.
 
     Raises:
-        ValueError: unknown name, function or syntax, or a value that is not finite (division by zero,
-            root of a negative).
+        ValueError: unknown name, function or syntax, or a value that is not finite, given or resulting (division
+            by zero, root of a negative).
     """
+    if not all(map(math.isfinite, values.values())):
+        raise ValueError(f"{dict(values)} holds a value that is not finite")
     try:
         result = _value(_parse(expression), values)
+    except RecursionError as error:
+        raise ValueError(f"nested too deeply: {expression!r}") from error
     except (ZeroDivisionError, OverflowError) as error:
         raise ValueError(f"{expression!r} has no finite value for {dict(values)}") from error
     if not math.isfinite(result):

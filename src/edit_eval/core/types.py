@@ -6,6 +6,7 @@ imported inside every model process.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -179,6 +180,8 @@ class Verdict:
     def __post_init__(self) -> None:
         if (self.overall is None) == (self.unscored is None):
             raise ValueError("a verdict is either scored or unscored with a kind")
+        if self.overall is not None and not all(map(math.isfinite, [self.overall, *self.scores.values()])):
+            raise ValueError(f"scores must be finite: {dict(self.scores)}, overall {self.overall}")
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON data; `from_json` reads it back."""

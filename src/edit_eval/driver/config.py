@@ -48,7 +48,7 @@ _LIFTED = (
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, allow_inf_nan=False)
 
 
 class BenchmarkConfig(_Strict):
@@ -146,7 +146,7 @@ def load_config(
         tree = _merge(tree, _normalise(_read(Path(path))))
     for override in overrides:
         tree = _merge(tree, _normalise(_nested(override)))
-    return check_config(tree)
+    return check_config(_without_aliases(tree))
 
 
 def check_config(tree: Mapping[str, Any]) -> Checked:
@@ -180,7 +180,8 @@ def check_config(tree: Mapping[str, Any]) -> Checked:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        with path.open(encoding="utf-8-sig") as file:
+            text = file.read(_MAX_BYTES + 1)
     except FileNotFoundError:
         near = sorted(one.name for one in path.parent.glob("*.y*ml")) if path.parent.is_dir() else []
         raise ConfigError(f"no config at {path}{did_you_mean(path.name, near)}") from None
@@ -208,6 +209,11 @@ def _parse_yaml(text: str, where: str) -> Any:
         ) from error
     except RecursionError as error:
         raise ConfigError(f"{where} is nested too deeply") from error
+    except (ValueError, LookupError, AttributeError) as error:
+        # PyYAML lets these out for `2026-13-45`, `!!bool maybe` and the like.
+        raise ConfigError(
+            f"{where}: a value cannot be read as what it looks like ({error}); quote it"
+        ) from error
 
 
 def _nested(override: str) -> dict[str, Any]:
@@ -259,11 +265,20 @@ def _normalise_stage(kind: Kind, section: dict[str, Any]) -> dict[str, Any]:
         raise ConfigError(f"{kind}: {' and '.join(places)} are given; keep one")
     if places and places[0] != "devices":
         stage["devices"] = stage.pop(places[0])
-    alias = ALIASES[kind].get(stage.get("type", "")) if isinstance(stage.get("type"), str) else None
-    if alias:
-        stage["type"] = alias.type
-        stage.setdefault("model", alias.model)
     return stage
+
+
+def _without_aliases(tree: dict[str, Any]) -> dict[str, Any]:
+    """Replace alias types once all layers are merged: the model an alias carries is below any that was given."""
+    result = dict(tree)
+    kinds: tuple[Kind, ...] = ("editor", "judge")
+    for kind in kinds:
+        section = result.get(kind)
+        name = section.get("type") if isinstance(section, dict) else None
+        alias = ALIASES[kind].get(name) if isinstance(name, str) else None
+        if alias:
+            result[kind] = {"model": alias.model, **result[kind], "type": alias.type}
+    return result
 
 
 _FIELDS: Mapping[tuple[str, ...], type[BaseModel]] = {
@@ -281,6 +296,8 @@ def _problem(error: Any) -> str:
     name = ".".join(where)
     if error["type"] == "extra_forbidden":
         known = [*_FIELDS[where[:-1]].model_fields]
+        if len(where) == 1 and (hint := did_you_mean(where[0], [*known, *_SECTIONS])):
+            return f"{name}: unknown key{hint}"
         return f"{name}: unknown key" + (
             did_you_mean(where[-1], known) or f"; there are {', '.join(sorted(known))}"
         )
@@ -299,9 +316,15 @@ def _check_params(kind: Kind, found: Found, given: Mapping[str, Any]) -> tuple[A
         for key in given
         if key not in known
     ]
+    written = {}
+    for key in [key for key in given if key in known]:
+        try:
+            written[key] = json.dumps(given[key], default=str, allow_nan=False)
+        except (TypeError, ValueError):
+            problems.append(f"{kind}.params.{key}: must be made of texts, finite numbers, lists and mappings")
     try:
         # As JSON, so that lists may become tuples and yet nothing is coerced.
-        text = json.dumps({key: value for key, value in given.items() if key in known}, default=str)
+        text = f"{{{', '.join(f'{json.dumps(key)}: {value}' for key, value in written.items())}}}"
         params = hints.validate_json(text, strict=True)
     except ValidationError as error:
         for one in error.errors():

@@ -93,12 +93,15 @@ class GpuMemory:
         self._nvml: Any = _nvml()
 
     def used_bytes(self, device: Device) -> int | None:
-        """Return the bytes in use on all GPUs of `device`, by whomever; None for CPUs and without NVML."""
+        """Return the bytes in use on all GPUs of `device`, by whomever; None for CPUs and where NVML cannot tell."""
         if self._nvml is None or device.kind != "cuda":
             return None
-        return sum(
-            int(self._nvml.nvmlDeviceGetMemoryInfo(self._handle(token)).used) for token in device.tokens
-        )
+        try:
+            return sum(
+                int(self._nvml.nvmlDeviceGetMemoryInfo(self._handle(token)).used) for token in device.tokens
+            )
+        except self._nvml.NVMLError:  # shared with the CPU, or not ours to look at
+            return None
 
     def holders(self, device: Device) -> list[str]:
         """Return `process (pid) GiB` of everyone who holds memory on `device`, as far as NVML tells."""
@@ -106,7 +109,11 @@ class GpuMemory:
             return []
         found = []
         for token in device.tokens:
-            for process in self._nvml.nvmlDeviceGetComputeRunningProcesses(self._handle(token)):
+            try:
+                processes = self._nvml.nvmlDeviceGetComputeRunningProcesses(self._handle(token))
+            except self._nvml.NVMLError:
+                continue
+            for process in processes:
                 gib = (process.usedGpuMemory or 0) / _GIB
                 found.append(f"{_process_name(process.pid)} (pid {process.pid}) {gib:.1f} GiB")
         return found
@@ -164,10 +171,27 @@ def visible_gpus() -> list[Gpu]:
     if inherited is not None:
         tokens = []
         for entry in (part.strip() for part in inherited.split(",")):
-            if not (entry.startswith(("GPU-", "MIG-")) or (entry.isdigit() and int(entry) < count)):
+            token = _token(nvml, entry, count)
+            if token is None:
                 break
-            tokens.append(entry)
+            tokens.append(token)
     return [Gpu(index, token) for index, token in enumerate(tokens)]
+
+
+def _token(nvml: Any, entry: str, count: int) -> str | None:
+    """Return the whole name of the GPU that an entry of `CUDA_VISIBLE_DEVICES` means, or None if it means none."""
+    if entry.startswith("GPU-"):
+        # CUDA takes the beginning of a UUID if it fits one GPU only; NVML takes whole ones.
+        uuids = [nvml.nvmlDeviceGetUUID(nvml.nvmlDeviceGetHandleByIndex(index)) for index in range(count)]
+        fitting = [uuid for uuid in uuids if uuid.startswith(entry)]
+        return fitting[0] if len(fitting) == 1 else None
+    if entry.startswith("MIG-"):
+        try:
+            nvml.nvmlDeviceGetHandleByUUID(entry)
+        except nvml.NVMLError:
+            return None
+        return entry
+    return entry if entry.isdecimal() and int(entry) < count else None
 
 
 def default_devices(*, accelerated: bool) -> list[str]:

@@ -30,10 +30,10 @@ class FileHashes:
 
     def __enter__(self) -> Self:
         try:
-            text = self._path.read_text(encoding="utf-8", errors="surrogateescape")
+            text = os.fsdecode(self._path.read_bytes())
         except OSError:
             return self
-        for line in text.splitlines():
+        for line in text.split("\n"):
             fact, _, sha = line.rpartition("\t")
             if len(sha) == 64:
                 self._known[fact] = sha
@@ -63,8 +63,8 @@ class FileHashes:
             return
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            with self._path.open("a", encoding="utf-8", errors="surrogateescape") as file:
-                file.write("".join(self._new))
+            with self._path.open("ab") as file:
+                file.write(os.fsencode("".join(self._new)))
         except OSError:
             return
         self._new.clear()

@@ -7,6 +7,7 @@ opened for writing.
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Mapping
@@ -17,12 +18,30 @@ import orjson
 
 from edit_eval.core.errors import RunError, RunFailed
 
-__all__ = ["VERSION", "Ledger", "read_ledger"]
+__all__ = ["VERSION", "Ledger", "json_bytes", "json_value", "read_ledger"]
 
 VERSION = 1
 """Version of the lines written here; lines of a newer one are refused."""
 
 _SYNC_INTERVAL_S = 1.0
+
+
+def json_bytes(value: Any, option: int = 0) -> bytes:
+    """Return `value` as JSON; lone surrogates (in file names that are no UTF-8, in a judge's reply) are escaped."""
+    try:
+        return orjson.dumps(value, option=option)
+    except TypeError:
+        return json.dumps(value, allow_nan=False).encode()
+
+
+def json_value(text: bytes) -> Any:
+    """Read what `json_bytes` wrote. Raises `ValueError`."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        if b"\\ud" in text:
+            return json.loads(text)
+        raise
 
 
 def read_ledger(path: Path) -> dict[str, dict[str, Any]]:
@@ -54,8 +73,8 @@ def read_ledger(path: Path) -> dict[str, dict[str, Any]]:
 
 def _record(line: bytes) -> dict[str, Any] | None:
     try:
-        value = orjson.loads(line)
-    except orjson.JSONDecodeError:
+        value = json_value(line)
+    except ValueError:
         return None
     if isinstance(value, dict) and isinstance(value.get("key"), str) and isinstance(value.get("v"), int):
         return value
@@ -80,7 +99,7 @@ class Ledger:
             RunFailed: the disk is full or not writable; the ledger is left whole.
         """
         line = {"v": VERSION, **record}
-        data = orjson.dumps(line) + b"\n"
+        data = json_bytes(line) + b"\n"
         size = os.fstat(self._file).st_size
         try:
             written = 0

@@ -308,9 +308,10 @@ class Pool:
         )
 
     def _stop(self, slot: Slot, host: HostRun) -> None:
+        grace_s = 0.0 if host.phase is Phase.STARTING else _STOP_GRACE_S  # one that loads does not listen
         host.phase = Phase.STOPPING
         host.stop_at = time.monotonic()
-        slot.send("stop", grace_s=_STOP_GRACE_S)
+        slot.send("stop", grace_s=grace_s)
         self._say(slot, "stopping")
 
     def _say(self, slot: Slot, state: DeviceStateName, detail: str = "") -> None:
@@ -385,6 +386,8 @@ class Pool:
             self._on_exit(slot, host, message)
 
     def _on_ready(self, slot: Slot, host: HostRun, message: dict[str, Any]) -> None:
+        if host.phase is not Phase.STARTING:
+            return  # it was told to stop meanwhile
         host.phase = Phase.READY
         host.window = max(1, int(message["window"]))
         host.touch()

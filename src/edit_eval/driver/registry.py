@@ -14,7 +14,10 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Literal
 
+from edit_eval.benchmarks import Benchmark
 from edit_eval.core.errors import ConfigError, did_you_mean
+from edit_eval.editors import Editor
+from edit_eval.judges import Judge
 
 __all__ = ["BENCHMARKS", "EDITORS", "JUDGES", "Alias", "Found", "Kind", "find", "names"]
 
@@ -40,6 +43,7 @@ _GROUPS: Mapping[Kind, str] = {
     "editor": "edit_eval.editors",
     "judge": "edit_eval.judges",
 }
+_BASES: Mapping[Kind, type] = {"benchmark": Benchmark, "editor": Editor, "judge": Judge}
 
 
 @dataclass(frozen=True)
@@ -106,8 +110,13 @@ def find(kind: Kind, name: str) -> Found:
     try:
         module = importlib.import_module(module_name)
         cls = getattr(module, class_name)
-    except (ImportError, AttributeError, SyntaxError) as error:
-        raise ConfigError(f"{kind}.type: {name!r} ({target}) does not import: {error}") from error
+    except Exception as error:
+        reason = str(error) or type(error).__name__
+        raise ConfigError(f"{kind}.type: {name!r} ({target}) does not import: {reason}") from error
+    if not (isinstance(cls, type) and issubclass(cls, _BASES[kind])):
+        raise ConfigError(
+            f"{kind}.type: {name!r} ({target}) is no {kind}: it must subclass {_BASES[kind].__qualname__}"
+        )
     top = module_name.split(".")[0]
     return Found(name, target, cls, (top, _location(top)))
 

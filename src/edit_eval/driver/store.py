@@ -25,7 +25,7 @@ import orjson
 
 from edit_eval.core.errors import RunError
 from edit_eval.core.types import Sample
-from edit_eval.driver.ledger import Ledger, read_ledger
+from edit_eval.driver.ledger import Ledger, json_bytes, json_value, read_ledger
 from edit_eval.driver.plan import WantedEdit
 
 __all__ = ["RunReader", "RunStore", "image_path", "thumbnail_path"]
@@ -56,10 +56,12 @@ class RunReader:
             hint = "" if path.exists() else "; it does not exist"
             raise RunError(f"{path} is no run directory (no run.json in it{hint})")
         try:
-            self.info: dict[str, Any] = orjson.loads((path / "run.json").read_bytes())
-        except (OSError, orjson.JSONDecodeError) as error:
+            self.info: dict[str, Any] = json_value((path / "run.json").read_bytes())
+        except (OSError, ValueError) as error:
             raise RunError(f"{path}/run.json cannot be read: {error}") from error
-        if self.info.get("format", 0) > _RUN_FORMAT:
+        if not isinstance(self.info, dict) or not isinstance(self.info.get("format"), int):
+            raise RunError(f"{path} is no run directory (its run.json is not of edit-eval)")
+        if self.info["format"] > _RUN_FORMAT:
             raise RunError(f"{path} was written by a newer edit-eval; use that one")
         self.edits = read_ledger(path / "edits.jsonl")
         self.verdicts = read_ledger(path / "verdicts.jsonl")
@@ -80,7 +82,7 @@ def _read_wanted(path: Path) -> list[WantedEdit]:
             key=entry["key"],
             source_sha256=tuple(entry["source_sha256"]),
         )
-        for entry in map(orjson.loads, lines)
+        for entry in map(json_value, lines)
     ]
 
 
@@ -125,15 +127,13 @@ class RunStore:
 
     def write_info(self, info: Mapping[str, Any]) -> None:
         """Replace run.json, whole or not at all."""
-        text = orjson.dumps(
-            {"format": _RUN_FORMAT, **info}, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
-        )
+        text = json_bytes({"format": _RUN_FORMAT, **info}, orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
         self._write("run.json", text)
 
     def write_wanted(self, wanted: Iterable[WantedEdit]) -> None:
         """Replace samples.jsonl: what this run is about."""
         lines = [
-            orjson.dumps(
+            json_bytes(
                 {
                     "index": one.index,
                     "key": one.key,

@@ -12,6 +12,9 @@ __all__ = ["CAP_BYTES", "CappedLog"]
 CAP_BYTES = 20 << 20
 """Largest size of one log: half of it the beginning, half of it the end."""
 
+_MARK_BYTES = 64
+"""Room for the line that says how much was left out."""
+
 
 class CappedLog:
     """Appends to `path`; past half of `cap` the newest half is kept in two segments beside it, joined on `close`."""
@@ -19,13 +22,13 @@ class CappedLog:
     def __init__(self, path: Path, cap: int = CAP_BYTES) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
-        self._half = cap // 2
+        self._half = (cap - _MARK_BYTES) // 2
         self._segments = [path.with_name(path.name + suffix) for suffix in (".older", ".newer")]
+        for segment in self._segments:  # of a keeper that was killed
+            segment.unlink(missing_ok=True)
         self._file = path.open("ab")
-        if (
-            self._file.tell() > self._half
-        ):  # of an earlier host: its beginning stays, its end gives way to ours
-            self._file.truncate(self._half)
+        if self._file.tell() > self._half:
+            self._file.truncate(self._half)  # an earlier host's beginning stays, its end gives way to ours
         self._size = self._file.tell()
         self._in_tail = False
         self._dropped = 0
@@ -36,11 +39,15 @@ class CappedLog:
         self._recent += data
         if len(self._recent) > 1 << 16:
             del self._recent[: -(1 << 15)]
-        if self._size + len(data) > (self._half // 2 if self._in_tail else self._half):
-            self._turn_over()
-        self._file.write(data)
-        self._file.flush()
-        self._size += len(data)
+        while data:
+            room = (self._half // 2 if self._in_tail else self._half) - self._size
+            if room <= 0:
+                self._turn_over()
+                continue
+            self._file.write(data[:room])
+            self._file.flush()
+            self._size += min(room, len(data))
+            data = data[room:]
 
     def tail(self, count: int) -> bytes:
         """Return the last `count` bytes written (at most 32 KiB)."""
@@ -58,7 +65,7 @@ class CappedLog:
         self._size = 0
 
     def close(self) -> None:
-        """Join the segments into one file of at most about the cap."""
+        """Join the segments into one file of at most the cap."""
         if self._file.closed:
             return
         self._file.close()
