@@ -140,8 +140,9 @@ class FullSizeJudge(Qwen3VL):
         small = AutoConfig.from_pretrained(lender)
         ids = {name: getattr(small, name) for name in _TOKEN_IDS}
         config = Qwen3VLMoeConfig(text_config=JUDGE_TEXT, vision_config=JUDGE_VISION, **ids)
-        if self.params.experts_implementation:
-            config.text_config._experts_implementation = self.params.experts_implementation  # noqa: SLF001
+        # What `from_pretrained` chooses by itself; a model made by hand would be left with the slow loop.
+        chosen = self.params.experts_implementation or "grouped_mm"
+        config._experts_implementation = config.text_config._experts_implementation = chosen  # noqa: SLF001
         model = _make(
             lambda: Qwen3VLMoeForConditionalGeneration(config), self.context.device, self.params.dtype
         )

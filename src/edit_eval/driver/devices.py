@@ -247,7 +247,7 @@ def _single(entry: Any, where: str) -> Device:
         return Device("cpu", (0,))
     match = re.fullmatch(r"(cuda|cpu):(\d{1,4})", str(entry))
     if not match:
-        near = re.sub(r"^(gpu|cuda)[ _-]?", "cuda:", str(entry).lower())
+        near = re.sub(r"^(gpu|cuda)[ :_-]?", "cuda:", str(entry).lower())
         hint = did_you_mean(str(entry), ["all", "cpu", "cpu:0", "cuda:0", "cuda:1"])
         if re.fullmatch(r"cuda:\d+", near):
             hint = f" (did you mean {near!r}?)"

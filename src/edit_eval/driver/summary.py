@@ -29,7 +29,7 @@ class Estimate:
         clusters: groups of dependent samples among them.
         mean: None if n is 0.
         standard_error: clustered; None under two clusters.
-        low, high: the interval; None under two clusters.
+        low, high: the interval, cut at the ends of the scale (where no mean can be); None under two clusters.
         minimum, maximum: over samples; None if n is 0.
     """
 
@@ -195,10 +195,10 @@ def summarize(run: RunReader, rows: Sequence[Row] | None = None) -> Summary:
         unscored=_count(row.verdict.unscored for row in rows if row.verdict and row.verdict.unscored),
         coverage=coverage,
         min_coverage=info["min_coverage"],
-        headline=_estimate(overall),
+        headline=_estimate(overall, scale),
         bounds=edge if len(overall) < len(rows) else None,
         dimensions=_by_dimension(rubric, scored),
-        tags=_by_tag(overall),
+        tags=_by_tag(overall, scale),
         facts=_facts(info),
     )
 
@@ -207,7 +207,7 @@ def _count(kinds: Iterable[str]) -> dict[str, int]:
     return dict(sorted(Counter(kinds).items()))
 
 
-def _estimate(values: Sequence[tuple[Row, float]]) -> Estimate:
+def _estimate(values: Sequence[tuple[Row, float]], scale: tuple[float, float]) -> Estimate:
     by_sample: dict[str, list[float]] = {}
     clusters: dict[str, str] = {}
     for row, value in values:
@@ -220,8 +220,8 @@ def _estimate(values: Sequence[tuple[Row, float]]) -> Estimate:
         clusters=known.clusters,
         mean=known.mean,
         standard_error=known.standard_error,
-        low=known.low,
-        high=known.high,
+        low=None if known.low is None else max(known.low, scale[0]),
+        high=None if known.high is None else min(known.high, scale[1]),
         minimum=min(means, default=None),
         maximum=max(means, default=None),
     )
@@ -231,19 +231,23 @@ def _by_dimension(rubric: Rubric | None, scored: Sequence[Row]) -> dict[str, Est
     if rubric is None:
         return {}
     return {
-        one.name: _estimate([(row, row.verdict.scores[one.name]) for row in scored if row.verdict])
+        one.name: _estimate(
+            [(row, row.verdict.scores[one.name]) for row in scored if row.verdict], (one.low, one.high)
+        )
         for one in rubric.dimensions
     }
 
 
-def _by_tag(values: Sequence[tuple[Row, float]]) -> dict[str, dict[str, Estimate]]:
+def _by_tag(
+    values: Sequence[tuple[Row, float]], scale: tuple[float, float]
+) -> dict[str, dict[str, Estimate]]:
     names = sorted({name for row, _ in values for name in row.sample.tags})
     result: dict[str, dict[str, Estimate]] = {}
     for name in names:
         tagged = [(row, value) for row, value in values if name in row.sample.tags]
         present = sorted({row.sample.tags[name] for row, _ in tagged})
         result[name] = {
-            tag: _estimate([(row, value) for row, value in tagged if row.sample.tags[name] == tag])
+            tag: _estimate([(row, value) for row, value in tagged if row.sample.tags[name] == tag], scale)
             for tag in present
         }
     return result

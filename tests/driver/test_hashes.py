@@ -1,0 +1,166 @@
+"""Hashes of files: remembered while the file is the same, never wrong when it is not."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+
+import pytest
+
+from edit_eval.driver import hashes
+from edit_eval.driver.hashes import FileHashes
+
+
+def sha(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def old(path, seconds: float = 100.0) -> None:
+    """Make a file look as if it was written some time ago."""
+    then = time.time() - seconds
+    os.utime(path, (then, then))
+
+
+@pytest.fixture
+def reads(monkeypatch):
+    """Count how often a file's bytes are really read."""
+    seen = []
+    real = hashes.file_sha256
+    monkeypatch.setattr(hashes, "file_sha256", lambda path: seen.append(path) or real(path))
+    return seen
+
+
+def test_a_file_is_read_once_and_remembered(tmp_path, reads):
+    file = tmp_path / "weights.bin"
+    file.write_bytes(b"weights")
+    old(file)
+    for _ in range(3):
+        with FileHashes(tmp_path / "cache" / "h.tsv") as known:
+            assert known.sha256(file) == known.sha256(str(file)) == sha(b"weights")
+    assert len(reads) == 1
+
+
+def test_one_changed_byte_is_another_hash(tmp_path):
+    file = tmp_path / "weights.bin"
+    file.write_bytes(b"weights")
+    old(file, 200)
+    with FileHashes(tmp_path / "h.tsv") as known:
+        assert known.sha256(file) == sha(b"weights")
+    with file.open("r+b") as opened:  # in place: the same size, the same inode
+        opened.write(b"W")
+    old(file, 100)
+    with FileHashes(tmp_path / "h.tsv") as known:
+        assert known.sha256(file) == sha(b"Weights")
+        file.write_bytes(b"other..")
+        assert known.sha256(file) == sha(b"other..")
+
+
+def test_a_file_put_in_its_place_with_size_and_time_kept_is_another_one(tmp_path):
+    file, other = tmp_path / "a", tmp_path / "b"
+    file.write_bytes(b"one")
+    other.write_bytes(b"two")
+    stat = (1_700_000_000, 1_700_000_000)
+    os.utime(file, stat)
+    os.utime(other, stat)
+    with FileHashes(tmp_path / "h.tsv") as known:
+        assert known.sha256(file) == sha(b"one")
+    other.replace(file)
+    with FileHashes(tmp_path / "h.tsv") as known:
+        assert known.sha256(file) == sha(b"two")
+
+
+def test_a_link_is_what_it_points_to(tmp_path, reads):
+    (tmp_path / "one").write_bytes(b"1")
+    (tmp_path / "two").write_bytes(b"2")
+    link = tmp_path / "link"
+    link.symlink_to("one")
+    with FileHashes(tmp_path / "h.tsv") as known:
+        assert known.sha256(link) == known.sha256(tmp_path / "one") == sha(b"1")
+        link.unlink()
+        link.symlink_to("two")
+        assert known.sha256(link) == sha(b"2")
+    assert len(reads) == 2
+
+
+def test_a_file_that_has_just_changed_is_not_remembered_for_the_next_start(tmp_path, reads):
+    file = tmp_path / "fresh"
+    file.write_bytes(b"fresh")
+    for _ in range(2):
+        with FileHashes(tmp_path / "h.tsv") as known:
+            known.sha256(file)
+    assert len(reads) == 2
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "with\ttab",
+        "with\nline break",
+        "with\rreturn",
+        "with\u2028separator",
+        "名字",
+        "space ",
+        os.fsdecode(b"\xff"),
+    ],
+)
+def test_odd_names(tmp_path, name, reads):
+    file = tmp_path / name
+    file.write_bytes(name.encode("utf-8", "surrogateescape"))
+    old(file)
+    for _ in range(2):
+        with FileHashes(tmp_path / "h.tsv") as known:
+            assert known.sha256(file) == sha(name.encode("utf-8", "surrogateescape"))
+    assert len(reads) == (2 if "\n" in name else 1)
+
+
+@pytest.mark.parametrize(
+    "damage", [b"\0\xff\xfe garbage", b"\t\t\t\n" * 10, b"/x\t1\t2\t3\tshort\n", b"torn li"]
+)
+def test_a_damaged_memory_is_no_error_and_no_wrong_hash(tmp_path, damage):
+    file = tmp_path / "a"
+    file.write_bytes(b"a")
+    old(file)
+    cache = tmp_path / "h.tsv"
+    cache.write_bytes(damage)
+    for _ in range(2):
+        with FileHashes(cache) as known:
+            assert known.sha256(file) == sha(b"a")
+
+
+def test_a_torn_memory_at_any_byte(tmp_path):
+    files = [tmp_path / f"f{index}" for index in range(3)]
+    for file in files:
+        file.write_bytes(file.name.encode())
+        old(file)
+    cache = tmp_path / "h.tsv"
+    with FileHashes(cache) as known:
+        for file in files:
+            known.sha256(file)
+    whole = cache.read_bytes()
+    for cut in range(0, len(whole), 7):
+        cache.write_bytes(whole[:cut])
+        with FileHashes(cache) as known:
+            assert [known.sha256(file) for file in files] == [sha(file.name.encode()) for file in files]
+
+
+def test_where_nothing_can_be_remembered_everything_still_works(tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "a").write_bytes(b"a")
+    old(tmp_path / "a")
+    with FileHashes(tmp_path / "file" / "h.tsv") as known:
+        assert known.sha256(tmp_path / "a") == sha(b"a")
+
+
+def test_the_memory_is_in_the_users_cache_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "a").write_bytes(b"a")
+    old(tmp_path / "a")
+    with FileHashes() as known:
+        known.sha256(tmp_path / "a")
+    assert (tmp_path / "cache" / "edit-eval" / "file-hashes.tsv").read_text().count("\n") == 1
+
+
+def test_a_missing_file_is_an_os_error(tmp_path):
+    with FileHashes(tmp_path / "h.tsv") as known, pytest.raises(FileNotFoundError):
+        known.sha256(tmp_path / "none")

@@ -1,0 +1,240 @@
+"""Ledgers: whatever happened to the file, what is whole is kept and what is torn is done again."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edit_eval.core.errors import RunError
+from edit_eval.driver.ledger import VERSION, Ledger, json_bytes, json_value, read_ledger
+
+keys = st.sampled_from(["a", "b", "c", "d", "键"])
+records = st.builds(
+    lambda key, value: {"key": key, "value": value}, keys, st.text(max_size=12) | st.integers(-(2**50), 2**50)
+)
+several = st.lists(records, max_size=8)
+relaxed = settings(deadline=None, max_examples=60)
+
+
+def written(path: Path, given_records) -> bytes:
+    ledger = Ledger(path)
+    for record in given_records:
+        ledger.append(record)
+    ledger.close()
+    return path.read_bytes()
+
+
+def last_by_key(given_records) -> dict:
+    return {record["key"]: {"v": VERSION, **record} for record in given_records}
+
+
+@relaxed
+@given(several)
+def test_the_last_line_of_a_key_wins(given_records):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "l.jsonl")
+        data = written(path, given_records)
+        assert data.count(b"\n") == len(given_records)  # append-only: nothing is ever taken away
+        assert read_ledger(path) == last_by_key(given_records)
+        ledger = Ledger(path)
+        assert ledger.records == last_by_key(given_records)
+        ledger.close()
+        assert path.read_bytes() == data
+
+
+@relaxed
+@given(st.lists(records, min_size=1, max_size=5), several, st.data())
+def test_torn_at_any_byte(before, after, data):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "l.jsonl")
+        whole = written(path, before)
+        cut = data.draw(st.integers(0, len(whole)))
+        path.write_bytes(whole[:cut])
+        kept = before[: whole[:cut].count(b"\n")]
+        ledger = Ledger(path)
+        assert ledger.records == last_by_key(kept)
+        for record in after:
+            ledger.append(record)
+        assert ledger.records == last_by_key([*kept, *after])
+        ledger.close()
+        assert read_ledger(path) == last_by_key([*kept, *after])
+        assert all(orjson.loads(line) for line in path.read_bytes().splitlines())  # no line grew out of two
+
+
+def test_torn_at_every_byte_of_a_long_line(tmp_path):
+    path = tmp_path / "l.jsonl"
+    first, second = {"key": "a", "text": 'x\n\r\u2028"\\红' * 3}, {"key": "b", "text": "y"}
+    whole = written(path, [first, second])
+    for cut in range(len(whole) + 1):
+        path.write_bytes(whole[:cut])
+        found = read_ledger(path)  # a reader does not cut, and may look while a line is being written
+        assert set(found) <= {"a", "b"}
+        kept = last_by_key([first, second][: whole[:cut].count(b"\n")])
+        assert kept.items() <= found.items()
+        ledger = Ledger(path)
+        assert ledger.records == kept
+        ledger.append({"key": "c"})
+        ledger.close()
+        assert set(read_ledger(path)) == {*kept, "c"}
+
+
+@relaxed
+@given(several, st.binary(max_size=60), several)
+def test_garbage_between_whole_lines_loses_none_of_them(before, garbage, after):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "l.jsonl")
+        first = written(path, before)
+        path.unlink()
+        second = written(path, after)
+        path.write_bytes(first + garbage + b"\n" + second)
+        assert read_ledger(path) == last_by_key([*before, *after])
+        ledger = Ledger(path)
+        assert ledger.records == last_by_key([*before, *after])
+        ledger.close()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"",
+        b"\x00" * 100,
+        b"\xff\xfe\x80",
+        b"null",
+        b"[]",
+        b"3",
+        b'"text"',
+        b"{}",
+        b'{"v": 1}',
+        b'{"v": 1, "key": 3}',
+        b'{"key": "a"}',
+        b'{"v": "1", "key": "a"}',
+        b'{"v": 1, "key": "a"',
+        b'{"v": 1, "key": "a"}{"v": 1, "key": "b"}',
+        b"{" * 5000,
+        b'{"v": 1, "key": "\\ud800',
+    ],
+)
+def test_a_line_that_is_no_record_is_left_out(tmp_path, line):
+    path = tmp_path / "l.jsonl"
+    path.write_bytes(b'{"v":1,"key":"x"}\n' + line + b'\n{"v":1,"key":"y"}\n')
+    assert set(read_ledger(path)) == {"x", "y"}
+
+
+def test_a_line_of_a_newer_version_is_refused_not_guessed_at(tmp_path):
+    path = tmp_path / "l.jsonl"
+    path.write_bytes(b'{"v":1,"key":"x"}\n{"v":2,"key":"x","how":"unknown"}\n')
+    with pytest.raises(RunError, match="newer edit-eval"):
+        read_ledger(path)
+    with pytest.raises(RunError, match="newer edit-eval"):
+        Ledger(path)
+
+
+def test_a_missing_ledger_is_empty(tmp_path):
+    assert read_ledger(tmp_path / "none.jsonl") == {}
+
+
+def test_a_ledger_that_cannot_be_read_is_the_users_to_mend(tmp_path):
+    (tmp_path / "l.jsonl").mkdir()
+    with pytest.raises(RunError, match="cannot read"):
+        read_ledger(tmp_path / "l.jsonl")
+    with pytest.raises(RunError, match="cannot write"):
+        Ledger(tmp_path / "l.jsonl")
+
+
+def test_a_line_is_on_disk_before_append_returns(tmp_path):
+    path = tmp_path / "l.jsonl"
+    code = (
+        "import os, pathlib, sys; from edit_eval.driver.ledger import Ledger\n"
+        "ledger = Ledger(pathlib.Path(sys.argv[1]))\n"
+        "for index in range(5): ledger.append({'key': str(index)})\n"
+        "os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(path)], check=False)
+    assert list(read_ledger(path)) == ["0", "1", "2", "3", "4"]
+
+
+def test_what_is_appended_reaches_the_disk_once_a_second(tmp_path, monkeypatch):
+    now = [100.0]
+    synced = []
+    monkeypatch.setattr("edit_eval.driver.ledger.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("edit_eval.driver.ledger.os.fsync", synced.append)
+    ledger = Ledger(tmp_path / "l.jsonl")
+    ledger.append({"key": "a"})
+    for _ in range(20):
+        now[0] += 0.25
+        ledger.append({"key": "b"})
+        ledger.sync()
+    assert len(synced) == 5
+    now[0] += 60
+    ledger.sync()
+    ledger.sync()
+    assert len(synced) == 5  # nothing new: nothing to do
+    ledger.close()
+    assert len(synced) == 6
+
+
+FULL_DISK = """
+import pathlib, resource, sys
+from edit_eval.core.errors import RunFailed
+from edit_eval.driver.ledger import Ledger
+ledger = Ledger(pathlib.Path(sys.argv[1]))
+ledger.append({"key": "first"})
+resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+try:
+    ledger.append({"key": "second", "text": "x" * 500})
+except RunFailed as error:
+    print(error)
+ledger.append({"key": "third"})
+ledger.close()
+"""
+
+
+def test_a_full_disk_leaves_the_ledger_whole(tmp_path):
+    path = tmp_path / "l.jsonl"
+    done = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, str(path)], capture_output=True, text=True, check=True
+    )
+    assert "what was finished is kept" in done.stdout
+    assert path.read_bytes() == b'{"v":1,"key":"first"}\n{"v":1,"key":"third"}\n'
+
+
+def test_two_writers_do_not_overwrite_each_other(tmp_path):
+    # The run's lock keeps a second writer out; appending is what makes even its failure harmless.
+    one, other = Ledger(tmp_path / "l.jsonl"), Ledger(tmp_path / "l.jsonl")
+    for index in range(10):
+        one.append({"key": f"one {index}"})
+        other.append({"key": f"other {index}"})
+    one.close()
+    other.close()
+    assert len(read_ledger(tmp_path / "l.jsonl")) == 20
+
+
+@given(st.text(st.characters(), max_size=20))  # lone surrogates too
+def test_any_text_comes_back(text):
+    data = json_bytes({"text": text})
+    assert b"\n" not in data
+    assert json_value(data) == {"text": text}
+
+
+def test_a_reply_that_is_no_unicode_is_recorded(tmp_path):
+    path = tmp_path / "l.jsonl"
+    written(path, [{"key": "a", "reply": "\ud800 oh"}, {"key": "b"}])
+    assert read_ledger(path)["a"]["reply"] == "\ud800 oh"
+    assert set(read_ledger(path)) == {"a", "b"}
+
+
+def test_reading_is_fast(tmp_path):
+    path = tmp_path / "l.jsonl"
+    line = json_bytes({"v": 1, "key": "K", "sample": "s", "image": {"sha256": "a" * 64, "bytes": 1_000_000}})
+    path.write_bytes(b"".join(line.replace(b"K", b"%064d" % index) + b"\n" for index in range(50_000)))
+    began = time.perf_counter()
+    assert len(read_ledger(path)) == 50_000
+    assert time.perf_counter() - began < 1.0  # 1,000,000 in 5 s are wanted; this box has other work to do

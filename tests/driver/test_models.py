@@ -1,0 +1,198 @@
+"""Models: where they are, what they are, and what is said where there is none."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from edit_eval.core.errors import ModelError
+from edit_eval.driver.hashes import FileHashes
+from edit_eval.driver.models import resolve_model
+
+COMMIT = "ac7f9318f633fc4b5778c59367c8128225f1e3de"
+
+
+@pytest.fixture
+def hashes(tmp_path):
+    with FileHashes(tmp_path / "hashes.tsv") as known:
+        yield known
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch) -> Path:
+    """Return an empty hub cache."""
+    for name in ("HF_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    (tmp_path / "hub").mkdir()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "hub"
+
+
+def local_model(folder: Path) -> Path:
+    (folder / "transformer").mkdir(parents=True)
+    (folder / "model_index.json").write_text('{"_class_name": "QwenImageEditPipeline"}')
+    (folder / "transformer" / "config.json").write_text("{}")
+    (folder / "transformer" / "weights.safetensors").write_bytes(b"0123456789")
+    (folder / "README.md").write_text("about")
+    for path in folder.rglob("*"):
+        os.utime(path, (time.time() - 100,) * 2)
+    return folder
+
+
+def cached_model(
+    hub: Path, repository: str = "Qwen/Qwen-Image-Edit", commit: str = COMMIT, ref: str = "main"
+) -> Path:
+    folder = hub / f"models--{repository.replace('/', '--')}"
+    snapshot = folder / "snapshots" / commit
+    snapshot.mkdir(parents=True, exist_ok=True)
+    (snapshot / "model_index.json").write_text("{}")
+    (folder / "refs").mkdir(exist_ok=True)
+    (folder / "refs" / ref).write_text(commit)
+    return snapshot
+
+
+def identity(path, hashes) -> dict:
+    return resolve_model("editor.model", str(path), "model_index.json", hashes).identity
+
+
+def refused(name, hashes) -> str:
+    with pytest.raises(ModelError) as caught:
+        resolve_model("editor.model", str(name), "model_index.json", hashes)
+    assert str(caught.value).startswith("editor.model: ")
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+# Local folders
+
+
+def test_a_local_model_is_its_files_wherever_it_lies(tmp_path, hashes):
+    one, two = local_model(tmp_path / "one"), local_model(tmp_path / "elsewhere" / "two")
+    assert identity(one, hashes) == identity(two, hashes)
+    assert identity(f"{one}/", hashes) == identity(one, hashes)
+    found = resolve_model("editor.model", str(one), "model_index.json", hashes)
+    assert (found.path, found.name) == (one, str(one))
+
+
+def test_relative_and_home_paths(tmp_path, hashes, monkeypatch):
+    folder = local_model(tmp_path / "model")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("model", "./model", "~/model"):
+        found = resolve_model("editor.model", name, "model_index.json", hashes)
+        assert found.path == folder
+        assert found.path.is_absolute()
+
+
+@pytest.mark.parametrize(
+    "file", ["model_index.json", "transformer/config.json", "transformer/weights.safetensors"]
+)
+def test_one_changed_byte_is_another_model(tmp_path, hashes, file):
+    folder = local_model(tmp_path / "model")
+    before = identity(folder, hashes)
+    data = bytearray((folder / file).read_bytes())
+    data[1] ^= 1
+    (folder / file).write_bytes(data)  # the same size
+    assert identity(folder, hashes) != before
+
+
+def test_names_and_number_of_files_count_but_not_what_is_only_about_it(tmp_path, hashes):
+    folder = local_model(tmp_path / "model")
+    before = identity(folder, hashes)
+    (folder / "README.md").write_text("rewritten")
+    assert identity(folder, hashes) == before
+    (folder / "transformer" / "weights.safetensors").rename(folder / "transformer" / "w.safetensors")
+    renamed = identity(folder, hashes)
+    (folder / "added.safetensors").write_bytes(b"1")
+    assert len({before["files"], renamed["files"], identity(folder, hashes)["files"]}) == 3
+
+
+def test_swapping_two_files_is_another_model(tmp_path, hashes):
+    folder = local_model(tmp_path / "model")
+    (folder / "a.safetensors").write_bytes(b"a")
+    (folder / "b.safetensors").write_bytes(b"b")
+    before = identity(folder, hashes)
+    (folder / "a.safetensors").write_bytes(b"b")
+    (folder / "b.safetensors").write_bytes(b"a")
+    assert identity(folder, hashes) != before
+
+
+def test_no_folder(tmp_path, hashes, hub):
+    assert "no model folder at" in refused(tmp_path / "none", hashes)
+    assert "no model folder at ./none" in refused("./none", hashes)
+    (tmp_path / "file").touch()
+    assert "no model folder at" in refused(tmp_path / "file", hashes)
+
+
+def test_a_folder_without_a_model(tmp_path, hashes):
+    (tmp_path / "empty").mkdir()
+    assert "holds no model: model_index.json is missing" in refused(tmp_path / "empty", hashes)
+    with pytest.raises(ModelError, match="no weight or config file"):
+        resolve_model("editor.components.vae", str(tmp_path / "empty"), "", hashes)
+
+
+# The hub's cache
+
+
+def test_a_hub_id_is_its_commit(hub, hashes):
+    snapshot = cached_model(hub)
+    found = resolve_model("editor.model", "Qwen/Qwen-Image-Edit", "model_index.json", hashes)
+    assert found.path == snapshot
+    assert found.identity == {"repository": "Qwen/Qwen-Image-Edit", "commit": COMMIT}
+
+
+def test_a_moved_branch_is_another_model_and_a_pinned_commit_stays(hub, hashes):
+    cached_model(hub)
+    newer = "b" * 40
+    cached_model(hub, commit=newer)
+    name = "Qwen/Qwen-Image-Edit"
+    assert identity(name, hashes)["commit"] == newer
+    assert identity(f"{name}@{COMMIT}", hashes)["commit"] == COMMIT
+    cached_model(hub, commit=COMMIT, ref="v1.0")
+    assert identity(f"{name}@v1.0", hashes)["commit"] == COMMIT
+
+
+def test_a_folder_of_that_name_goes_before_the_hub(hub, hashes, tmp_path):
+    cached_model(hub)
+    local_model(tmp_path / "Qwen" / "Qwen-Image-Edit")
+    assert "files" in identity("Qwen/Qwen-Image-Edit", hashes)
+
+
+def test_what_is_not_in_the_cache_is_said_with_the_command_that_brings_it(hub, hashes):
+    message = refused("Qwen/Qwen-Image-Edit-2509", hashes)
+    assert "is not on this machine" in message
+    assert str(hub) in message
+    assert "hf download Qwen/Qwen-Image-Edit-2509" in message
+    cached_model(hub)
+    assert "is not on this machine" in refused("Qwen/Qwen-Image-Edit@0000000", hashes)
+
+
+def test_a_download_that_was_cut_off(hub, hashes):
+    (cached_model(hub) / "model_index.json").unlink()
+    assert "only a part of it: model_index.json is missing" in refused("Qwen/Qwen-Image-Edit", hashes)
+
+
+@pytest.mark.parametrize("name", ["qwen", "a/b/c", "/", "a/", "owner//name", "../up", "hf.co/a/b"])
+def test_names_that_are_neither(name, hashes, hub):
+    refused(name, hashes)
+
+
+@pytest.mark.parametrize(
+    ("variable", "below"),
+    [
+        ("HF_HUB_CACHE", ""),
+        ("HF_HOME", "hub"),
+        ("XDG_CACHE_HOME", "huggingface/hub"),
+        ("HOME", ".cache/huggingface/hub"),
+    ],
+)
+def test_where_the_cache_is(tmp_path, monkeypatch, hashes, variable, below):
+    for name in ("HF_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(variable, str(tmp_path / "place"))
+    cached_model(tmp_path / "place" / below)
+    assert identity("Qwen/Qwen-Image-Edit", hashes)["commit"] == COMMIT
