@@ -31,6 +31,13 @@ def headings(name: str) -> list[str]:
     return re.findall(r"^(#+) ", FENCE.sub("", read(name)), re.MULTILINE)
 
 
+def _code(name: str) -> str:
+    """Return what stands in code, in a line or in a block."""
+    text = read(name)
+    blocks = [block for _, block in FENCE.findall(text)]
+    return "\n".join([*blocks, *re.findall(r"`[^`\n]+`", FENCE.sub("", text))])
+
+
 def test_same_shape():
     first, second = READMES
     assert headings(first) == headings(second)
@@ -73,7 +80,7 @@ def test_links_lead_to_files(name):
 def test_named_files_exist(name):
     for file in re.findall(r"`(?:\./)?([\w./-]+\.(?:sh|yaml|md|py|toml))`", read(name)):
         places = [ROOT / file, ROOT / "src" / "edit_eval" / file, ROOT / "examples" / "bench" / file]
-        if file not in ("my.yaml", "judge.yaml"):
+        if file not in ("my.yaml", "judge.yaml", "utils.py"):
             assert any(place.exists() for place in places), f"{name}: {file}"
 
 
@@ -103,7 +110,7 @@ def test_every_type_and_parameter_is_explained(name):
 
 @pytest.mark.parametrize("name", READMES)
 def test_commands_exist(name):
-    used = set(re.findall(r"edit-eval ([a-z]+)\b", read(name)))
+    used = set(re.findall(r"(?:`|; do |^)edit-eval ([a-z]+)\b", _code(name), re.MULTILINE))
     assert used
     assert used <= set(commands.COMMANDS)
 

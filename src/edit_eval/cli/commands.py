@@ -29,12 +29,15 @@ from edit_eval.views.terminal import open_display
 __all__ = ["COMMANDS"]
 
 
-def _checked(arguments: argparse.Namespace, base: Mapping[str, Any] | None = None, **more: Any) -> Checked:
+def _checked(
+    arguments: argparse.Namespace,
+    base: Mapping[str, Any] | None = None,
+    replace: Mapping[str, Any] | None = None,
+) -> Checked:
     """Return the config that the arguments describe; a run directory stands for the config it was made from."""
     overrides = list(arguments.set)
     if arguments.output:
         overrides.append(f"output={json.dumps(arguments.output)}")
-    overrides += [f"{key}={json.dumps(value)}" for key, value in more.items()]
     path: str | None = None
     if base is None:
         path = config_argument(arguments)
@@ -42,13 +45,11 @@ def _checked(arguments: argparse.Namespace, base: Mapping[str, Any] | None = Non
             base, path = {**RunReader(Path(path)).info["config"], "output": path}, None
         elif Path(path).is_dir():
             raise ConfigError(f"{path} is a folder without run.json; name a config file or a run directory")
-    checked = load_config(path, overrides, base)
     if arguments.devices:
-        entries = [part.strip() for part in arguments.devices.split(",")]
-        names = ["editor"] if checked.config.judge is None else ["editor", "judge"]
-        overrides += [f"{name}.devices={json.dumps(entries)}" for name in names]
-        checked = load_config(path, overrides, base)
-    return checked
+        devices = json.dumps([part.strip() for part in arguments.devices.split(",")])
+        judged = load_config(path, overrides, base, replace).config.judge is not None
+        overrides += [f"{stage}.devices={devices}" for stage in ("editor", "judge")[: 1 + judged]]
+    return load_config(path, overrides, base, replace)
 
 
 def _perform(arguments: argparse.Namespace, checked: Checked, stages: Sequence[StageName]) -> int:
@@ -63,10 +64,10 @@ def _perform(arguments: argparse.Namespace, checked: Checked, stages: Sequence[S
             verify=arguments.verify,
             tick=display.tick,
         )
-    return _conclude(job, arguments.display, worked=worked)
+    return _conclude(job, arguments.display, stages, worked=worked)
 
 
-def _conclude(job: Job, display: str | None, *, worked: bool) -> int:
+def _conclude(job: Job, display: str | None, stages: Sequence[StageName], *, worked: bool) -> int:
     run = RunReader(job.output)
     rows = read_rows(run)
     summary = summarize(run, rows)
@@ -82,7 +83,9 @@ def _conclude(job: Job, display: str | None, *, worked: bool) -> int:
         if not worked:
             print(f"Nothing to do: everything in {_nearest(job.output)} is done already.")
         print(closing_block(summary, shown))
-    return _exit_code(summary)
+    if "judge" in stages:
+        return _exit_code(summary)
+    return EXIT_OK if summary.edited >= summary.min_coverage * summary.wanted else EXIT_PARTIAL
 
 
 def _exit_code(summary: Summary) -> int:
@@ -109,14 +112,12 @@ def score(arguments: argparse.Namespace) -> int:
     """`edit-eval score CONFIG`: the second stage only, or, with `--edits`, over a folder of finished edits."""
     if not arguments.edits:
         return _perform(arguments, _checked(arguments), ("judge",))
-    checked = _checked(arguments)
     folder = Path(arguments.edits).absolute()
-    base = checked.config.model_dump(mode="json")
-    base["editor"] = {"type": "precomputed", "devices": ["cpu:0"], "params": {"folder": str(folder)}}
-    if not checked.config.output:
-        base["output"] = str(Path("runs") / f"{folder.name}-{checked.benchmark.cls.name}")
-    arguments.set, arguments.devices = [], None
-    return _perform(arguments, load_config(None, (), base), ("edit", "judge"))
+    editor = {"type": "precomputed", "devices": ["cpu:0"], "params": {"folder": str(folder)}}
+    output = arguments.output or str(Path("runs") / f"{folder.name}-scored")
+    return _perform(
+        arguments, _checked(arguments, replace={"editor": editor, "output": output}), ("edit", "judge")
+    )
 
 
 def demo(arguments: argparse.Namespace) -> int:

@@ -127,7 +127,10 @@ class Checked:
 
 
 def load_config(
-    path: str | Path | None, overrides: Sequence[str] = (), base: Mapping[str, Any] | None = None
+    path: str | Path | None,
+    overrides: Sequence[str] = (),
+    base: Mapping[str, Any] | None = None,
+    replace: Mapping[str, Any] | None = None,
 ) -> Checked:
     """Read a config file (and overrides) and check all that can be checked without the machine.
 
@@ -135,6 +138,7 @@ def load_config(
         path: YAML file; None if `base` is everything.
         overrides: `a.b=c`, later ones win; the value is YAML.
         base: defaults below the file.
+        replace: top-level keys that replace what all the others say.
 
     Raises:
         ConfigError: with every fault found.
@@ -146,7 +150,7 @@ def load_config(
         tree = _merge(tree, _normalise(_read(Path(path))))
     for override in overrides:
         tree = _merge(tree, _normalise(_nested(override)))
-    return check_config(_without_aliases(tree))
+    return check_config(_without_aliases({**tree, **(replace or {})}))
 
 
 def check_config(tree: Mapping[str, Any]) -> Checked:

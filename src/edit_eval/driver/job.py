@@ -6,14 +6,13 @@ Everything that can be wrong with the user's input is found here, before any pro
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import edit_eval
-from edit_eval.core.errors import ConfigError, DataError
+from edit_eval.core.errors import ConfigError, DataError, RunError
 from edit_eval.core.identity import digest, edit_key, identity_params, rubric_hash, sample_seed, verdict_key
 from edit_eval.core.types import Prompt, Rubric, Sample
 from edit_eval.driver.config import Checked, EditorConfig, JudgeConfig, StageConfig
@@ -25,17 +24,35 @@ from edit_eval.driver.models import Model, resolve_model
 from edit_eval.driver.plan import WantedEdit
 from edit_eval.driver.registry import Found
 from edit_eval.driver.rubrics import load_rubric
+from edit_eval.driver.samples import check_images, load_samples
 from edit_eval.driver.stage import Deadlines, StageSpec
+from edit_eval.driver.store import RunReader
 from edit_eval.judges.contract import render_prompts
 
 __all__ = ["Job", "JudgeJob", "prepare"]
 
 
 @dataclass(frozen=True)
-class StageJob:
-    """What editor and judge have in common once everything is found."""
+class _Place:
+    """Where a stage runs."""
 
-    spec: StageSpec
+    devices: Sequence[Device]
+    interpreter: Interpreter
+
+
+@dataclass(frozen=True)
+class StageJob:
+    """What editor and judge have in common once everything is found.
+
+    Attributes:
+        spec: for the pool; None if the stage does not run this time.
+        params: resolved; None if the stage does not run this time.
+        identity: part of keys.
+        title: for people.
+        size_policy: in words.
+    """
+
+    spec: StageSpec | None
     params: Any
     identity: Mapping[str, Any]
     title: str
@@ -117,47 +134,62 @@ def prepare(
     stages: Sequence[StageName] = ("edit", "judge"),
     progress: Callable[[str], None] = lambda _text: None,
 ) -> Job:
-    """Find everything the config names.
+    """Find everything that the config names and the stages need.
+
+    Without the editing stage, the run directory says which edits there are: neither the editor's model nor its
+    interpreter nor the benchmark's files are looked for. Without the judging stage, nothing of the judge is.
 
     Args:
         checked: from `load_config`.
-        stages: which will run; devices and models of others are not looked for.
+        stages: which will run.
         progress: told what takes long.
 
     Raises:
         UserError: something is missing; one line.
     """
     config = checked.config
-    if "judge" in stages and config.judge is None and "edit" not in stages:
+    if config.judge is None and "edit" not in stages:
         raise ConfigError("judge: is missing; there is nothing to score with")
-    gpus = visible_gpus()
-    editor_devices = _devices("editor", config.editor, checked.editor, gpus, wanted="edit" in stages)
-    judge_devices: list[Device] = []
-    if config.judge and checked.judge:
-        judge_devices = _devices("judge", config.judge, checked.judge, gpus, wanted="judge" in stages)
-    editor_python = resolve_interpreter("editor", config.editor.python, config.editor.conda)
-    judge_python = (
-        resolve_interpreter("judge", config.judge.python, config.judge.conda) if config.judge else None
-    )
     output = output_folder(checked)
+    gpus = visible_gpus()
+    editor_place = _place("editor", config.editor, checked.editor, gpus) if "edit" in stages else None
+    judge_place = None
+    if "judge" in stages and config.judge and checked.judge:
+        judge_place = _place("judge", config.judge, checked.judge, gpus)
     with FileHashes() as hashes:
-        samples = load_samples(checked, output)
-        rubric = _rubric(checked)
-        editor = _editor_job(checked, editor_devices, editor_python, hashes, progress)
-        wanted = _wanted(checked, samples, editor, hashes)
-        judge = None
-        if config.judge and checked.judge and judge_python and rubric:
-            judge = _judge_job(
-                checked.judge,
-                config.judge,
-                checked.params["judge"],
-                rubric,
-                judge_devices,
-                judge_python,
-                hashes,
-                progress,
-            )
-    return Job(checked, output, wanted, editor, judge, _protocol(checked, rubric))
+        if editor_place:
+            samples = load_samples(checked, output)
+            editor = _editor_job(checked, editor_place, hashes, progress)
+            wanted: Sequence[WantedEdit] = _wanted(checked, samples, editor, hashes)
+        else:
+            editor, wanted = _recorded(output)
+        judge = _judge_job(checked, judge_place, hashes, progress) if judge_place else None
+    protocol = _protocol(checked, judge.rubric if judge else None)
+    return Job(checked, output, wanted, editor, judge, protocol)
+
+
+def _place(where: str, stage: StageConfig, found: Found, gpus: Sequence[Gpu]) -> _Place:
+    accelerated = found.cls.accelerated
+    devices = default_devices(accelerated=accelerated) if stage.devices is None else stage.devices
+    if devices == "auto":
+        devices = ["cuda:0" if accelerated or gpus else "cpu:0"]
+    return _Place(
+        parse_devices(devices, f"{where}.devices", gpus),
+        resolve_interpreter(where, stage.python, stage.conda),
+    )
+
+
+def _recorded(output: Path) -> tuple[StageJob, Sequence[WantedEdit]]:
+    """Return the editor and the edits of a run that is there already."""
+    try:
+        run = RunReader(output)
+    except RunError as error:
+        raise RunError(
+            f"{output} holds no edits yet; make them with 'edit-eval edit', or give a folder of finished ones with --edits"
+        ) from error
+    check_images([one.sample for one in run.wanted])
+    identity = run.info["identity"]["editor"]
+    return StageJob(None, None, identity, run.info["editor"], run.info["size_policy"]["editor"]), run.wanted
 
 
 def output_folder(checked: Checked) -> Path:
@@ -175,76 +207,6 @@ def _protocol(checked: Checked, rubric: Rubric | None) -> str:
     return f"{benchmark.name}/v{benchmark.version}{limit}" + (f"+{rubric.name}" if rubric else "")
 
 
-def _devices(
-    where: str, stage: StageConfig, found: Found, gpus: Sequence[Gpu], *, wanted: bool
-) -> list[Device]:
-    if not wanted:
-        return []
-    devices = (
-        stage.devices if stage.devices is not None else default_devices(accelerated=found.cls.accelerated)
-    )
-    if devices == "auto":
-        devices = [0] if found.cls.accelerated or gpus else ["cpu:0"]
-    return parse_devices(devices, f"{where}.devices", gpus)
-
-
-def load_samples(checked: Checked, output: Path) -> list[Sample]:
-    """Return the benchmark's samples, checked: at least one, unique ids, every image there.
-
-    Raises:
-        DataError: one line.
-    """
-    config = checked.config.benchmark
-    found = checked.benchmark
-    path = Path(config.path).expanduser().absolute() if config.path else None
-    if found.cls.needs_path and path is None:
-        raise ConfigError(f"benchmark.path: {found.name} needs the path of its data")
-    if path is not None and not path.exists():
-        raise DataError(f"benchmark.path: there is nothing at {config.path}")
-    samples = list(found.cls.load(path, checked.params["benchmark"], output / "inputs"))
-    if not samples:
-        raise DataError(f"the benchmark {config.path or found.name} has no samples")
-    _check_unique(samples)
-    if checked.config.limit:
-        samples = samples[: checked.config.limit]
-    _check_images(samples)
-    return samples
-
-
-def _check_unique(samples: Sequence[Sample]) -> None:
-    seen: set[str] = set()
-    doubled = []
-    for sample in samples:
-        if sample.id in seen:
-            doubled.append(sample.id)
-        seen.add(sample.id)
-    if doubled:
-        more = f", and {len(doubled) - 1} more ids are used twice" if len(doubled) > 1 else ""
-        raise DataError(f"two samples have the id {doubled[0]!r}{more}; give every sample its own id")
-
-
-def _check_images(samples: Sequence[Sample]) -> None:
-    missing = []
-    for sample in samples:
-        if not sample.images:
-            raise DataError(f"sample {sample.id!r} has no source image")
-        extra = [sample.target] if sample.target else []
-        named = [*sample.images, *sample.references, *extra]
-        missing += [(sample.id, path) for path in named if not os.path.isfile(path)]  # noqa: PTH113 - fast
-    if missing:
-        sample_id, path = missing[0]
-        more = f", and {len(missing) - 1} more are missing" if len(missing) > 1 else ""
-        raise DataError(f"the image {path} of sample {sample_id!r} is missing{more}")
-
-
-def _rubric(checked: Checked) -> Rubric | None:
-    if checked.config.judge is None or checked.judge is None:
-        return None
-    named = checked.config.judge.rubric
-    name = named or checked.judge.cls.default_rubric or checked.benchmark.cls.default_rubric
-    return load_rubric(name)
-
-
 def _model(where: str, stage: StageConfig, found: Found, hashes: FileHashes) -> Model | None:
     if not found.cls.model_file:
         if stage.model:
@@ -256,11 +218,7 @@ def _model(where: str, stage: StageConfig, found: Found, hashes: FileHashes) -> 
 
 
 def _editor_job(
-    checked: Checked,
-    devices: Sequence[Device],
-    interpreter: Interpreter,
-    hashes: FileHashes,
-    progress: Callable[[str], None],
+    checked: Checked, place: _Place, hashes: FileHashes, progress: Callable[[str], None]
 ) -> StageJob:
     config, found = checked.config.editor, checked.editor
     progress("reading the editor's files")
@@ -273,68 +231,65 @@ def _editor_job(
         name: resolve_model(f"editor.components.{name}", path, "", hashes)
         for name, path in sorted(config.components.items())
     }
-    params = found.cls.resolve(checked.params["editor"], str(model.path) if model else None)
-    identity = {
-        "name": found.name,
-        "version": found.cls.version,
-        "model": model.identity if model else None,
-        "components": {name: part.identity for name, part in components.items()},
-        "params": identity_params(params),
-    }
     message = {
         "role": "edit_eval.worker.roles:EditRole",
-        "target": found.target,
-        "params": dataclasses.asdict(params),
-        "model": str(model.path) if model else None,
         "components": {name: str(part.path) for name, part in components.items()},
         "options": {},
     }
-    spec = _spec("edit", config, found, devices, interpreter, message)
-    title = f"{found.name} {config.model}" if config.model else found.name
-    return StageJob(spec, params, identity, title, found.cls.size_policy(params))
+    parts = {"components": {name: part.identity for name, part in components.items()}}
+    return _stage_job("edit", config, found, checked.params["editor"], model, place, message, parts)
 
 
 def _judge_job(
-    found: Found,
-    config: JudgeConfig,
-    given: Any,
-    rubric: Rubric,
-    devices: Sequence[Device],
-    interpreter: Interpreter,
-    hashes: FileHashes,
-    progress: Callable[[str], None],
+    checked: Checked, place: _Place, hashes: FileHashes, progress: Callable[[str], None]
 ) -> JudgeJob:
+    config, found = checked.config.judge, checked.judge
+    if config is None or found is None:
+        raise ConfigError("judge: is missing")
+    rubric = load_rubric(config.rubric or found.cls.default_rubric or checked.benchmark.cls.default_rubric)
     progress("reading the judge's files")
     model = _model("judge", config, found, hashes)
-    params = found.cls.resolve(given, str(model.path) if model else None)
-    identity = {
-        "name": found.name,
-        "version": found.cls.version,
-        "model": model.identity if model else None,
-        "params": identity_params(params),
-    }
     message = {
         "role": "edit_eval.worker.roles:JudgeRole",
-        "target": found.target,
-        "params": dataclasses.asdict(params),
-        "model": str(model.path) if model else None,
         "components": {},
         "options": {"batch_size": config.batch_size},
         "rubric": rubric.to_json(),
     }
-    spec = _spec("judge", config, found, devices, interpreter, message)
-    title = f"{found.name} {config.model}" if config.model else found.name
-    policy = getattr(found.cls, "size_policy", None)
-    stage = StageJob(spec, params, identity, title, policy(params) if policy else "as recorded")
+    stage = _stage_job("judge", config, found, checked.params["judge"], model, place, message, {})
     return JudgeJob(stage, found.cls.label, rubric, config.batch_size, found.cls.reads, hashes)
+
+
+def _stage_job(
+    name: StageName,
+    config: EditorConfig | JudgeConfig,
+    found: Found,
+    given: Any,
+    model: Model | None,
+    place: _Place,
+    message: Mapping[str, Any],
+    parts: Mapping[str, Any],
+) -> StageJob:
+    """Return what both stages have in common; `message` and `parts` are what only one has."""
+    path = str(model.path) if model else None
+    params = found.cls.resolve(given, path)
+    identity = {
+        "name": found.name,
+        "version": found.cls.version,
+        "model": model.identity if model else None,
+        "params": identity_params(params),
+        **parts,
+    }
+    whole = {**message, "target": found.target, "params": dataclasses.asdict(params), "model": path}
+    title = f"{found.name} {config.model}" if config.model else found.name
+    spec = _spec(name, config, found, place, whole)
+    return StageJob(spec, params, identity, title, found.cls.size_policy(params))
 
 
 def _spec(
     name: StageName,
     config: EditorConfig | JudgeConfig,
     found: Found,
-    devices: Sequence[Device],
-    interpreter: Interpreter,
+    place: _Place,
     message: Mapping[str, Any],
 ) -> StageSpec:
     package, location = found.package
@@ -344,8 +299,8 @@ def _spec(
     )
     return StageSpec(
         name=name,
-        devices=devices,
-        interpreter=interpreter,
+        devices=place.devices,
+        interpreter=place.interpreter,
         env={key: str(value) for key, value in config.env.items()},
         packages=packages,
         message=message,

@@ -140,7 +140,7 @@ class Pipeline:
         specs = [self._job.editor.spec] if edits else []
         if self._judge and (edits or verdicts):
             specs.append(self._judge.stage.spec)
-        return specs
+        return [spec for spec in specs if spec]
 
     # Planning
 
@@ -202,6 +202,8 @@ class Pipeline:
         info = self._store.info()
         before = info.get("identity")
         identity = job.identity()
+        if job.judge is None and before is not None:
+            identity |= {name: before[name] for name in ("judge", "rubric")}
         if before is not None and before != identity:
             for line in _differences(before, identity):
                 text = f"changed since this run began: {line}; what depends on it is done anew, the old stays on disk"
@@ -209,18 +211,12 @@ class Pipeline:
         self._info = {
             "created": info.get("created", _utc_now()),
             "name": job.output.name,
-            "protocol": job.protocol,
             "config": job.checked.config.model_dump(mode="json"),
             "identity": identity,
             "editor": job.editor.title,
-            "judge": job.judge.stage.title if job.judge else None,
-            "judge_id": job.judge.id if job.judge else None,
-            "rubric": job.judge.rubric.to_json() if job.judge else None,
-            "size_policy": {
-                "editor": job.editor.size_policy,
-                "judge": job.judge.stage.size_policy if job.judge else None,
-            },
+            "size_policy": {"editor": job.editor.size_policy},
             "min_coverage": job.checked.config.min_coverage,
+            **self._judge_info(info),
             "starts": [
                 *info.get("starts", []),
                 {
@@ -233,13 +229,29 @@ class Pipeline:
         }
         self._store.write_info(self._info)
 
+    def _judge_info(self, before: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what run.json says of the judge; a start that only edits leaves what was said before."""
+        names = ("protocol", "judge", "judge_id", "judge_size_policy", "rubric")
+        judge = self._job.judge
+        if judge is None:
+            kept = {name: before.get(name) for name in names}
+            return {**kept, "protocol": kept["protocol"] or self._job.protocol}
+        said = (
+            self._job.protocol,
+            judge.stage.title,
+            judge.id,
+            judge.stage.size_policy,
+            judge.rubric.to_json(),
+        )
+        return dict(zip(names, said, strict=True))
+
     def _announce(self, plan: EditPlan, verdicts: Sequence[Task]) -> None:
         job = self._job
         devices: dict[StageName, tuple[str, ...]] = {}
         if self._editing:
-            devices["edit"] = tuple(device.label for device in job.editor.spec.devices)
+            devices["edit"] = _labels(job.editor.spec)
         if self._judge:
-            devices["judge"] = tuple(device.label for device in self._judge.stage.spec.devices)
+            devices["judge"] = _labels(self._judge.stage.spec)
         self._emit(
             RunStarted(
                 self._now(),
@@ -353,6 +365,10 @@ class Pipeline:
             "attempts": task.attempts,
             "at": _utc_now(),
         }
+
+
+def _labels(spec: StageSpec | None) -> tuple[str, ...]:
+    return tuple(device.label for device in spec.devices) if spec else ()
 
 
 def _utc_now() -> str:

@@ -260,7 +260,7 @@ def _facts(info: Mapping[str, Any]) -> dict[str, str]:
     if info["judge"]:
         facts |= {
             "judge": info["judge"],
-            "judge's sizes": policy["judge"],
+            "judge's sizes": info["judge_size_policy"],
             "judge and rubric": info["judge_id"][:16],
         }
     hosts: list[Mapping[str, Any]] = [host for start in info["starts"] for host in start["hosts"].values()]

@@ -46,6 +46,12 @@ class Judge:
         del model
         return params
 
+    @classmethod
+    def size_policy(cls, params: Any) -> str:
+        """Say in words what sizes of images the judge sees; recorded in the run."""
+        del params
+        return "every image as it is"
+
     @property
     def window(self) -> int:
         """How many requests `judge` wants at once; read after every batch, so it may shrink."""

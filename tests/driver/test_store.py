@@ -1,0 +1,230 @@
+"""The run directory: one writer at a time, files whole or not at all, readable wherever it is carried."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edit_eval.core.errors import RunError
+from edit_eval.core.types import Sample
+from edit_eval.driver.plan import WantedEdit
+from edit_eval.driver.store import RunReader, RunStore, image_path, thumbnail_path
+
+KEY = "ab" + "0" * 62
+
+
+def wanted(index: int = 0, sample_id: str = "s0", repeat: int = 0, **tags: str) -> WantedEdit:
+    sample = Sample(sample_id, "make it red", ("/data/a.png",), tags=tags, cluster="c")
+    return WantedEdit(index, sample, repeat, 7, f"{index:02x}" + "0" * 62, ("f" * 64,))
+
+
+def test_where_things_lie():
+    assert image_path(KEY) == f"images/ab/{KEY}.png"
+    assert thumbnail_path(KEY) == f"thumbs/ab/{KEY}.webp"
+
+
+def test_what_is_written_is_read_back_wherever_the_run_is_carried(tmp_path):
+    everything = [wanted(0, "s0"), wanted(1, "s0", repeat=1), wanted(2, "红\n\ud800", category="a/b")]
+    with RunStore(tmp_path / "deep" / "run") as store:
+        assert store.info() == {}
+        store.write_info({"name": "run", "text": "\ud800"})
+        store.write_wanted(everything)
+        store.edits.append({"key": "e", "status": "failed"})
+        store.verdicts.append({"key": "v"})
+        store.sync()
+    shutil.copytree(tmp_path / "deep" / "run", tmp_path / "copy", symlinks=True)
+    shutil.rmtree(tmp_path / "deep")
+    run = RunReader(tmp_path / "copy")
+    assert run.info == {"format": 1, "name": "run", "text": "\ud800"}
+    assert run.wanted == everything
+    assert (list(run.edits), list(run.verdicts)) == (["e"], ["v"])
+    with RunStore(tmp_path / "copy") as store:
+        assert store.info() == run.info
+        assert store.edits.records == run.edits
+
+
+def test_a_run_that_is_going_on_can_be_read(tmp_path):
+    with RunStore(tmp_path) as store:
+        store.write_info({"name": "run"})
+        store.edits.append({"key": "e"})
+        assert list(RunReader(tmp_path).edits) == ["e"]
+        assert RunReader(tmp_path).wanted == []
+
+
+def test_replaced_files_leave_nothing_behind(tmp_path):
+    with RunStore(tmp_path) as store:
+        for number in range(3):
+            store.write_info({"number": number})
+            store.write_wanted([wanted(number)])
+    assert RunReader(tmp_path).info["number"] == 2
+    assert [one.index for one in RunReader(tmp_path).wanted] == [2]
+    assert not [entry.name for entry in tmp_path.iterdir() if entry.name.startswith(".")]
+
+
+# Who holds it
+
+
+def test_a_second_writer_is_told_who_holds_it(tmp_path):
+    with RunStore(tmp_path) as store:
+        with pytest.raises(
+            RunError, match=rf"in use by process {os.getpid()} on .+ \(boot .+\); wait for it"
+        ):
+            RunStore(tmp_path)
+        store.edits.append({"key": "still mine"})
+    with RunStore(tmp_path) as store:
+        assert list(store.edits.records) == ["still mine"]
+
+
+HOLDER = """
+import pathlib, sys, time
+from edit_eval.driver.store import RunStore
+with RunStore(pathlib.Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_dead_holder_holds_nothing(tmp_path, number):
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdout.readline() == "held\n"
+    with pytest.raises(RunError, match=f"process {holder.pid} on"):
+        RunStore(tmp_path)
+    holder.send_signal(number)
+    holder.communicate()
+    began = time.monotonic()
+    with RunStore(tmp_path):
+        assert time.monotonic() - began < 1
+        assert f"process {os.getpid()} on" in (tmp_path / "lock").read_text()
+    assert (tmp_path / "lock").exists()  # never deleted: two could hold two files of one name
+
+
+def test_a_failed_start_lets_go(tmp_path):
+    (tmp_path / "verdicts.jsonl").write_bytes(b'{"v": 99, "key": "a"}\n')
+    with pytest.raises(RunError, match="newer"):
+        RunStore(tmp_path)
+    (tmp_path / "verdicts.jsonl").unlink()
+    with RunStore(tmp_path):
+        pass
+
+
+# What is no run
+
+
+@pytest.mark.parametrize("name", ["file", "file/below", "file/below/deep"])
+def test_an_output_that_cannot_be(tmp_path, name):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(RunError, match=r"cannot write the run directory .*; set another output"):
+        RunStore(tmp_path / name)
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (None, "no run.json in it"),
+        (b"", "cannot be read"),
+        (b'{"format": 1', "cannot be read"),
+        (b"[]", "is no run directory"),
+        (b"null", "is no run directory"),
+        (b'{"name": "of another program"}', "is no run directory"),
+        (b'{"format": "1"}', "is no run directory"),
+        (b'{"format": 2}', "newer edit-eval"),
+    ],
+)
+def test_what_is_no_run(tmp_path, text, says):
+    if text is not None:
+        (tmp_path / "run.json").write_bytes(text)
+    with pytest.raises(RunError) as caught:
+        RunReader(tmp_path)
+    assert says in str(caught.value)
+    assert str(tmp_path) in str(caught.value)
+
+
+def test_a_folder_that_is_not_there(tmp_path):
+    with pytest.raises(RunError, match="does not exist"):
+        RunReader(tmp_path / "none")
+
+
+# Links for people
+
+
+def links(root: Path) -> list[str]:
+    return sorted(
+        str(path.relative_to(root / "by-id")) for path in (root / "by-id").rglob("*") if path.is_symlink()
+    )
+
+
+def test_links_lead_to_the_edits(tmp_path):
+    with RunStore(tmp_path / "run") as store:
+        one, again = wanted(0, "s0", category="recolour"), wanted(1, "s0", repeat=1)
+        for edit in (one, again):
+            path = store.path / image_path(edit.key)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(edit.key)
+            store.link_by_id(edit)
+            store.link_by_id(edit)
+    (tmp_path / "run").rename(tmp_path / "moved")
+    assert links(tmp_path / "moved") == ["all/s0-r1.png", "recolour/s0.png"]
+    assert (tmp_path / "moved" / "by-id" / "recolour" / "s0.png").read_text() == one.key
+    with RunStore(tmp_path / "moved") as store:
+        newer = WantedEdit(0, one.sample, 0, 8, "ff" + "0" * 62, ("f" * 64,))
+        store.link_by_id(newer)
+    assert (tmp_path / "moved" / "by-id" / "recolour" / "s0.png").readlink() == Path(
+        "../..", image_path(newer.key)
+    )
+
+
+@settings(deadline=None, max_examples=80)
+@given(
+    st.text(st.characters(), max_size=40)
+    | st.sampled_from(["", ".", "..", "../../x", "/etc/passwd", "a" * 5000, "红" * 300]),
+    st.text(max_size=10),
+)
+def test_no_id_and_no_tag_leads_out_or_breaks(tmp_path_factory, sample_id, tag):
+    root = tmp_path_factory.mktemp("run")
+    with RunStore(root) as store:
+        store.link_by_id(wanted(0, sample_id, category=tag))
+    [link] = links(root)
+    assert link.count("/") == 1
+    for part in link.split("/"):
+        assert part not in ("", ".", "..")
+        assert not part.startswith(".")
+        assert len(part.encode("utf-8", "surrogateescape")) <= 255
+        assert part.isprintable() or not any(ord(char) < 32 for char in part)
+    assert [path for path in root.rglob("*") if path.is_symlink()] == [root / "by-id" / link]
+
+
+FULL_DISK = """
+import pathlib, resource, sys
+from edit_eval.core.errors import RunError
+from edit_eval.driver.store import RunStore
+with RunStore(pathlib.Path(sys.argv[1])) as store:
+    store.write_info({"name": "first"})
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+    try:
+        store.write_info({"name": "second", "text": "x" * 500})
+    except RunError as error:
+        print(error)
+"""
+
+
+def test_a_full_disk_leaves_the_file_before(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    assert "run.json: File too large" in done.stdout
+    assert orjson.loads((tmp_path / "run.json").read_bytes())["name"] == "first"
+    assert not [entry.name for entry in tmp_path.iterdir() if entry.name.startswith(".")]
