@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 
 from edit_eval.core.stats import mean_interval
 from edit_eval.core.types import EditFailureKind, Sample, UnscoredKind, Verdict
-from edit_eval.driver.plan import WantedEdit
+from edit_eval.driver.plan import Judging, WantedEdit
 from edit_eval.driver.rubrics import load_rubric
 from edit_eval.driver.store import RunReader, RunStore
 from edit_eval.driver.summary import Summary, read_rows, summarize
 
 RUBRIC = load_rubric("general-v1")
-JUDGE = "j" * 64
+JUDGING = Judging({"name": "qwen3_vl", "version": 1}, RUBRIC, ("reference",))
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,9 @@ def info(**changes: Any) -> dict[str, Any]:
         "config": {"seed": 0},
         "editor": "scripted",
         "judge": "qwen3_vl",
-        "judge_id": JUDGE,
-        "rubric": RUBRIC.to_json(),
-        "size_policy": {"editor": "as is", "judge": "as is"},
+        "judging": JUDGING.to_json(),
+        "size_policy": {"editor": "as is"},
+        "judge_size_policy": "as is",
         "min_coverage": 0.98,
         "starts": [{"edit_eval": "0.1.0", "hosts": {"edit CPU 0": {"python": "3.11.7"}}}],
         **changes,
@@ -62,13 +62,12 @@ def edit_record(key: str, sha: str = "s") -> dict[str, Any]:
 
 
 def verdict_record(
-    key: str, edit_key: str, verdict: Verdict, judge: str = JUDGE, sha: str = "s"
+    one: WantedEdit, verdict: Verdict, judging: Judging = JUDGING, sha: str = "s"
 ) -> dict[str, Any]:
     return {
-        "key": key,
-        "edit_key": edit_key,
+        "key": judging.key(one, sha),
+        "edit_key": one.key,
         "edited_sha256": sha,
-        "judge_id": judge,
         "verdict": verdict.to_json(),
     }
 
@@ -91,7 +90,7 @@ def write_run(root: Path, samples: list[tuple[str, list[Outcome]]], tags=(), **c
                 elif not outcome.pending:
                     store.edits.append(edit_record(one.key))
                 if outcome.score is not None or outcome.unscored:
-                    store.verdicts.append(verdict_record(f"v{one.key}", one.key, verdict_of(outcome)))
+                    store.verdicts.append(verdict_record(one, verdict_of(outcome)))
         store.write_wanted(wanted)
     return RunReader(root)
 
@@ -123,7 +122,7 @@ def runs(of=outcomes, min_size: int = 1):
     )
 
 
-relaxed = settings(deadline=None, max_examples=60)
+relaxed = settings(deadline=None, max_examples=40)
 
 
 @relaxed
@@ -250,7 +249,7 @@ def test_complete_is_a_matter_of_coverage():
 
 
 def test_a_run_without_judging_is_complete_when_everything_is_edited():
-    unjudged = {"judge": None, "judge_id": None, "rubric": None}
+    unjudged = {"judge": None, "judging": None}
     whole = summary_of([("a", [Outcome()]), ("b", [Outcome()])], **unjudged)
     assert (whole.complete, whole.coverage, whole.bounds, whole.headline.mean) == (True, 1.0, None, None)
     partial = summary_of([("a", [Outcome()]), ("b", [Outcome(failed="missing")])], **unjudged)
@@ -261,17 +260,24 @@ def test_only_the_present_judge_on_the_present_image_counts(tmp_path):
     def verdict(value: float) -> Verdict:
         return verdict_of(Outcome(score=value))
 
-    write_run(tmp_path, [("a", [Outcome()])])
-    key = "000-0"
+    [one] = write_run(tmp_path, [("a", [Outcome()])]).wanted
+    others = [
+        dataclasses.replace(JUDGING, identity={"name": "qwen3_vl", "version": 2}),
+        dataclasses.replace(JUDGING, rubric=dataclasses.replace(RUBRIC, overall="quality")),
+    ]
+    reworded = dataclasses.replace(one, sample=dataclasses.replace(one.sample, instruction="do it, please"))
     with RunStore(tmp_path) as store:
-        store.verdicts.append(verdict_record("other judge", key, verdict(1.0), judge="k" * 64))
-        store.verdicts.append(verdict_record("other image", key, verdict(2.0), sha="an older edit"))
+        store.verdicts.append(verdict_record(one, verdict(1.0), others[0]))
+        store.verdicts.append(verdict_record(one, verdict(2.0), sha="an older edit"))
     assert read_rows(RunReader(tmp_path))[0].verdict is None
     with RunStore(tmp_path) as store:
-        store.verdicts.append(verdict_record("mine", key, verdict(3.0)))
-        store.verdicts.append(verdict_record("other judge", key, verdict(4.0), judge="k" * 64))
+        store.verdicts.append(verdict_record(one, verdict(3.0)))
+        # Whatever came later: other rubrics, judges, and what was asked when the instruction was another one.
+        store.verdicts.append(verdict_record(one, verdict(4.0), others[1]))
+        store.verdicts.append(verdict_record(one, verdict(5.0), others[0]))
+        store.verdicts.append(verdict_record(reworded, verdict(6.0)))
     row = read_rows(RunReader(tmp_path))[0]
-    assert (row.verdict.overall, row.verdict_key) == (3.0, "mine")
+    assert (row.verdict.overall, row.verdict_key) == (3.0, JUDGING.key(one, "s"))
 
 
 def test_a_verdict_on_an_edit_that_failed_since_does_not_count(tmp_path):

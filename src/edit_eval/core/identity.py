@@ -7,6 +7,7 @@ of its arguments except `file_sha256`, which reads the one file it is given. Sta
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import math
@@ -118,6 +119,7 @@ def edit_key(
     )
 
 
+@functools.lru_cache(maxsize=64)
 def rubric_hash(rubric: Rubric) -> str:
     """Return the sha256 of everything a rubric says."""
     return digest(rubric.to_json())

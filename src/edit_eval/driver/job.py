@@ -13,21 +13,20 @@ from typing import Any
 
 import edit_eval
 from edit_eval.core.errors import ConfigError, DataError, RunError
-from edit_eval.core.identity import digest, edit_key, identity_params, rubric_hash, sample_seed, verdict_key
-from edit_eval.core.types import Prompt, Rubric, Sample
+from edit_eval.core.identity import edit_key, identity_params, rubric_hash, sample_seed
+from edit_eval.core.types import Rubric, Sample
 from edit_eval.driver.config import Checked, EditorConfig, JudgeConfig, StageConfig
 from edit_eval.driver.devices import Device, Gpu, default_devices, parse_devices, visible_gpus
 from edit_eval.driver.events import StageName
 from edit_eval.driver.hashes import FileHashes
 from edit_eval.driver.interpreters import Interpreter, resolve_interpreter
 from edit_eval.driver.models import Model, resolve_model
-from edit_eval.driver.plan import WantedEdit
+from edit_eval.driver.plan import Judging, WantedEdit
 from edit_eval.driver.registry import Found
 from edit_eval.driver.rubrics import load_rubric
 from edit_eval.driver.samples import check_images, load_samples
 from edit_eval.driver.stage import Deadlines, StageSpec
 from edit_eval.driver.store import RunReader
-from edit_eval.judges.contract import render_prompts
 
 __all__ = ["Job", "JudgeJob", "prepare"]
 
@@ -61,42 +60,19 @@ class StageJob:
 
 @dataclass(frozen=True)
 class JudgeJob:
-    """The judge, and what makes its verdicts' keys."""
+    """The judge.
+
+    Attributes:
+        stage: as for the editor.
+        judging: what makes its verdicts' keys.
+        label: the name people know it by.
+        batch_size: how many edits it judges at once.
+    """
 
     stage: StageJob
+    judging: Judging
     label: str
-    rubric: Rubric
     batch_size: int
-    reads: Sequence[str]
-    hashes: FileHashes
-
-    @property
-    def id(self) -> str:
-        """Identity of judge and rubric together, whatever they judge."""
-        return digest({"judge": self.stage.identity, "rubric": rubric_hash(self.rubric)})
-
-    def prompts(self, sample: Sample) -> tuple[Prompt, ...]:
-        """Return the questions for this sample."""
-        return render_prompts(self.rubric, sample)
-
-    def key(self, wanted: WantedEdit, edited_sha256: str) -> str:
-        """Return the key of the verdict on one edit."""
-        return verdict_key(
-            judge=self.stage.identity,
-            rubric=self.rubric,
-            prompts=self.prompts(wanted.sample),
-            edited_sha256=edited_sha256,
-            source_sha256=wanted.source_sha256,
-            reference_sha256=[self.hashes.sha256(path) for path in self._read_besides(wanted.sample)],
-            seed=wanted.seed,
-            repeat=0,
-        )
-
-    def _read_besides(self, sample: Sample) -> list[str]:
-        paths = list(sample.references) if "reference" in self.reads else []
-        if "target" in self.reads and sample.target:
-            paths.append(sample.target)
-        return paths
 
 
 @dataclass(frozen=True)
@@ -123,7 +99,7 @@ class Job:
         return {
             "editor": dict(self.editor.identity),
             "judge": dict(self.judge.stage.identity) if self.judge else None,
-            "rubric": rubric_hash(self.judge.rubric) if self.judge else None,
+            "rubric": rubric_hash(self.judge.judging.rubric) if self.judge else None,
             "seed": self.checked.config.seed,
         }
 
@@ -164,7 +140,7 @@ def prepare(
         else:
             editor, wanted = _recorded(output)
         judge = _judge_job(checked, judge_place, hashes, progress) if judge_place else None
-    protocol = _protocol(checked, judge.rubric if judge else None)
+    protocol = _protocol(checked, judge.judging.rubric if judge else None)
     return Job(checked, output, wanted, editor, judge, protocol)
 
 
@@ -256,7 +232,8 @@ def _judge_job(
         "rubric": rubric.to_json(),
     }
     stage = _stage_job("judge", config, found, checked.params["judge"], model, place, message, {})
-    return JudgeJob(stage, found.cls.label, rubric, config.batch_size, found.cls.reads, hashes)
+    judging = Judging(stage.identity, rubric, tuple(found.cls.reads))
+    return JudgeJob(stage, judging, found.cls.label, config.batch_size)
 
 
 def _stage_job(
@@ -317,6 +294,10 @@ def _wanted(
     for sample in samples:
         try:
             sources = tuple(hashes.sha256(path) for path in sample.images)
+            beside = {
+                "reference": tuple(hashes.sha256(path) for path in sample.references),
+                "target": tuple(hashes.sha256(path) for path in [sample.target] if path),
+            }
             conditioning = [
                 hashes.sha256(path) for path in checked.editor.cls.conditioning(editor.params, sample)
             ]
@@ -335,5 +316,5 @@ def _wanted(
                 seed=seed,
                 repeat=repeat,
             )
-            wanted.append(WantedEdit(len(wanted), clustered, repeat, seed, key, sources))
+            wanted.append(WantedEdit(len(wanted), clustered, repeat, seed, key, sources, beside))
     return wanted

@@ -99,7 +99,7 @@ class Pipeline:
         self._tick = tick
         self._began = time.monotonic()
         self._by_key = {one.key: one for one in job.wanted}
-        self._edit_of: dict[str, tuple[WantedEdit, str]] = {}  # by verdict key; with the judge's id
+        self._edit_of: dict[str, WantedEdit] = {}  # by verdict key
         self._pool: Pool | None = None
         self._info: dict[str, Any] = {}
 
@@ -179,17 +179,17 @@ class Pipeline:
         if self._judge is None:
             return None
         sha = self._store.edits.records[one.key]["image"]["sha256"]
-        key = self._judge.key(one, sha)
+        key = self._judge.judging.key(one, sha)
         if verdict_is_done(self._store.verdicts.records.get(key), retry_failed=self._retry_failed):
             return None
-        self._edit_of[key] = (one, self._judge.id)
+        self._edit_of[key] = one
         payload = {
             "sample": one.sample.to_json(),
             "edited": str(self._store.path / image_path(one.key)),
             "edited_sha256": sha,
             "prompts": [
                 {"call": prompt.call, "text": prompt.text, "images": list(prompt.images)}
-                for prompt in self._judge.prompts(one.sample)
+                for prompt in self._judge.judging.prompts(one.sample)
             ],
             "seed": one.seed,
         }
@@ -231,18 +231,12 @@ class Pipeline:
 
     def _judge_info(self, before: Mapping[str, Any]) -> dict[str, Any]:
         """Return what run.json says of the judge; a start that only edits leaves what was said before."""
-        names = ("protocol", "judge", "judge_id", "judge_size_policy", "rubric")
+        names = ("protocol", "judge", "judge_size_policy", "judging")
         judge = self._job.judge
         if judge is None:
             kept = {name: before.get(name) for name in names}
             return {**kept, "protocol": kept["protocol"] or self._job.protocol}
-        said = (
-            self._job.protocol,
-            judge.stage.title,
-            judge.id,
-            judge.stage.size_policy,
-            judge.rubric.to_json(),
-        )
+        said = (self._job.protocol, judge.stage.title, judge.stage.size_policy, judge.judging.to_json())
         return dict(zip(names, said, strict=True))
 
     def _announce(self, plan: EditPlan, verdicts: Sequence[Task]) -> None:
@@ -342,14 +336,13 @@ class Pipeline:
             self._pool.add("judge", [verdict_task])
 
     def _judged(self, task: Task, verdict: Verdict, device: Device, seconds: float) -> None:
-        one, judge_id = self._edit_of[task.id]
+        one = self._edit_of[task.id]
         self._store.verdicts.append(
             {
                 **self._about(one, task, device),
                 "key": task.id,
                 "edit_key": one.key,
                 "edited_sha256": task.payload["edited_sha256"],
-                "judge_id": judge_id,
                 "seconds": round(seconds, 4),
                 "verdict": verdict.to_json(),
             }

@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from edit_eval.core.types import Sample
+from edit_eval.core.identity import digest, rubric_hash, verdict_key
+from edit_eval.core.types import Prompt, Rubric, Sample
+from edit_eval.judges.contract import render_prompts
 
-__all__ = ["EditPlan", "WantedEdit", "plan_edits", "verdict_is_done"]
+__all__ = ["EditPlan", "Judging", "WantedEdit", "plan_edits", "verdict_is_done"]
 
 Record = Mapping[str, Any]
 
@@ -24,6 +26,7 @@ class WantedEdit:
         seed: of this sample and repeat.
         key: identity of the edit.
         source_sha256: of each source image's bytes.
+        beside_sha256: of the sample's other images, by what they are: `reference`, `target`.
     """
 
     index: int
@@ -32,6 +35,53 @@ class WantedEdit:
     seed: int
     key: str
     source_sha256: tuple[str, ...]
+    beside_sha256: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Judging:
+    """What decides a verdict beside the edit itself: the judge's identity, the rubric, and what the judge looks at.
+
+    Attributes:
+        identity: name, version, model and parameters of the judge.
+        rubric: what it follows.
+        reads: which of a sample's other images it sees: `reference`, `target`.
+    """
+
+    identity: Mapping[str, Any]
+    rubric: Rubric
+    reads: tuple[str, ...]
+
+    @property
+    def id(self) -> str:
+        """Identity of judge and rubric together, whatever they judge."""
+        return digest({"judge": self.identity, "rubric": rubric_hash(self.rubric)})
+
+    def prompts(self, sample: Sample) -> tuple[Prompt, ...]:
+        """Return the questions for this sample."""
+        return render_prompts(self.rubric, sample)
+
+    def key(self, wanted: WantedEdit, edited_sha256: str) -> str:
+        """Return the key of the verdict on one edit, whose image has that hash."""
+        return verdict_key(
+            judge=self.identity,
+            rubric=self.rubric,
+            prompts=self.prompts(wanted.sample),
+            edited_sha256=edited_sha256,
+            source_sha256=wanted.source_sha256,
+            reference_sha256=[sha for name in self.reads for sha in wanted.beside_sha256.get(name, ())],
+            seed=wanted.seed,
+            repeat=0,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON data; `from_json` reads it back."""
+        return {"identity": dict(self.identity), "rubric": self.rubric.to_json(), "reads": list(self.reads)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Judging:
+        """Read what `to_json` wrote."""
+        return cls(data["identity"], Rubric.from_json(data["rubric"]), tuple(data["reads"]))
 
 
 @dataclass

@@ -81,6 +81,7 @@ def _read_wanted(path: Path) -> list[WantedEdit]:
             seed=entry["seed"],
             key=entry["key"],
             source_sha256=tuple(entry["source_sha256"]),
+            beside_sha256={name: tuple(shas) for name, shas in entry["beside_sha256"].items()},
         )
         for entry in map(json_value, lines)
     ]
@@ -140,6 +141,7 @@ class RunStore:
                     "repeat": one.repeat,
                     "seed": one.seed,
                     "source_sha256": one.source_sha256,
+                    "beside_sha256": one.beside_sha256,
                     "sample": one.sample.to_json(),
                 }
             )

@@ -14,7 +14,7 @@ from typing import Any
 
 from edit_eval.core.stats import bounds, mean_interval
 from edit_eval.core.types import Rubric, Sample, Verdict
-from edit_eval.driver.plan import WantedEdit
+from edit_eval.driver.plan import Judging, WantedEdit
 from edit_eval.driver.store import RunReader, image_path, thumbnail_path
 
 __all__ = ["Estimate", "Row", "Summary", "read_rows", "summarize"]
@@ -128,24 +128,15 @@ def read_rows(run: RunReader) -> list[Row]:
 
     Of several verdicts on one edit, the row has that of the run's present judge and rubric, on the present image.
     """
-    judge_id = run.info.get("judge_id")
-    verdicts = {
-        record["edit_key"]: record
-        for record in run.verdicts.values()
-        if record["judge_id"] == judge_id
-        and record["edited_sha256"] == _image_sha256(run, record["edit_key"])
-    }
-    return [_row(run, one, verdicts.get(one.key)) for one in sorted(run.wanted, key=lambda one: one.index)]
+    judging = Judging.from_json(run.info["judging"]) if run.info.get("judging") else None
+    return [_row(run, one, judging) for one in sorted(run.wanted, key=lambda one: one.index)]
 
 
-def _image_sha256(run: RunReader, edit_key: str) -> str | None:
-    record = run.edits.get(edit_key, {})
-    return record["image"]["sha256"] if record.get("status") == "edited" else None
-
-
-def _row(run: RunReader, one: WantedEdit, judged: Mapping[str, Any] | None) -> Row:
+def _row(run: RunReader, one: WantedEdit, judging: Judging | None) -> Row:
     record = run.edits.get(one.key)
     edited = None if record is None else record["status"] == "edited"
+    key = judging.key(one, record["image"]["sha256"]) if judging and record and edited else None
+    judged = run.verdicts.get(key) if key else None
     source = thumbnail_path(one.source_sha256[0])
     return Row(
         index=one.index,
@@ -158,8 +149,8 @@ def _row(run: RunReader, one: WantedEdit, judged: Mapping[str, Any] | None) -> R
         image=image_path(one.key) if edited else None,
         thumbnail=thumbnail_path(one.key) if edited else None,
         source_thumbnail=source if (run.path / source).exists() else None,
-        verdict_key=judged["key"] if judged and edited else None,
-        verdict=Verdict.from_json(judged["verdict"]) if judged and edited else None,
+        verdict_key=key,
+        verdict=Verdict.from_json(judged["verdict"]) if judged else None,
     )
 
 
@@ -172,7 +163,8 @@ def summarize(run: RunReader, rows: Sequence[Row] | None = None) -> Summary:
     """Return the numbers of a run. Repeats of one sample are averaged first: the unit is the sample."""
     rows = read_rows(run) if rows is None else rows
     info = run.info
-    rubric = Rubric.from_json(info["rubric"]) if info.get("rubric") else None
+    judging = Judging.from_json(info["judging"]) if info.get("judging") else None
+    rubric = judging.rubric if judging else None
     scored = [row for row in rows if row.verdict and row.verdict.overall is not None]
     overall = [
         (row, row.verdict.overall) for row in scored if row.verdict and row.verdict.overall is not None
@@ -261,7 +253,7 @@ def _facts(info: Mapping[str, Any]) -> dict[str, str]:
         facts |= {
             "judge": info["judge"],
             "judge's sizes": info["judge_size_policy"],
-            "judge and rubric": info["judge_id"][:16],
+            "judge and rubric": Judging.from_json(info["judging"]).id[:16],
         }
     hosts: list[Mapping[str, Any]] = [host for start in info["starts"] for host in start["hosts"].values()]
     for label, name in (

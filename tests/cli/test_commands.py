@@ -1,0 +1,169 @@
+"""Each command as a person runs it, in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+from harness import cli
+
+CONFIG = """\
+benchmark: {type: scenes, params: {n: 8, size: 96}}
+editor: {type: scripted, devices: [cpu:0, cpu:1], params: {error_rate: 0.4}}
+judge: {type: reference, devices: [cpu:0, cpu:1], batch_size: 2}
+"""
+
+
+@pytest.fixture
+def config(tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text(CONFIG)
+    return path
+
+
+def test_demo_prints_scores_and_writes_the_page(tmp_path):
+    result = cli("demo", "--set", "editor.params.seconds=0.1", "--output", "runs/d", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert sum(line.startswith("  [Sample ") and " Score: " in line and " | Response: " in line for line in lines) == 16
+    assert sum(line.startswith("[Batch ") for line in lines) == 4
+    assert "[Reference Scoring] Completed!" in lines
+    assert "[SYNC] Editing images: 100%" in result.stdout
+    assert any(line.startswith("[Unload] 2 devices ended editing in ") for line in lines)
+    assert lines[-1] == "Report: runs/d/report/index.html"
+    assert "\x1b" not in result.stdout
+    page = (tmp_path / "runs/d/report/index.html").read_text()
+    assert page.count("<img") >= 32
+    again = cli("demo", "--set", "editor.params.seconds=0.1", "--output", "runs/d", cwd=tmp_path)
+    assert again.returncode == 0
+    assert again.stdout.startswith("Nothing to do")
+
+
+def test_two_demos_do_not_share_a_directory(tmp_path):
+    for name in ("demo", "demo-2"):
+        assert cli("demo", "--set", "editor.params.seconds=0", "--display", "none", cwd=tmp_path).returncode == 0
+        assert (tmp_path / "runs" / name / "run.json").is_file()
+
+
+def test_edit_then_score_is_run(tmp_path, config):
+    whole = cli("run", str(config), "--output", "whole", cwd=tmp_path)
+    assert whole.returncode == 0, whole.stderr
+    edited = cli("edit", "--config", str(config), "--output", "parts", cwd=tmp_path)
+    assert edited.returncode == 0, edited.stderr
+    assert "Edited:    8 of 8" in edited.stdout
+    assert "Score:" not in edited.stdout
+    scored = cli("score", "parts", cwd=tmp_path)
+    assert scored.returncode == 0, scored.stderr
+    exports = [cli("export", name, "--canonical", cwd=tmp_path).stdout for name in ("whole", "parts")]
+    assert exports[0] == exports[1]
+    assert len(exports[0].splitlines()) == 8
+    # Editing again finds nothing to do, and hides no score.
+    assert "Score:" in cli("edit", str(config), "--output", "parts", cwd=tmp_path).stdout
+
+
+def test_scoring_needs_neither_the_editor_nor_the_benchmark(tmp_path, config):
+    assert cli("edit", str(config), "--output", "run", cwd=tmp_path).returncode == 0
+    broken = CONFIG.replace("type: scripted,", "type: qwen_image_edit, model: gone,").replace(", params: {error_rate: 0.4}", "")
+    config.write_text(broken)
+    scored = cli("score", str(config), "--output", "run", cwd=tmp_path)
+    assert scored.returncode == 0, scored.stderr
+
+
+def test_score_a_folder_of_finished_edits(tmp_path, config):
+    assert cli("edit", str(config), "--output", "run", cwd=tmp_path).returncode == 0
+    folder = tmp_path / "finished"
+    folder.mkdir()
+    for link in (tmp_path / "run" / "by-id").glob("*/*.png"):
+        shutil.copy(link, folder / link.name)
+    (folder / "scene-0002.png").unlink()
+    config.write_text("\n".join(line for line in CONFIG.splitlines() if not line.startswith("editor")))
+    result = cli("score", str(config), "--edits", str(folder), cwd=tmp_path)
+    assert result.returncode == 3, result.stderr
+    assert "No edit:   1 (1 missing)" in result.stdout
+    assert "(partial)" in result.stdout
+    report = json.loads(cli("report", "runs/finished-scored", "--format", "json", cwd=tmp_path).stdout)
+    assert report["scored"] == 7
+    assert report["bounds"][0] < report["headline"]["mean"] < report["bounds"][1]
+
+
+def test_a_changed_edit_in_the_folder_is_judged_anew(tmp_path, config):
+    assert cli("edit", str(config), "--output", "run", cwd=tmp_path).returncode == 0
+    folder = tmp_path / "finished"
+    folder.mkdir()
+    links = sorted((tmp_path / "run" / "by-id").glob("*/*.png"))
+    for link in links:
+        shutil.copy(link, folder / link.name)
+    first = cli("score", str(config), "--edits", str(folder), cwd=tmp_path)
+    shutil.copy(links[0], folder / links[1].name)
+    second = cli("score", str(config), "--edits", str(folder), cwd=tmp_path)
+    assert first.returncode == second.returncode == 0
+    assert sum(line.startswith("  [Sample ") for line in second.stdout.splitlines()) == 1
+
+
+def test_a_run_can_be_repeated_from_its_own_record(tmp_path, config):
+    assert cli("run", str(config), "--set", "seed=5", "--output", "one", cwd=tmp_path).returncode == 0
+    again = cli("run", "one", "--output", "two", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    exports = [cli("export", name, "--canonical", cwd=tmp_path).stdout for name in ("one", "two")]
+    assert exports[0] == exports[1]
+
+
+def test_a_changed_identity_is_said_and_done_anew(tmp_path, config):
+    assert cli("run", str(config), "--output", "run", cwd=tmp_path).returncode == 0
+    changed = cli("run", str(config), "--output", "run", "--set", "editor.params.error_rate=0.1", cwd=tmp_path)
+    assert changed.returncode == 0
+    assert "editor.params.error_rate: 0.4 -> 0.1" in changed.stdout
+    assert sum("Edited scene-" in line for line in changed.stdout.splitlines()) == 8
+    back = cli("run", str(config), "--output", "run", cwd=tmp_path)
+    assert "Edited scene-" not in back.stdout
+    assert "Nothing to do" in back.stdout
+
+
+def test_simulated_time_is_no_part_of_the_identity(tmp_path, config):
+    assert cli("run", str(config), "--output", "run", cwd=tmp_path).returncode == 0
+    slower = cli("run", str(config), "--output", "run", "--set", "editor.params.seconds=9", cwd=tmp_path)
+    assert "Nothing to do" in slower.stdout
+
+
+def test_an_edit_that_was_altered_is_found_and_made_again(tmp_path, config):
+    assert cli("run", str(config), "--output", "run", cwd=tmp_path).returncode == 0
+    before = cli("export", "run", "--canonical", cwd=tmp_path).stdout
+    images = sorted((tmp_path / "run" / "images").glob("*/*.png"))
+    images[0].unlink()
+    images[1].write_bytes(images[2].read_bytes())
+    again = cli("run", str(config), "--output", "run", cwd=tmp_path)
+    assert sum("Edited scene-" in line for line in again.stdout.splitlines()) == 2
+    assert cli("export", "run", "--canonical", cwd=tmp_path).stdout == before
+
+
+def test_every_line_of_the_json_display_is_json(tmp_path, config):
+    result = cli("run", str(config), "--output", "run", "--display", "json", cwd=tmp_path)
+    events = [json.loads(line)["event"] for line in result.stdout.splitlines()]
+    assert {"run_started", "edit_finished", "verdict_given", "unloaded"} <= set(events)
+
+
+@pytest.mark.parametrize("kind", ["text", "json", "html"])
+def test_report_and_ls(tmp_path, config, kind):
+    assert cli("run", str(config), "--output", "runs/one", cwd=tmp_path).returncode == 0
+    result = cli("report", "runs/one", "--format", kind, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    expected = {"text": "Report: runs/one/report/index.html", "json": '"protocol"', "html": "runs/one/report/index.html"}
+    assert expected[kind] in result.stdout
+    assert "runs/one  scenes/v1+reference-v1" in cli("ls", "runs", cwd=tmp_path).stdout
+    assert "qwen_image_edit" in cli("ls", cwd=tmp_path).stdout
+
+
+def test_without_a_judge_a_run_only_edits(tmp_path, config):
+    result = cli("run", str(config), "--set", "judge=null", "--output", "run", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "Edited:    8 of 8" in result.stdout
+
+
+def test_repeats_make_other_seeds_and_count_once(tmp_path, config):
+    result = cli("run", str(config), "--set", "repeats=3", "--output", "run", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "n = 8" in result.stdout
+    assert "24 of 24 scored" in result.stdout
+    seeds = [json.loads(line)["seed"] for line in (tmp_path / "run/samples.jsonl").read_text().splitlines()]
+    assert len(set(seeds)) == 24
