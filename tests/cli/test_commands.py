@@ -26,7 +26,12 @@ def test_demo_prints_scores_and_writes_the_page(tmp_path):
     result = cli("demo", "--set", "editor.params.seconds=0.1", "--output", "runs/d", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     lines = result.stdout.splitlines()
-    assert sum(line.startswith("  [Sample ") and " Score: " in line and " | Response: " in line for line in lines) == 16
+    assert (
+        sum(
+            line.startswith("  [Sample ") and " Score: " in line and " | Response: " in line for line in lines
+        )
+        == 16
+    )
     assert sum(line.startswith("[Batch ") for line in lines) == 4
     assert "[Reference Scoring] Completed!" in lines
     assert "[SYNC] Editing images: 100%" in result.stdout
@@ -42,7 +47,9 @@ def test_demo_prints_scores_and_writes_the_page(tmp_path):
 
 def test_two_demos_do_not_share_a_directory(tmp_path):
     for name in ("demo", "demo-2"):
-        assert cli("demo", "--set", "editor.params.seconds=0", "--display", "none", cwd=tmp_path).returncode == 0
+        assert (
+            cli("demo", "--set", "editor.params.seconds=0", "--display", "none", cwd=tmp_path).returncode == 0
+        )
         assert (tmp_path / "runs" / name / "run.json").is_file()
 
 
@@ -64,7 +71,9 @@ def test_edit_then_score_is_run(tmp_path, config):
 
 def test_scoring_needs_neither_the_editor_nor_the_benchmark(tmp_path, config):
     assert cli("edit", str(config), "--output", "run", cwd=tmp_path).returncode == 0
-    broken = CONFIG.replace("type: scripted,", "type: qwen_image_edit, model: gone,").replace(", params: {error_rate: 0.4}", "")
+    broken = CONFIG.replace("type: scripted,", "type: qwen_image_edit, model: gone,").replace(
+        ", params: {error_rate: 0.4}", ""
+    )
     config.write_text(broken)
     scored = cli("score", str(config), "--output", "run", cwd=tmp_path)
     assert scored.returncode == 0, scored.stderr
@@ -111,7 +120,9 @@ def test_a_run_can_be_repeated_from_its_own_record(tmp_path, config):
 
 def test_a_changed_identity_is_said_and_done_anew(tmp_path, config):
     assert cli("run", str(config), "--output", "run", cwd=tmp_path).returncode == 0
-    changed = cli("run", str(config), "--output", "run", "--set", "editor.params.error_rate=0.1", cwd=tmp_path)
+    changed = cli(
+        "run", str(config), "--output", "run", "--set", "editor.params.error_rate=0.1", cwd=tmp_path
+    )
     assert changed.returncode == 0
     assert "editor.params.error_rate: 0.4 -> 0.1" in changed.stdout
     assert sum("Edited scene-" in line for line in changed.stdout.splitlines()) == 8
@@ -148,7 +159,11 @@ def test_report_and_ls(tmp_path, config, kind):
     assert cli("run", str(config), "--output", "runs/one", cwd=tmp_path).returncode == 0
     result = cli("report", "runs/one", "--format", kind, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
-    expected = {"text": "Report: runs/one/report/index.html", "json": '"protocol"', "html": "runs/one/report/index.html"}
+    expected = {
+        "text": "Report: runs/one/report/index.html",
+        "json": '"protocol"',
+        "html": "runs/one/report/index.html",
+    }
     assert expected[kind] in result.stdout
     assert "runs/one  scenes/v1+reference-v1" in cli("ls", "runs", cwd=tmp_path).stdout
     assert "qwen_image_edit" in cli("ls", cwd=tmp_path).stdout

@@ -24,7 +24,9 @@ benchmark: {{type: folder, path: {benchmark}}}
 @pytest.fixture(scope="module")
 def ran(tiny, tmp_path_factory):
     folder = tmp_path_factory.mktemp("photos")
-    benchmark = make_benchmark(folder / "data", ["Add a ruby pendant.", "让她哭。", "Change it to anime style."])
+    benchmark = make_benchmark(
+        folder / "data", ["Add a ruby pendant.", "让她哭。", "Change it to anime style."]
+    )
     config = folder / "config.yaml"
     text = CONFIG.format(editor=tiny("qwen-image-edit-plus"), judge=tiny("qwen3-vl-moe"), benchmark=benchmark)
     config.write_text(text, encoding="utf-8")
@@ -40,7 +42,9 @@ def test_random_weights_are_unscored_and_never_a_number(ran):
         assert result.returncode == 3, result.stderr
         assert "Unscored:  3 (3 unparsable)" in result.stdout
         assert (folder / f"runs/{count}/report/index.html").is_file()
-        verdicts = [json.loads(line) for line in (folder / f"runs/{count}/verdicts.jsonl").read_text().splitlines()]
+        verdicts = [
+            json.loads(line) for line in (folder / f"runs/{count}/verdicts.jsonl").read_text().splitlines()
+        ]
         assert {line["verdict"]["unscored"] for line in verdicts} == {"unparsable"}
         assert {line["verdict"]["overall"] for line in verdicts} == {None}
 
@@ -49,7 +53,8 @@ def test_one_and_two_devices_make_the_same_images_to_the_byte(ran):
     _, folder = ran
     exports = [cli("export", f"runs/{count}", "--canonical", cwd=folder).stdout for count in (1, 2)]
     one, two = (
-        {line["edit_key"]: line["image_sha256"] for line in map(json.loads, text.splitlines())} for text in exports
+        {line["edit_key"]: line["image_sha256"] for line in map(json.loads, text.splitlines())}
+        for text in exports
     )
     assert len(one) == 3
     assert one == two

@@ -295,24 +295,37 @@ def test_memory_that_others_hold_is_refused_by_name_and_gib(machine):
     found = parse_devices("all", "editor.devices", gpus)
     name = Path("/proc/self/comm").read_text().strip()
     with pytest.raises(DeviceError) as caught:
-        GpuMemory().check_free(found)
+        GpuMemory().free(found, leave_out=False, where="editor.devices")
     assert f"GPU 1: 41.0 GiB held by {name} (pid {os.getpid()}) 40.5 GiB" in str(caught.value)
     assert "GPU 0" not in str(caught.value)
-    GpuMemory().check_free(found[:1])
+    GpuMemory().free(found[:1], leave_out=False, where="editor.devices")
 
 
 def test_every_taken_gpu_is_named_at_once(machine):
     gpus = machine(3, used=dict.fromkeys(range(3), 10 * GIB), processes={0: [process(4_194_999, 9)]})
     with pytest.raises(DeviceError) as caught:
-        GpuMemory().check_free(parse_devices("all", "editor.devices", gpus))
+        GpuMemory().free(
+            parse_devices("all", "editor.devices", gpus), leave_out=False, where="editor.devices"
+        )
     for part in ("GPU 0: 10.0 GiB", "unknown (pid 4194999) 9.0 GiB", "GPU 1: 10.0 GiB", "GPU 2: 10.0 GiB"):
         assert part in str(caught.value)
     assert "cannot be seen from here" in str(caught.value)  # another container's, say
 
 
+def test_taken_gpus_can_be_left_out_but_not_all_of_them(machine):
+    gpus = machine(2, used={0: 9 * GIB})
+    both = parse_devices("all", "judge.devices", gpus)
+    assert GpuMemory().free(both, leave_out=True, where="judge.devices") == both[1:]
+    assert list(GpuMemory().taken(both)) == both[:1]
+    with pytest.raises(DeviceError, match=r"judge\.devices: GPU 0: 9\.0 GiB"):
+        GpuMemory().free(both[:1], leave_out=True, where="judge.devices")
+    with pytest.raises(DeviceError, match="busy_gpus=leave_out"):
+        GpuMemory().free(both, leave_out=False, where="judge.devices")
+
+
 def test_a_desktop_is_not_in_the_way(machine):
     gpus = machine(1, used={0: 2 * GIB})
-    GpuMemory().check_free(parse_devices("all", "editor.devices", gpus))
+    GpuMemory().free(parse_devices("all", "editor.devices", gpus), leave_out=False, where="editor.devices")
 
 
 def test_of_a_device_of_several_gpus_the_sum(machine):
@@ -326,6 +339,6 @@ def test_where_nvml_does_not_tell_nothing_is_refused(machine):
     gpus = machine(2, used={0: None, 1: 5 * GIB}, processes={1: None})
     first, second = parse_devices("all", "editor.devices", gpus)
     assert GpuMemory().used_bytes(first) is None
-    GpuMemory().check_free([first])
+    GpuMemory().free([first], leave_out=False, where="editor.devices")
     with pytest.raises(DeviceError, match="cannot be seen from here"):
-        GpuMemory().check_free([second])
+        GpuMemory().free([second], leave_out=False, where="editor.devices")

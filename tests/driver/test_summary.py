@@ -81,7 +81,9 @@ def write_run(root: Path, samples: list[tuple[str, list[Outcome]]], tags=(), **c
             own = tags[number] if tags else {}
             sample = Sample(f"s{number}", "do it", ("/a.png",), tags=own, cluster=cluster)
             for repeat, outcome in enumerate(outcomes):
-                one = WantedEdit(len(wanted), sample, repeat, 0, f"{number:03}-{repeat}", ("f" * 64,))
+                one = WantedEdit(
+                    len(wanted), sample, repeat, len(wanted), f"{number:03}-{repeat}", ("f" * 64,)
+                )
                 wanted.append(one)
                 if outcome.failed:
                     store.edits.append(

@@ -29,8 +29,20 @@ def test_nothing_is_lost_or_done_twice(tmp_path):
     kills = 0
     for number in range(100):
         devices = ",".join(f"cpu:{index}" for index in range(1 + number % 3))
-        command = [sys.executable, "-m", "edit_eval", "run", str(config), "--output", "run", "--devices", devices]
-        driver = subprocess.Popen(command, cwd=tmp_path, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        command = [
+            sys.executable,
+            "-m",
+            "edit_eval",
+            "run",
+            str(config),
+            "--output",
+            "run",
+            "--devices",
+            devices,
+        ]
+        driver = subprocess.Popen(
+            command, cwd=tmp_path, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
         wait_s = int(hashlib.sha256(f"{number}".encode()).hexdigest()[:4], 16) / 0xFFFF * 1.6
         try:
             code = driver.wait(wait_s)
@@ -51,7 +63,9 @@ def test_nothing_is_lost_or_done_twice(tmp_path):
     assert last.returncode == 0, last.stderr
     whole = cli("run", str(config), "--output", "whole", "--devices", "cpu:0,cpu:1", cwd=tmp_path)
     assert whole.returncode == 0, whole.stderr
-    disturbed, undisturbed = (cli("export", name, "--canonical", cwd=tmp_path).stdout for name in ("run", "whole"))
+    disturbed, undisturbed = (
+        cli("export", name, "--canonical", cwd=tmp_path).stdout for name in ("run", "whole")
+    )
     assert disturbed == undisturbed
     assert kills >= 10
     for ledger in ("edits.jsonl", "verdicts.jsonl"):

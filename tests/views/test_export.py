@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -64,8 +63,3 @@ def test_any_text_fits_in_a_line() -> None:
     assert line.isascii()
     assert "\n" not in line
     assert json.loads(line)["sample"] == HOSTILE
-
-
-def test_a_number_that_is_none_is_refused() -> None:
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        list(canonical_lines([row(0, Verdict({"quality": float("nan")}, 1.0))]))

@@ -181,10 +181,15 @@ def _ls_kind(title: str, kind: registry.Kind) -> None:
         except ConfigError as error:
             print(f"  {name:<18} unusable: {error}")
             continue
-        print(f"  {name:<18} {(found.cls.__doc__ or '').strip().splitlines()[0]}")
+        print(f"  {name:<18} {_first_sentence(found.cls)}")
     aliases = registry.ALIASES[kind]
     for name, alias in sorted(aliases.items()):
         print(f"  {name:<18} = {alias.type}, model {alias.model}")
+
+
+def _first_sentence(cls: type) -> str:
+    text = " ".join((cls.__doc__ or "").split("\n\n")[0].split()).replace("`", "")
+    return text.split(". ")[0].rstrip(".")
 
 
 def _ls_runs(folder: Path) -> int:

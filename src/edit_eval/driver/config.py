@@ -31,6 +31,14 @@ __all__ = [
 ]
 
 _MAX_BYTES = 1 << 20
+_MAX_DEPTH = 50
+_OPENING = (
+    yaml.FlowSequenceStartToken,
+    yaml.FlowMappingStartToken,
+    yaml.BlockSequenceStartToken,
+    yaml.BlockMappingStartToken,
+)
+_CLOSING = (yaml.FlowSequenceEndToken, yaml.FlowMappingEndToken, yaml.BlockEndToken)
 _SECTIONS = {"diffusion_model": "editor", "reward_model": "judge"}
 _LIFTED = (
     "batch_size",
@@ -106,6 +114,7 @@ class Config(_Strict):
     limit: int | None = Field(default=None, ge=1)
     output: str | None = None
     stages: Literal["overlapped", "sequential"] = "overlapped"
+    busy_gpus: Literal["refuse", "leave_out"] = "refuse"
     min_coverage: float = Field(default=0.98, ge=0, le=1)
 
 
@@ -201,9 +210,13 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _parse_yaml(text: str, where: str) -> Any:
     try:
+        depth = 0
         for token in yaml.scan(text, Loader=yaml.SafeLoader):
             if isinstance(token, yaml.AliasToken):
                 raise ConfigError(f"{where}: YAML aliases (*name) are not allowed; write the value out")
+            depth += isinstance(token, _OPENING) - isinstance(token, _CLOSING)
+            if depth > _MAX_DEPTH:
+                raise ConfigError(f"{where} is nested too deeply")
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
@@ -211,8 +224,6 @@ def _parse_yaml(text: str, where: str) -> Any:
         raise ConfigError(
             f"{where}:{line} is not YAML: {getattr(error, 'problem', None) or error}"
         ) from error
-    except RecursionError as error:
-        raise ConfigError(f"{where} is nested too deeply") from error
     except (ValueError, LookupError, AttributeError) as error:
         # PyYAML lets these out for `2026-13-45`, `!!bool maybe` and the like.
         raise ConfigError(

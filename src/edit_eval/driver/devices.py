@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -118,20 +118,31 @@ class GpuMemory:
                 found.append(f"{_process_name(process.pid)} (pid {process.pid}) {gib:.1f} GiB")
         return found
 
-    def check_free(self, devices: Sequence[Device]) -> None:
-        """Refuse devices whose memory others hold.
-
-        Raises:
-            DeviceError: naming each such device, the processes and the GiB.
-        """
-        taken = []
+    def taken(self, devices: Iterable[Device]) -> dict[Device, str]:
+        """Return the devices whose memory others hold, each with the GiB and the processes, for people."""
+        found = {}
         for device in devices:
             used = self.used_bytes(device)
             if used is not None and used > _FOREIGN_BYTES:
                 who = ", ".join(self.holders(device)) or "a process that cannot be seen from here"
-                taken.append(f"{device.label}: {used / _GIB:.1f} GiB held by {who}")
-        if taken:
-            raise DeviceError(f"{'; '.join(taken)}. Name other devices, or wait until it is free")
+                found[device] = f"{device.label}: {used / _GIB:.1f} GiB held by {who}"
+        return found
+
+    def free(self, devices: Sequence[Device], *, leave_out: bool, where: str) -> list[Device]:
+        """Return those of `devices` that are free.
+
+        Raises:
+            DeviceError: some are not (unless they may be left out), or none is.
+        """
+        taken = self.taken(devices)
+        if taken and (not leave_out or len(taken) == len(devices)):
+            mend = (
+                "wait until it is free, or name other devices"
+                if leave_out
+                else ("wait until it is free, name other devices, or set busy_gpus=leave_out")
+            )
+            raise DeviceError(f"{where}: {'; '.join(taken.values())}; {mend}")
+        return [device for device in devices if device not in taken]
 
     def _handle(self, token: str) -> Any:
         if token.isdigit():

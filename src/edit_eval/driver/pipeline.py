@@ -9,6 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
@@ -117,10 +118,9 @@ class Pipeline:
         verdicts = self._verdict_tasks(plan.edited)
         if not edits and not verdicts:
             return False
-        specs = self._specs(edits, verdicts)
         memory = GpuMemory()
-        memory.check_free(list(dict.fromkeys(device for spec in specs for device in spec.devices)))
-        self._announce(plan, verdicts)
+        specs = [self._on_free_devices(spec, memory) for spec in self._specs(edits, verdicts)]
+        self._announce(plan, verdicts, specs)
         overlap = self._job.checked.config.stages == "overlapped"
         logs = self._store.path / "logs"
         self._pool = Pool(
@@ -141,6 +141,15 @@ class Pipeline:
         if self._judge and (edits or verdicts):
             specs.append(self._judge.stage.spec)
         return [spec for spec in specs if spec]
+
+    def _on_free_devices(self, spec: StageSpec, memory: GpuMemory) -> StageSpec:
+        """Return `spec` without the devices that others hold, if the config says that these may be left out."""
+        leave_out = self._job.checked.config.busy_gpus == "leave_out"
+        where = {"edit": "editor.devices", "judge": "judge.devices"}[spec.name]
+        free = memory.free(spec.devices, leave_out=leave_out, where=where)
+        for line in memory.taken(device for device in spec.devices if device not in free).values():
+            self._emit(Note(self._now(), "warning", f"left out: {line}"))
+        return replace(spec, devices=free)
 
     # Planning
 
@@ -239,13 +248,8 @@ class Pipeline:
         said = (self._job.protocol, judge.stage.title, judge.stage.size_policy, judge.judging.to_json())
         return dict(zip(names, said, strict=True))
 
-    def _announce(self, plan: EditPlan, verdicts: Sequence[Task]) -> None:
+    def _announce(self, plan: EditPlan, verdicts: Sequence[Task], specs: Sequence[StageSpec]) -> None:
         job = self._job
-        devices: dict[StageName, tuple[str, ...]] = {}
-        if self._editing:
-            devices["edit"] = _labels(job.editor.spec)
-        if self._judge:
-            devices["judge"] = _labels(self._judge.stage.spec)
         self._emit(
             RunStarted(
                 self._now(),
@@ -253,7 +257,7 @@ class Pipeline:
                 editor=job.editor.title,
                 judge=self._judge.label if self._judge else None,
                 samples=len(job.wanted),
-                devices=devices,
+                devices={spec.name: tuple(device.label for device in spec.devices) for spec in specs},
                 batch_size=self._judge.batch_size if self._judge else 1,
             )
         )
@@ -358,10 +362,6 @@ class Pipeline:
             "attempts": task.attempts,
             "at": _utc_now(),
         }
-
-
-def _labels(spec: StageSpec | None) -> tuple[str, ...]:
-    return tuple(device.label for device in spec.devices) if spec else ()
 
 
 def _utc_now() -> str:

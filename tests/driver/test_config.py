@@ -1,0 +1,539 @@
+"""Configs: the user's shape and ours are one, precedence holds, and every fault is said at once, with its mend."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edit_eval.core.errors import ConfigError
+from edit_eval.driver.config import Checked, check_config, load_config
+from edit_eval.driver.registry import ALIASES
+
+ROOT = Path(__file__).resolve().parents[2]
+OURS = """
+benchmark: {type: folder, path: data/samples.jsonl}
+editor:
+  type: qwen_image_edit
+  model: Qwen/Qwen-Image-Edit-2509
+  devices: [0, 1, 2, 3, 4, 5]
+  python: envs/edit/bin/python
+  params: {num_inference_steps: 30, true_cfg_scale: 4.0}
+judge:
+  type: qwen3_vl
+  model: Qwen/Qwen3-VL-30B-A3B-Instruct
+  devices: [0, 1]
+  batch_size: 2
+  params: {max_new_tokens: 256}
+seed: 3
+output: runs/x
+"""
+THEIRS = """
+benchmark: {type: folder, path: data/samples.jsonl}
+diffusion_model:
+  type: multi_gpu_qwen_image_edit
+  params:
+    model: Qwen/Qwen-Image-Edit-2509
+    device_ids: [0, 1, 2, 3, 4, 5]
+    python: envs/edit/bin/python
+    num_inference_steps: 30
+    true_cfg_scale: 4.0
+reward_model:
+  type: qwen3_vl_multi_gpu_subprocess
+  params: {device_ids: [0, 1], batch_size: 2, max_new_tokens: 256}
+seed: 3
+output: runs/x
+"""
+SMALL = "benchmark: {type: scenes}\neditor: {type: scripted}\n"
+
+
+@pytest.fixture
+def load(tmp_path):
+    """Return `load(text, *overrides, base=None)`."""
+
+    def loaded(text: str | bytes, *overrides: str, base: Any = None) -> Checked:
+        path = tmp_path / "c.yaml"
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return load_config(path, overrides, base)
+
+    return loaded
+
+
+@pytest.fixture
+def faults(load):
+    """Return `faults(text, *overrides)`: the problems of a config that is refused, each one line."""
+
+    def found(text: str | bytes, *overrides: str) -> list[str]:
+        with pytest.raises(ConfigError) as caught:
+            load(text, *overrides)
+        assert caught.value.problems
+        return caught.value.problems
+
+    return found
+
+
+# Two shapes, one config
+
+
+def test_the_users_shape_is_ours(load):
+    theirs, ours = load(THEIRS), load(OURS)
+    assert theirs == ours
+    assert ours.config.editor.devices == [0, 1, 2, 3, 4, 5]
+    assert ours.config.judge.batch_size == 2
+    assert ours.params["editor"].num_inference_steps == 30
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        (
+            "reward_model: {type: qwen3_vl_subprocess, params: {device: auto, batch_size: 4}}",
+            "judge: {type: qwen3_vl, model: Qwen/Qwen3-VL-30B-A3B-Instruct, devices: auto, batch_size: 4}",
+        ),
+        (
+            "reward_model: {type: qwen3_vl_multi_gpu_subprocess, params: {device_ids: [2]}}",
+            "judge: {type: qwen3_vl, model: Qwen/Qwen3-VL-30B-A3B-Instruct, devices: [2]}",
+        ),
+        (
+            "reward_model: {type: qwen3_vl_subprocess, params: {model: Qwen/Qwen3-VL-8B-Instruct, conda: qwen, env: {A: 1}}}",
+            "judge: {type: qwen3_vl, model: Qwen/Qwen3-VL-8B-Instruct, conda: qwen, env: {A: 1}}",
+        ),
+        (
+            "reward_model: {type: qwen3_vl, params: {model: m/m, rubric: general-v1, devices: all}}",
+            "judge: {type: qwen3_vl, model: m/m, rubric: general-v1, devices: all}",
+        ),
+        (
+            "judge: {type: qwen3_vl, model: m/m, device_ids: [1]}",
+            "judge: {type: qwen3_vl, model: m/m, devices: [1]}",
+        ),
+    ],
+)
+def test_every_lifted_setting(load, theirs, ours):
+    assert load(SMALL + theirs) == load(SMALL + ours)
+
+
+def test_the_alias_of_the_editor_carries_its_model(load):
+    found = load(
+        "benchmark: {type: scenes}\ndiffusion_model: {type: multi_gpu_qwen_image_edit}"
+    ).config.editor
+    assert (found.type, found.model) == ("qwen_image_edit", "Qwen/Qwen-Image-Edit")
+
+
+def test_components_are_lifted_too(load):
+    text = (
+        "benchmark: {type: scenes}\n"
+        "diffusion_model: {type: multi_gpu_qwen_image_edit, params: {components: {transformer: ckpt/500}}}"
+    )
+    assert load(text).config.editor.components == {"transformer": "ckpt/500"}
+
+
+@pytest.mark.parametrize("name", ["config_full_multi_gpu.yaml", "config_multi_gpu_subprocess.yaml"])
+def test_the_two_configs_at_the_root(name):
+    checked = load_config(ROOT / name)
+    assert checked.config.editor.devices == [0, 1, 2, 3, 4, 5]
+    assert checked.config.judge.devices == ([0, 1, 2, 3, 4, 5] if "full" in name else "auto")
+    assert (checked.editor.name, checked.judge.name) == ("qwen_image_edit", "qwen3_vl")
+    assert checked.params["editor"].num_inference_steps == 30
+
+
+def test_a_run_is_repeated_from_what_it_recorded(load):
+    for text in (OURS, THEIRS, SMALL):
+        first = load(text)
+        recorded = json.loads(json.dumps(first.config.model_dump(mode="json")))
+        assert load_config(None, (), recorded) == first
+
+
+# Precedence
+
+
+@pytest.mark.parametrize("text", [OURS, THEIRS])
+@pytest.mark.parametrize(
+    ("override", "where", "value"),
+    [
+        ("editor.devices=[cpu:0]", "editor.devices", ["cpu:0"]),
+        ("editor.device_ids=[7]", "editor.devices", [7]),
+        ("editor.params.device_ids=[7]", "editor.devices", [7]),
+        ("diffusion_model.params.device_ids=[7]", "editor.devices", [7]),
+        ("editor.device=auto", "editor.devices", "auto"),
+        ("editor.model=/models/mine", "editor.model", "/models/mine"),
+        ("diffusion_model.params.model=/models/mine", "editor.model", "/models/mine"),
+        ("editor.type=multi_gpu_qwen_image_edit", "editor.model", "Qwen/Qwen-Image-Edit-2509"),
+        ("judge.batch_size=1", "judge.batch_size", 1),
+        ("reward_model.params.batch_size=1", "judge.batch_size", 1),
+        ("seed=4", "seed", 4),
+        ("output=elsewhere", "output", "elsewhere"),
+        ("judge=null", "judge", None),
+        (
+            "editor.params.num_inference_steps=2",
+            "editor.params",
+            {"num_inference_steps": 2, "true_cfg_scale": 4.0},
+        ),
+        ("editor.params={}", "editor.params", {"num_inference_steps": 30, "true_cfg_scale": 4.0}),
+        ("editor.env.A=b", "editor.env", {"A": "b"}),
+    ],
+)
+def test_an_override_wins_over_the_file_in_either_shape(load, text, override, where, value):
+    found: Any = load(text, override).config
+    for name in where.split("."):
+        found = getattr(found, name)
+    assert found == value
+
+
+def test_of_two_overrides_the_later_wins(load):
+    assert load(SMALL, "seed=1", "seed=2").config.seed == 2
+    assert load(SMALL, "editor.devices=[cpu:0]", "editor.params.device_ids=[1]").config.editor.devices == [1]
+
+
+def test_base_is_below_file_is_below_override(load):
+    base = {
+        "seed": 1,
+        "repeats": 2,
+        "limit": 3,
+        "diffusion_model": {"params": {"device_ids": [5], "error_rate": 0.5}},
+    }
+    text = SMALL + "seed: 10\nlimit: 30\n"
+    config = load(text, "limit=300", base=base).config
+    assert (config.seed, config.repeats, config.limit) == (10, 2, 300)
+    assert (config.editor.devices, config.editor.params) == ([5], {"error_rate": 0.5})
+
+
+def test_the_model_of_an_alias_is_below_every_model_that_was_given(load):
+    base = {"editor": {"model": "/mine"}}
+    text = "benchmark: {type: scenes}\ndiffusion_model: {type: multi_gpu_qwen_image_edit}"
+    assert load(text, base=base).config.editor.model == "/mine"
+    # and goes away with the alias: a quick test of the user's config with the scripted editor
+    scripted = load(text, "editor.type=scripted").config.editor
+    assert (scripted.type, scripted.model) == ("scripted", None)
+
+
+def test_neither_base_nor_overrides_are_changed_by_reading(load):
+    base = {"editor": {"params": {"device_ids": [0], "error_rate": 0.5}}}
+    before = json.dumps(base)
+    load(SMALL, "editor.params.error_rate=0.1", base=base)
+    assert json.dumps(base) == before
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("seed", "--set seed: write it as a.b=value"),
+        ("=3", "write it as a.b=value"),
+        ("", "write it as a.b=value"),
+        ("editor..type=x", "write it as a.b=value"),
+        (".seed=1", "write it as a.b=value"),
+        ("editor.=1", "write it as a.b=value"),
+        ("seed=[1", "--set seed: line 1 is not YAML"),
+        ("seed=*x", "aliases"),
+        ("seed=x", "seed: input should be a valid integer"),
+        ("seed=", "seed: input should be a valid integer"),
+        ("sed=1", "sed: unknown key (did you mean 'seed'?)"),
+        ("editor=scripted", "editor: input should be a valid dictionary"),
+        ("seed.x=1", "seed: input should be a valid integer"),
+    ],
+)
+def test_overrides_that_are_none(faults, override, says):
+    [problem] = faults(SMALL, override)
+    assert says in problem
+
+
+def test_an_override_may_hold_equal_signs(load):
+    assert load(SMALL, "output=a=b").config.output == "a=b"
+
+
+# Faults
+
+
+def test_every_fault_is_said_at_once(faults):
+    text = """
+benchmark: {type: folder, pth: data, params: {langage: en}}
+editor:
+  type: scripted
+  devcies: [cpu:0]
+  max_attempts: 0
+  params: {eror_rate: 0.1, seconds: fast}
+  deadlines: {load: 3}
+judge: {type: qwen3_v, batch_size: two}
+repeats: -1
+sed: 4
+stages: parallel
+"""
+    problems = faults(text)
+    for says in (
+        "benchmark.pth: unknown key (did you mean 'path'?)",
+        "benchmark.params.langage: folder has no such parameter (did you mean 'language'?)",
+        "editor.devcies: unknown key (did you mean 'devices'?)",
+        "editor.max_attempts: input should be greater than or equal to 1",
+        "editor.params.eror_rate: scripted has no such parameter (did you mean 'error_rate'?)",
+        "editor.params.seconds: input should be a valid number",
+        "editor.deadlines.load: unknown key (did you mean 'load_s'?)",
+        "judge.type: no judge is called 'qwen3_v' (did you mean 'qwen3_vl'?)",
+        "judge.batch_size: input should be a valid integer",
+        "repeats: input should be greater than or equal to 1",
+        "sed: unknown key (did you mean 'seed'?)",
+        "stages: input should be 'overlapped' or 'sequential'",
+    ):
+        assert says in problems
+    assert len(problems) == 12
+
+
+@pytest.mark.parametrize(
+    ("key", "hint"),
+    [
+        ("diffusion_mode", "did you mean 'diffusion_model'?"),
+        ("reward", "did you mean 'reward_model'?"),
+        ("editr", "did you mean 'editor'?"),
+        ("zzz", "there are benchmark, busy_gpus, editor"),
+    ],
+)
+def test_an_unknown_section_has_its_hint_in_either_shape(faults, key, hint):
+    [problem] = faults(SMALL + f"{key}: {{}}")
+    assert problem.startswith(f"{key}: unknown key")
+    assert hint in problem
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.sets(st.text("abcdefxyz_", min_size=3, max_size=9), min_size=1, max_size=6))
+def test_any_unknown_keys_are_all_named(tmp_path_factory, unknown):
+    known = {
+        "benchmark",
+        "editor",
+        "judge",
+        "seed",
+        "repeats",
+        "limit",
+        "output",
+        "stages",
+        "min_coverage",
+        "busy_gpus",
+    }
+    unknown -= known
+    path = tmp_path_factory.mktemp("c") / "c.yaml"
+    tree: dict[str, Any] = {"benchmark": {"type": "scenes"}, "editor": {"type": "scripted", "params": {}}}
+    tree |= dict.fromkeys(unknown, 1)
+    fields = {"error_rate", "seconds", "steps", "spread"}
+    tree["editor"]["params"] = dict.fromkeys(unknown - fields, 1)
+    path.write_text(yaml.safe_dump(tree))
+    if not unknown:
+        load_config(path)
+        return
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    named = {problem.split(":")[0] for problem in caught.value.problems}
+    assert named == unknown | {f"editor.params.{key}" for key in unknown - fields}
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("seed: '3'", "seed: input should be a valid integer"),
+        ("seed: 3.5", "seed: input should be a valid integer"),
+        ("seed: true", "seed: input should be a valid integer"),
+        ("limit: 0", "limit: input should be greater than or equal to 1"),
+        ("output: 3", "output: input should be a valid string"),
+        ("min_coverage: 1.1", "min_coverage: input should be less than or equal to 1"),
+        ("min_coverage: .nan", "min_coverage: input should be a finite number"),
+        (
+            "judge: {type: reference, batch_size: 0}",
+            "judge.batch_size: input should be greater than or equal to 1",
+        ),
+        (
+            "judge: {type: reference, deadlines: {load_s: .inf}}",
+            "judge.deadlines.load_s: input should be a finite number",
+        ),
+        (
+            "judge: {type: reference, deadlines: {load_s: 0}}",
+            "judge.deadlines.load_s: input should be greater than 0",
+        ),
+        ("judge: {type: reference, env: [a]}", "judge.env: input should be a valid dictionary"),
+        ("judge: {type: reference, params: [1]}", "judge.params: input should be a valid dictionary"),
+        ("judge: {type: 3}", "judge.type: input should be a valid string"),
+        ("judge: {}", "judge.type: is missing"),
+        ("judge: reference", "judge: input should be a valid dictionary"),
+        ("judge: {type: reference, components: {a: b}}", "judge.components: unknown key"),
+        ("1: 2", "keys should be strings"),
+    ],
+)
+def test_wrong_values(faults, text, says):
+    problems = faults(SMALL + text)
+    assert len(problems) == 1
+    assert says in problems[0]
+
+
+@pytest.mark.parametrize(
+    ("params", "says"),
+    [
+        ("{error_rate: '0.5'}", "editor.params.error_rate: input should be a valid number"),
+        ("{error_rate: true}", "editor.params.error_rate: input should be a valid number"),
+        ("{steps: 3.5}", "editor.params.steps: input should be a valid integer"),
+        ("{error_rate: .nan}", "editor.params.error_rate: must be made of texts, finite numbers"),
+        ("{seconds: .inf}", "editor.params.seconds: must be made of texts, finite numbers"),
+        ("{error_rate: [1]}", "editor.params.error_rate: input should be a valid number"),
+        ("{error_rate: null}", "editor.params.error_rate: input should be a valid number"),
+    ],
+)
+def test_wrong_parameters(faults, params, says):
+    [problem] = faults(f"benchmark: {{type: scenes}}\neditor: {{type: scripted, params: {params}}}")
+    assert problem.startswith(says)
+
+
+def test_lists_may_stand_for_tuples_and_whole_numbers_for_floats():
+    @dataclasses.dataclass(frozen=True)
+    class Params:
+        size: tuple[int, int] = (1, 2)
+        scale: float = 1.5
+
+    from edit_eval.driver.config import _check_params
+
+    class Target:
+        name = "target"
+        cls = type("Cls", (), {"Params": Params})
+
+    params, problems = _check_params("editor", Target, {"size": [3, 4], "scale": 2})
+    assert (params, problems) == (Params((3, 4), 2.0), [])
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (
+            "editor: {type: scripted}\ndiffusion_model: {type: scripted}",
+            "both editor and diffusion_model are given",
+        ),
+        ("editor: {type: scripted, devices: all, params: {devices: all}}", "editor.devices is given twice"),
+        (
+            "editor: {type: scripted, devices: all, device_ids: [0]}",
+            "devices and device_ids are given; keep one",
+        ),
+        (
+            "editor: {type: scripted, params: {device: auto, device_ids: [0]}}",
+            "device_ids and device are given; keep one",
+        ),
+    ],
+)
+def test_things_said_twice(faults, text, says):
+    assert says in faults("benchmark: {type: scenes}\n" + text)[0]
+
+
+def test_what_is_missing(faults):
+    assert set(faults("seed: 3")) == {"benchmark: is missing", "editor: is missing"}
+    assert faults("benchmark: {path: x}\neditor: {type: scripted}") == ["benchmark.type: is missing"]
+
+
+# Files
+
+
+def test_no_config_suggests_its_neighbour(tmp_path):
+    (tmp_path / "config_full.yaml").write_text(SMALL)
+    with pytest.raises(
+        ConfigError, match=r"no config at .*confg_full.yaml \(did you mean 'config_full.yaml'\?\)"
+    ):
+        load_config(tmp_path / "confg_full.yaml")
+    with pytest.raises(ConfigError, match="no config at"):
+        load_config(tmp_path / "none" / "c.yaml")
+
+
+def test_a_folder_is_no_config(tmp_path):
+    with pytest.raises(ConfigError, match=r"cannot read the config .*[Ii]s a directory"):
+        load_config(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("benchmark: {type: scenes\neditor: {type: scripted}\n", 2),
+        ("benchmark:\n  type: scenes\n editor: x\n", 3),
+        ("a: b: c\n", 1),
+        ("a: 1\n\tb: 2\n", 2),
+        ("a: 'open\n", 2),
+        ("seed: !!python/object/apply:os.system ['true']\n", 1),
+        ("? [1]\n: 2\n", 1),
+    ],
+)
+def test_broken_yaml_names_its_line(faults, text, line):
+    [problem] = faults(text)
+    assert f"c.yaml: line {line} is not YAML: " in problem
+    assert "\n" not in problem
+
+
+@pytest.mark.parametrize(
+    "value", ["2026-13-45", "!!int x", "!!bool maybe", "!!timestamp now", "!!float x", "9" * 5000]
+)
+def test_values_that_yaml_itself_stumbles_over(faults, value):
+    [problem] = faults(f"{SMALL}seed: {value}\n")
+    assert "cannot be read" in problem
+
+
+def test_a_bomb_of_aliases_is_refused_before_it_goes_off(faults):
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 12)]
+    [problem] = faults("\n".join(lines))
+    assert "aliases (*name) are not allowed" in problem
+    [problem] = faults("a: &a [*a]")
+    assert "aliases" in problem
+    [problem] = faults("x: &x {type: scripted}\neditor:\n  <<: *x\n")
+    assert "aliases" in problem
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "{a: " * 50_000, "- " * 30_000])
+def test_depth_is_no_crash(faults, text):
+    began = time.monotonic()
+    [problem] = faults(text)
+    assert "nested too deeply" in problem
+    assert time.monotonic() - began < 2
+
+
+def test_reasonable_depth_is_allowed(load):
+    deep = "[" * 30 + "]" * 30
+    config = load(f"{SMALL}judge: {{type: reference, env: {{A: b}}, devices: {deep}}}").config
+    assert config.judge.env == {"A": "b"}
+
+
+def test_size_is_limited(faults, tmp_path):
+    assert "larger than 1 MiB" in faults("# " + "x" * (1 << 20))[0]
+    with pytest.raises(ConfigError, match="larger than 1 MiB"):
+        load_config("/dev/zero")
+
+
+@pytest.mark.parametrize("text", ["- a\n- b\n", "just text", "3", "", "# only a comment\n", "null", "[]"])
+def test_what_is_no_mapping(faults, text):
+    [problem] = faults(text)
+    assert "is no config: expected keys such as benchmark, editor and judge" in problem
+
+
+@pytest.mark.parametrize("text", [b"\xff\xfe\x00seed", b"seed: \xe9\n", b"\x80\x04\x95"])
+def test_what_is_no_text(faults, text):
+    [problem] = faults(text)
+    assert "cannot read the config" in problem
+
+
+def test_control_characters(faults):
+    assert "is not YAML" in faults("seed: \0")[0]
+
+
+def test_byte_order_mark_line_ends_and_chinese(load):
+    assert load(b"\xef\xbb\xbf" + SMALL.encode()).config.seed == 0
+    assert load((SMALL + "output: 运行/一\n").replace("\n", "\r\n")).config.output == "运行/一"
+
+
+def test_every_alias_of_the_registry_is_read(load):
+    for kind, section in (("editor", "diffusion_model"), ("judge", "reward_model")):
+        for name, alias in ALIASES[kind].items():
+            rest = "" if kind == "editor" else "editor: {type: scripted}\n"
+            config = load(f"benchmark: {{type: scenes}}\n{rest}{section}: {{type: {name}}}").config
+            assert getattr(config, kind).type == alias.type
+            assert getattr(config, kind).model == alias.model
+
+
+def test_what_is_checked_cannot_be_changed():
+    checked = check_config({"benchmark": {"type": "scenes"}, "editor": {"type": "scripted"}})
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        checked.config = None
+    with pytest.raises(ValueError, match="frozen"):
+        checked.config.seed = 3
