@@ -428,10 +428,41 @@ def _t5_encoder(tokenizer: Any) -> Any:
     )
 
 
+# InstructPix2Pix --------------------------------------------------------------------------------------------------
+
+
+def _instruct_pix2pix(seed: int) -> Any:
+    from diffusers import DDIMScheduler, StableDiffusionInstructPix2PixPipeline, UNet2DConditionModel
+
+    unet = UNet2DConditionModel(
+        in_channels=8,
+        out_channels=4,
+        block_out_channels=(8, 16),
+        layers_per_block=1,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        cross_attention_dim=16,
+        attention_head_dim=2,
+        norm_num_groups=2,
+    )
+    clip = _clip_tokenizer()
+    return StableDiffusionInstructPix2PixPipeline(
+        vae=_fill(_flux_vae(), seed + 1),
+        text_encoder=_fill(_clip_text_model(clip), seed + 2),
+        tokenizer=clip,
+        unet=_fill(unet, seed + 3),
+        scheduler=DDIMScheduler(num_train_timesteps=1000, beta_schedule="scaled_linear", clip_sample=False),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+
+
 BUILDERS: dict[str, Callable[[int], Any]] = {
     "qwen-image-edit": _edit,
     "qwen-image-edit-plus": _edit_plus,
     "flux-kontext": _flux_kontext,
+    "instruct-pix2pix": _instruct_pix2pix,
     "qwen3-vl": _qwen3_vl,
     "qwen3-vl-moe": _qwen3_vl_moe,
 }

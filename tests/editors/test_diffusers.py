@@ -1,4 +1,4 @@
-"""Any diffusers pipeline, tried on FLUX.1-Kontext with tiny random weights."""
+"""Any diffusers pipeline, tried on FLUX.1-Kontext and InstructPix2Pix with tiny random weights."""
 
 from __future__ import annotations
 
@@ -50,6 +50,20 @@ class TestEdits:
         assert flux.edit(request(), no_step).tobytes() == edited.tobytes()
         for other in (request(seed=8), request("make it blue"), request(images=(picture("white"),))):
             assert flux.edit(other, no_step).tobytes() != edited.tobytes()
+
+    def test_a_pipeline_of_another_family(self, tiny):
+        """InstructPix2Pix: a UNet, a negative prompt, an image guidance of its own, the source's size."""
+        call = {"num_inference_steps": 2, "image_guidance_scale": 1.5, "guidance_scale": 7.5}
+        editor = Diffusers(
+            DiffusersParams(call=call, dtype="float32"), HostContext(model=str(tiny("instruct-pix2pix")))
+        )
+        steps = []
+        edited = editor.edit(request(), lambda step, of: steps.append((step, of)))
+        assert steps == [(1, 2), (2, 2)]
+        assert (edited.mode, edited.size) == ("RGB", (64, 64))
+        assert editor.edit(request(), no_step).tobytes() == edited.tobytes()
+        for other in (request(seed=8), request("make it blue"), request(images=(picture("white"),))):
+            assert editor.edit(other, no_step).tobytes() != edited.tobytes()
 
     def test_size_and_several_images(self, tiny):
         params = replace(PARAMS, size="source", several_images="first")

@@ -145,7 +145,8 @@ def report(arguments: argparse.Namespace) -> int:
     rows = read_rows(run_reader)
     summary = summarize(run_reader, rows)
     if arguments.format == "json":
-        print(json.dumps(json_report(summary, rows), ensure_ascii=False, indent=2))
+        text = json.dumps(json_report(summary, rows), ensure_ascii=False, indent=2)
+        print(text.encode("utf-8", "backslashreplace").decode())  # lone surrogates become JSON's own escapes
     else:
         page = _nearest(html_report(run_reader.path, summary, rows))
         print(page if arguments.format == "html" else f"{text_report(summary, rows)}\nReport: {page}")

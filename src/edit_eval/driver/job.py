@@ -303,7 +303,7 @@ def _wanted(
             ]
         except OSError as error:
             raise DataError(
-                f"sample {sample.id!r}: cannot read {error.filename}: {error.strerror}"
+                f"sample {sample.id!r}: cannot read {error.filename or sample.images[0]}: {error.strerror}"
             ) from error
         clustered = sample if sample.cluster else dataclasses.replace(sample, cluster=sources[0])
         for repeat in range(config.repeats):

@@ -9,6 +9,7 @@ from pathlib import Path
 from edit_eval.core.errors import ConfigError, DataError
 from edit_eval.core.types import Sample
 from edit_eval.driver.config import Checked
+from edit_eval.driver.store import cannot_write
 
 __all__ = ["check_images", "load_samples"]
 
@@ -18,6 +19,7 @@ def load_samples(checked: Checked, output: Path) -> list[Sample]:
 
     Raises:
         DataError: one line.
+        RunError: a benchmark that makes its own images cannot write them to the run directory.
     """
     config = checked.config.benchmark
     found = checked.benchmark
@@ -26,7 +28,13 @@ def load_samples(checked: Checked, output: Path) -> list[Sample]:
         raise ConfigError(f"benchmark.path: {found.name} needs the path of its data")
     if path is not None and not path.exists():
         raise DataError(f"benchmark.path: there is nothing at {config.path}")
-    samples = list(found.cls.load(path, checked.params["benchmark"], output / "inputs"))
+    try:
+        samples = list(found.cls.load(path, checked.params["benchmark"], output / "inputs"))
+    except OSError as error:
+        place = Path(error.filename or output)
+        if output in (place, *place.parents) or place in output.parents:
+            raise cannot_write(output, error) from error
+        raise DataError(f"benchmark.path: cannot read {place}: {error.strerror}") from error
     if not samples:
         raise DataError(f"the benchmark {config.path or found.name} has no samples")
     _check_unique(samples)

@@ -28,7 +28,7 @@ from edit_eval.core.types import Sample
 from edit_eval.driver.ledger import Ledger, json_bytes, json_value, read_ledger
 from edit_eval.driver.plan import WantedEdit
 
-__all__ = ["RunReader", "RunStore", "image_path", "thumbnail_path"]
+__all__ = ["RunReader", "RunStore", "cannot_write", "image_path", "thumbnail_path"]
 
 _RUN_FORMAT = 1
 
@@ -41,6 +41,11 @@ def image_path(key: str) -> str:
 def thumbnail_path(key: str) -> str:
     """Return where the thumbnail of an edit (by key) or of a source (by its bytes' hash) lies."""
     return f"thumbs/{key[:2]}/{key}.webp"
+
+
+def cannot_write(path: Path, error: OSError) -> RunError:
+    """Return what is said of a run directory that cannot be written."""
+    return RunError(f"cannot write the run directory {path}: {error.strerror}; set another output")
 
 
 class RunReader:
@@ -105,9 +110,7 @@ class RunStore:
             self.verdicts = Ledger(path / "verdicts.jsonl")
         except OSError as error:
             self._unlock()
-            raise RunError(
-                f"cannot write the run directory {path}: {error.strerror}; set another output"
-            ) from error
+            raise cannot_write(path, error) from error
         except RunError:
             self._unlock()
             raise
