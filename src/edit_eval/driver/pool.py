@@ -1,8 +1,7 @@
 """The pool: devices with their keepers, stages with their queues, and the one loop that moves tasks between them.
 
-It knows tasks as ids with JSON payloads; what an edit or a verdict is, is its handler's business. One thread, no
-barriers: a device that runs out of one stage's work ends its host and starts the next stage's, while others still
-work on the first. What happens in the loop:
+It knows tasks as ids with JSON payloads; what an edit or a verdict is, is its handler's business, and who works on
+what is the scheduler's. Here is what is done about it, and about everything that goes wrong. One thread, no barriers:
 
     queue --task--> host (in flight) --done--> handler
       ^                 |
@@ -12,7 +11,6 @@ work on the first. What happens in the loop:
 
 from __future__ import annotations
 
-import math
 import selectors
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -32,6 +30,7 @@ from edit_eval.driver.events import (
     Unloaded,
 )
 from edit_eval.driver.queue import Task
+from edit_eval.driver.scheduler import Scheduler
 from edit_eval.driver.slot import HostRun, Phase, Slot
 from edit_eval.driver.stage import Stage, StageSpec
 from edit_eval.worker.protocol import ProtocolError
@@ -103,17 +102,17 @@ class Pool:
         self._backend = backend
         self._log_folder = log_folder
         self._emit = emit
-        self._overlap = overlap
         self._memory = memory
         self._clock = clock
         self._selector = selectors.DefaultSelector()
         devices = list(dict.fromkeys(device for spec in stages for device in spec.devices))
         self._slots = [Slot(device) for device in devices]
+        self._plan = Scheduler(self._stages, self._slots, overlap=overlap)
         self._fault: Exception | None = None
 
     def add(self, stage: StageName, tasks: Iterable[Task]) -> None:
         """Put tasks into a stage's queue."""
-        self._stage(stage).queue.put_all(tasks)
+        self._plan.stage(stage).queue.put_all(tasks)
 
     def run(self) -> None:
         """Work until every stage is finished; every process has ended when this returns or raises.
@@ -123,7 +122,7 @@ class Pool:
             RunFailed: no device is left for tasks that remain, or outcomes cannot be written.
         """
         try:
-            while self._fault is None and not self._at_end():
+            while self._fault is None and not self._plan.at_end():
                 self._schedule()
                 self._receive()
                 self._check_times()
@@ -136,149 +135,54 @@ class Pool:
         if dead:
             raise RunFailed("; ".join(f"{stage.name}: {stage.dead_reason}" for stage in dead))
 
-    # Looking
-
-    def _at_end(self) -> bool:
-        return all(stage.finished for stage in self._stages) and not any(slot.host for slot in self._slots)
-
-    def _stage(self, name: StageName) -> Stage:
-        return next(stage for stage in self._stages if stage.name == name)
-
-    def _before(self, stage: Stage) -> Stage | None:
-        position = self._stages.index(stage)
-        return self._stages[position - 1] if position else None
-
-    def _fed(self, stage: Stage) -> bool:
-        """Whether an earlier stage may still bring this one tasks."""
-        before = self._before(stage)
-        return before is not None and not before.finished
-
-    def _hosts(self, stage: Stage) -> list[Slot]:
-        return [slot for slot in self._slots if slot.host and slot.host.stage is stage]
-
-    def _open(self, stage: Stage) -> bool:
-        """Whether hosts of this stage may run at all now."""
-        before = self._before(stage)
-        return before is None or self._overlap or (before.finished and not self._hosts(before))
-
-    def _occupied(self, slot: Slot) -> bool:
-        return any(
-            other.host and other is not slot and other.device.parts & slot.device.parts
-            for other in self._slots
-        )
-
-    # Deciding
+    # Deciding, by the scheduler's word
 
     def _schedule(self) -> None:
         for slot in self._slots:
             host = slot.host
             if host is None:
-                stage = self._stage_for(slot)
+                stage = self._plan.stage_for(slot, time.monotonic())
                 if stage:
                     self._start(slot, stage)
             elif host.phase is Phase.READY:
                 self._feed(slot, host)
         for slot in self._slots:
-            host = slot.host
-            if host and host.phase is Phase.READY and not host.in_flight:
-                self._idle(slot, host)
-            elif (
-                host
-                and host.phase is Phase.STARTING
-                and not len(host.stage.queue)
-                and not self._fed(host.stage)
-            ):
-                self._stop(slot, host)  # it would come too late
+            if slot.host and self._plan.is_surplus(slot, slot.host):
+                self._stop(slot, slot.host)
+            elif slot.host and slot.host.is_idle:
+                self._help_out(slot, slot.host)
         for stage in self._stages:
             self._finish(stage)
 
-    def _stage_for(self, slot: Slot) -> Stage | None:
-        """Return the stage whose host this empty device should start now."""
-        if time.monotonic() < slot.retry_at or self._occupied(slot):
-            return None
-        for stage in self._stages:
-            if not stage.serves(slot) or not self._open(stage):
-                continue
-            starting = sum(
-                1 for other in self._hosts(stage) if other.host and other.host.phase is Phase.STARTING
-            )
-            expected = len(stage.queue)
-            before = self._before(stage)
-            if before is not None and not before.finished and not self._wanted_elsewhere(slot, before):
-                expected += len(before.queue) + before.in_flight(self._slots)
-            if expected > starting:
-                return stage
-        return None
-
-    def _wanted_elsewhere(self, slot: Slot, stage: Stage) -> bool:
-        """Whether this device still has work of `stage` waiting for it."""
-        return stage.serves(slot) and len(stage.queue) > 0
-
     def _feed(self, slot: Slot, host: HostRun) -> None:
-        batch: list[Task] = []
-        among = {other.device.name for other in self._hosts(host.stage)}
-        queue = host.stage.queue
-        # Near the end a window is not filled at the cost of another device's share.
-        share = math.ceil((len(queue) + host.stage.in_flight(self._slots)) / len(among))
-        room = min(host.window, max(1, share))
-        while len(queue) and len(host.in_flight) + len(batch) < room:
-            alone = queue.next_is_solo()
-            if any(task.solo for task in [*host.in_flight.values(), *batch]) or (
-                alone and (host.in_flight or batch)
-            ):
-                break
-            task = queue.take(slot.device.name, among)
-            if task is None:
-                break
-            batch.append(task)
-        if batch:
-            host.dispatch(batch)
-            slot.send("task", tasks=[{"id": task.id, "payload": task.payload} for task in batch])
+        tasks = self._plan.tasks_for(slot, host)
+        if tasks:
+            host.dispatch(tasks)
+            slot.send("task", tasks=[{"id": task.id, "payload": task.payload} for task in tasks])
 
-    def _idle(self, slot: Slot, host: HostRun) -> None:
-        stage = host.stage
-        if len(stage.queue):
-            return  # suspects wait for another device
-        if self._recall_for(stage):
-            return
-        elsewhere = next(
-            (one for one in self._stages if one is not stage and self._unserved(one, slot)), None
-        )
-        if elsewhere is not None or not self._fed(stage):
-            self._stop(slot, host)
+    def _help_out(self, slot: Slot, host: HostRun) -> None:
+        """An idle host: have a task given back that waits at a busy one, or say that there is nothing."""
+        loan = self._plan.task_to_recall(host.stage)
+        if loan:
+            busy, task = loan
+            if busy.host:
+                busy.host.recalling.add(task.id)
+            busy.send("recall", ids=[task.id])
         elif host.announced != "waiting":
             self._say(slot, "waiting")
 
-    def _unserved(self, stage: Stage, slot: Slot) -> bool:
-        """Whether `stage` has tasks that no host of its own will take, and this device could."""
-        return stage.serves(slot) and self._open(stage) and len(stage.queue) > 0 and not self._hosts(stage)
-
-    def _recall_for(self, stage: Stage) -> bool:
-        """Ask the busiest host for a task it has not begun; say whether one is on its way."""
-        hosts = [slot for slot in self._hosts(stage) if slot.host and slot.host.phase is Phase.READY]
-        if any(slot.host and slot.host.recalling for slot in hosts):
-            return True
-        spare = [(slot, slot.host, task) for slot in hosts if slot.host for task in slot.host.not_begun()]
-        if not spare:
-            return False
-        slot, host, task = max(spare, key=lambda one: (len(one[1].in_flight), one[2].estimate))
-        host.recalling.add(task.id)
-        slot.send("recall", ids=[task.id])
-        return True
-
     def _finish(self, stage: Stage) -> None:
-        if stage.finished or (len(stage.queue) and not stage.dead_reason):
-            if not stage.finished and not self._servers(stage):
+        if stage.finished:
+            return
+        if len(stage.queue) and not stage.dead_reason:
+            if not any(stage.serves(slot.device) for slot in self._slots):
                 self._die(stage)
             return
-        if self._fed(stage) or stage.in_flight(self._slots):
+        if self._plan.is_fed(stage) or self._plan.in_flight(stage):
             return
         stage.finished = True
         if stage.started_at is not None:
             self._emit(StageFinished(self._clock(), stage.name, time.monotonic() - stage.started_at))
-
-    def _servers(self, stage: Stage) -> list[Slot]:
-        return [slot for slot in self._slots if stage.serves(slot)]
 
     def _die(self, stage: Stage) -> None:
         """No device is left for this stage: what waits stays undone, other stages go on."""
@@ -439,8 +343,8 @@ class Pool:
         stage.unloads[slot.device.label] = waited
         slot.host = None
         self._emit(DeviceState(self._clock(), slot.device.label, stage.name, "off"))
-        no_more = not len(stage.queue) and not self._fed(stage) and not stage.in_flight(self._slots)
-        if no_more and not self._hosts(stage):
+        no_more = not len(stage.queue) and not self._plan.is_fed(stage) and not self._plan.in_flight(stage)
+        if no_more and not self._plan.hosts(stage):
             labels = tuple(stage.unloads)
             self._emit(Unloaded(self._clock(), stage.name, labels, max(stage.unloads.values())))
 
@@ -471,7 +375,7 @@ class Pool:
         slot.retry_at = time.monotonic() + min(
             _BACK_OFF_S * 2 ** max(0, slot.barren - 1), _LONGEST_BACK_OFF_S
         )
-        if stage.serves(slot):
+        if stage.serves(slot.device):
             self._emit(DeviceState(self._clock(), slot.device.label, stage.name, "restarting", reason))
 
     def _retry(

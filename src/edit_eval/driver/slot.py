@@ -47,6 +47,11 @@ class HostRun:
     announced: str = ""
     _working_since: float = 0.0
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether it is ready and has nothing to do."""
+        return self.phase is Phase.READY and not self.in_flight
+
     def dispatch(self, tasks: Sequence[Task]) -> None:
         """Note that `tasks` were sent."""
         if not self.in_flight:

@@ -7,15 +7,12 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from edit_eval.driver.devices import Device
 from edit_eval.driver.events import StageName
 from edit_eval.driver.interpreters import Interpreter
 from edit_eval.driver.queue import TaskQueue
-
-if TYPE_CHECKING:
-    from edit_eval.driver.slot import Slot
 
 __all__ = ["Deadlines", "Stage", "StageSpec"]
 
@@ -103,13 +100,9 @@ class Stage:
         """`edit` or `judge`."""
         return self.spec.name
 
-    def serves(self, slot: Slot) -> bool:
-        """Whether that device may hold a host of this stage."""
-        return slot.device in self.spec.devices and slot.device not in self.retired
-
-    def in_flight(self, slots: Sequence[Slot]) -> int:
-        """Return how many tasks of this stage are at hosts."""
-        return sum(len(slot.host.in_flight) for slot in slots if slot.host and slot.host.stage is self)
+    def serves(self, device: Device) -> bool:
+        """Whether `device` may hold a host of this stage."""
+        return device in self.spec.devices and device not in self.retired
 
     def note_duration(self, seconds: float) -> None:
         """Remember how long a task took."""

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from edit_eval.worker.logs import CappedLog
-from edit_eval.worker.processes import adopt_orphans, die_with_parent, kill_descendants
+from edit_eval.worker.processes import adopt_orphans, die_with_parent, kill_descendants, reap_children
 from edit_eval.worker.protocol import BEAT_S, Channel, ProtocolError
 
 __all__ = ["Keeper", "main"]
@@ -232,15 +232,7 @@ class Keeper:
 
     def _reap(self) -> None:
         """Collect ended children; when the host itself has ended, end all it left behind and tell the driver."""
-        ended: dict[int, int] = {}
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                break
-            if pid == 0:
-                break
-            ended[pid] = status
+        ended = reap_children()
         host = self._host
         if host is None or host.process.pid not in ended:
             return

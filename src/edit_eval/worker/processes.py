@@ -12,7 +12,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["adopt_orphans", "descendants", "die_with_parent", "kill_descendants", "kill_marked"]
+__all__ = [
+    "adopt_orphans",
+    "descendants",
+    "die_with_parent",
+    "kill_descendants",
+    "kill_marked",
+    "reap_children",
+]
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -62,6 +69,19 @@ def descendants(root: int) -> list[int]:
     return found
 
 
+def reap_children() -> dict[int, int]:
+    """Collect the children that have ended; return exit status (as of `os.waitpid`) by pid. Never waits."""
+    reaped: dict[int, int] = {}
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return reaped
+        if pid == 0:
+            return reaped
+        reaped[pid] = status
+
+
 def kill_descendants(timeout_s: float = 10.0) -> tuple[dict[int, int], list[int]]:
     """SIGKILL everything below this process and reap it, again and again until nothing is left.
 
@@ -79,14 +99,7 @@ def kill_descendants(timeout_s: float = 10.0) -> tuple[dict[int, int], list[int]
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 continue
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                break
-            if pid == 0:
-                break
-            reaped[pid] = status
+        reaped.update(reap_children())
         left = descendants(os.getpid())
         if not left or time.monotonic() > deadline:
             return reaped, left

@@ -1,0 +1,163 @@
+"""Who works on what: decisions about devices, hosts and queues, and nothing else.
+
+Pure: it looks at stages and slots and answers; it starts, sends and emits nothing. A device that runs out of one
+stage's work is told to end its host and to start the next stage's, while others still work on the first.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from edit_eval.driver.events import StageName
+from edit_eval.driver.queue import Task
+from edit_eval.driver.slot import HostRun, Phase, Slot
+from edit_eval.driver.stage import Stage
+
+__all__ = ["Scheduler"]
+
+
+class Scheduler:
+    """Decides over `stages` (in the order of the work) and `slots` (one per device).
+
+    With `overlap` a stage may begin on a device before the stage before it has ended everywhere.
+    """
+
+    def __init__(self, stages: Sequence[Stage], slots: Sequence[Slot], *, overlap: bool) -> None:
+        self._stages = stages
+        self._slots = slots
+        self._overlap = overlap
+
+    # What there is
+
+    def stage(self, name: StageName) -> Stage:
+        """Return the stage called `name`."""
+        return next(stage for stage in self._stages if stage.name == name)
+
+    def at_end(self) -> bool:
+        """Whether every stage is finished and every host gone."""
+        return all(stage.finished for stage in self._stages) and not any(slot.host for slot in self._slots)
+
+    def hosts(self, stage: Stage) -> list[Slot]:
+        """Return the slots that hold a host of `stage`, in whatever phase."""
+        return [slot for slot in self._slots if slot.host and slot.host.stage is stage]
+
+    def in_flight(self, stage: Stage) -> int:
+        """Return how many tasks of `stage` are at hosts."""
+        return sum(len(slot.host.in_flight) for slot in self._slots if slot.host and slot.host.stage is stage)
+
+    def is_fed(self, stage: Stage) -> bool:
+        """Whether an earlier stage may still bring this one tasks."""
+        before = self._before(stage)
+        return before is not None and not before.finished
+
+    def _before(self, stage: Stage) -> Stage | None:
+        position = self._stages.index(stage)
+        return self._stages[position - 1] if position else None
+
+    def _is_open(self, stage: Stage) -> bool:
+        """Whether hosts of this stage may run at all now."""
+        before = self._before(stage)
+        return before is None or self._overlap or (before.finished and not self.hosts(before))
+
+    # What to do
+
+    def stage_for(self, slot: Slot, now: float) -> Stage | None:
+        """Return the stage whose host this empty device should start at `now`, if any.
+
+        The first one with more work, waiting or on its way, than hosts that are starting already.
+        """
+        occupied = any(
+            other.host and other is not slot and other.device.parts & slot.device.parts
+            for other in self._slots
+        )
+        if now < slot.retry_at or occupied:
+            return None
+        for stage in self._stages:
+            if not stage.serves(slot.device) or not self._is_open(stage):
+                continue
+            starting = sum(
+                1 for other in self.hosts(stage) if other.host and other.host.phase is Phase.STARTING
+            )
+            if len(stage.queue) + self._on_its_way(stage, slot) > starting:
+                return stage
+        return None
+
+    def _on_its_way(self, stage: Stage, slot: Slot) -> int:
+        """Return how many tasks the stage before will bring, unless this device still has work there itself."""
+        before = self._before(stage)
+        if before is None or before.finished or (before.serves(slot.device) and len(before.queue)):
+            return 0
+        return len(before.queue) + self.in_flight(before)
+
+    def tasks_for(self, slot: Slot, host: HostRun) -> list[Task]:
+        """Take from the queue what this ready host should be sent now.
+
+        As many as its window has room for, but near the end no more than its share, and a suspect only alone.
+        """
+        stage = host.stage
+        among = {other.device.name for other in self.hosts(stage)}
+        share = math.ceil((len(stage.queue) + self.in_flight(stage)) / len(among))
+        room = min(host.window, max(1, share)) - len(host.in_flight)
+        if any(task.solo for task in host.in_flight.values()):
+            return []
+        tasks: list[Task] = []
+        while len(stage.queue) and len(tasks) < room:
+            solo = stage.queue.next_is_solo()
+            if solo and (host.in_flight or tasks):
+                break
+            task = stage.queue.take(slot.device.name, among)
+            if task is None:
+                break
+            tasks.append(task)
+            if solo:
+                break
+        return tasks
+
+    def is_surplus(self, slot: Slot, host: HostRun) -> bool:
+        """Whether this host should end: nothing is left for it, or its device is needed by another stage."""
+        stage = host.stage
+        if len(stage.queue) or self._recalled_from(stage) or self._waiting_at_hosts(stage):
+            return False
+        if host.phase is Phase.STARTING:
+            return not self.is_fed(stage)  # it would come too late
+        if not host.is_idle:
+            return False
+        return not self.is_fed(stage) or any(
+            self._is_unserved(one, slot) for one in self._stages if one is not stage
+        )
+
+    def _is_unserved(self, stage: Stage, slot: Slot) -> bool:
+        """Whether `stage` has tasks that no host of its own will take, and this device could."""
+        return (
+            stage.serves(slot.device)
+            and self._is_open(stage)
+            and len(stage.queue) > 0
+            and not self.hosts(stage)
+        )
+
+    def task_to_recall(self, stage: Stage) -> tuple[Slot, Task] | None:
+        """Return a task that waits at a busy host while an idle one could do it; one at a time."""
+        if self._recalled_from(stage):
+            return None
+        busy = [
+            (slot, host, task)
+            for slot in self.hosts(stage)
+            if (host := slot.host) and host.phase is Phase.READY and host.begun
+            for task in host.not_begun()
+        ]
+        if not busy:
+            return None
+        slot, _, task = max(busy, key=lambda one: (len(one[1].in_flight), one[2].estimate))
+        return slot, task
+
+    def _waiting_at_hosts(self, stage: Stage) -> bool:
+        """Whether a host has a task at hand beside the one it works on, or is about to."""
+        return any(
+            len(host.not_begun()) > (0 if host.begun else 1)
+            for slot in self.hosts(stage)
+            if (host := slot.host)
+        )
+
+    def _recalled_from(self, stage: Stage) -> bool:
+        return any(slot.host and slot.host.recalling for slot in self.hosts(stage))

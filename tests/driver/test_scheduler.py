@@ -1,0 +1,177 @@
+"""The scheduler's decisions, carried out in simulated time by simulated hosts."""
+
+from __future__ import annotations
+
+import heapq
+import sys
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edit_eval.driver.devices import Device
+from edit_eval.driver.interpreters import Interpreter
+from edit_eval.driver.queue import Task
+from edit_eval.driver.scheduler import Scheduler
+from edit_eval.driver.slot import HostRun, Phase, Slot
+from edit_eval.driver.stage import Stage, StageSpec
+
+WINDOW = {"edit": 2, "judge": 3}
+
+
+def stage_of(name, devices):
+    return Stage(StageSpec(name, devices, Interpreter(sys.executable), {}, {}, {}))
+
+
+class Simulation:
+    """Carries out what the scheduler decides; a host works on its tasks one after another."""
+
+    def __init__(self, edit_devices, judge_devices, durations, *, start_s=1.0, judge_s=0.1, overlap=True):
+        self.now = 0.0
+        self.start_s, self.judge_s, self.durations = start_s, judge_s, durations
+        self.edit, self.judge = stage_of("edit", edit_devices), stage_of("judge", judge_devices)
+        self.slots = [Slot(device) for device in dict.fromkeys([*edit_devices, *judge_devices])]
+        self.plan = Scheduler([self.edit, self.judge], self.slots, overlap=overlap)
+        self.edit.queue.put_all(Task(f"e{i}", {}, estimate=s) for i, s in enumerate(durations))
+        self.events, self.count = [], 0
+        self.done = {"edit": [], "judge": []}
+        self.history = []
+        self.last_edit = 0.0
+
+    def later(self, seconds, what, *arguments):
+        self.count += 1
+        heapq.heappush(self.events, (self.now + seconds, self.count, what, arguments))
+
+    def run(self):
+        self.decide()
+        while self.events:
+            self.now, _, what, arguments = heapq.heappop(self.events)
+            what(*arguments)
+            self.decide()
+        return self
+
+    def decide(self):
+        for slot in self.slots:
+            host = slot.host
+            if host is None:
+                stage = self.plan.stage_for(slot, self.now)
+                if stage:
+                    slot.host = host = HostRun(stage, self.now)
+                    host.window = WINDOW[stage.name]
+                    self.history.append((self.now, slot.device.label, stage.name))
+                    self.later(self.start_s, self.ready, host)
+            elif host.phase is Phase.READY:
+                tasks = self.plan.tasks_for(slot, host)
+                if tasks:
+                    host.in_flight.update({task.id: task for task in tasks})
+                    self.begin(slot, host)
+        for slot in self.slots:
+            if slot.host and self.plan.is_surplus(slot, slot.host):
+                slot.host.phase = Phase.STOPPING
+                self.later(0.1, self.gone, slot)
+            elif slot.host and slot.host.is_idle:
+                loan = self.plan.task_to_recall(slot.host.stage)
+                if loan:
+                    busy, task = loan
+                    busy.host.recalling.add(task.id)
+                    self.later(0.001, self.recalled, busy, task)
+        for stage in (self.edit, self.judge):
+            if not len(stage.queue) and not self.plan.is_fed(stage) and not self.plan.in_flight(stage):
+                stage.finished = True
+
+    def ready(self, host):
+        if host.phase is Phase.STARTING:
+            host.phase = Phase.READY
+
+    def gone(self, slot):
+        slot.host = None
+
+    def begin(self, slot, host):
+        if not host.begun and host.in_flight:
+            task = next(iter(host.in_flight.values()))
+            host.begun.add(task.id)
+            seconds = self.durations[int(task.id[1:])] if host.stage is self.edit else self.judge_s
+            self.later(seconds, self.finish, slot, host, task)
+
+    def recalled(self, slot, task):
+        slot.host.recalling.clear()
+        if task.id in slot.host.in_flight and task.id not in slot.host.begun:
+            del slot.host.in_flight[task.id]
+            slot.host.stage.queue.put(task)
+
+    def finish(self, slot, host, task):
+        del host.in_flight[task.id]
+        host.begun.clear()
+        self.done[host.stage.name].append(task.id)
+        if host.stage is self.edit:
+            self.last_edit = self.now
+            self.judge.queue.put(Task(f"j{task.id[1:]}", {}))
+        self.begin(slot, host)
+
+
+def cpus(count):
+    return [Device("cpu", (index,)) for index in range(count)]
+
+
+durations = st.lists(st.floats(0.05, 20), min_size=1, max_size=40)
+
+
+@given(durations, st.integers(1, 6), st.integers(1, 6), st.booleans())
+@settings(max_examples=150, deadline=None)
+def test_everything_is_done_once_whatever_the_devices(seconds, editors, judges, overlap):
+    run = Simulation(cpus(editors), cpus(judges), seconds, overlap=overlap).run()
+    assert sorted(run.done["edit"]) == sorted(f"e{index}" for index in range(len(seconds)))
+    assert sorted(run.done["judge"]) == sorted(f"j{index}" for index in range(len(seconds)))
+    assert run.plan.at_end()
+
+
+@given(durations, st.integers(1, 6))
+@settings(max_examples=150, deadline=None)
+def test_edits_end_within_the_bound_of_longest_first(seconds, devices):
+    """Graham 1969: list scheduling takes at most the mean load plus the longest task."""
+    run = Simulation(cpus(devices), cpus(1), seconds).run()
+    assert run.last_edit <= run.start_s + sum(seconds) / devices + max(seconds) + 0.05
+
+
+@given(durations, st.integers(2, 6))
+@settings(max_examples=80, deadline=None)
+def test_sequential_stages_do_not_mix(seconds, devices):
+    run = Simulation(cpus(devices), cpus(devices), seconds, overlap=False).run()
+    judges = [at for at, _, stage in run.history if stage == "judge"]
+    assert min(judges) >= run.last_edit
+
+
+def test_a_device_that_runs_out_of_edits_judges_while_others_edit():
+    run = Simulation(cpus(2), cpus(2), [10.0, 1.0, 1.0]).run()
+    starts = {(device, stage): at for at, device, stage in run.history}
+    assert starts["CPU 1", "judge"] < 5 < run.last_edit
+
+
+def test_a_judge_of_its_own_device_starts_at_once():
+    run = Simulation(cpus(2), [Device("cpu", (7,))], [5.0, 5.0, 5.0]).run()
+    assert (0.0, "CPU 7", "judge") in run.history
+
+
+def test_devices_that_share_a_gpu_never_hold_two_models():
+    wide = Device("cuda", (0, 1), ("0", "1"))
+    narrow = [Device("cuda", (index,), (str(index),)) for index in (0, 1)]
+    run = Simulation([wide], narrow, [3.0, 2.0]).run()
+    assert run.history[0][2] == "edit"
+    assert all(at > run.last_edit for at, _, stage in run.history if stage == "judge")
+
+
+def test_no_more_hosts_start_than_there_are_tasks():
+    run = Simulation(cpus(6), cpus(1), [1.0, 1.0]).run()
+    assert sum(stage == "edit" for _, _, stage in run.history) == 2
+
+
+def test_a_suspect_is_alone_and_goes_elsewhere():
+    stage = stage_of("edit", cpus(2))
+    slots = [Slot(device) for device in cpus(2)]
+    for slot in slots:
+        slot.host = HostRun(stage, 0.0, phase=Phase.READY, window=2)
+    stage.queue.put(Task("bad", {}, solo=True, lost_on={"cpu-0"}))
+    stage.queue.put(Task("good", {}))
+    plan = Scheduler([stage], slots, overlap=True)
+    assert [task.id for task in plan.tasks_for(slots[0], slots[0].host)] == ["good"]
+    assert plan.tasks_for(slots[0], slots[0].host) == []
+    assert [task.id for task in plan.tasks_for(slots[1], slots[1].host)] == ["bad"]
