@@ -340,3 +340,13 @@ def test_wrong_usage(here, arguments, says):
     line = refused(here, *arguments)
     assert says in line
     assert "--help" in line
+
+
+def test_an_output_that_holds_other_files(here):
+    line = refused(here, "run", "c.yaml", "--output", "data")
+    assert "holds other files ('0000.png' ...) and is no run; set another output" in line
+
+
+def test_an_output_with_a_null_byte(here):
+    change(here, "output: run", 'output: "a\\0b"')
+    assert "null byte" in refused(here, "run", "c.yaml")

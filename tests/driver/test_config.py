@@ -474,7 +474,7 @@ def test_a_bomb_of_aliases_is_refused_before_it_goes_off(faults):
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 12)]
     [problem] = faults("\n".join(lines))
-    assert "aliases (*name) are not allowed" in problem
+    assert "aliases (*a0) are not allowed" in problem
     [problem] = faults("a: &a [*a]")
     assert "aliases" in problem
     [problem] = faults("x: &x {type: scripted}\neditor:\n  <<: *x\n")
@@ -537,3 +537,8 @@ def test_what_is_checked_cannot_be_changed():
         checked.config = None
     with pytest.raises(ValueError, match="frozen"):
         checked.config.seed = 3
+
+
+def test_a_key_that_stands_twice_is_refused_not_dropped(faults):
+    [problem] = faults("seed: 1\neditor: {type: scripted}\nseed: 2\n")
+    assert "line 3: the key 'seed' stands twice" in problem

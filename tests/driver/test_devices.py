@@ -342,3 +342,8 @@ def test_where_nvml_does_not_tell_nothing_is_refused(machine):
     GpuMemory().free([first], leave_out=False, where="editor.devices")
     with pytest.raises(DeviceError, match="cannot be seen from here"):
         GpuMemory().free([second], leave_out=False, where="editor.devices")
+
+
+def test_a_gpu_named_twice_in_the_environment(machine):
+    with pytest.raises(DeviceError, match="names a GPU twice"):
+        machine(2, "0,0")

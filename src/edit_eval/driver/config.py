@@ -12,11 +12,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from edit_eval.core.errors import ConfigError, did_you_mean
 from edit_eval.driver.registry import ALIASES, Found, Kind, find
+from edit_eval.driver.yamlfile import parse_yaml, read_yaml
 
 __all__ = [
     "BenchmarkConfig",
@@ -30,15 +30,6 @@ __all__ = [
     "load_config",
 ]
 
-_MAX_BYTES = 1 << 20
-_MAX_DEPTH = 50
-_OPENING = (
-    yaml.FlowSequenceStartToken,
-    yaml.FlowMappingStartToken,
-    yaml.BlockSequenceStartToken,
-    yaml.BlockMappingStartToken,
-)
-_CLOSING = (yaml.FlowSequenceEndToken, yaml.FlowMappingEndToken, yaml.BlockEndToken)
 _SECTIONS = {"diffusion_model": "editor", "reward_model": "judge"}
 _LIFTED = (
     "batch_size",
@@ -193,42 +184,13 @@ def check_config(tree: Mapping[str, Any]) -> Checked:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        with path.open(encoding="utf-8-sig") as file:
-            text = file.read(_MAX_BYTES + 1)
+        tree = read_yaml(path, f"the config {path}")
     except FileNotFoundError:
         near = sorted(one.name for one in path.parent.glob("*.y*ml")) if path.parent.is_dir() else []
         raise ConfigError(f"no config at {path}{did_you_mean(path.name, near)}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read the config {path}: {error}") from error
-    if len(text) > _MAX_BYTES:
-        raise ConfigError(f"{path} is larger than 1 MiB; that is no config")
-    tree = _parse_yaml(text, str(path))
     if not isinstance(tree, dict):
         raise ConfigError(f"{path} is no config: expected keys such as benchmark, editor and judge")
     return tree
-
-
-def _parse_yaml(text: str, where: str) -> Any:
-    try:
-        depth = 0
-        for token in yaml.scan(text, Loader=yaml.SafeLoader):
-            if isinstance(token, yaml.AliasToken):
-                raise ConfigError(f"{where}: YAML aliases (*name) are not allowed; write the value out")
-            depth += isinstance(token, _OPENING) - isinstance(token, _CLOSING)
-            if depth > _MAX_DEPTH:
-                raise ConfigError(f"{where} is nested too deeply")
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f" line {mark.line + 1}" if mark else ""
-        raise ConfigError(
-            f"{where}:{line} is not YAML: {getattr(error, 'problem', None) or error}"
-        ) from error
-    except (ValueError, LookupError, AttributeError) as error:
-        # PyYAML lets these out for `2026-13-45`, `!!bool maybe` and the like.
-        raise ConfigError(
-            f"{where}: a value cannot be read as what it looks like ({error}); quote it"
-        ) from error
 
 
 def _nested(override: str) -> dict[str, Any]:
@@ -236,7 +198,7 @@ def _nested(override: str) -> dict[str, Any]:
     names = key.strip().split(".")
     if not equals or not all(names):
         raise ConfigError(f"--set {override}: write it as a.b=value")
-    tree: dict[str, Any] = {names[-1]: _parse_yaml(text, f"--set {key}")}
+    tree: dict[str, Any] = {names[-1]: parse_yaml(text, f"--set {key}")}
     for name in reversed(names[:-1]):
         tree = {name: tree}
     return tree

@@ -185,6 +185,8 @@ def visible_gpus() -> list[Gpu]:
             token = _token(nvml, entry, count)
             if token is None:
                 break
+            if token in tokens:
+                raise DeviceError(f"CUDA_VISIBLE_DEVICES={inherited!r} names a GPU twice; name each once")
             tokens.append(token)
     return [Gpu(index, token) for index, token in enumerate(tokens)]
 

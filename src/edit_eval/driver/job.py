@@ -172,6 +172,8 @@ def output_folder(checked: Checked) -> Path:
     """Return the run directory: the config's `output`, or one named after editor and benchmark under `runs/`."""
     config = checked.config
     if config.output:
+        if "\0" in config.output:
+            raise ConfigError("output: a path cannot hold a null byte")
         return Path(config.output).expanduser().absolute()
     model = (config.editor.model or checked.editor.name).rstrip("/").split("/")[-1]
     return (Path("runs") / f"{model}-{checked.benchmark.cls.name}").absolute()

@@ -16,18 +16,16 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edit_eval.core.errors import ConfigError, did_you_mean
 from edit_eval.core.expression import evaluate, names_in
 from edit_eval.core.types import Call, Dimension, Rubric
+from edit_eval.driver.yamlfile import parse_yaml, read_yaml
 
 __all__ = ["builtin_rubrics", "load_rubric"]
 
 _SUFFIXES = (".yaml", ".yml")
-_MAX_BYTES = 1 << 20
-_MAX_DEPTH = 20
 _RESERVED = frozenset({"min", "max", "mean", "sqrt", "overall"})
 """No names for dimensions: functions of the expression, and what the combined score is called."""
 
@@ -94,7 +92,7 @@ def load_rubric(name_or_path: str, base: Path | None = None) -> Rubric:
             f"no rubric {name_or_path!r}{did_you_mean(name_or_path, known)}; there are {', '.join(known)}, "
             "or give the path of a YAML file"
         )
-    rubric = _parse(_read_file(path), str(path))
+    rubric = _checked(_read_file(path), str(path))
     if rubric.name in builtin_rubrics() and rubric != _builtin(rubric.name):
         raise ConfigError(
             f"rubric {path}: name: {rubric.name!r} is a built-in rubric and this one differs; give it another name"
@@ -115,29 +113,17 @@ def _is_file(path: Path) -> bool:
 
 @cache
 def _builtin(name: str) -> Rubric:
-    return _parse((_folder() / f"{name}.yaml").read_text(encoding="utf-8"), name)
+    return _checked(parse_yaml((_folder() / f"{name}.yaml").read_text(encoding="utf-8"), name), name)
 
 
-def _read_file(path: Path) -> str:
+def _read_file(path: Path) -> Any:
     try:
-        with path.open("rb") as file:
-            data = file.read(_MAX_BYTES + 1)
-    except (OSError, ValueError) as error:  # ValueError: a null byte in the path
-        raise ConfigError(f"rubric {path}: {getattr(error, 'strerror', None) or error}") from error
-    if len(data) > _MAX_BYTES:
-        raise ConfigError(f"rubric {path}: larger than {_MAX_BYTES >> 20} MiB")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"rubric {path}: not UTF-8 text (byte {error.start})") from error
+        return read_yaml(path, f"rubric {path}")
+    except FileNotFoundError as error:
+        raise ConfigError(f"rubric {path}: {error.strerror}") from error
 
 
-def _parse(text: str, where: str) -> Rubric:
-    try:
-        _refuse_traps(text)
-        data = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that is none
-        raise ConfigError(f"rubric {where}: not readable as YAML: {' '.join(str(error).split())}") from error
+def _checked(data: Any, where: str) -> Rubric:
     if not isinstance(data, dict):
         raise ConfigError(f"rubric {where}: is no mapping with name, dimensions, calls, overall and range")
     try:
@@ -150,30 +136,6 @@ def _parse(text: str, where: str) -> Rubric:
     if problems:
         raise ConfigError([f"rubric {where}: {one}" for one in problems])
     return rubric
-
-
-def _refuse_traps(text: str) -> None:
-    """Refuse aliases and depth, with which a small file costs a lot, and doubled keys, which YAML drops silently."""
-    depth = 0
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
-        if isinstance(event, yaml.AliasEvent):
-            raise yaml.YAMLError(f"aliases (*{event.anchor}) are not allowed")
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if depth > _MAX_DEPTH:
-            raise yaml.YAMLError(f"nested more than {_MAX_DEPTH} deep")
-    nodes = [yaml.compose(text, Loader=yaml.SafeLoader)]
-    while nodes:
-        node = nodes.pop()
-        if isinstance(node, yaml.MappingNode):
-            keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-            if len(set(keys)) < len(keys):
-                doubled = next(key for key in keys if keys.count(key) > 1)
-                raise ValueError(
-                    f"key {doubled!r} stands twice in the mapping of line {node.start_mark.line + 1}"
-                )
-            nodes.extend(value for _, value in node.value)
-        elif isinstance(node, yaml.SequenceNode):
-            nodes.extend(node.value)
 
 
 def _schema_problems(error: ValidationError) -> Iterator[str]:

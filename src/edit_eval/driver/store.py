@@ -92,6 +92,36 @@ def _read_wanted(path: Path) -> list[WantedEdit]:
     ]
 
 
+_OURS = frozenset(
+    [
+        "by-id",
+        "edits.jsonl",
+        "images",
+        "inputs",
+        "lock",
+        "logs",
+        "report",
+        "run.json",
+        "samples.jsonl",
+        "telemetry.jsonl",
+        "thumbs",
+        "verdicts.jsonl",
+    ]
+)
+
+
+def _refuse_foreign(path: Path) -> None:
+    """Refuse a folder that holds files of something else: a run would spread among them."""
+    try:
+        foreign = sorted(
+            one.name for one in path.iterdir() if one.name not in _OURS and not one.name.startswith(".")
+        )
+    except OSError:
+        return  # not there yet, or not a folder: said where it is made
+    if foreign and not (path / "run.json").exists():
+        raise RunError(f"{path} holds other files ({foreign[0]!r} ...) and is no run; set another output")
+
+
 class RunStore:
     """A run directory open for writing, by one process at a time.
 
@@ -102,6 +132,7 @@ class RunStore:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock_file: int | None = None
+        _refuse_foreign(path)
         try:
             for folder in ("images", "thumbs", "logs", "report"):
                 (path / folder).mkdir(parents=True, exist_ok=True)

@@ -47,14 +47,17 @@ class _Host:
 
 
 class Keeper:
-    """Serves one driver over `sock` until it says quit or goes away."""
+    """Serves one driver over `sock` until it says quit or goes away.
 
-    def __init__(self, sock: socket.socket) -> None:
+    `scratch` is an empty folder for it alone; it is removed at the end.
+    """
+
+    def __init__(self, sock: socket.socket, scratch: Path) -> None:
         self._driver = Channel(sock)
         self._host: _Host | None = None
         self._selector = selectors.DefaultSelector()
         self._next_beat = 0.0
-        self._links = Path(tempfile.mkdtemp(prefix="edit-eval-"))
+        self._links = scratch
         self._quit = False
 
     def serve(self) -> None:
@@ -263,8 +266,8 @@ def _mask(channel: Channel) -> int:
 
 
 def main() -> None:
-    """Serve the driver on the socket whose descriptor is the first argument."""
-    Keeper(socket.socket(fileno=int(sys.argv[1]))).serve()
+    """Serve the driver on the socket whose descriptor is the first argument; the second is a folder to work in."""
+    Keeper(socket.socket(fileno=int(sys.argv[1])), Path(sys.argv[2])).serve()
 
 
 if __name__ == "__main__":

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import secrets
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import edit_eval
@@ -28,16 +31,15 @@ class _LocalKeeper:
     """One keeper process."""
 
     def __init__(self, log_folder: Path) -> None:
-        import os
-
         ours, theirs = socket.socketpair()
         self._token = secrets.token_hex(16)
+        self._scratch = tempfile.mkdtemp(prefix="edit-eval-")
         root = Path(edit_eval.__file__).resolve().parent.parent
         log_folder.mkdir(parents=True, exist_ok=True)
         with theirs, (log_folder / "keepers.log").open("ab") as log:
             self._process = subprocess.Popen(
                 # -S and -I: no site-packages, no user's paths; about 10 MB and 20 ms.
-                [sys.executable, "-I", "-S", "-c", _BOOT, str(root), str(theirs.fileno())],
+                [sys.executable, "-I", "-S", "-c", _BOOT, str(root), str(theirs.fileno()), self._scratch],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -52,6 +54,7 @@ class _LocalKeeper:
         self._process.kill()
         self._process.wait()
         kill_marked(_MARK, self._token)
+        shutil.rmtree(self._scratch, ignore_errors=True)
         self.channel.close()
 
     def wait(self, timeout_s: float) -> bool:
