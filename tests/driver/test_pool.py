@@ -206,35 +206,6 @@ def test_a_killed_run_goes_on_from_where_it_was(tmp_path):
     assert rest.canonical() == whole.canonical()
 
 
-def test_interrupt_ends_all_and_says_how_to_go_on(tmp_path):
-    benchmark = make_benchmark(tmp_path / "data", ["sleep:30"] * 4)
-    config = tmp_path / "c.yaml"
-    config.write_text(
-        f"benchmark: {{type: folder, path: {benchmark}}}\n"
-        "editor: {type: 'faulty:FaultyEditor', devices: [cpu:0, cpu:1]}\n"
-        f"output: {tmp_path / 'run'}\n"
-    )
-    driver = subprocess.Popen(
-        [sys.executable, "-m", "edit_eval", "run", str(config)],
-        env={**os.environ, "PYTHONPATH": str(PLUGINS)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    _wait_for(
-        lambda: (
-            b"faulty" in b"".join(_cmdline(pid) for pid in ours(f"mark-{tmp_path.name}"))
-            or (tmp_path / "run/run.json").exists()
-        )
-    )
-    time.sleep(1.0)
-    driver.send_signal(signal.SIGINT)
-    _, err = driver.communicate(timeout=20)
-    assert driver.returncode == 130
-    assert len(err.strip().splitlines()) == 1
-    assert "goes on from there" in err
-
-
 def test_two_starts_of_one_run(tmp_path):
     benchmark = make_benchmark(tmp_path / "data", ["sleep:2"] * 2)
     tree = config_tree(tmp_path, benchmark)

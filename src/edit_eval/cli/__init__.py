@@ -12,7 +12,7 @@ from types import FrameType
 from typing import NoReturn
 
 from edit_eval import __version__
-from edit_eval.core.errors import ConfigError, EditEvalError, UserError, did_you_mean
+from edit_eval.core.errors import ConfigError, EditEvalError, Interrupted, UserError, did_you_mean
 
 __all__ = ["EXIT_INTERRUPTED", "EXIT_OK", "EXIT_OUR_FAULT", "EXIT_PARTIAL", "EXIT_USER_ERROR", "main"]
 
@@ -124,6 +124,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except UserError as error:
         return _complain(str(error), EXIT_USER_ERROR)
+    except Interrupted as error:
+        return _complain(str(error), EXIT_INTERRUPTED)
     except EditEvalError as error:
         return _complain(str(error), EXIT_OUR_FAULT)
     except KeyboardInterrupt:

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from edit_eval.cli import EXIT_OK, EXIT_PARTIAL, config_argument
+from edit_eval.cli.signals import obey_signals
 from edit_eval.core.errors import ConfigError, RunError
 from edit_eval.driver import registry
 from edit_eval.driver.config import Checked, load_config
+from edit_eval.driver.control import Control
 from edit_eval.driver.events import StageName
 from edit_eval.driver.job import Job, prepare
 from edit_eval.driver.pipeline import run_job
@@ -55,7 +57,8 @@ def _checked(
 def _perform(arguments: argparse.Namespace, checked: Checked, stages: Sequence[StageName]) -> int:
     """Do what is left of a job, then write the page, say how it ended and return the exit code."""
     job = prepare(checked, stages=stages)
-    with open_display(arguments.display, sys.stdout) as display:
+    control = Control()
+    with open_display(arguments.display, sys.stdout) as display, obey_signals(control):
         worked = run_job(
             job,
             display,
@@ -63,6 +66,7 @@ def _perform(arguments: argparse.Namespace, checked: Checked, stages: Sequence[S
             retry_failed=arguments.retry_failed,
             verify=arguments.verify,
             tick=display.tick,
+            control=control,
         )
     return _conclude(job, arguments.display, stages, worked=worked)
 

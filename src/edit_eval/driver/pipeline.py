@@ -19,6 +19,7 @@ from edit_eval.core.identity import file_sha256
 from edit_eval.core.types import EditFailureKind, UnscoredKind, Verdict
 from edit_eval.driver.backends import Backend
 from edit_eval.driver.backends.local import LocalBackend
+from edit_eval.driver.control import Control
 from edit_eval.driver.devices import Device, GpuMemory
 from edit_eval.driver.events import (
     EditFailed,
@@ -52,6 +53,7 @@ def run_job(
     verify: bool = False,
     backend: Backend | None = None,
     tick: Callable[[], None] = lambda: None,
+    control: Control | None = None,
 ) -> bool:
     """Do what is left of a job, in its run directory.
 
@@ -63,6 +65,7 @@ def run_job(
         verify: hash every edit's image instead of trusting its size and modification time.
         backend: where keepers run; this machine by default.
         tick: called a few times a second, for displays.
+        control: how the run is told to end or to pause.
 
     Returns:
         Whether there was anything to do.
@@ -70,10 +73,14 @@ def run_job(
     Raises:
         UserError: the directory or a model cannot be used.
         RunFailed: the run could not go on.
+        Interrupted: `control` asked for the end.
     """
+    control = control or Control()
+    control.grace_s = job.checked.config.grace_s
+    control.watch(job.output)
     with RunStore(job.output) as store:
         pipeline = Pipeline(job, store, emit, stages, retry_failed=retry_failed, verify=verify, tick=tick)
-        return pipeline.run(backend or LocalBackend())
+        return pipeline.run(backend or LocalBackend(), control)
 
 
 class Pipeline:
@@ -104,7 +111,7 @@ class Pipeline:
         self._pool: Pool | None = None
         self._info: dict[str, Any] = {}
 
-    def run(self, backend: Backend) -> bool:
+    def run(self, backend: Backend, control: Control) -> bool:
         """Plan, work, and say whether there was work."""
         _remove_leftovers(self._store.path)
         plan = plan_edits(
@@ -124,7 +131,15 @@ class Pipeline:
         overlap = self._job.checked.config.stages == "overlapped"
         logs = self._store.path / "logs"
         self._pool = Pool(
-            specs, self, backend, logs, self._emit, overlap=overlap, memory=memory, clock=self._now
+            specs,
+            self,
+            backend,
+            logs,
+            self._emit,
+            overlap=overlap,
+            memory=memory,
+            clock=self._now,
+            control=control,
         )
         if edits:
             self._pool.add("edit", edits)
@@ -276,10 +291,9 @@ class Pipeline:
         self._store.write_info(self._info)
 
     def progress(self, stage: StageName, task: Task, device: Device, step: int, steps: int) -> None:
-        """Pass on a denoising step."""
-        if stage == "edit":
-            one = self._by_key[task.id]
-            self._emit(StepProgress(self._now(), device.label, one.index, one.sample.id, step, steps))
+        """Pass on a denoising step, or a judge's token."""
+        one = self._by_key[task.id] if stage == "edit" else self._edit_of[task.id]
+        self._emit(StepProgress(self._now(), device.label, one.index, one.sample.id, step, steps, stage))
 
     def done(
         self, stage: StageName, task: Task, outcome: dict[str, Any], device: Device, seconds: float

@@ -17,8 +17,9 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from edit_eval.core.errors import ModelError, RunFailed
+from edit_eval.core.errors import Interrupted, ModelError, RunFailed
 from edit_eval.driver.backends import Backend
+from edit_eval.driver.control import Control
 from edit_eval.driver.devices import Device, GpuMemory
 from edit_eval.driver.events import (
     DeviceState,
@@ -83,6 +84,7 @@ class Pool:
         overlap: whether a stage may begin on a device before the stage before it has ended everywhere.
         memory: asked for GPU memory between hosts.
         clock: seconds since the run began, for events.
+        control: how the run is told to end or to pause.
     """
 
     def __init__(
@@ -96,6 +98,7 @@ class Pool:
         overlap: bool = True,
         memory: GpuMemory | None = None,
         clock: Callable[[], float] = time.monotonic,
+        control: Control | None = None,
     ) -> None:
         self._stages = [Stage(spec) for spec in stages]
         self._handler = handler
@@ -108,6 +111,8 @@ class Pool:
         devices = list(dict.fromkeys(device for spec in stages for device in spec.devices))
         self._slots = [Slot(device) for device in devices]
         self._plan = Scheduler(self._stages, self._slots, overlap=overlap)
+        self._control = control or Control()
+        self._was_paused = self._was_ending = False
         self._fault: Exception | None = None
 
     def add(self, stage: StageName, tasks: Iterable[Task]) -> None:
@@ -120,10 +125,14 @@ class Pool:
         Raises:
             ModelError: a model does not load for a reason that the user can mend.
             RunFailed: no device is left for tasks that remain, or outcomes cannot be written.
+            Interrupted: `control` asked for the end before everything was done.
         """
         try:
-            while self._fault is None and not self._plan.at_end():
-                self._schedule()
+            while self._fault is None and not self._plan.at_end() and not self._wound_down():
+                if not self._control.ending:
+                    self._schedule()
+                for stage in self._stages:
+                    self._finish(stage)
                 self._receive()
                 self._check_times()
                 self._handler.tick()
@@ -131,6 +140,10 @@ class Pool:
             self._shut_down()
         if self._fault is not None:
             raise self._fault
+        if self._control.ending and not all(stage.finished for stage in self._stages):
+            raise Interrupted(
+                "stopped as asked; what was finished is kept, the same command goes on from there"
+            )
         dead = [stage for stage in self._stages if stage.dead_reason]
         if dead:
             raise RunFailed("; ".join(f"{stage.name}: {stage.dead_reason}" for stage in dead))
@@ -151,14 +164,41 @@ class Pool:
                 self._stop(slot, slot.host)
             elif slot.host and slot.host.is_idle:
                 self._help_out(slot, slot.host)
-        for stage in self._stages:
-            self._finish(stage)
+
+    def _wound_down(self) -> bool:
+        """Once asked to end: take back what has not begun, and say whether all that has is finished, or overdue."""
+        if not self._control.ending:
+            return False
+        hosts = [(slot, slot.host) for slot in self._slots if slot.host]
+        begun = sum(len(host.begun) for _, host in hosts)
+        if not self._was_ending:
+            self._was_ending = True
+            for slot, host in hosts:
+                if ids := [task.id for task in host.not_begun()]:
+                    slot.send("recall", ids=ids)
+            text = f"stopping: {begun} begun are finished first, for at most {self._control.grace_s:g} s"
+            self._emit(Note(self._clock(), "info", f"{text}; ask again to stop at once"))
+        return self._control.overdue or not any(host.in_flight for _, host in hosts)
 
     def _feed(self, slot: Slot, host: HostRun) -> None:
+        if self._pausing():
+            return
         tasks = self._plan.tasks_for(slot, host)
         if tasks:
             host.dispatch(tasks)
             slot.send("task", tasks=[{"id": task.id, "payload": task.payload} for task in tasks])
+
+    def _pausing(self) -> bool:
+        paused = self._control.paused
+        if paused != self._was_paused:
+            self._was_paused = paused
+            text = (
+                "paused: nothing new is begun while the file 'pause' is in the run directory"
+                if paused
+                else "going on"
+            )
+            self._emit(Note(self._clock(), "info", text))
+        return paused
 
     def _help_out(self, slot: Slot, host: HostRun) -> None:
         """An idle host: have a task given back that waits at a busy one, or say that there is nothing."""

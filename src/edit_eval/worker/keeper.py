@@ -29,6 +29,7 @@ from edit_eval.worker.protocol import BEAT_S, Channel, ProtocolError
 __all__ = ["Keeper", "main"]
 
 _TAIL_BYTES = 8192
+_IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGUSR1, signal.SIGUSR2)
 
 
 @dataclass
@@ -68,7 +69,8 @@ class Keeper:
         os.set_blocking(wake_write, False)
         signal.signal(signal.SIGCHLD, lambda _signal, _frame: None)
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
-        for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
+        # Ignored by the host too, which inherits this: a scheduler signals every process, and the driver alone decides.
+        for name in _IGNORED:
             signal.signal(name, signal.SIG_IGN)
         self._selector.register(wake_read, selectors.EVENT_READ, "child")
         self._selector.register(self._driver, selectors.EVENT_READ, "driver")

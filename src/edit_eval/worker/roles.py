@@ -160,7 +160,7 @@ class JudgeRole(Role):
         self, payloads: Sequence[dict[str, Any]], progress: Callable[[int, int], None]
     ) -> list[dict[str, Any]]:
         """Judge all payloads together; each outcome is `Verdict.to_json()`."""
-        del progress
+        self._judge.progress = progress
         verdicts = self._judge.judge([_judge_request(payload) for payload in payloads])
         if len(verdicts) != len(payloads):
             raise RuntimeError(f"the judge returned {len(verdicts)} verdicts for {len(payloads)} edits")
