@@ -34,7 +34,6 @@ from edit_eval.driver.queue import Task
 from edit_eval.driver.scheduler import Scheduler
 from edit_eval.driver.slot import HostRun, Phase, Slot
 from edit_eval.driver.stage import Stage, StageSpec
-from edit_eval.worker.protocol import ProtocolError
 
 __all__ = ["Handler", "Pool"]
 
@@ -42,6 +41,8 @@ _TICK_S = 0.25
 _STOP_GRACE_S = 2.0
 _KEEPER_SILENT_S = 60.0
 _DRAIN_S = 15.0
+_END_S = 30.0
+"""Seconds within which a killed host must be gone; past them its keeper is killed as well."""
 _DRAIN_SLACK_BYTES = 512 << 20
 _LOADS = 2
 """How often a model may fail to load on one device before that device gives up on it."""
@@ -144,6 +145,9 @@ class Pool:
             raise Interrupted(
                 "stopped as asked; what was finished is kept, the same command goes on from there"
             )
+        for stage in self._stages:
+            if stage.dead_reason and stage.refusal and not stage.ever_ready:
+                raise ModelError(stage.refusal)
         dead = [stage for stage in self._stages if stage.dead_reason]
         if dead:
             raise RunFailed("; ".join(f"{stage.name}: {stage.dead_reason}" for stage in dead))
@@ -181,7 +185,7 @@ class Pool:
         return self._control.overdue or not any(host.in_flight for _, host in hosts)
 
     def _feed(self, slot: Slot, host: HostRun) -> None:
-        if self._pausing():
+        if self._pausing() or host.stalled:
             return
         tasks = self._plan.tasks_for(slot, host)
         if tasks:
@@ -255,6 +259,7 @@ class Pool:
         grace_s = 0.0 if host.phase is Phase.STARTING else _STOP_GRACE_S  # one that loads does not listen
         host.phase = Phase.STOPPING
         host.stop_at = time.monotonic()
+        host.gone_by = host.stop_at + grace_s + _END_S
         slot.send("stop", grace_s=grace_s)
         self._say(slot, "stopping")
 
@@ -286,16 +291,14 @@ class Pool:
         if link is None:
             return
         link.channel.flush()
-        try:
-            messages = link.channel.receive()
-        except ProtocolError as error:
-            self._lose_keeper(slot, f"the keeper spoke no protocol: {error}")
-            return
         slot.heard_at = time.monotonic()
-        for message in messages:
+        for message in link.channel.receive():
             self._on_message(slot, message)
         if link.channel.closed:
-            self._lose_keeper(slot, "the keeper went away")
+            broken = link.channel.broken
+            self._lose_keeper(
+                slot, f"the keeper spoke no protocol: {broken}" if broken else "the keeper went away"
+            )
 
     def _on_message(self, slot: Slot, message: dict[str, Any]) -> None:
         host = slot.host
@@ -307,8 +310,7 @@ class Pool:
         elif kind == "refused":
             host.refused = (message["kind"], message["reason"])
         elif kind == "begun":
-            host.begun.update(message["ids"])
-            host.touch()
+            host.begin(message["ids"])
         elif kind == "progress":
             task = host.in_flight.get(message["id"])
             host.touch()
@@ -335,6 +337,7 @@ class Pool:
         host.phase = Phase.READY
         host.window = max(1, int(message["window"]))
         host.touch()
+        host.stage.ever_ready = True
         slot.failed_loads = 0
         self._handler.loaded(host.stage.name, slot.device, {"load_s": message["load_s"], **message["facts"]})
         self._say(slot, "ready", f"loaded in {message['load_s']:.1f} s")
@@ -365,6 +368,7 @@ class Pool:
     def _on_exit(self, slot: Slot, host: HostRun, message: dict[str, Any]) -> None:
         if host.phase is Phase.STOPPING and not host.in_flight:
             host.phase = Phase.DRAINING
+            host.gone_by = float("inf")
             self._drain(slot, host)
             return
         self._lose_host(slot, host, _why(message, host), message["tail"])
@@ -405,10 +409,11 @@ class Pool:
         slot.host = None
         slot.last_reason = stage.last_reason = reason
         tasks = list(host.in_flight.values())
+        suspects = bool(tasks) and all(task.solo for task in tasks)
         self._retry(slot, stage, tasks, "timeout" if host.stalled else "crash", _with_tail(reason, tail))
         if host.phase is Phase.STARTING:
             self._failed_load(slot, host, reason)
-        else:
+        elif not suspects:  # else the task is to blame, or will be
             slot.barren += 1
             if slot.barren >= _BARREN_HOSTS:
                 self._retire(slot, stage, f"{slot.barren} hosts in a row were lost: {reason}")
@@ -435,11 +440,10 @@ class Pool:
     def _failed_load(self, slot: Slot, host: HostRun, reason: str) -> None:
         kind, said = host.refused or ("error", reason)
         slot.last_reason = host.stage.last_reason = said
-        if kind == "user":
-            self._fault = ModelError(said)
-            return
         slot.failed_loads += 1
-        if slot.failed_loads >= _LOADS:
+        if kind == "user":
+            host.stage.refusal = said
+        if kind == "user" or slot.failed_loads >= _LOADS:
             self._retire(slot, host.stage, f"the model does not load: {said}")
 
     def _retire(self, slot: Slot, stage: Stage, reason: str) -> None:
@@ -459,20 +463,36 @@ class Pool:
                 host.stalled = True
                 what = "loading" if host.phase is Phase.STARTING else "working"
                 host.stall_reason = f"no sign of life while {what} for {now - host.touched_at:.0f} s"
+                host.gone_by = now + _END_S
                 slot.send("kill")
+            elif host and now > host.gone_by:
+                self._lose_keeper(slot, f"a host that was told to end did not within {_END_S:.0f} s")
             if slot.link and now - slot.heard_at > _KEEPER_SILENT_S:
                 self._lose_keeper(slot, f"the keeper was silent for {_KEEPER_SILENT_S:.0f} s")
 
     def _shut_down(self) -> None:
-        """End all keepers at once, and with them everything below them."""
+        """Take what has arrived, then end all keepers at once, and with them everything below them."""
         links = [slot.link for slot in self._slots if slot.link]
-        for link in links:
-            link.channel.send("quit")
-        for link in links:
-            link.wait(10.0)
+        try:
+            if self._fault is None:
+                self._take_what_arrived()
+        finally:
+            for link in links:
+                link.channel.send("quit")
+            for link in links:
+                link.wait(10.0)
+            for slot in self._slots:
+                slot.link = slot.host = None
+            self._selector.close()
+
+    def _take_what_arrived(self) -> None:
+        """Outcomes that lie in the sockets are finished work."""
         for slot in self._slots:
-            slot.link = slot.host = None
-        self._selector.close()
+            if slot.link is None or slot.host is None:
+                continue
+            for message in slot.link.channel.receive():
+                if message["type"] in ("done", "failed"):
+                    self._on_message(slot, message)
 
 
 def _why(message: dict[str, Any], host: HostRun) -> str:

@@ -108,7 +108,8 @@ class Keeper:
         self._reap()
         if self._host and time.monotonic() >= self._host.kill_at:
             self._host.kill_at = float("inf")
-            self._host.process.send_signal(signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._host.process.pid, signal.SIGKILL)  # not Popen's: that one reaps behind our back
 
     def _watch_writable(self) -> None:
         self._selector.modify(self._driver, _mask(self._driver), "driver")
@@ -147,7 +148,12 @@ class Keeper:
         """Start a host: `spec` holds python, env (None removes), links (name -> path) and log (path)."""
         if self._host is not None:
             raise ProtocolError("start while a host runs")
-        links = self._make_links(spec["links"])
+        try:
+            links = self._make_links(spec["links"])
+            log = CappedLog(Path(spec["log"]))
+        except OSError as error:  # a full disk, most likely
+            self._refuse(f"cannot prepare a host: {error}")
+            return
         environment = {**os.environ, **{k: v for k, v in spec["env"].items() if v is not None}}
         for name in [k for k, v in spec["env"].items() if v is None]:
             environment.pop(name, None)
@@ -156,7 +162,6 @@ class Keeper:
         environment["PYTHONSAFEPATH"] = "1"
         ours, theirs = socket.socketpair()
         read_end, write_end = os.pipe()
-        log = CappedLog(Path(spec["log"]))
         try:
             process = subprocess.Popen(
                 [spec["python"], "-m", "edit_eval.worker.host", str(theirs.fileno())],
@@ -172,9 +177,7 @@ class Keeper:
             ours.close()
             os.close(read_end)
             log.close()
-            reason = f"cannot start {spec['python']}: {error.strerror}"
-            self._driver.send("refused", kind="user", reason=reason)
-            self._driver.send("exited", code=None, reason="crash", tail=reason, seconds=0.0)
+            self._refuse(f"cannot start {spec['python']}: {error.strerror}")
             return
         finally:
             theirs.close()
@@ -185,6 +188,10 @@ class Keeper:
         self._selector.register(read_end, selectors.EVENT_READ, "output")
         self._host.channel.send("load", **load)
         self._driver.send("started", pid=process.pid)
+
+    def _refuse(self, reason: str) -> None:
+        self._driver.send("refused", kind="error", reason=reason)
+        self._driver.send("exited", code=None, reason="crash", tail=reason, seconds=0.0)
 
     def _make_links(self, links: dict[str, str]) -> Path:
         """Return a directory that shows the named packages and nothing else."""
@@ -197,16 +204,12 @@ class Keeper:
 
     def _on_host(self, host: _Host) -> None:
         host.channel.flush()
-        try:
-            messages = host.channel.receive()
-        except ProtocolError as error:
-            host.log.write(f"\n[keeper] the host spoke no protocol: {error}\n".encode())
+        for message in host.channel.receive():
+            self._driver.forward(message)
+        if host.channel.broken:
+            host.log.write(f"\n[keeper] the host spoke no protocol: {host.channel.broken}\n".encode())
             self._order("kill", 0.0)
             host.ending = "crash"
-            messages = []
-            self._close_channel(host)
-        for message in messages:
-            self._driver.forward(message)
         if host.channel.closed:
             self._close_channel(host)
 
