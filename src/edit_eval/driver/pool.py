@@ -47,7 +47,9 @@ _DRAIN_SLACK_BYTES = 512 << 20
 _LOADS = 2
 """How often a model may fail to load on one device before that device gives up on it."""
 _BARREN_HOSTS = 5
-"""How many hosts in a row may be lost on one device without finishing a task before it is retired."""
+_BARREN_HOSTS_OF_THE_LAST = 10
+"""How many hosts in a row may be lost on one device without finishing a task before it is retired; more patience with
+the last device of a stage, because samples that crash in a row look the same as a broken device."""
 _BACK_OFF_S = 0.5
 _LONGEST_BACK_OFF_S = 30.0
 
@@ -404,18 +406,21 @@ class Pool:
                 self._lose_host(slot, slot.host, reason, "")
 
     def _lose_host(self, slot: Slot, host: HostRun, reason: str, tail: str) -> None:
-        """A host ended that should not have: what it had in flight is tried again, alone."""
+        """A host ended that should not have: what it had begun is tried again, alone."""
         stage = host.stage
         slot.host = None
         slot.last_reason = stage.last_reason = reason
-        tasks = list(host.in_flight.values())
+        innocent = host.not_begun() if host.begun else []
+        stage.queue.put_all(innocent)
+        tasks = [task for task in host.in_flight.values() if task not in innocent]
         suspects = bool(tasks) and all(task.solo for task in tasks)
         self._retry(slot, stage, tasks, "timeout" if host.stalled else "crash", _with_tail(reason, tail))
         if host.phase is Phase.STARTING:
             self._failed_load(slot, host, reason)
         elif not suspects:  # else the task is to blame, or will be
             slot.barren += 1
-            if slot.barren >= _BARREN_HOSTS:
+            others = any(stage.serves(other.device) for other in self._slots if other is not slot)
+            if slot.barren >= (_BARREN_HOSTS if others else _BARREN_HOSTS_OF_THE_LAST):
                 self._retire(slot, stage, f"{slot.barren} hosts in a row were lost: {reason}")
         slot.retry_at = time.monotonic() + min(
             _BACK_OFF_S * 2 ** max(0, slot.barren - 1), _LONGEST_BACK_OFF_S
