@@ -173,11 +173,11 @@ class Keeper:
                 cwd=links,
                 preexec_fn=die_with_parent,  # noqa: PLW1509 - one thread, and the signal must be set before exec
             )
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: a variable that no environment can hold
             ours.close()
             os.close(read_end)
             log.close()
-            self._refuse(f"cannot start {spec['python']}: {error.strerror}")
+            self._refuse(f"cannot start {spec['python']}: {getattr(error, 'strerror', None) or error}")
             return
         finally:
             theirs.close()
