@@ -16,7 +16,7 @@ import termios
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 import pyte
 from rich.cells import cell_len, chop_cells
@@ -88,9 +88,7 @@ class GlassStream(io.StringIO):
 
     encoding = "utf-8"  # type: ignore[assignment]
 
-    def __init__(
-        self, columns: int = 80, rows: int = 24, on_resize: Literal["cut", "wrap"] = "cut"
-    ) -> None:
+    def __init__(self, columns: int = 80, rows: int = 24, on_resize: Literal["cut", "wrap"] = "cut") -> None:
         super().__init__()
         self.glass = Glass(columns, rows, on_resize)
         self.sent: list[str] = []
@@ -185,7 +183,7 @@ class OnTerminal:
         self._feed.feed(data)
         return bool(data)
 
-    def __enter__(self) -> OnTerminal:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

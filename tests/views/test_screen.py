@@ -30,7 +30,9 @@ class Shown:
         columns, rows = self.stream.size()
         picture = [f"Q{self.pictures}.{number} {'y' * width}"[: columns - 1] for number in range(lines)]
         picture = [line.rstrip() for line in picture]
-        self.screen.show([[(text, "red")] for text in fresh], lambda _size: [[(text, "")] for text in picture])
+        self.screen.show(
+            [[(text, "red")] for text in fresh], lambda _size: [[(text, "")] for text in picture]
+        )
         self.check(picture[-(rows - 1) :])
 
     def check(self, picture: list[str]) -> None:
@@ -40,7 +42,9 @@ class Shown:
         assert not [row for row in above if row.startswith("Q")], "remains of a picture"
         assert not [row for row in above if row and not row.startswith(("P", "$"))], "half a line"
         numbers = [int(row[1:].split(".")[0]) for row in above if row.startswith("P")]
-        assert numbers == list(range(len(self.printed) - len(numbers), len(self.printed))), "in order, none twice"
+        assert numbers == list(range(len(self.printed) - len(numbers), len(self.printed))), (
+            "in order, none twice"
+        )
         everything = self.stream.glass.everything
         heads = {row.split(".")[0] for row in everything if row.startswith("P")}
         assert heads == {f"P{number}" for number in range(len(self.printed))}, "nothing is lost"

@@ -1,26 +1,13 @@
 """The display for programs: one JSON object an event, one event a line, ASCII only, flushed at once.
 
-Schema. Every object has `event`, a name of the list below, and `at`, seconds since the run started. The other keys are the
-fields of the event in `edit_eval.driver.events`, with the same names:
-
-| `event` | keys |
-|---|---|
-| `run_started` | `output`, `editor`, `judge` (or null), `samples`, `devices` (stage -> list of labels), `batch_size` |
-| `stage_started` | `stage` (`edit` or `judge`), `total`, `done` |
-| `stage_finished` | `stage`, `seconds` |
-| `device_state` | `device`, `stage` (or null), `state`, `detail` |
-| `step_progress` | `device`, `index`, `sample_id`, `step`, `steps` |
-| `edit_finished` | `device`, `index`, `sample_id`, `seconds`, `steps` |
-| `edit_failed` | `index`, `sample_id`, `kind`, `reason` |
-| `verdict_given` | `device`, `index`, `sample_id`, `verdict`: {`scores`, `overall`, `unscored`, `reasons`, `reply`} |
-| `unloaded` | `stage`, `devices`, `seconds` |
-| `note` | `level` (`info` or `warning`), `text` |
-
-A reader must ignore keys and events that it does not know: later versions may add some, and take none away.
+The contract is `events.schema.json` beside this module, with a page for people in `docs/display.md`: every object has
+`event`, the snake-case name of a class of `edit_eval.driver.events`, and that class's fields. A reader must ignore keys
+and events that it does not know: later versions may add some, and take none away.
 """
 
 from __future__ import annotations
 
+import importlib.resources
 import json
 import re
 from collections.abc import Mapping
@@ -31,7 +18,16 @@ from edit_eval.core.types import Verdict
 from edit_eval.driver.events import Event
 from edit_eval.views.outlet import Outlet
 
-__all__ = ["JsonDisplay", "event_to_json"]
+__all__ = ["JsonDisplay", "event_schema", "event_to_json"]
+
+_SECONDS_DECIMALS = 4
+
+
+def event_schema() -> dict[str, Any]:
+    """Return the JSON Schema (2020-12) of one line."""
+    text = importlib.resources.files("edit_eval.views").joinpath("events.schema.json").read_text("utf-8")
+    schema: dict[str, Any] = json.loads(text)
+    return schema
 
 
 def event_to_json(event: Event) -> dict[str, Any]:
@@ -41,6 +37,8 @@ def event_to_json(event: Event) -> dict[str, Any]:
 
 
 def _plain(value: object) -> object:
+    if isinstance(value, float):  # every float of an event is seconds
+        return round(value, _SECONDS_DECIMALS)
     if isinstance(value, Verdict):
         return value.to_json()
     if isinstance(value, Mapping):
