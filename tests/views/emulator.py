@@ -157,9 +157,9 @@ class OnTerminal:
         os.killpg(self.process.pid, signal.SIGWINCH)
 
     def wait_for(self, seen: Callable[[Glass], bool], what: str, timeout: float = 30) -> list[str]:
-        """Read until `seen`; return the rows then."""
+        """Read until `seen`, at a moment at which nobody draws; return the rows then."""
         until = time.monotonic() + timeout
-        while not seen(self.glass):
+        while not (self.glass.wraps and seen(self.glass)):
             if time.monotonic() > until or not self._read(until - time.monotonic()):
                 raise AssertionError(f"never seen: {what}; on the screen:\n" + "\n".join(self.glass.rows))
         return self.glass.rows
