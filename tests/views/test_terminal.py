@@ -249,7 +249,7 @@ def test_eight_devices_fit(size: tuple[int, int]) -> None:
     """At every moment of a run each of eight devices has a line of its own, above the stages and the scores."""
     stream, clock = GlassStream(*size), Clock()
     with RichDisplay(stream, size=stream.size, clock=clock) as display:
-        for event in whole_run(samples=24, devices=8):
+        for event in whole_run(samples=24, devices=8, steps=6):
             clock.now = event.at
             display(event)
             if clock.now < 1:

@@ -332,7 +332,9 @@ class Board:
 
     def device(self, label: str) -> DeviceBoard:
         """Return the device called `label`, made when it is first heard of."""
-        return self.devices.setdefault(label, DeviceBoard(label))
+        if label not in self.devices:
+            self.devices[label] = DeviceBoard(label)
+        return self.devices[label]
 
     def _begun(self, event: DeviceState) -> None:
         board = self.stages.get(event.stage) if event.stage else None

@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import fields
+from functools import cache
 from typing import Any, Self, TextIO
 
 from edit_eval.core.types import Verdict
@@ -32,11 +33,19 @@ def event_schema() -> dict[str, Any]:
 
 def event_to_json(event: Event) -> dict[str, Any]:
     """Return `event` as JSON data, with its name under `event`."""
-    name = re.sub(r"(?<!^)(?=[A-Z])", "_", type(event).__name__).lower()
-    return {"event": name, **{field.name: _plain(getattr(event, field.name)) for field in fields(event)}}
+    name, keys = _shape(type(event))
+    return {"event": name, **{key: _plain(getattr(event, key)) for key in keys}}
+
+
+@cache
+def _shape(kind: type[Event]) -> tuple[str, tuple[str, ...]]:
+    name = re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower()
+    return name, tuple(field.name for field in fields(kind))
 
 
 def _plain(value: object) -> object:
+    if isinstance(value, (str, int)):
+        return value
     if isinstance(value, float):  # every float of an event is seconds
         return round(value, _SECONDS_DECIMALS)
     if isinstance(value, Verdict):
