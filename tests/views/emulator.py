@@ -160,21 +160,21 @@ class OnTerminal:
         """Read until `seen`, at a moment at which nobody draws; return the rows then."""
         until = time.monotonic() + timeout
         while not (self.glass.wraps and seen(self.glass)):
-            if time.monotonic() > until or not self._read(until - time.monotonic()):
+            if time.monotonic() > until or not self.read(min(1.0, until - time.monotonic())):
                 raise AssertionError(f"never seen: {what}; on the screen:\n" + "\n".join(self.glass.rows))
         return self.glass.rows
 
     def finish(self, timeout: float = 30) -> int:
         """Read to the end; return the exit code."""
         until = time.monotonic() + timeout
-        while self._read(until - time.monotonic()):
+        while time.monotonic() < until and self.read(min(1.0, until - time.monotonic())):
             pass
         return self.process.wait(max(0.1, until - time.monotonic()))
 
-    def _read(self, timeout: float) -> bool:
-        """Take in what comes next; False at the end."""
+    def read(self, timeout: float) -> bool:
+        """Take in what comes next; False at the end, or if nothing came in time and the process has ended."""
         if not select.select([self._master], [], [], max(0.0, timeout))[0]:
-            return False
+            return self.process.poll() is None
         try:
             data = os.read(self._master, 1 << 16)
         except OSError:  # EIO: nobody has the other side open any more

@@ -33,7 +33,8 @@ def event_schema() -> dict[str, Any]:
 
 def event_to_json(event: Event) -> dict[str, Any]:
     """Return `event` as JSON data, with its name under `event`."""
-    name, keys = _shape(type(event))
+    kind: Any = type(event)
+    name, keys = _shape(kind)
     return {"event": name, **{key: _plain(getattr(event, key)) for key in keys}}
 
 
