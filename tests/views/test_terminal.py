@@ -7,7 +7,7 @@ import re
 import pytest
 from rich.cells import cell_len
 
-from edit_eval.driver.events import DeviceState, EditFinished, Event, StageStarted, StepProgress
+from edit_eval.driver.events import DeviceState, EditFinished, Event, StageStarted, StepProgress, VerdictGiven
 from edit_eval.views.board import Board
 from edit_eval.views.frame import draw
 from edit_eval.views.terminal import NoDisplay, open_display
@@ -17,7 +17,7 @@ from edit_eval.views.terminal_rich import RichDisplay
 from edit_eval.views.text import Ink
 from views.contract import check_event
 from views.emulator import GlassStream
-from views.samples import HOSTILE, run_started, whole_run
+from views.samples import HOSTILE, run_started, scored, whole_run
 
 ESCAPE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 HIDE, SHOW = "\x1b[?25l", "\x1b[?25h"
@@ -118,6 +118,47 @@ def test_plain_holds_no_control_character(text: str) -> None:
     assert not [character for character in said if ord(character) < 0x20 and character != "\n"]
     assert "\x7f" not in said
     assert "\u202e" not in said
+
+
+def heartbeats(events: object, *, until: float) -> list[list[str]]:
+    """Return the heartbeats of a plain display whose clock goes on to `until` after the last event."""
+    stream, clock = io.StringIO(), Clock()
+    with PlainDisplay(stream, clock=clock) as display:
+        for event in events:  # type: ignore[attr-defined]
+            clock.now = event.at
+            display(event)
+        for second in range(int(clock.now), int(until) + 1):
+            clock.now = float(second)
+            display.tick()
+    found: list[list[str]] = []
+    for line in stream.getvalue().splitlines():
+        if line.startswith("[Heartbeat]"):
+            found.append([line])
+        elif found:
+            found[-1].append(line)
+    return found
+
+
+def test_plain_tells_every_30_seconds_what_goes_on() -> None:
+    judged = [StageStarted(12, "judge", 10, 0), VerdictGiven(12, "GPU 0", 0, "a", scored(7.5))]
+    beats = heartbeats([*denoising(), *judged], until=95)
+    assert [beat[0] for beat in beats] == [
+        f"[Heartbeat] {at} since the start" for at in ("00:30", "01:00", "01:30")
+    ]
+    assert beats[0][1:] == [
+        "  [GPU 0] Denoising:  46% 14/30 [00:25<00:00, 2.0 it/s] scene-0004",
+        "  [GPU 1] Loading the editor [00:25]",
+        "  [SYNC] Editing images:  30%|███       | 3/10 [00:25<00:45]",
+        "  [SYNC] Scoring:  10%|█         | 1/10 [00:00<00:45]",
+        "  Score 7.500 (n = 1), unscored 0",
+    ]
+
+
+def test_a_heartbeat_of_many_devices_is_a_summary_without_control_characters() -> None:
+    beat = heartbeats(whole_run(devices=64, samples=70, text=HOSTILE), until=2000)[-1]
+    assert len(beat) < 12
+    assert "  [64 of 64] Judging, " in "\n".join(beat)
+    assert not [character for line in beat for character in line if ord(character) < 0x20]
 
 
 def test_plain_says_how_long_an_edit_without_steps_took() -> None:
@@ -293,15 +334,16 @@ def test_a_narrow_terminal_drops_words_before_it_drops_the_bar() -> None:
     assert picture(denoising(), 20)[0] == "[GPU 0] Denoising:…"
 
 
-@pytest.mark.parametrize("columns", [20, 30, 40, 59, 79, 119])
+@pytest.mark.parametrize("columns", [1, 2, 7, 20, 30, 40, 59, 79, 119])
 @pytest.mark.parametrize("devices", [1, 8, 16, 64])
-def test_pictures_fit_their_columns_and_rows(columns: int, devices: int) -> None:
+@pytest.mark.parametrize("rows", [2, 5, 24])
+def test_pictures_fit_their_columns_and_rows(columns: int, devices: int, rows: int) -> None:
     board = Board()
     for event in whole_run(devices=devices, samples=70, text=HOSTILE):
         board.observe(event)
         if board.at % 5 < 0.3:
-            lines = draw(board, board.at, columns, 24, Ink())
-            assert len(lines) <= 22
+            lines = draw(board, board.at, columns, rows, Ink())
+            assert len(lines) <= min(22, rows - 1)
             assert max(cell_len("".join(text for text, _ in line)) for line in lines) <= columns
 
 

@@ -185,7 +185,8 @@ class DeviceBoard:
         """Note that a task has ended: the next one begins."""
         self.works(at)
         self.paces[stage].ended(at)
-        self._begin(at)
+        if stage == self.stage:
+            self._begin(at)
 
     def _begin(self, at: float) -> None:
         """A task begins, of which nothing is known but that it has as many steps as the one before it."""
