@@ -11,7 +11,6 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Any, Literal
 
 from edit_eval.driver.readings import GPU_COLUMNS, HOST_COLUMNS
@@ -114,11 +113,15 @@ class Series:
 
     def __init__(self, columns: int) -> None:
         self._at = array("d")
-        self._count = array("q")
+        self._count = array("d")
         self._columns = [array("d") for _ in range(columns)]
+        self._last = (-math.inf, -1)
+        self._ordered = True
 
     def add(self, at: float, count: int, values: Iterable[float | None]) -> None:
         """Add one row; `count` orders rows of the same moment."""
+        self._ordered = self._ordered and (at, count) >= self._last
+        self._last = (at, count)
         self._at.append(at)
         self._count.append(count)
         for column, value in zip(self._columns, values, strict=True):
@@ -126,12 +129,15 @@ class Series:
 
     def rows(self) -> Iterator[tuple[float, ...]]:
         """Yield (moment, values ...) in the order of time."""
-        order: Iterable[int] = range(len(self._at))
-        keys = list(zip(self._at, self._count, strict=True))
-        if any(later < before for before, later in pairwise(keys)):
-            order = sorted(order, key=keys.__getitem__)
-        for index in order:
-            yield (self._at[index], *(column[index] for column in self._columns))
+        if not self._ordered:
+            keys = list(zip(self._at, self._count, strict=True))
+            order = sorted(range(len(keys)), key=keys.__getitem__)
+            self._at, self._count, *self._columns = (
+                array("d", map(column.__getitem__, order))
+                for column in (self._at, self._count, *self._columns)
+            )
+            self._ordered = True
+        return zip(self._at, *self._columns, strict=True)
 
 
 @dataclass
@@ -208,7 +214,9 @@ def _add(
     series: dict[str, Series], record: Mapping[str, Any], readings: Mapping[str, Any], columns: int
 ) -> None:
     for name, values in readings.items():
-        series.setdefault(name, Series(columns)).add(record["at"], record["n"], values)
+        if name not in series:
+            series[name] = Series(columns)
+        series[name].add(record["at"], record["n"], values)
 
 
 def _fill(start: Start, records: Iterable[Mapping[str, Any]]) -> None:
