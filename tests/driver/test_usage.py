@@ -131,9 +131,9 @@ def test_seconds_add_up_to_the_wall_time_and_nothing_is_negative(records):
         assert found.energy_wh is None
     assert sum(one.device_s for one in found.stages.values()) <= found.device_s + 1e-6
     assert found.gpu_s == pytest.approx(sum(one.wall_s * one.gpus for one in found.devices))
-    for finding in found.findings:
-        assert finding.share > 0
-        assert finding.reason
+    for laggard in found.laggards:
+        assert laggard.share > 0
+        assert laggard.reason
 
 
 @settings(max_examples=50, deadline=None)
@@ -303,7 +303,7 @@ def test_records_of_a_start_without_its_head_are_left_out():
 
 
 def named(found: Usage, kind: str) -> dict[tuple[str, str], str]:
-    return {(one.device, one.stage): one.reason for one in found.findings if one.kind == kind}
+    return {(one.device, one.stage): one.reason for one in found.laggards if one.kind == kind}
 
 
 def test_no_work_left_and_loading_are_named():
@@ -346,7 +346,7 @@ def test_a_short_run_is_not_all_findings():
     tape = Tape(gpus=(1, 1))
     tape.state(0.0, "GPU 0", "working")
     tape.add("end", 9.0)
-    assert tape.usage().findings == ()
+    assert tape.usage().laggards == ()
 
 
 def slow(step_s: dict[str, float], steps: int = 10, edits: int = 6, **own: Any) -> Tape:
@@ -370,7 +370,7 @@ def test_a_slow_device_is_named_and_its_siblings_are_not():
     reasons = named(found, "slow")
     assert list(reasons) == [("GPU 2", "edit")]
     assert reasons[("GPU 2", "edit")].startswith("2.47 s a step, its siblings 0.834 s: ")
-    assert [one.share for one in found.findings if one.kind == "slow"] == [pytest.approx(1.96, abs=0.02)]
+    assert [one.share for one in found.laggards if one.kind == "slow"] == [pytest.approx(1.96, abs=0.02)]
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from edit_eval.driver.findings import Finding
+from edit_eval.driver.laggards import Laggard
 from edit_eval.driver.usage import DeviceUsage, StageUsage, Usage
 from edit_eval.views.report import html_report, json_report, text_report
-from edit_eval.views.usage import finding_lines, usage_block
+from edit_eval.views.usage import laggard_lines, usage_block
 from views.samples import row, summary
 
 GIB = 1 << 30
@@ -59,7 +59,7 @@ def usage(count: int = 2, price: float | None = None, **changes) -> Usage:
         cost=None if price is None else 19812.4 * count / 3600 * price,
         devices=tuple(device(index) for index in range(count)),
         stages={"edit": stage(14200.0 * count), "judge": stage(5100.0 * count)},
-        findings=(),
+        laggards=(),
     )
     return replace(whole, **changes)
 
@@ -104,11 +104,11 @@ def test_what_is_unknown_is_a_dash():
 
 def test_findings_are_wrapped_the_costliest_first():
     found = (
-        Finding("GPU 1", "edit", "idle", 0.34, 52.0, "no work left for it (40 s); loading the judge (12 s)"),
-        Finding("GPU 0", "edit", "slow", 1.94, 190.0, "2.36 s a step, its siblings 0.802 s: " + "hot " * 60),
-        Finding("GPU 2", "judge", "idle", 0.5, 20.0, "retired: \x1b[31mred\n" + "x" * 200),
+        Laggard("GPU 1", "edit", "idle", 0.34, 52.0, "no work left for it (40 s); loading the judge (12 s)"),
+        Laggard("GPU 0", "edit", "slow", 1.94, 190.0, "2.36 s a step, its siblings 0.802 s: " + "hot " * 60),
+        Laggard("GPU 2", "judge", "idle", 0.5, 20.0, "retired: \x1b[31mred\n" + "x" * 200),
     )
-    block = usage_block(usage(2, findings=found))
+    block = usage_block(usage(2, laggards=found))
     assert max(map(len, block.splitlines())) <= 80
     assert "\x1b" not in block
     assert block.index("GPU 0 was slower by 194% at editing: 2.36 s a step") < block.index(
@@ -117,20 +117,20 @@ def test_findings_are_wrapped_the_costliest_first():
 
 
 def test_many_findings_are_counted():
-    found = tuple(Finding(f"GPU {index}", "edit", "idle", 0.5, 20.0, "x") for index in range(64))
-    lines = finding_lines(usage(2, findings=found))
+    found = tuple(Laggard(f"GPU {index}", "edit", "idle", 0.5, 20.0, "x") for index in range(64))
+    lines = laggard_lines(usage(2, laggards=found))
     assert len(lines) == 11
     assert lines[-1].startswith("and 54 more")
 
 
 def test_every_report_has_it(tmp_path):
-    found = (Finding("GPU 1", "edit", "idle", 0.34, 52.0, "<b>no work</b>"),)
-    whole = usage(2, 2.5, findings=found)
+    found = (Laggard("GPU 1", "edit", "idle", 0.34, 52.0, "<b>no work</b>"),)
+    whole = usage(2, 2.5, laggards=found)
     assert usage_block(whole) in text_report(summary(), [row()], whole)
     data = json.loads(json.dumps(json_report(summary(), [row()], whole)))
     assert data["usage"]["devices"][1]["device"] == "GPU 1"
     assert data["usage"]["stages"]["edit"]["count"] == 900
-    assert data["usage"]["findings"][0]["kind"] == "idle"
+    assert data["usage"]["laggards"][0]["kind"] == "idle"
     page = html_report(tmp_path, summary(), [row()], whole).read_text()
     assert "<bdi>GPU 1</bdi>" in page
     assert "&lt;b&gt;no work" in page

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from edit_eval.driver.findings import Finding, findings
+from edit_eval.driver.laggards import Laggard, laggards
 from edit_eval.driver.tally import STAGES, StageSums, Tally, add_start, plus
 from edit_eval.driver.timeline import timelines
 
@@ -100,7 +100,7 @@ class Usage:
         cost: `gpu_s` at that price; None without a price or a GPU.
         devices: in the order of the config.
         stages: by name.
-        findings: what stands out.
+        laggards: what stands out.
     """
 
     starts: int
@@ -112,7 +112,7 @@ class Usage:
     cost: float | None
     devices: tuple[DeviceUsage, ...]
     stages: Mapping[str, StageUsage]
-    findings: tuple[Finding, ...]
+    laggards: tuple[Laggard, ...]
 
 
 def usage(records: Iterable[Mapping[str, Any]], price: float | None = None) -> Usage | None:
@@ -147,7 +147,7 @@ def usage(records: Iterable[Mapping[str, Any]], price: float | None = None) -> U
             stage: _stage(sum(_outcomes(tally, stage) for tally in tallies.values()), one, price)
             for stage, one in sums.items()
         },
-        findings=tuple(findings(tallies)),
+        laggards=tuple(laggards(tallies)),
     )
 
 

@@ -15,7 +15,7 @@ from edit_eval.driver.summary import Estimate, Row, Summary
 from edit_eval.driver.usage import Usage
 from edit_eval.views.status import status_of
 from edit_eval.views.text import UNDEFINED
-from edit_eval.views.usage import device_rows, finding_lines, heading, stage_rows
+from edit_eval.views.usage import device_rows, heading, laggard_lines, stage_rows
 
 __all__ = ["page", "visible"]
 
@@ -166,7 +166,7 @@ def _usage(usage: Usage) -> dict[str, Any]:
             [[DASH if cell == UNDEFINED else visible(cell) for cell in row] for row in rows]
             for rows in tables
         ],
-        "findings": [visible(line) for line in finding_lines(usage)],
+        "laggards": [visible(line) for line in laggard_lines(usage)],
     }
 
 

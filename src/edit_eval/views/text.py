@@ -14,7 +14,7 @@ from typing import TextIO
 
 from rich.cells import cell_len, set_cell_size
 
-__all__ = ["UNDEFINED", "Ink", "clean", "clock", "fit", "kinds", "number", "pad", "per_second", "ranges"]
+__all__ = ["Ink", "clean", "clock", "fit", "kinds", "number", "pad", "per_second", "ranges"]
 
 UNDEFINED = "-"
 """What stands where a number is undefined. Never 0."""

@@ -9,15 +9,15 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Callable, Sequence
 
-from edit_eval.driver.findings import Finding
+from edit_eval.driver.laggards import Laggard
 from edit_eval.driver.usage import DeviceUsage, StageUsage, Usage
 from edit_eval.views.text import UNDEFINED, clean, fit, pad
 
-__all__ = ["device_rows", "finding_lines", "heading", "stage_rows", "usage_block"]
+__all__ = ["device_rows", "heading", "laggard_lines", "stage_rows", "usage_block"]
 
 _COLUMNS = 80
 _LABEL_COLUMNS = 11
-_MOST_FINDINGS = 10
+_MOST_LAGGARDS = 10
 _GIB = 1 << 30
 _OUTCOME = {"edit": "An edit", "judge": "A verdict"}
 _WORK = {"edit": "editing", "judge": "judging"}
@@ -28,7 +28,7 @@ def usage_block(usage: Usage) -> str:
     lines = [f"Devices: {heading(usage)}", *_aligned(device_rows(usage)), "", *_aligned(stage_rows(usage))]
     if usage.price is not None and usage.cost is None:
         lines.append("  No GPU was used, so a price has nothing to be paid for.")
-    found = finding_lines(usage)
+    found = laggard_lines(usage)
     if found:
         lines.append("")
     for line in found:
@@ -121,16 +121,16 @@ def _stage_row(name: str, one: StageUsage, *, by_gpu: bool, priced: bool) -> tup
     )
 
 
-def finding_lines(usage: Usage) -> list[str]:
+def laggard_lines(usage: Usage) -> list[str]:
     """Return what stands out, the most costly first, one line each."""
-    found = sorted(usage.findings, key=lambda one: -one.seconds)
-    lines = [_finding(one) for one in found[:_MOST_FINDINGS]]
-    if len(found) > _MOST_FINDINGS:
-        lines.append(f"and {len(found) - _MOST_FINDINGS} more: see the report as JSON")
+    found = sorted(usage.laggards, key=lambda one: -one.seconds)
+    lines = [_laggard(one) for one in found[:_MOST_LAGGARDS]]
+    if len(found) > _MOST_LAGGARDS:
+        lines.append(f"and {len(found) - _MOST_LAGGARDS} more: see the report as JSON")
     return lines
 
 
-def _finding(one: Finding) -> str:
+def _laggard(one: Laggard) -> str:
     work = _WORK.get(one.stage, one.stage)
     if one.kind == "idle":
         return f"{clean(one.device)} did no work in {one.share:.0%} of {work}: {clean(one.reason)}"

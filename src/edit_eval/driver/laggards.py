@@ -1,6 +1,6 @@
 """What stands out in a run's use of its devices: one that stood idle, one slower than its siblings, and the likely reason.
 
-Pure. What costs less than `WORTH_S` seconds is not named: a short run would be all findings.
+Pure. What costs less than `WORTH_S` seconds is not named: a short run would be all laggards.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from edit_eval.driver.tally import STAGES, Tally
 
-__all__ = ["IDLE_SHARE", "SLOWER", "WORTH_S", "Finding", "findings"]
+__all__ = ["IDLE_SHARE", "SLOWER", "WORTH_S", "Laggard", "laggards"]
 
 IDLE_SHARE = 0.20
 """Of a stage's time without work, from which a device is named."""
@@ -35,7 +35,7 @@ _GIB = 1 << 30
 
 
 @dataclass(frozen=True)
-class Finding:
+class Laggard:
     """A device that did less than it could have.
 
     Attributes:
@@ -55,16 +55,16 @@ class Finding:
     reason: str
 
 
-def findings(tallies: Mapping[str, Tally]) -> list[Finding]:
+def laggards(tallies: Mapping[str, Tally]) -> list[Laggard]:
     """Return what stands out, by stage, then by device."""
-    found: list[Finding] = []
+    found: list[Laggard] = []
     for stage in STAGES:
         found += _idle(tallies, stage)
         found += _slow(tallies, stage)
     return found
 
 
-def _idle(tallies: Mapping[str, Tally], stage: str) -> Iterator[Finding]:
+def _idle(tallies: Mapping[str, Tally], stage: str) -> Iterator[Laggard]:
     for device, tally in tallies.items():
         idle = tally.idle[stage]
         seconds = sum(idle.causes.values())
@@ -72,7 +72,7 @@ def _idle(tallies: Mapping[str, Tally], stage: str) -> Iterator[Finding]:
             continue
         causes = sorted(idle.causes.items(), key=lambda one: (-one[1], one[0]))
         named = [f"{cause} ({part:.0f} s)" for cause, part in causes if part >= 0.2 * seconds]
-        yield Finding(device, stage, "idle", seconds / idle.span_s, seconds, "; ".join(named[:3]))
+        yield Laggard(device, stage, "idle", seconds / idle.span_s, seconds, "; ".join(named[:3]))
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def _pace(tally: Tally, stage: str) -> _Pace | None:
     return _Pace(unit, sorted(task.seconds for task in tasks), len(tasks))
 
 
-def _slow(tallies: Mapping[str, Tally], stage: str) -> Iterator[Finding]:
+def _slow(tallies: Mapping[str, Tally], stage: str) -> Iterator[Laggard]:
     paces = {device: pace for device, tally in tallies.items() if (pace := _pace(tally, stage))}
     for device, pace in paces.items():
         lane = tallies[device].lane
@@ -121,7 +121,7 @@ def _slow(tallies: Mapping[str, Tally], stage: str) -> Iterator[Finding]:
             continue
         reason = _why_slow(tallies[device], [tallies[other] for other in siblings], stage)
         text = f"{_seconds(pace.median)} {pace.unit}, its siblings {_seconds(usual)}: {reason}"
-        yield Finding(device, stage, "slow", pace.median / usual - 1, lost, text)
+        yield Laggard(device, stage, "slow", pace.median / usual - 1, lost, text)
 
 
 def _seconds(value: float) -> str:
