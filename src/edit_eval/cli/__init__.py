@@ -69,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument(
         "--format", choices=("text", "json", "html"), default="text", help="default: text and the page"
     )
+    _add_price(report)
 
     export = commands.add_parser("export", help="write what a run found, for other programs")
     export.add_argument("run", metavar="RUN", help="run directory")
@@ -113,6 +114,26 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--verify", action="store_true", help="hash every edit instead of trusting size and time"
     )
+    _add_price(parser)
+
+
+def _add_price(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--gpu-hour-price",
+        type=_price,
+        metavar="PRICE",
+        help="say what the run cost, at this price of a GPU hour, in your currency",
+    )
+
+
+def _price(text: str) -> float:
+    try:
+        price = float(text)
+    except ValueError:
+        price = -1.0
+    if not 0 <= price < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no price; give a number such as 2.50")
+    return price
 
 
 def main(argv: Sequence[str] | None = None) -> int:

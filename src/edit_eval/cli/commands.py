@@ -23,10 +23,13 @@ from edit_eval.driver.pipeline import run_job
 from edit_eval.driver.rubrics import builtin_rubrics
 from edit_eval.driver.store import RunReader
 from edit_eval.driver.summary import Summary, read_rows, summarize
+from edit_eval.driver.telemetry import read_telemetry
+from edit_eval.driver.usage import usage
 from edit_eval.views.closing import closing_block
 from edit_eval.views.export import canonical_lines
 from edit_eval.views.report import html_report, json_report, text_report
 from edit_eval.views.terminal import open_display
+from edit_eval.views.usage import usage_block
 
 __all__ = ["COMMANDS"]
 
@@ -68,25 +71,27 @@ def _perform(arguments: argparse.Namespace, checked: Checked, stages: Sequence[S
             tick=display.tick,
             control=control,
         )
-    return _conclude(job, arguments.display, stages, worked=worked)
+    return _conclude(job, arguments, stages, worked=worked)
 
 
-def _conclude(job: Job, display: str | None, stages: Sequence[StageName], *, worked: bool) -> int:
+def _conclude(job: Job, arguments: argparse.Namespace, stages: Sequence[StageName], *, worked: bool) -> int:
+    """Write the page, print how the run ended, and return the exit code."""
     run = RunReader(job.output)
     rows = read_rows(run)
     summary = summarize(run, rows)
-    page = html_report(job.output, summary, rows)
-    shown = _nearest(page)
-    if display == "json":
+    used = usage(read_telemetry(job.output), arguments.gpu_hour_price)
+    shown = _nearest(html_report(job.output, summary, rows, used))
+    if arguments.display == "json":
         print(
             json.dumps(
-                {"event": "RunFinished", "worked": worked, "report": shown, **json_report(summary, [])}
+                {"event": "RunFinished", "worked": worked, "report": shown, **json_report(summary, [], used)}
             )
         )
     else:
         if not worked:
             print(f"Nothing to do: everything in {_nearest(job.output)} is done already.")
-        print(closing_block(summary, shown))
+        blocks = [closing_block(summary), *([usage_block(used)] if used else []), f"Report: {shown}"]
+        print("\n\n".join(blocks))
     if "judge" in stages:
         return _exit_code(summary)
     return EXIT_OK if summary.edited >= summary.min_coverage * summary.wanted else EXIT_PARTIAL
@@ -148,12 +153,13 @@ def report(arguments: argparse.Namespace) -> int:
     run_reader = RunReader(Path(arguments.run))
     rows = read_rows(run_reader)
     summary = summarize(run_reader, rows)
+    used = usage(read_telemetry(run_reader.path), arguments.gpu_hour_price)
     if arguments.format == "json":
-        text = json.dumps(json_report(summary, rows), ensure_ascii=False, indent=2)
+        text = json.dumps(json_report(summary, rows, used), ensure_ascii=False, indent=2)
         print(text.encode("utf-8", "backslashreplace").decode())  # lone surrogates become JSON's own escapes
     else:
-        page = _nearest(html_report(run_reader.path, summary, rows))
-        print(page if arguments.format == "html" else f"{text_report(summary, rows)}\nReport: {page}")
+        page = _nearest(html_report(run_reader.path, summary, rows, used))
+        print(page if arguments.format == "html" else f"{text_report(summary, rows, used)}\nReport: {page}")
     return _exit_code(summary)
 
 

@@ -38,6 +38,7 @@ from edit_eval.driver.pool import Pool
 from edit_eval.driver.queue import Task
 from edit_eval.driver.stage import StageSpec
 from edit_eval.driver.store import RunStore, image_path, thumbnail_path
+from edit_eval.driver.telemetry import Recorder
 
 __all__ = ["Pipeline", "run_job"]
 
@@ -99,7 +100,8 @@ class Pipeline:
     ) -> None:
         self._job = job
         self._store = store
-        self._emit = emit
+        self._recorder = Recorder(store.path, emit, self._now)
+        self._emit = self._recorder.emit
         self._editing = "edit" in stages
         self._judge = job.judge if "judge" in stages else None
         self._retry_failed = retry_failed
@@ -145,7 +147,8 @@ class Pipeline:
             self._pool.add("edit", edits)
         if self._judge and (edits or verdicts):
             self._pool.add("judge", verdicts)
-        self._pool.run()
+        with self._recorder.begin(len(self._info["starts"]), {spec.name: spec.devices for spec in specs}):
+            self._pool.run()
         return True
 
     def _now(self) -> float:
@@ -285,6 +288,14 @@ class Pipeline:
 
     # What the pool tells
 
+    def started(self, stage: StageName, device: Device, pid: int) -> None:
+        """Have a host's processes counted."""
+        self._recorder.started(stage, device, pid)
+
+    def sent(self, stage: StageName, device: Device) -> None:
+        """Have a device's work recorded."""
+        self._recorder.sent(stage, device)
+
     def loaded(self, stage: StageName, device: Device, facts: dict[str, Any]) -> None:
         """Record the versions and the device a host really has."""
         self._info["starts"][-1]["hosts"][f"{stage} {device.label}"] = facts
@@ -299,6 +310,8 @@ class Pipeline:
         self, stage: StageName, task: Task, outcome: dict[str, Any], device: Device, seconds: float
     ) -> None:
         """Append an outcome to its ledger."""
+        steps = outcome.get("steps", 0) if stage == "edit" else 0
+        self._recorder.ended(stage, device, ok=True, seconds=seconds, steps=steps)
         if stage == "edit":
             self._edited(task, outcome, device)
         else:
@@ -306,6 +319,7 @@ class Pipeline:
 
     def failed(self, stage: StageName, task: Task, kind: str, reason: str, device: Device) -> None:
         """Append a failure: of an edit as such, of a judgement as an unscored verdict."""
+        self._recorder.ended(stage, device, ok=False)
         if stage == "edit":
             one = self._by_key[task.id]
             self._store.edits.append(
@@ -327,6 +341,7 @@ class Pipeline:
     def tick(self) -> None:
         """Bring ledgers to the disk and let the display breathe."""
         self._store.sync()
+        self._recorder.tick()
         self._tick()
 
     def _edited(self, task: Task, outcome: dict[str, Any], device: Device) -> None:

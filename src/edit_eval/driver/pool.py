@@ -65,8 +65,14 @@ class Handler(Protocol):
     def failed(self, stage: StageName, task: Task, kind: str, reason: str, device: Device) -> None:
         """A task has failed and will not be tried again."""
 
+    def started(self, stage: StageName, device: Device, pid: int) -> None:
+        """A host's process was started."""
+
     def loaded(self, stage: StageName, device: Device, facts: dict[str, Any]) -> None:
         """A host is ready; `facts` are its versions and load time."""
+
+    def sent(self, stage: StageName, device: Device) -> None:
+        """A host was sent tasks; if it had none, it works from now on."""
 
     def progress(self, stage: StageName, task: Task, device: Device, step: int, steps: int) -> None:
         """A task has come a step further."""
@@ -193,6 +199,7 @@ class Pool:
         if tasks:
             host.dispatch(tasks)
             slot.send("task", tasks=[{"id": task.id, "payload": task.payload} for task in tasks])
+            self._handler.sent(host.stage.name, slot.device)
 
     def _pausing(self) -> bool:
         paused = self._control.paused
@@ -305,9 +312,11 @@ class Pool:
     def _on_message(self, slot: Slot, message: dict[str, Any]) -> None:
         host = slot.host
         kind = message["type"]
-        if host is None or kind in ("hello", "beat", "started"):
+        if host is None or kind in ("hello", "beat"):
             return
-        if kind == "ready":
+        if kind == "started":
+            self._handler.started(host.stage.name, slot.device, message["pid"])
+        elif kind == "ready":
             self._on_ready(slot, host, message)
         elif kind == "refused":
             host.refused = (message["kind"], message["reason"])
