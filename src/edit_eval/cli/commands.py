@@ -84,7 +84,7 @@ def _conclude(job: Job, arguments: argparse.Namespace, stages: Sequence[StageNam
     if arguments.display == "json":
         print(
             json.dumps(
-                {"event": "RunFinished", "worked": worked, "report": shown, **json_report(summary, [], used)}
+                {"event": "run_finished", "worked": worked, "report": shown, **json_report(summary, [], used)}
             )
         )
     else:
