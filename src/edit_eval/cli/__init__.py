@@ -84,6 +84,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_run_options(demo)
 
+    doctor = commands.add_parser(
+        "doctor",
+        help="look whether this machine, or a run of a config, is in order",
+        description="Look at this machine, or at everything that a run of CONFIG needs, and say how to mend what is "
+        "wrong. Exit code 2 if the run would fail.",
+    )
+    _add_place_options(_add_config(doctor))
+    doctor.add_argument(
+        "--deep", action="store_true", help="also import torch, and make one real edit and one verdict"
+    )
+
     listing = commands.add_parser("ls", help="list benchmarks, editors, judges, rubrics, or runs")
     listing.add_argument("what", nargs="?", choices=_KINDS, help="default: all but runs")
     listing.add_argument("--runs", metavar="DIR", default="runs", help="where runs are (default: runs)")
@@ -99,12 +110,9 @@ def _add_config(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
 
 
 def _add_run_options(parser: argparse.ArgumentParser) -> None:
+    _add_place_options(parser)
     parser.add_argument(
-        "--set", action="append", default=[], metavar="A.B=C", help="override one key of the config"
-    )
-    parser.add_argument("--output", metavar="DIR", help="run directory (config key: output)")
-    parser.add_argument(
-        "--devices", metavar="LIST", help="devices of both stages, e.g. cuda:0,cuda:1 or cpu:0 or all"
+        "--dry-run", action="store_true", help="say what would be done, where and for how long; do nothing"
     )
     parser.add_argument("--display", choices=_DISPLAYS, help="default: rich on a terminal, else plain")
     parser.add_argument(
@@ -112,6 +120,16 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--verify", action="store_true", help="hash every edit instead of trusting size and time"
+    )
+
+
+def _add_place_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="A.B=C", help="override one key of the config"
+    )
+    parser.add_argument("--output", metavar="DIR", help="run directory (config key: output)")
+    parser.add_argument(
+        "--devices", metavar="LIST", help="devices of both stages, e.g. cuda:0,cuda:1 or cpu:0 or all"
     )
 
 
