@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import edit_eval
-from edit_eval.core.errors import ConfigError, EditEvalError, UserError
+from edit_eval.core.errors import ConfigError, RunFailed, UserError
 from edit_eval.core.types import Sample
 from edit_eval.driver.config import Checked, StageConfig, check_config
 from edit_eval.driver.devices import Device, Gpu, GpuMemory, visible_gpus
@@ -266,7 +266,9 @@ def _deep(read: Callable[[], Mapping[str, Any]], before: list[Finding]) -> Itera
             job = prepare(checked)
             run_job(job, lambda _event: None)
             yield from _outcomes(RunReader(job.output), judged=job.judge is not None)
-        except EditEvalError as error:
+        except RunFailed as error:
+            yield bad("deep", str(error), "correct what the reason names; see docs/troubleshooting.md")
+        except UserError as error:
             yield from from_error("deep", error, "see docs/troubleshooting.md")
 
 

@@ -89,17 +89,17 @@ def salvaged(tree: Mapping[str, Any]) -> tuple[Checked | None, frozenset[str]]:
         try:
             return check_config(left), frozenset(lost)
         except ConfigError as error:
-            changed = False
+            mended = {}
             for problem in error.problems:
                 names = problem.partition(": ")[0].split(".")
                 left, removed = _without(left, names)
-                section = names[0]
-                if not removed and section in _PLACEHOLDERS and section not in lost:
+                mended[names[0]] = mended.get(names[0], False) or removed
+            for section in _PLACEHOLDERS:
+                if mended.get(section) is False and section not in lost:
                     left = {**left, section: _PLACEHOLDERS[section]}
                     lost.add(section)
-                    removed = True
-                changed = changed or removed
-            if not changed:
+                    mended[section] = True
+            if not any(mended.values()):
                 break
     return None, frozenset(_PLACEHOLDERS)
 

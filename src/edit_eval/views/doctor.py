@@ -10,13 +10,13 @@ from collections.abc import Iterable, Sequence
 from typing import TextIO
 
 from edit_eval.driver.findings import Finding, Level
-from edit_eval.views.text import Ink, clean, pad, wrapped
+from edit_eval.views.text import Ink, clean, fit, pad, wrapped
 
 __all__ = ["closing_line", "finding_lines", "show_findings"]
 
 _COLUMNS = 80
 _LEVEL_COLUMNS = 5
-_WHAT_COLUMNS = 16
+_WHAT_COLUMNS = 18
 _COLOURS: dict[Level, str] = {"ok": "32", "warn": "33", "bad": "1;31"}
 
 
@@ -44,7 +44,9 @@ def finding_lines(finding: Finding) -> list[str]:
     if finding.mend:
         mend = wrapped(clean(finding.mend), room - len("mend: "))
         lines += [("mend: " if index == 0 else "      ") + line for index, line in enumerate(mend)]
-    head = pad(finding.level, _LEVEL_COLUMNS) + pad(f"{clean(finding.what)} ", _WHAT_COLUMNS)
+    head = pad(finding.level, _LEVEL_COLUMNS) + pad(
+        fit(clean(finding.what), _WHAT_COLUMNS - 1), _WHAT_COLUMNS
+    )
     return [(head if index == 0 else indent) + line for index, line in enumerate(lines)]
 
 
