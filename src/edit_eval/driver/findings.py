@@ -89,7 +89,7 @@ def salvaged(tree: Mapping[str, Any]) -> tuple[Checked | None, frozenset[str]]:
         try:
             return check_config(left), frozenset(lost)
         except ConfigError as error:
-            mended = {}
+            mended: dict[str, bool] = {}
             for problem in error.problems:
                 names = problem.partition(": ")[0].split(".")
                 left, removed = _without(left, names)
