@@ -84,6 +84,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_run_options(demo)
 
+    _add_doctor(commands)
+
+    listing = commands.add_parser("ls", help="list benchmarks, editors, judges, rubrics, or runs")
+    listing.add_argument("what", nargs="?", choices=_KINDS, help="default: all but runs")
+    listing.add_argument("--runs", metavar="DIR", default="runs", help="where runs are (default: runs)")
+    return parser
+
+
+def _add_doctor(commands: argparse._SubParsersAction[_Parser]) -> None:
     doctor = commands.add_parser(
         "doctor",
         help="look whether this machine, or a run of a config, is in order",
@@ -94,11 +103,6 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument(
         "--deep", action="store_true", help="also import torch, and make one real edit and one verdict"
     )
-
-    listing = commands.add_parser("ls", help="list benchmarks, editors, judges, rubrics, or runs")
-    listing.add_argument("what", nargs="?", choices=_KINDS, help="default: all but runs")
-    listing.add_argument("--runs", metavar="DIR", default="runs", help="where runs are (default: runs)")
-    return parser
 
 
 def _add_config(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
