@@ -4,7 +4,8 @@
 
 Runs the real pipeline (keepers, hosts, ledgers, hand-over) on drawn scenes and prints, per device: seconds to load,
 seconds a denoising step, edits, NVML utilisation while editing and judging, peak memory, seconds to unload, and the
-time between its last edit and its first verdict. Random weights give unreadable replies: every verdict is unscored.
+time between its last edit and its first verdict; then what the run's own recorder says (the table that every run ends
+with). Random weights give unreadable replies: every verdict is unscored.
 `--tiny` uses toy models on the CPU, to try the script itself.
 """
 
@@ -31,6 +32,9 @@ from edit_eval.driver.job import prepare
 from edit_eval.driver.pipeline import run_job
 from edit_eval.driver.store import RunReader
 from edit_eval.driver.summary import summarize
+from edit_eval.driver.telemetry import read_telemetry
+from edit_eval.driver.usage import usage
+from edit_eval.views.usage import usage_block
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
@@ -184,6 +188,9 @@ def main() -> int:
         total = time.monotonic() - began
         run = RunReader(job.output)
         report(watches, sampler, unloads, total)
+        used = usage(read_telemetry(job.output))
+        if used:
+            print(f"\n{usage_block(used)}\n")
         summary = summarize(run)
         print(f"edited {summary.edited}, scored {summary.scored}, unscored {dict(summary.unscored)}")
         print(json.dumps({"hosts": run.info["starts"][-1]["hosts"]}))

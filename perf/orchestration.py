@@ -65,6 +65,12 @@ class Recorder:
         """Nothing may fail here."""
         raise RuntimeError(f"{task.id} failed: {kind}: {reason}")
 
+    def started(self, *_: Any) -> None:
+        """Not of interest."""
+
+    def sent(self, *_: Any) -> None:
+        """Not of interest."""
+
     def loaded(self, *_: Any) -> None:
         """Not of interest."""
 

@@ -182,3 +182,28 @@ def test_repeats_make_other_seeds_and_count_once(tmp_path, config):
     assert "24 of 24 scored" in result.stdout
     seeds = [json.loads(line)["seed"] for line in (tmp_path / "run/samples.jsonl").read_text().splitlines()]
     assert len(set(seeds)) == 24
+
+
+def test_what_the_devices_did_and_cost_is_said_at_the_end(tmp_path, config):
+    ran = cli("run", str(config), "--output", "runs/one", "--gpu-hour-price", "2.5", cwd=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    for title in ("Devices: ", "  Device  busy", "  CPU 1 ", "  An edit ", "  A verdict ", "No GPU was used"):
+        assert title in ran.stdout
+    assert ran.stdout.splitlines()[-1].startswith("Report: ")
+    assert ran.stdout.index("Coverage:") < ran.stdout.index("Devices: ")
+    told = json.loads(cli("report", "runs/one", "--format", "json", cwd=tmp_path).stdout)["usage"]
+    assert [one["device"] for one in told["devices"]] == ["CPU 0", "CPU 1"]
+    assert (told["starts"], told["price"], told["stages"]["edit"]["count"]) == (1, None, 8)
+    assert "Devices: " in cli("report", "runs/one", cwd=tmp_path).stdout
+    (tmp_path / "runs/one/telemetry.jsonl").unlink()
+    without = cli("report", "runs/one", cwd=tmp_path)
+    assert without.returncode == 0
+    assert "Devices: " not in without.stdout
+
+
+@pytest.mark.parametrize("price", ["x", "-1", "nan", "inf"])
+def test_a_price_is_a_number(tmp_path, price):
+    result = cli("report", "runs/one", f"--gpu-hour-price={price}", cwd=tmp_path)
+    assert result.returncode == 2
+    assert result.stderr.startswith("edit-eval: argument --gpu-hour-price: ")
+    assert len(result.stderr.splitlines()) == 1

@@ -36,9 +36,12 @@ class Simulation:
         self.done = {"edit": [], "judge": []}
         self.history = []
         self.last_edit = 0.0
+        self.recalls = 0
 
     def later(self, seconds, what, *arguments):
         self.count += 1
+        if self.count > 20_000:
+            raise AssertionError("it goes round in circles")
         heapq.heappush(self.events, (self.now + seconds, self.count, what, arguments))
 
     def run(self):
@@ -73,6 +76,7 @@ class Simulation:
                 if loan:
                     busy, task = loan
                     busy.host.recalling.add(task.id)
+                    self.recalls += 1
                     self.later(0.001, self.recalled, busy, task)
         for stage in (self.edit, self.judge):
             if not len(stage.queue) and not self.plan.is_fed(stage) and not self.plan.in_flight(stage):
@@ -88,7 +92,7 @@ class Simulation:
     def begin(self, slot, host):
         if not host.begun and host.in_flight:
             task = next(iter(host.in_flight.values()))
-            host.begun.add(task.id)
+            host.begun[task.id] = self.now
             seconds = self.durations[int(task.id[1:])] if host.stage is self.edit else self.judge_s
             self.later(seconds, self.finish, slot, host, task)
 
@@ -122,6 +126,7 @@ def test_everything_is_done_once_whatever_the_devices(seconds, editors, judges, 
     assert sorted(run.done["edit"]) == sorted(f"e{index}" for index in range(len(seconds)))
     assert sorted(run.done["judge"]) == sorted(f"j{index}" for index in range(len(seconds)))
     assert run.plan.at_end()
+    assert run.recalls <= 2 * len(seconds) + editors + judges
 
 
 @given(durations, st.integers(1, 6))
@@ -175,3 +180,45 @@ def test_a_suspect_is_alone_and_goes_elsewhere():
     assert [task.id for task in plan.tasks_for(slots[0], slots[0].host)] == ["good"]
     assert plan.tasks_for(slots[0], slots[0].host) == []
     assert [task.id for task in plan.tasks_for(slots[1], slots[1].host)] == ["bad"]
+
+
+def test_what_was_recalled_goes_to_the_idle_one():
+    """Two busy hosts with a task at hand each, and an idle one that comes last in the order."""
+    stage = stage_of("edit", cpus(3))
+    slots = [Slot(device) for device in cpus(3)]
+    for slot in slots:
+        slot.host = HostRun(stage, 0.0, phase=Phase.READY, window=2)
+    for slot, names in zip(slots, (("a", "b"), ("c",), ()), strict=True):
+        slot.host.in_flight.update({name: Task(name, {}) for name in names})
+        slot.host.begun.update(dict.fromkeys(names[:1], 0.0))
+    stage.queue.put(Task("d", {}))
+    plan = Scheduler([stage], slots, overlap=True)
+    assert plan.tasks_for(slots[1], slots[1].host) == []
+    assert [task.id for task in plan.tasks_for(slots[2], slots[2].host)] == ["d"]
+
+
+class Crashing(Simulation):
+    """Loses the first editor host while it works, and lets it come back later."""
+
+    crashed = False
+
+    def finish(self, slot, host, task):
+        if host.stage is self.edit and not self.crashed:
+            self.crashed = True
+            slot.host, slot.retry_at = None, self.now + 0.5
+            self.edit.queue.put_all(host.in_flight.values())
+            self.later(0.6, lambda: None)
+            return
+        super().finish(slot, host, task)
+
+
+@given(st.booleans(), st.lists(st.floats(0.5, 5), min_size=2, max_size=6), st.floats(0.1, 3))
+@settings(max_examples=60, deadline=None)
+def test_a_crash_does_not_lock_devices_that_overlap(wide_editor, seconds, start_s):
+    """A replica over two GPUs and replicas on each of them: whoever is in the way makes room again."""
+    wide = [Device("cuda", (0, 1), ("0", "1"))]
+    narrow = [Device("cuda", (index,), (str(index),)) for index in (0, 1)]
+    editors, judges = (wide, narrow) if wide_editor else (narrow[1:], wide)
+    run = Crashing(editors, judges, seconds, start_s=start_s).run()
+    assert len(run.done["judge"]) == len(seconds)
+    assert run.plan.at_end()

@@ -16,6 +16,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from edit_eval.core.errors import ModelError
 from edit_eval.core.types import EditRequest, HostContext, JudgeRequest, Rubric, StepCallback, Verdict
 from edit_eval.editors import Editor
 from edit_eval.judges import Judge
@@ -44,6 +45,14 @@ def misbehave(what: str, beside: str) -> None:
         raise ValueError("asked to raise")
     elif what == "oom":
         raise MemoryError("CUDA out of memory, so to speak")
+    elif what == "cuda":
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+    elif what.startswith("refuse-after-first:"):
+        marker = Path(what.removeprefix("refuse-after-first:"))
+        try:
+            marker.touch(exist_ok=False)
+        except FileExistsError:
+            raise ModelError("this device is not well") from None
     elif what == "hang":
         time.sleep(3600)
     elif what == "hang-c":
@@ -90,6 +99,9 @@ class FaultyJudge(Judge):
             for what in request.sample.tags.get("judge", "").split("+"):
                 misbehave(what, request.sample.images[0] + ".judge")
             score = 5.0 + len(request.sample.id) % 5
+            if request.sample.tags.get("judge") == "not-json":
+                verdicts.append(Verdict({"similarity": score}, score, reply={1, 2}))
+                continue
             verdicts.append(
                 verdict_from_scores(
                     self.rubric, {"similarity": score}, {"similarity": "measured"}, "measured"

@@ -6,10 +6,8 @@ import re
 
 import pytest
 from rich.cells import cell_len
-from rich.console import Console
 
-from edit_eval.driver.events import DeviceState, EditFinished, Event, StageStarted, StepProgress
-from edit_eval.views import terminal_json
+from edit_eval.driver.events import DeviceState, EditFinished, Event, StageStarted, StepProgress, VerdictGiven
 from edit_eval.views.board import Board
 from edit_eval.views.frame import draw
 from edit_eval.views.terminal import NoDisplay, open_display
@@ -17,7 +15,9 @@ from edit_eval.views.terminal_json import JsonDisplay
 from edit_eval.views.terminal_plain import PlainDisplay
 from edit_eval.views.terminal_rich import RichDisplay
 from edit_eval.views.text import Ink
-from views.samples import HOSTILE, run_started, whole_run
+from views.contract import check_event
+from views.emulator import GlassStream
+from views.samples import HOSTILE, run_started, scored, whole_run
 
 ESCAPE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 HIDE, SHOW = "\x1b[?25l", "\x1b[?25h"
@@ -28,7 +28,7 @@ class Terminal(io.StringIO):
         return True
 
 
-class Gone(io.StringIO):
+class Gone(Terminal):
     def write(self, text: str) -> int:
         raise BrokenPipeError
 
@@ -50,17 +50,14 @@ def plain(events: object, stream: io.TextIOBase | None = None) -> str:
     return stream.getvalue() if isinstance(stream, io.StringIO) else ""
 
 
-def rich(events: object, width: int, height: int = 24) -> str:
-    stream, clock = io.StringIO(), Clock()
-    console = Console(
-        file=stream, force_terminal=True, width=width, height=height, highlight=False, color_system=None
-    )
-    with RichDisplay(stream, console=console, clock=clock) as display:
+def rich(events: object, width: int, height: int = 24) -> GlassStream:
+    stream, clock = GlassStream(width, height), Clock()
+    with RichDisplay(stream, size=stream.size, clock=clock) as display:
         for event in events:  # type: ignore[attr-defined]
             clock.now = event.at
             display(event)
             display.tick()
-    return stream.getvalue()
+    return stream
 
 
 # Which display
@@ -76,6 +73,7 @@ def test_a_terminal_gets_the_rich_display_and_everything_else_plain_lines(
     assert isinstance(open_display(None, Terminal()), PlainDisplay)
     assert isinstance(open_display("json", Terminal()), JsonDisplay)
     assert isinstance(open_display("none", Terminal()), NoDisplay)
+    assert isinstance(open_display("rich", io.StringIO()), PlainDisplay), "no escape sequence into a pipe"
     with pytest.raises(ValueError, match="rich, plain, json, none"):
         open_display("fancy", io.StringIO())
 
@@ -104,7 +102,7 @@ def test_plain_lines_are_as_the_user_wished() -> None:
     assert "[GPU 0] Loading the editor" in said
     assert "[GPU 0] The editor is ready (after 11.9 s)" in said
     assert "[GPU 0] Denoising: 100%|██████████| 30/30 [00:15<00:00] scene-0000" in said
-    assert "[SYNC] Editing images:  30%|███       | 3/10 [00:56<01:30]" in said
+    assert "[SYNC] Editing images:  30%|███       | 3/10 [00:56<01:23]" in said
     assert "[SYNC] Editing images: 100%|██████████| 10/10 [02:41<00:00]" in said
     assert any(
         re.fullmatch(r"\[SYNC\] Scoring: 100%\|██████████\| 9/9 \[\d\d:\d\d<00:00\]", line) for line in said
@@ -120,6 +118,47 @@ def test_plain_holds_no_control_character(text: str) -> None:
     assert not [character for character in said if ord(character) < 0x20 and character != "\n"]
     assert "\x7f" not in said
     assert "\u202e" not in said
+
+
+def heartbeats(events: object, *, until: float) -> list[list[str]]:
+    """Return the heartbeats of a plain display whose clock goes on to `until` after the last event."""
+    stream, clock = io.StringIO(), Clock()
+    with PlainDisplay(stream, clock=clock) as display:
+        for event in events:  # type: ignore[attr-defined]
+            clock.now = event.at
+            display(event)
+        for second in range(int(clock.now), int(until) + 1):
+            clock.now = float(second)
+            display.tick()
+    found: list[list[str]] = []
+    for line in stream.getvalue().splitlines():
+        if line.startswith("[Heartbeat]"):
+            found.append([line])
+        elif found:
+            found[-1].append(line)
+    return found
+
+
+def test_plain_tells_every_30_seconds_what_goes_on() -> None:
+    judged = [StageStarted(12, "judge", 10, 0), VerdictGiven(12, "GPU 0", 0, "a", scored(7.5))]
+    beats = heartbeats([*denoising(), *judged], until=95)
+    assert [beat[0] for beat in beats] == [
+        f"[Heartbeat] {at} since the start" for at in ("00:30", "01:00", "01:30")
+    ]
+    assert beats[0][1:] == [
+        "  [GPU 0] Denoising:  46% 14/30 [00:25<00:00, 2.0 it/s] scene-0004",
+        "  [GPU 1] Loading the editor [00:25]",
+        "  [SYNC] Editing images:  30%|███       | 3/10 [00:25<00:45]",
+        "  [SYNC] Scoring:  10%|█         | 1/10 [00:00<00:45]",
+        "  Score 7.500 (n = 1), unscored 0",
+    ]
+
+
+def test_a_heartbeat_of_many_devices_is_a_summary_without_control_characters() -> None:
+    beat = heartbeats(whole_run(devices=64, samples=70, text=HOSTILE), until=2000)[-1]
+    assert len(beat) < 12
+    assert "  [64 of 64] Judging, " in "\n".join(beat)
+    assert not [character for line in beat for character in line if ord(character) < 0x20]
 
 
 def test_plain_says_how_long_an_edit_without_steps_took() -> None:
@@ -158,11 +197,8 @@ def test_json_is_one_documented_object_an_event() -> None:
     given = next(one for one in objects if one["event"] == "verdict_given" and one["index"] == 3)
     assert given["verdict"]["unscored"] == "unparsable"
     assert given["verdict"]["overall"] is None
-    documented = terminal_json.__doc__ or ""
     for one in objects:
-        assert f"| `{one['event']}` |" in documented
-        for key in one.keys() - {"event", "at"}:
-            assert f"`{key}`" in documented
+        check_event(one)
 
 
 # Rich
@@ -171,58 +207,105 @@ def test_json_is_one_documented_object_an_event() -> None:
 @pytest.mark.parametrize("width", [80, 60, 40])
 @pytest.mark.parametrize("text", ["fine " * 40, HOSTILE])
 def test_rich_lines_never_exceed_the_terminal(width: int, text: str) -> None:
-    said = ESCAPE.sub("", rich(whole_run(text=text), width)).replace("\r", "\n")
+    said = ESCAPE.sub("", "".join(rich(whole_run(text=text), width).sent)).replace("\r", "\n")
     assert max(cell_len(line) for line in said.splitlines()) <= width
     assert not [character for character in said if ord(character) < 0x20 and character != "\n"]
 
 
 def test_rich_prints_what_stays_once_and_leaves_the_totals() -> None:
-    said = ESCAPE.sub("", rich(whole_run(), 100))
-    assert said.count("[Sample   0] Score: 6.50 | Response: fine") == 1
-    assert said.count("[Batch 1] Images 0-3 done, avg_score=6.800 (1 unscored)") == 1
-    assert said.count("Completed!") == 1
-    assert said.rstrip().endswith("scored 8, mean 7.887, unscored 1 (1 unparsable), edits failed 1 (1 crash)")
+    said = rich(whole_run(), 100).glass.everything
+    for line in (
+        "  [Sample   0] Score: 6.50 | Response: fine",
+        "[Batch 1] Images 0-3 done, avg_score=6.800 (1 unscored)",
+        "[Qwen3-VL Scoring] Completed!",
+    ):
+        assert said.count(line) == 1
+    assert said[-3:] == [
+        "[SYNC] Editing images: 100%|██████████████████████████████| 10/10 [02:42<00:00]",
+        "[SYNC] Scoring:        100%|██████████████████████████████|  9/9  [03:04<00:00]",
+        "Score 7.887 ± 0.358 (n = 8), unscored 1 (1 unparsable), no edit 1 (1 crash)",
+    ]
+    assert not any(line.startswith("[GPU 0] ") for line in said)
 
 
 def test_the_cursor_comes_back_after_an_exception() -> None:
-    stream = io.StringIO()
-    console = Console(file=stream, force_terminal=True, width=80)
+    stream = GlassStream()
 
     def interrupted() -> None:
-        with RichDisplay(stream, console=console) as display:
+        with RichDisplay(stream, size=stream.size) as display:
             display(run_started())
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         interrupted()
-    assert stream.getvalue().count(HIDE) == stream.getvalue().count(SHOW) == 1
-    assert stream.getvalue().rindex(SHOW) > stream.getvalue().rindex(HIDE)
+    said = "".join(stream.sent)
+    assert said.count(HIDE) == said.count(SHOW) == 1
+    assert said.rindex(SHOW) > said.rindex(HIDE)
 
 
-def test_rich_draws_at_most_four_times_a_second_and_rests_when_nothing_changes() -> None:
-    stream, clock = io.StringIO(), Clock()
-    console = Console(file=stream, force_terminal=True, width=80, color_system=None)
-    with RichDisplay(stream, console=console, clock=clock) as display:
+def test_rich_draws_at_most_twice_a_second_and_rests_when_nothing_changes() -> None:
+    stream, clock = GlassStream(), Clock()
+    with RichDisplay(stream, size=stream.size, clock=clock) as display:
         display(run_started())
-        display(StageStarted(0, "edit", 10, 0))
-        frames = stream.getvalue().count("[SYNC]")
-        for tenth in range(100):
-            clock.now = tenth / 10
-            display(StepProgress(clock.now, "GPU 0", 0, "a", tenth + 1, 100))
+        display(StageStarted(0, "edit", 100, 0))
+        display(DeviceState(0, "GPU 0", "edit", "ready"))
+        stream.sent.clear()
+        for tick in range(400):
+            clock.now = tick / 40
+            display(StepProgress(clock.now, "GPU 0", 0, "a", tick + 1, 1000))
             display.tick()
-        drawn = stream.getvalue().count("[SYNC]") - frames
-        assert 25 <= drawn <= 40
-        frames = stream.getvalue().count("[SYNC]")
-        for tenth in range(100):
-            clock.now = 20 + tenth / 10
+        assert 18 <= len(stream.sent) <= 21
+        display(DeviceState(clock.now, "GPU 0", "edit", "off"))
+        clock.now += 1
+        display.tick()
+        stream.sent.clear()
+        for _ in range(400):
+            clock.now += 1 / 40
             display.tick()
-        assert 9 <= stream.getvalue().count("[SYNC]") - frames <= 11
+        assert 9 <= len(stream.sent) <= 11, "the clock of the stage runs"
+        assert "GPU" not in "".join(stream.sent), "the idle devices are not drawn again"
+
+
+def test_a_new_size_is_seen_at_once() -> None:
+    stream, clock = GlassStream(), Clock()
+    with RichDisplay(stream, size=stream.size, clock=clock) as display:
+        for event in denoising():
+            display(event)
+        clock.now = 0.5
+        display.tick()
+        stream.resize(50, 10)
+        clock.now = 0.7
+        display.tick()
+        assert stream.glass.rows[0] == "[GPU 0] Denoising:  46%|█▊  | 14/30 [00:07<00:07]"
+
+
+def test_no_colour_where_none_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "\x1b[36m" in "".join(rich(whole_run(), 80).sent)
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert not re.search(r"\x1b\[[0-9;]*m", "".join(rich(whole_run(), 80).sent))
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (60, 20)])
+def test_eight_devices_fit(size: tuple[int, int]) -> None:
+    """At every moment of a run each of eight devices has a line of its own, above the stages and the scores."""
+    stream, clock = GlassStream(*size), Clock()
+    with RichDisplay(stream, size=stream.size, clock=clock) as display:
+        for event in whole_run(samples=24, devices=8, steps=6):
+            clock.now = event.at
+            display(event)
+            if clock.now < 1:
+                continue
+            rows = stream.glass.rows
+            assert [row[:7] for row in rows[-11:-3]] == [f"[GPU {one}]" for one in range(8)]
+            assert rows[-3].startswith("[SYNC] Editing images: ")
+            assert rows[-2].startswith("[SYNC] Scoring: ")
+            assert rows[-1].startswith("Score ")
 
 
 # The picture
 
 
-def picture(events: object, columns: int, rows: int = 24, now: float = 20.0) -> list[str]:
+def picture(events: object, columns: int, rows: int = 24, now: float = 12.0) -> list[str]:
     board = Board()
     for event in events:  # type: ignore[attr-defined]
         board.observe(event)
@@ -240,8 +323,8 @@ def denoising() -> list[Event]:
 def test_a_device_shows_its_steps_and_the_others_their_state() -> None:
     assert picture(denoising(), 65) == [
         "[GPU 0] Denoising:  46%|████▋     | 14/30 [00:07<00:08, 2.0 it/s]",
-        "[GPU 1] Loading the editor [00:15]",
-        "[SYNC] Editing images:  30%|████▊           |  3/10 [00:15<??:??]",
+        "[GPU 1] Loading the editor [00:07]",
+        "[SYNC] Editing images:  30%|████▊           |  3/10 [00:07<00:49]",
     ]
 
 
@@ -251,15 +334,16 @@ def test_a_narrow_terminal_drops_words_before_it_drops_the_bar() -> None:
     assert picture(denoising(), 20)[0] == "[GPU 0] Denoising:…"
 
 
-@pytest.mark.parametrize("columns", [20, 30, 40, 59, 79, 119])
+@pytest.mark.parametrize("columns", [1, 2, 7, 20, 30, 40, 59, 79, 119])
 @pytest.mark.parametrize("devices", [1, 8, 16, 64])
-def test_pictures_fit_their_columns_and_rows(columns: int, devices: int) -> None:
+@pytest.mark.parametrize("rows", [2, 5, 24])
+def test_pictures_fit_their_columns_and_rows(columns: int, devices: int, rows: int) -> None:
     board = Board()
     for event in whole_run(devices=devices, samples=70, text=HOSTILE):
         board.observe(event)
         if board.at % 5 < 0.3:
-            lines = draw(board, board.at, columns, 24, Ink())
-            assert len(lines) <= 22
+            lines = draw(board, board.at, columns, rows, Ink())
+            assert len(lines) <= min(22, rows - 1)
             assert max(cell_len("".join(text for text, _ in line)) for line in lines) <= columns
 
 
@@ -271,8 +355,8 @@ def test_many_devices_collapse_into_a_line_per_state() -> None:
     events += [DeviceState(2, f"GPU {index}", "edit", "ready") for index in range(40)]
     events += [DeviceState(2, f"GPU {index}", "edit", "loading") for index in range(40, 63)]
     assert picture(events, 60) == [
-        "[40 of 64] Editing: GPU 0, GPU 1, GPU 2, GPU 3, GPU 4, GPU…",
-        "[23 of 64] Loading the editor [00:18]: GPU 40, GPU 41, GPU…",
+        "[40 of 64] Editing: GPU 0-39",
+        "[23 of 64] Loading the editor [00:10]: GPU 40-62",
         "[ 1 of 64] Retired: GPU 63",
     ]
 
@@ -280,4 +364,4 @@ def test_many_devices_collapse_into_a_line_per_state() -> None:
 def test_long_labels_and_reasons_end_in_an_ellipsis() -> None:
     label = "GPU 0+1+2+3+4+5+6+7"
     line = picture([DeviceState(0, label, "edit", "restarting", "the host ended with signal 9 " * 5)], 60)[0]
-    assert line == "[GPU 0+1+2+3+4+5…] Restarting the editor [00:20]: the host…"
+    assert line == "[GPU 0+1+2+3+4+5…] Restarting the editor [00:12]: the host…"

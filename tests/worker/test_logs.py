@@ -142,3 +142,11 @@ def test_a_log_that_cannot_be_written_is_an_os_error(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OSError):
         CappedLog(tmp_path / "file" / "a.log")
+
+
+def test_a_full_disk_costs_the_log_and_not_its_writer():
+    log = CappedLog(Path("/dev/full"))
+    log.write(b"first\n")
+    log.write(b"last words\n")
+    log.close()
+    assert log.tail(11) == b"last words\n"

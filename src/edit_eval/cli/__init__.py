@@ -12,7 +12,7 @@ from types import FrameType
 from typing import NoReturn
 
 from edit_eval import __version__
-from edit_eval.core.errors import ConfigError, EditEvalError, UserError, did_you_mean
+from edit_eval.core.errors import ConfigError, EditEvalError, Interrupted, UserError, did_you_mean
 
 __all__ = ["EXIT_INTERRUPTED", "EXIT_OK", "EXIT_OUR_FAULT", "EXIT_PARTIAL", "EXIT_USER_ERROR", "main"]
 
@@ -69,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument(
         "--format", choices=("text", "json", "html"), default="text", help="default: text and the page"
     )
+    _add_price(report)
 
     export = commands.add_parser("export", help="write what a run found, for other programs")
     export.add_argument("run", metavar="RUN", help="run directory")
@@ -125,6 +126,26 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--verify", action="store_true", help="hash every edit instead of trusting size and time"
     )
+    _add_price(parser)
+
+
+def _add_price(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--gpu-hour-price",
+        type=_price,
+        metavar="PRICE",
+        help="say what the run cost, at this price of a GPU hour, in your currency",
+    )
+
+
+def _price(text: str) -> float:
+    try:
+        price = float(text)
+    except ValueError:
+        price = -1.0
+    if not 0 <= price < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no price; give a number such as 2.50")
+    return price
 
 
 def _add_place_options(parser: argparse.ArgumentParser) -> None:
@@ -146,6 +167,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except UserError as error:
         return _complain(str(error), EXIT_USER_ERROR)
+    except Interrupted as error:
+        return _complain(str(error), EXIT_INTERRUPTED)
     except EditEvalError as error:
         return _complain(str(error), EXIT_OUR_FAULT)
     except KeyboardInterrupt:

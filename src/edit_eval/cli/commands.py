@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from edit_eval.cli import EXIT_OK, EXIT_PARTIAL, EXIT_USER_ERROR, config_argument
+from edit_eval.cli.signals import obey_signals
 from edit_eval.core.errors import ConfigError, RunError
 from edit_eval.driver import registry
 from edit_eval.driver.config import Checked, check_config, read_tree
+from edit_eval.driver.control import Control
 from edit_eval.driver.doctor import examine, examine_machine
 from edit_eval.driver.events import StageName
 from edit_eval.driver.forecast import forecast
@@ -23,12 +25,15 @@ from edit_eval.driver.pipeline import run_job
 from edit_eval.driver.rubrics import builtin_rubrics
 from edit_eval.driver.store import RunReader
 from edit_eval.driver.summary import Summary, read_rows, summarize
+from edit_eval.driver.telemetry import read_telemetry
+from edit_eval.driver.usage import usage
 from edit_eval.views.closing import closing_block
 from edit_eval.views.doctor import show_findings
 from edit_eval.views.export import canonical_lines
 from edit_eval.views.forecast import forecast_json, forecast_text
 from edit_eval.views.report import html_report, json_report, text_report
 from edit_eval.views.terminal import open_display
+from edit_eval.views.usage import usage_block
 
 __all__ = ["COMMANDS"]
 
@@ -71,7 +76,8 @@ def _perform(arguments: argparse.Namespace, checked: Checked, stages: Sequence[S
     if arguments.dry_run:
         return _foresee(arguments, checked, stages)
     job = prepare(checked, stages=stages)
-    with open_display(arguments.display, sys.stdout) as display:
+    control = Control()
+    with open_display(arguments.display, sys.stdout) as display, obey_signals(control):
         worked = run_job(
             job,
             display,
@@ -79,8 +85,9 @@ def _perform(arguments: argparse.Namespace, checked: Checked, stages: Sequence[S
             retry_failed=arguments.retry_failed,
             verify=arguments.verify,
             tick=display.tick,
+            control=control,
         )
-    return _conclude(job, arguments.display, stages, worked=worked)
+    return _conclude(job, arguments, stages, worked=worked)
 
 
 def _foresee(arguments: argparse.Namespace, checked: Checked, stages: Sequence[StageName]) -> int:
@@ -91,22 +98,24 @@ def _foresee(arguments: argparse.Namespace, checked: Checked, stages: Sequence[S
     return EXIT_OK
 
 
-def _conclude(job: Job, display: str | None, stages: Sequence[StageName], *, worked: bool) -> int:
+def _conclude(job: Job, arguments: argparse.Namespace, stages: Sequence[StageName], *, worked: bool) -> int:
+    """Write the page, print how the run ended, and return the exit code."""
     run = RunReader(job.output)
     rows = read_rows(run)
     summary = summarize(run, rows)
-    page = html_report(job.output, summary, rows)
-    shown = _nearest(page)
-    if display == "json":
+    used = usage(read_telemetry(job.output), arguments.gpu_hour_price)
+    shown = _nearest(html_report(job.output, summary, rows, used))
+    if arguments.display == "json":
         print(
             json.dumps(
-                {"event": "RunFinished", "worked": worked, "report": shown, **json_report(summary, [])}
+                {"event": "run_finished", "worked": worked, "report": shown, **json_report(summary, [], used)}
             )
         )
     else:
         if not worked:
             print(f"Nothing to do: everything in {_nearest(job.output)} is done already.")
-        print(closing_block(summary, shown))
+        blocks = [closing_block(summary), *([usage_block(used)] if used else []), f"Report: {shown}"]
+        print("\n\n".join(blocks))
     if "judge" in stages:
         return _exit_code(summary)
     return EXIT_OK if summary.edited >= summary.min_coverage * summary.wanted else EXIT_PARTIAL
@@ -180,12 +189,13 @@ def report(arguments: argparse.Namespace) -> int:
     run_reader = RunReader(Path(arguments.run))
     rows = read_rows(run_reader)
     summary = summarize(run_reader, rows)
+    used = usage(read_telemetry(run_reader.path), arguments.gpu_hour_price)
     if arguments.format == "json":
-        text = json.dumps(json_report(summary, rows), ensure_ascii=False, indent=2)
+        text = json.dumps(json_report(summary, rows, used), ensure_ascii=False, indent=2)
         print(text.encode("utf-8", "backslashreplace").decode())  # lone surrogates become JSON's own escapes
     else:
-        page = _nearest(html_report(run_reader.path, summary, rows))
-        print(page if arguments.format == "html" else f"{text_report(summary, rows)}\nReport: {page}")
+        page = _nearest(html_report(run_reader.path, summary, rows, used))
+        print(page if arguments.format == "html" else f"{text_report(summary, rows, used)}\nReport: {page}")
     return _exit_code(summary)
 
 

@@ -7,7 +7,8 @@
     │   ├── ModelError          a model, a checkpoint or the libraries that should load it
     │   ├── DeviceError         a device that is not there or is held by others
     │   └── RunError            a run directory: locked, unwritable, of something else
-    └── RunFailed             the run could not go on; what was finished is on disk, exit code 1
+    ├── RunFailed             the run could not go on; what was finished is on disk, exit code 1
+    └── Interrupted           the run was asked to stop; what was finished is on disk, exit code 130
 
 A failure of one sample is never an exception outside the host that met it: it is an outcome
 (`types.EditFailed`, `types.Verdict.unscored`) with a kind.
@@ -23,6 +24,7 @@ __all__ = [
     "DataError",
     "DeviceError",
     "EditEvalError",
+    "Interrupted",
     "ModelError",
     "RunError",
     "RunFailed",
@@ -69,6 +71,10 @@ class RunError(UserError):
 
 class RunFailed(EditEvalError):
     """The run could not go on. What was finished is on disk."""
+
+
+class Interrupted(EditEvalError):
+    """The run was asked to stop before it was done. What was finished is on disk."""
 
 
 def did_you_mean(word: str, known: Sequence[str]) -> str:

@@ -107,6 +107,7 @@ class Config(_Strict):
     output: str | None = None
     stages: Literal["overlapped", "sequential"] = "overlapped"
     busy_gpus: Literal["refuse", "leave_out"] = "refuse"
+    grace_s: float = Field(default=25.0, ge=0, allow_inf_nan=False)
     min_coverage: float = Field(default=0.98, ge=0, le=1)
 
 

@@ -91,13 +91,14 @@ class DeviceState(Event):
 
 @dataclass(frozen=True)
 class StepProgress(Event):
-    """Step `step` of `steps` of one edit is done."""
+    """Step `step` of `steps` of one edit is done, or, of a batch being judged, token `step` of at most `steps`."""
 
     device: str
     index: int
     sample_id: str
     step: int
     steps: int
+    stage: StageName = "edit"
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ import edit_eval
 from edit_eval.core.types import EditFailureKind, UnscoredKind, Verdict
 from edit_eval.driver.backends import Backend
 from edit_eval.driver.backends.local import LocalBackend
+from edit_eval.driver.control import Control
 from edit_eval.driver.devices import Device, GpuMemory
 from edit_eval.driver.events import (
     EditFailed,
@@ -36,6 +37,7 @@ from edit_eval.driver.pool import Pool
 from edit_eval.driver.queue import Task
 from edit_eval.driver.stage import StageSpec
 from edit_eval.driver.store import RunStore, image_is_intact, image_path, thumbnail_path
+from edit_eval.driver.telemetry import Recorder
 
 __all__ = ["Pipeline", "run_job"]
 
@@ -51,6 +53,7 @@ def run_job(
     verify: bool = False,
     backend: Backend | None = None,
     tick: Callable[[], None] = lambda: None,
+    control: Control | None = None,
 ) -> bool:
     """Do what is left of a job, in its run directory.
 
@@ -62,6 +65,7 @@ def run_job(
         verify: hash every edit's image instead of trusting its size and modification time.
         backend: where keepers run; this machine by default.
         tick: called a few times a second, for displays.
+        control: how the run is told to end or to pause.
 
     Returns:
         Whether there was anything to do.
@@ -69,10 +73,14 @@ def run_job(
     Raises:
         UserError: the directory or a model cannot be used.
         RunFailed: the run could not go on.
+        Interrupted: `control` asked for the end.
     """
+    control = control or Control()
+    control.grace_s = job.checked.config.grace_s
+    control.watch(job.output)
     with RunStore(job.output) as store:
         pipeline = Pipeline(job, store, emit, stages, retry_failed=retry_failed, verify=verify, tick=tick)
-        return pipeline.run(backend or LocalBackend())
+        return pipeline.run(backend or LocalBackend(), control)
 
 
 class Pipeline:
@@ -91,7 +99,8 @@ class Pipeline:
     ) -> None:
         self._job = job
         self._store = store
-        self._emit = emit
+        self._recorder = Recorder(store.path, emit, self._now)
+        self._emit = self._recorder.emit
         self._editing = "edit" in stages
         self._judge = job.judge if "judge" in stages else None
         self._retry_failed = retry_failed
@@ -103,7 +112,7 @@ class Pipeline:
         self._pool: Pool | None = None
         self._info: dict[str, Any] = {}
 
-    def run(self, backend: Backend) -> bool:
+    def run(self, backend: Backend, control: Control) -> bool:
         """Plan, work, and say whether there was work."""
         _remove_leftovers(self._store.path)
         plan = plan_edits(
@@ -123,13 +132,22 @@ class Pipeline:
         overlap = self._job.checked.config.stages == "overlapped"
         logs = self._store.path / "logs"
         self._pool = Pool(
-            specs, self, backend, logs, self._emit, overlap=overlap, memory=memory, clock=self._now
+            specs,
+            self,
+            backend,
+            logs,
+            self._emit,
+            overlap=overlap,
+            memory=memory,
+            clock=self._now,
+            control=control,
         )
         if edits:
             self._pool.add("edit", edits)
         if self._judge and (edits or verdicts):
             self._pool.add("judge", verdicts)
-        self._pool.run()
+        with self._recorder.begin(len(self._info["starts"]), {spec.name: spec.devices for spec in specs}):
+            self._pool.run()
         return True
 
     def _now(self) -> float:
@@ -258,21 +276,30 @@ class Pipeline:
 
     # What the pool tells
 
+    def started(self, stage: StageName, device: Device, pid: int) -> None:
+        """Have a host's processes counted."""
+        self._recorder.started(stage, device, pid)
+
+    def sent(self, stage: StageName, device: Device) -> None:
+        """Have a device's work recorded."""
+        self._recorder.sent(stage, device)
+
     def loaded(self, stage: StageName, device: Device, facts: dict[str, Any]) -> None:
         """Record the versions and the device a host really has."""
         self._info["starts"][-1]["hosts"][f"{stage} {device.label}"] = facts
         self._store.write_info(self._info)
 
     def progress(self, stage: StageName, task: Task, device: Device, step: int, steps: int) -> None:
-        """Pass on a denoising step."""
-        if stage == "edit":
-            one = self._by_key[task.id]
-            self._emit(StepProgress(self._now(), device.label, one.index, one.sample.id, step, steps))
+        """Pass on a denoising step, or a judge's token."""
+        one = self._by_key[task.id] if stage == "edit" else self._edit_of[task.id]
+        self._emit(StepProgress(self._now(), device.label, one.index, one.sample.id, step, steps, stage))
 
     def done(
         self, stage: StageName, task: Task, outcome: dict[str, Any], device: Device, seconds: float
     ) -> None:
         """Append an outcome to its ledger."""
+        steps = outcome.get("steps", 0) if stage == "edit" else 0
+        self._recorder.ended(stage, device, ok=True, seconds=seconds, steps=steps)
         if stage == "edit":
             self._edited(task, outcome, device)
         else:
@@ -280,6 +307,7 @@ class Pipeline:
 
     def failed(self, stage: StageName, task: Task, kind: str, reason: str, device: Device) -> None:
         """Append a failure: of an edit as such, of a judgement as an unscored verdict."""
+        self._recorder.ended(stage, device, ok=False)
         if stage == "edit":
             one = self._by_key[task.id]
             self._store.edits.append(
@@ -301,6 +329,7 @@ class Pipeline:
     def tick(self) -> None:
         """Bring ledgers to the disk and let the display breathe."""
         self._store.sync()
+        self._recorder.tick()
         self._tick()
 
     def _edited(self, task: Task, outcome: dict[str, Any], device: Device) -> None:

@@ -17,8 +17,9 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from edit_eval.core.errors import ModelError, RunFailed
+from edit_eval.core.errors import Interrupted, ModelError, RunFailed
 from edit_eval.driver.backends import Backend
+from edit_eval.driver.control import Control
 from edit_eval.driver.devices import Device, GpuMemory
 from edit_eval.driver.events import (
     DeviceState,
@@ -33,7 +34,6 @@ from edit_eval.driver.queue import Task
 from edit_eval.driver.scheduler import Scheduler
 from edit_eval.driver.slot import HostRun, Phase, Slot
 from edit_eval.driver.stage import Stage, StageSpec
-from edit_eval.worker.protocol import ProtocolError
 
 __all__ = ["Handler", "Pool"]
 
@@ -41,11 +41,15 @@ _TICK_S = 0.25
 _STOP_GRACE_S = 2.0
 _KEEPER_SILENT_S = 60.0
 _DRAIN_S = 15.0
+_END_S = 30.0
+"""Seconds within which a killed host must be gone; past them its keeper is killed as well."""
 _DRAIN_SLACK_BYTES = 512 << 20
 _LOADS = 2
 """How often a model may fail to load on one device before that device gives up on it."""
 _BARREN_HOSTS = 5
-"""How many hosts in a row may be lost on one device without finishing a task before it is retired."""
+_BARREN_HOSTS_OF_THE_LAST = 10
+"""How many hosts in a row may be lost on one device without finishing a task before it is retired; more patience with
+the last device of a stage, because samples that crash in a row look the same as a broken device."""
 _BACK_OFF_S = 0.5
 _LONGEST_BACK_OFF_S = 30.0
 
@@ -61,8 +65,14 @@ class Handler(Protocol):
     def failed(self, stage: StageName, task: Task, kind: str, reason: str, device: Device) -> None:
         """A task has failed and will not be tried again."""
 
+    def started(self, stage: StageName, device: Device, pid: int) -> None:
+        """A host's process was started."""
+
     def loaded(self, stage: StageName, device: Device, facts: dict[str, Any]) -> None:
         """A host is ready; `facts` are its versions and load time."""
+
+    def sent(self, stage: StageName, device: Device) -> None:
+        """A host was sent tasks; if it had none, it works from now on."""
 
     def progress(self, stage: StageName, task: Task, device: Device, step: int, steps: int) -> None:
         """A task has come a step further."""
@@ -83,6 +93,7 @@ class Pool:
         overlap: whether a stage may begin on a device before the stage before it has ended everywhere.
         memory: asked for GPU memory between hosts.
         clock: seconds since the run began, for events.
+        control: how the run is told to end or to pause.
     """
 
     def __init__(
@@ -96,6 +107,7 @@ class Pool:
         overlap: bool = True,
         memory: GpuMemory | None = None,
         clock: Callable[[], float] = time.monotonic,
+        control: Control | None = None,
     ) -> None:
         self._stages = [Stage(spec) for spec in stages]
         self._handler = handler
@@ -108,6 +120,8 @@ class Pool:
         devices = list(dict.fromkeys(device for spec in stages for device in spec.devices))
         self._slots = [Slot(device) for device in devices]
         self._plan = Scheduler(self._stages, self._slots, overlap=overlap)
+        self._control = control or Control()
+        self._was_paused = self._was_ending = False
         self._fault: Exception | None = None
 
     def add(self, stage: StageName, tasks: Iterable[Task]) -> None:
@@ -120,10 +134,14 @@ class Pool:
         Raises:
             ModelError: a model does not load for a reason that the user can mend.
             RunFailed: no device is left for tasks that remain, or outcomes cannot be written.
+            Interrupted: `control` asked for the end before everything was done.
         """
         try:
-            while self._fault is None and not self._plan.at_end():
-                self._schedule()
+            while self._fault is None and not self._plan.at_end() and not self._wound_down():
+                if not self._control.ending:
+                    self._schedule()
+                for stage in self._stages:
+                    self._finish(stage)
                 self._receive()
                 self._check_times()
                 self._handler.tick()
@@ -131,6 +149,13 @@ class Pool:
             self._shut_down()
         if self._fault is not None:
             raise self._fault
+        if self._control.ending and not all(stage.finished for stage in self._stages):
+            raise Interrupted(
+                "stopped as asked; what was finished is kept, the same command goes on from there"
+            )
+        for stage in self._stages:
+            if stage.dead_reason and stage.refusal and not stage.ever_ready:
+                raise ModelError(stage.refusal)
         dead = [stage for stage in self._stages if stage.dead_reason]
         if dead:
             raise RunFailed("; ".join(f"{stage.name}: {stage.dead_reason}" for stage in dead))
@@ -151,14 +176,42 @@ class Pool:
                 self._stop(slot, slot.host)
             elif slot.host and slot.host.is_idle:
                 self._help_out(slot, slot.host)
-        for stage in self._stages:
-            self._finish(stage)
+
+    def _wound_down(self) -> bool:
+        """Once asked to end: take back what has not begun, and say whether all that has is finished, or overdue."""
+        if not self._control.ending:
+            return False
+        hosts = [(slot, slot.host) for slot in self._slots if slot.host]
+        begun = sum(len(host.begun) for _, host in hosts)
+        if not self._was_ending:
+            self._was_ending = True
+            for slot, host in hosts:
+                if ids := [task.id for task in host.not_begun()]:
+                    slot.send("recall", ids=ids)
+            text = f"stopping: {begun} begun are finished first, for at most {self._control.grace_s:g} s"
+            self._emit(Note(self._clock(), "info", f"{text}; ask again to stop at once"))
+        return self._control.overdue or not any(host.in_flight for _, host in hosts)
 
     def _feed(self, slot: Slot, host: HostRun) -> None:
+        if self._pausing() or host.stalled:
+            return
         tasks = self._plan.tasks_for(slot, host)
         if tasks:
             host.dispatch(tasks)
             slot.send("task", tasks=[{"id": task.id, "payload": task.payload} for task in tasks])
+            self._handler.sent(host.stage.name, slot.device)
+
+    def _pausing(self) -> bool:
+        paused = self._control.paused
+        if paused != self._was_paused:
+            self._was_paused = paused
+            text = (
+                "paused: nothing new is begun while the file 'pause' is in the run directory"
+                if paused
+                else "going on"
+            )
+            self._emit(Note(self._clock(), "info", text))
+        return paused
 
     def _help_out(self, slot: Slot, host: HostRun) -> None:
         """An idle host: have a task given back that waits at a busy one, or say that there is nothing."""
@@ -215,6 +268,7 @@ class Pool:
         grace_s = 0.0 if host.phase is Phase.STARTING else _STOP_GRACE_S  # one that loads does not listen
         host.phase = Phase.STOPPING
         host.stop_at = time.monotonic()
+        host.gone_by = host.stop_at + grace_s + _END_S
         slot.send("stop", grace_s=grace_s)
         self._say(slot, "stopping")
 
@@ -246,29 +300,28 @@ class Pool:
         if link is None:
             return
         link.channel.flush()
-        try:
-            messages = link.channel.receive()
-        except ProtocolError as error:
-            self._lose_keeper(slot, f"the keeper spoke no protocol: {error}")
-            return
         slot.heard_at = time.monotonic()
-        for message in messages:
+        for message in link.channel.receive():
             self._on_message(slot, message)
         if link.channel.closed:
-            self._lose_keeper(slot, "the keeper went away")
+            broken = link.channel.broken
+            self._lose_keeper(
+                slot, f"the keeper spoke no protocol: {broken}" if broken else "the keeper went away"
+            )
 
     def _on_message(self, slot: Slot, message: dict[str, Any]) -> None:
         host = slot.host
         kind = message["type"]
-        if host is None or kind in ("hello", "beat", "started"):
+        if host is None or kind in ("hello", "beat"):
             return
-        if kind == "ready":
+        if kind == "started":
+            self._handler.started(host.stage.name, slot.device, message["pid"])
+        elif kind == "ready":
             self._on_ready(slot, host, message)
         elif kind == "refused":
             host.refused = (message["kind"], message["reason"])
         elif kind == "begun":
-            host.begun.update(message["ids"])
-            host.touch()
+            host.begin(message["ids"])
         elif kind == "progress":
             task = host.in_flight.get(message["id"])
             host.touch()
@@ -295,6 +348,7 @@ class Pool:
         host.phase = Phase.READY
         host.window = max(1, int(message["window"]))
         host.touch()
+        host.stage.ever_ready = True
         slot.failed_loads = 0
         self._handler.loaded(host.stage.name, slot.device, {"load_s": message["load_s"], **message["facts"]})
         self._say(slot, "ready", f"loaded in {message['load_s']:.1f} s")
@@ -325,6 +379,7 @@ class Pool:
     def _on_exit(self, slot: Slot, host: HostRun, message: dict[str, Any]) -> None:
         if host.phase is Phase.STOPPING and not host.in_flight:
             host.phase = Phase.DRAINING
+            host.gone_by = float("inf")
             self._drain(slot, host)
             return
         self._lose_host(slot, host, _why(message, host), message["tail"])
@@ -360,17 +415,21 @@ class Pool:
                 self._lose_host(slot, slot.host, reason, "")
 
     def _lose_host(self, slot: Slot, host: HostRun, reason: str, tail: str) -> None:
-        """A host ended that should not have: what it had in flight is tried again, alone."""
+        """A host ended that should not have: what it had begun is tried again, alone."""
         stage = host.stage
         slot.host = None
         slot.last_reason = stage.last_reason = reason
-        tasks = list(host.in_flight.values())
+        innocent = host.not_begun() if host.begun else []
+        stage.queue.put_all(innocent)
+        tasks = [task for task in host.in_flight.values() if task not in innocent]
+        suspects = bool(tasks) and all(task.solo for task in tasks)
         self._retry(slot, stage, tasks, "timeout" if host.stalled else "crash", _with_tail(reason, tail))
         if host.phase is Phase.STARTING:
             self._failed_load(slot, host, reason)
-        else:
+        elif not suspects:  # else the task is to blame, or will be
             slot.barren += 1
-            if slot.barren >= _BARREN_HOSTS:
+            others = any(stage.serves(other.device) for other in self._slots if other is not slot)
+            if slot.barren >= (_BARREN_HOSTS if others else _BARREN_HOSTS_OF_THE_LAST):
                 self._retire(slot, stage, f"{slot.barren} hosts in a row were lost: {reason}")
         slot.retry_at = time.monotonic() + min(
             _BACK_OFF_S * 2 ** max(0, slot.barren - 1), _LONGEST_BACK_OFF_S
@@ -395,11 +454,10 @@ class Pool:
     def _failed_load(self, slot: Slot, host: HostRun, reason: str) -> None:
         kind, said = host.refused or ("error", reason)
         slot.last_reason = host.stage.last_reason = said
-        if kind == "user":
-            self._fault = ModelError(said)
-            return
         slot.failed_loads += 1
-        if slot.failed_loads >= _LOADS:
+        if kind == "user":
+            host.stage.refusal = said
+        if kind == "user" or slot.failed_loads >= _LOADS:
             self._retire(slot, host.stage, f"the model does not load: {said}")
 
     def _retire(self, slot: Slot, stage: Stage, reason: str) -> None:
@@ -419,20 +477,36 @@ class Pool:
                 host.stalled = True
                 what = "loading" if host.phase is Phase.STARTING else "working"
                 host.stall_reason = f"no sign of life while {what} for {now - host.touched_at:.0f} s"
+                host.gone_by = now + _END_S
                 slot.send("kill")
+            elif host and now > host.gone_by:
+                self._lose_keeper(slot, f"a host that was told to end did not within {_END_S:.0f} s")
             if slot.link and now - slot.heard_at > _KEEPER_SILENT_S:
                 self._lose_keeper(slot, f"the keeper was silent for {_KEEPER_SILENT_S:.0f} s")
 
     def _shut_down(self) -> None:
-        """End all keepers at once, and with them everything below them."""
+        """Take what has arrived, then end all keepers at once, and with them everything below them."""
         links = [slot.link for slot in self._slots if slot.link]
-        for link in links:
-            link.channel.send("quit")
-        for link in links:
-            link.wait(10.0)
+        try:
+            if self._fault is None:
+                self._take_what_arrived()
+        finally:
+            for link in links:
+                link.channel.send("quit")
+            for link in links:
+                link.wait(10.0)
+            for slot in self._slots:
+                slot.link = slot.host = None
+            self._selector.close()
+
+    def _take_what_arrived(self) -> None:
+        """Outcomes that lie in the sockets are finished work."""
         for slot in self._slots:
-            slot.link = slot.host = None
-        self._selector.close()
+            if slot.link is None or slot.host is None:
+                continue
+            for message in slot.link.channel.receive():
+                if message["type"] in ("done", "failed"):
+                    self._on_message(slot, message)
 
 
 def _why(message: dict[str, Any], host: HostRun) -> str:

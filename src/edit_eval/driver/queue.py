@@ -25,6 +25,7 @@ class Task:
         attempts: how often it crashed or stalled a host while it was the only task there.
         solo: whether it must be alone on its host, because it was in flight when a host was lost.
         lost_on: names of devices on which it was alone when the host was lost.
+        order: when it was first queued (from 1 on); a task that comes back keeps its place.
     """
 
     id: str
@@ -33,6 +34,7 @@ class Task:
     attempts: int = 0
     solo: bool = False
     lost_on: set[str] = field(default_factory=set)
+    order: int = 0
 
 
 class TaskQueue:
@@ -50,9 +52,11 @@ class TaskQueue:
         return len(self._heap)
 
     def put(self, task: Task) -> None:
-        """Add one task."""
-        self._order += 1
-        heapq.heappush(self._heap, (task.solo, -task.estimate, self._order, task))
+        """Add one task, or put one back."""
+        if not task.order:
+            self._order += 1
+            task.order = self._order
+        heapq.heappush(self._heap, (task.solo, -task.estimate, task.order, task))
 
     def put_all(self, tasks: Iterable[Task]) -> None:
         """Add several."""

@@ -86,7 +86,7 @@ class Scheduler:
     def _on_its_way(self, stage: Stage, slot: Slot) -> int:
         """Return how many tasks the stage before will bring, unless this device still has work there itself."""
         before = self._before(stage)
-        if before is None or before.finished or (before.serves(slot.device) and len(before.queue)):
+        if before is None or before.finished or (before.touches(slot.device) and len(before.queue)):
             return 0
         return len(before.queue) + self.in_flight(before)
 
@@ -99,6 +99,9 @@ class Scheduler:
         among = {other.device.name for other in self.hosts(stage)}
         share = math.ceil((len(stage.queue) + self.in_flight(stage)) / len(among))
         room = min(host.window, max(1, share)) - len(host.in_flight)
+        if host.in_flight:  # those with nothing to do come first
+            idle = sum(1 for other in self.hosts(stage) if other.host and other.host.is_idle)
+            room = min(room, len(stage.queue) - idle)
         if any(task.solo for task in host.in_flight.values()):
             return []
         tasks: list[Task] = []
@@ -128,9 +131,9 @@ class Scheduler:
         )
 
     def _is_unserved(self, stage: Stage, slot: Slot) -> bool:
-        """Whether `stage` has tasks that no host of its own will take, and this device could."""
+        """Whether `stage` has tasks that no host of its own will take, and this device is in the way or could."""
         return (
-            stage.serves(slot.device)
+            stage.touches(slot.device)
             and self._is_open(stage)
             and len(stage.queue) > 0
             and not self.hosts(stage)

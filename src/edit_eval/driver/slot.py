@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,7 +29,7 @@ class Phase(enum.Enum):
 class HostRun:
     """One host, from the order to start it until its device is free again.
 
-    `in_flight` are the tasks sent and not answered, in order; `begun` those the host has started on.
+    `in_flight` are the tasks sent and not answered, in order; `begun` those the host has started on, and when.
     """
 
     stage: Stage
@@ -37,15 +37,15 @@ class HostRun:
     phase: Phase = Phase.STARTING
     window: int = 1
     in_flight: dict[str, Task] = field(default_factory=dict)
-    begun: set[str] = field(default_factory=set)
+    begun: dict[str, float] = field(default_factory=dict)
     recalling: set[str] = field(default_factory=set)
     finished_tasks: int = 0
     refused: tuple[str, str] | None = None
     stalled: bool = False
     stall_reason: str = ""
     stop_at: float = 0.0
+    gone_by: float = float("inf")
     announced: str = ""
-    _working_since: float = 0.0
 
     @property
     def is_idle(self) -> bool:
@@ -56,19 +56,21 @@ class HostRun:
         """Note that `tasks` were sent."""
         if not self.in_flight:
             self.touch()
-            self._working_since = self.touched_at
         self.in_flight.update({task.id: task for task in tasks})
         self.announced = ""
 
+    def begin(self, ids: Iterable[str]) -> None:
+        """Note that the host has started on tasks."""
+        self.touch()
+        for one in ids:
+            self.begun.setdefault(one, self.touched_at)
+
     def finish(self, task_id: str) -> float:
-        """Note that a task was answered; return the seconds since the one before it (or since it was sent)."""
-        self.begun.discard(task_id)
+        """Note that a task was answered; return the seconds since it was begun (with its batch)."""
+        self.touch()
         self.recalling.discard(task_id)
         self.finished_tasks += 1
-        self.touch()
-        seconds = self.touched_at - self._working_since
-        self._working_since = self.touched_at
-        return seconds
+        return self.touched_at - self.begun.pop(task_id, self.touched_at)
 
     def not_begun(self) -> list[Task]:
         """Return tasks that could still be given back."""

@@ -91,6 +91,8 @@ class Stage:
     finished: bool = False
     started_at: float | None = None
     dead_reason: str = ""
+    ever_ready: bool = False
+    refusal: str = ""  # why a host refused to load, for a reason that the user can mend
     last_reason: str = ""
     unloads: dict[str, float] = field(default_factory=dict)
     _recent_s: deque[float] = field(default_factory=lambda: deque(maxlen=101))
@@ -103,6 +105,10 @@ class Stage:
     def serves(self, device: Device) -> bool:
         """Whether `device` may hold a host of this stage."""
         return device in self.spec.devices and device not in self.retired
+
+    def touches(self, device: Device) -> bool:
+        """Whether `device` holds a GPU or slot that a host of this stage may need."""
+        return any(one.parts & device.parts for one in self.spec.devices if one not in self.retired)
 
     def note_duration(self, seconds: float) -> None:
         """Remember how long a task took."""

@@ -6,13 +6,17 @@ group `edit_eval.judges`). Heavy libraries are imported inside methods.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from edit_eval.core.types import HostContext, JudgeRequest, Rubric, Verdict
 from edit_eval.editors import NoParams
 
 __all__ = ["Judge"]
+
+
+def _no_progress(_step: int, _steps: int) -> None:
+    """Tell nobody."""
 
 
 class Judge:
@@ -40,6 +44,8 @@ class Judge:
         self.params = params
         self.context = context
         self.rubric = rubric
+        self.progress: Callable[[int, int], None] = _no_progress
+        """`progress(k, n)`: tell that token (or request) k of at most n of this batch is done; set by the host."""
 
     @classmethod
     def resolve(cls, params: Any, model: str | None) -> Any:

@@ -11,7 +11,7 @@ import importlib
 import importlib.util
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -176,12 +176,24 @@ class Qwen3VL(Judge):
         inputs = self.processor(text=texts, images=images or None, padding=True, return_tensors="pt")
         inputs = inputs.to(self.context.device)
         with torch.inference_mode():
-            output = self.model.generate(**inputs)
+            output = self.model.generate(**inputs, stopping_criteria=[self._token_counter(inputs)])
         answers = output[:, inputs["input_ids"].shape[1] :].tolist()
         decoded = self.processor.tokenizer.batch_decode(
             answers, skip_special_tokens=True, clean_up_tokenization_spaces=False
         )
         return [(text, self._cut_off(tokens)) for text, tokens in zip(decoded, answers, strict=True)]
+
+    def _token_counter(self, inputs: Any) -> Callable[..., Any]:
+        """Return a stopping criterion that never stops, and tells how many tokens have been written."""
+        import torch
+
+        before = inputs["input_ids"].shape[1]
+
+        def count(input_ids: Any, _scores: Any, **_: Any) -> Any:
+            self.progress(input_ids.shape[1] - before, self.params.max_new_tokens)
+            return torch.zeros(input_ids.shape[0], dtype=torch.bool, device=input_ids.device)
+
+        return count
 
     def _chat(self, prompt: Prompt, images: int) -> str:
         content = [*({"type": "image"} for _ in range(images)), {"type": "text", "text": prompt.text}]

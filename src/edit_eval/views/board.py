@@ -5,6 +5,7 @@ Knows events only: no clock (times are the events' own, in seconds since the run
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -24,37 +25,51 @@ from edit_eval.driver.events import (
 
 __all__ = ["Board", "DeviceBoard", "Pace", "Scores", "StageBoard"]
 
+_SAME_BATCH_S = 0.1
+"""Tasks that end on one device within this time were answered together."""
+_AT_WORK: frozenset[DeviceStateName] = frozenset({"starting", "loading", "ready", "waiting", "restarting"})
+
 
 @dataclass
 class Pace:
-    """How fast one device ends tasks of one stage, from the moment it was ready.
+    """How fast one device ends tasks of one stage, while it has any.
 
     Attributes:
         count: tasks ended.
-        since: when it was ready.
-        last: when its last task ended.
-        earlier: seconds of work before `since` (hosts that died).
+        timed: of them those whose time is known: the first ones after a wait began nobody saw when.
+        seconds: that the timed ones took together.
+        last: when the task at hand began, which is when the one before it ended; None while that is unknown.
+        burst: when tasks of unknown time ended last.
     """
 
     count: int = 0
-    since: float = 0.0
-    last: float = 0.0
-    earlier: float = 0.0
+    timed: int = 0
+    seconds: float = 0.0
+    last: float | None = None
+    burst: float | None = None
 
     @property
     def rate(self) -> float | None:
-        """Tasks a second; None until one has ended."""
-        seconds = self.earlier + self.last - self.since
-        return self.count / seconds if self.count and seconds > 0 else None
+        """Tasks a second; None until one has been timed."""
+        return self.timed / self.seconds if self.seconds > 0 else None
 
-    def ready(self, at: float) -> None:
-        """Note that a host is ready, perhaps not the first one."""
-        self.earlier += max(0.0, self.last - self.since)
-        self.since = self.last = at
+    def begins(self, at: float) -> None:
+        """Note that work begins: a host is ready, perhaps not the first one, or has its first task after a wait."""
+        self.last = at
+
+    def waits(self) -> None:
+        """Note that there is nothing to do; what begins next begins at a time unknown."""
+        self.last = None
 
     def ended(self, at: float) -> None:
         """Note that a task has ended."""
         self.count += 1
+        unknown = self.last is None or (self.burst is not None and at - self.burst < _SAME_BATCH_S)
+        if unknown:
+            self.burst = at
+        else:
+            self.timed += 1
+            self.seconds += at - (self.last or 0.0)
         self.last = at
 
 
@@ -70,10 +85,11 @@ class DeviceBoard:
         since: when this state began.
         asked: when its present host was started.
         paces: by stage.
-        step, steps: of the edit under way; steps is 0 where the editor reports none.
+        begun: when the task at hand began, as far as that can be seen.
+        step, steps: of the task at hand; steps is 0 where none are reported.
         step_at: when `step` was reported.
-        first_step, first_at: the first report of this edit.
-        index, sample_id: of the edit under way.
+        first_step, first_at: the first report of this task.
+        index, sample_id: of the task at hand.
     """
 
     label: str
@@ -83,6 +99,7 @@ class DeviceBoard:
     since: float = 0.0
     asked: float | None = None
     paces: dict[StageName, Pace] = field(default_factory=lambda: {"edit": Pace(), "judge": Pace()})
+    begun: float = 0.0
     step: int = 0
     steps: int = 0
     step_at: float = 0.0
@@ -93,23 +110,42 @@ class DeviceBoard:
 
     @property
     def step_rate(self) -> float | None:
-        """Steps a second of the edit under way; None until two steps were reported."""
+        """Steps a second of the task at hand; None until two steps were reported."""
         seconds = self.step_at - self.first_at
         return (
             (self.step - self.first_step) / seconds if seconds > 0 and self.step > self.first_step else None
         )
 
-    @property
-    def step_elapsed(self) -> float:
-        """Seconds since the edit under way began, by extrapolation over its first steps."""
+    def step_left(self, now: float) -> float | None:
+        """Seconds until the task at hand has all its steps; None while unknown."""
         rate = self.step_rate
-        return self.step_at - self.first_at + (self.first_step / rate if rate else 0.0)
+        if not rate:
+            return None
+        return max(0.0, (self.steps - self.step) / rate - max(0.0, now - self.step_at))
 
-    @property
-    def step_left(self) -> float | None:
-        """Seconds until the edit under way has all its steps; None while unknown."""
+    def rate(self, stage: StageName) -> float | None:
+        """Tasks a second, measured; until one has ended, what the steps of the first promise. None while unknown."""
+        measured = self.paces[stage].rate
+        if measured or stage != "edit" or self.stage != stage or not self.steps:
+            return measured
         rate = self.step_rate
-        return (self.steps - self.step) / rate if rate else None
+        return rate / self.steps if rate else None
+
+    def task_left(self, stage: StageName, now: float) -> float:
+        """Seconds until what is in work for `stage` ends; 0 where nothing is, or where it is unknown."""
+        if self.stage != stage or self.state != "ready":
+            return 0.0
+        if stage == "edit" and (left := self.step_left(now)) is not None:
+            return left
+        rate = self.rate(stage)
+        return max(0.0, 1 / rate - (now - self.begun)) if rate else 0.0
+
+    def task_share(self, stage: StageName, now: float, most: int) -> float:
+        """How many tasks' worth of work for `stage` is done and not yet answered: 0 to `most`."""
+        rate = self.rate(stage)
+        if not rate or self.stage != stage or self.state != "ready":
+            return 0.0
+        return min(float(most), max(0.0, now - self.begun) * rate)
 
     def changed(self, event: DeviceState) -> None:
         """Take over a new state."""
@@ -117,28 +153,46 @@ class DeviceBoard:
             self.asked = event.at
         if event.state not in {"ready", "waiting"} or event.stage != self.stage:
             self.step = self.steps = 0
-        if (
-            event.state == "ready"
-            and event.stage
-            and self.state in {"off", "starting", "loading", "restarting"}
-        ):
-            self.paces[event.stage].ready(event.at)
+        if event.stage and event.state == "ready" and (self.state, self.stage) != ("ready", event.stage):
+            self._begin(event.at)
+            self.paces[event.stage].begins(event.at)
+        elif event.stage and event.state == "waiting":
+            self.paces[event.stage].waits()
         if event.state != self.state or event.stage != self.stage:
             self.since = event.at
         self.stage, self.state, self.detail = event.stage, event.state, event.detail
 
     def stepped(self, event: StepProgress) -> None:
-        """Take over the progress of an edit."""
-        self.works(event.at)
+        """Take over the progress of a task."""
+        if self.works(event.at):
+            self.paces[event.stage].begins(event.at)
+            self.begun = event.at
+        elif self.index not in {-1, event.index}:  # the one before it failed
+            self.begun = event.at
         if event.index != self.index or event.step <= self.step or self.steps != event.steps:
             self.first_step, self.first_at = event.step, event.at
         self.step, self.steps, self.step_at = event.step, event.steps, event.at
         self.index, self.sample_id = event.index, event.sample_id
 
-    def works(self, at: float) -> None:
-        """Note a sign of work: a device that waited does so no longer."""
-        if self.state == "waiting":
+    def works(self, at: float) -> bool:
+        """Note a sign of work; say whether the device waited until now."""
+        waited = self.state == "waiting"
+        if waited:
             self.state, self.since, self.detail = "ready", at, ""
+        return waited
+
+    def ended(self, stage: StageName, at: float) -> None:
+        """Note that a task has ended: the next one begins."""
+        self.works(at)
+        self.paces[stage].ended(at)
+        if stage == self.stage:
+            self._begin(at)
+
+    def _begin(self, at: float) -> None:
+        """A task begins, of which nothing is known but that it has as many steps as the one before it."""
+        self.begun = self.first_at = self.step_at = at
+        self.step = self.first_step = 0
+        self.index, self.sample_id = -1, ""
 
 
 @dataclass
@@ -180,18 +234,43 @@ class StageBoard:
 
 @dataclass
 class Scores:
-    """The verdicts of this run so far."""
+    """The verdicts of this run so far; the unit is the sample, so repeats of one are averaged first.
+
+    Attributes:
+        count: verdicts with a score.
+        minimum, maximum: of them.
+        unscored: the others, by kind.
+    """
 
     count: int = 0
-    total: float = 0.0
     minimum: float | None = None
     maximum: float | None = None
     unscored: Counter[str] = field(default_factory=Counter)
+    _parts: dict[str, tuple[float, int]] = field(default_factory=dict)  # sum and count by sample
+    _sum: float = 0.0
+    _squares: float = 0.0
+
+    @property
+    def samples(self) -> int:
+        """Samples with a score."""
+        return len(self._parts)
 
     @property
     def mean(self) -> float | None:
-        """Plain mean over what is scored; None if nothing is."""
-        return self.total / self.count if self.count else None
+        """Mean over samples; None if nothing is scored."""
+        return self._sum / len(self._parts) if self._parts else None
+
+    @property
+    def standard_error(self) -> float | None:
+        """Standard error of the mean, s/sqrt(n) over samples; None under two samples.
+
+        Events name no clusters, so samples that share a source image count as independent here; the result at the end
+        of a run is clustered.
+        """
+        n = len(self._parts)
+        if n < 2:
+            return None
+        return math.sqrt(max(0.0, self._squares - self._sum**2 / n) / (n - 1) / n)
 
     def add(self, event: VerdictGiven) -> None:
         """Count a verdict."""
@@ -200,9 +279,14 @@ class Scores:
             self.unscored[event.verdict.unscored or "error"] += 1
             return
         self.count += 1
-        self.total += overall
         self.minimum = overall if self.minimum is None else min(self.minimum, overall)
         self.maximum = overall if self.maximum is None else max(self.maximum, overall)
+        total, count = self._parts.get(event.sample_id, (0.0, 0))
+        before = total / count if count else 0.0
+        after = (total + overall) / (count + 1)
+        self._parts[event.sample_id] = (total + overall, count + 1)
+        self._sum += after - before
+        self._squares += after**2 - before**2
 
 
 class Board:
@@ -249,7 +333,9 @@ class Board:
 
     def device(self, label: str) -> DeviceBoard:
         """Return the device called `label`, made when it is first heard of."""
-        return self.devices.setdefault(label, DeviceBoard(label))
+        if label not in self.devices:
+            self.devices[label] = DeviceBoard(label)
+        return self.devices[label]
 
     def _begun(self, event: DeviceState) -> None:
         board = self.stages.get(event.stage) if event.stage else None
@@ -260,13 +346,14 @@ class Board:
         if stage in self.stages:
             self.stages[stage].ended += 1
         if device is not None:
-            self.device(device).works(at)
-            self.device(device).paces[stage].ended(at)
+            self.device(device).ended(stage, at)
 
-    def left(self, stage: StageName) -> float | None:
-        """Return the seconds until `stage` has no work left, from measured times; None while unknown.
+    def left(self, stage: StageName, now: float) -> float | None:
+        """Return the seconds from `now` until `stage` has no work left, from measured times; None while unknown.
 
-        Devices that load now count at the mean pace of those that have been measured. Scoring cannot end before editing.
+        What devices have in work counts by the time it has had. Devices that load now count at the mean pace of those
+        that have been measured. Scoring cannot end before editing; where every judge has waited for edits so far, it
+        ends with them.
         """
         board = self.stages.get(stage)
         if board is None:
@@ -274,17 +361,24 @@ class Board:
         todo = board.reachable - board.done
         if todo <= 0 or board.seconds is not None:
             return 0.0
-        rates = [device.paces[stage].rate for device in self.devices.values()]
-        known = [rate for rate in rates if rate]
-        working = [
-            device.paces[stage].rate or (sum(known) / len(known))
-            for device in self.devices.values()
-            if known
-            and device.stage == stage
-            and device.state in {"starting", "loading", "ready", "waiting", "restarting"}
-        ]
-        speed = sum(working) or sum(known)
-        if not speed:
+        own = self._own_left(stage, todo, now)
+        if stage == "edit":
+            return own
+        edits = self.left("edit", now)
+        if own is None:
+            return edits if board.ended and edits else None
+        return max(own, edits or 0.0)
+
+    def _own_left(self, stage: StageName, todo: int, now: float) -> float | None:
+        devices = list(self.devices.values())
+        rates = {one.label: one.rate(stage) for one in devices}
+        known = [rate for rate in rates.values() if rate]
+        if not known:
             return None
-        own = todo / speed
-        return max(own, self.left("edit") or 0.0) if stage == "judge" else own
+        mean = sum(known) / len(known)
+        working = [one for one in devices if one.stage == stage and one.state in _AT_WORK]
+        speed = sum(rates[one.label] or mean for one in working) or sum(known)
+        most = self.run.batch_size if self.run and stage == "judge" else 1
+        share = sum(one.task_share(stage, now, most) for one in working)
+        longest = max((one.task_left(stage, now) for one in working), default=0.0)
+        return max((todo - min(share, todo)) / speed, longest)

@@ -1,30 +1,53 @@
-"""One picture of a run for a terminal: lines of styled pieces, each fitted to the columns there are.
+"""One picture of a run: a line a device, a bar a stage, the scores; each fitted to the columns there are.
 
-A pure function of the board, the time and the size. Knows no terminal; `terminal_rich` draws what this returns.
+A pure function of the board, the time and the size. Knows no terminal: `terminal_rich` draws what `draw` returns,
+`terminal_plain` writes what `told` returns.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rich.cells import cell_len
 
-from edit_eval.driver.events import StageName
-from edit_eval.views.board import Board, DeviceBoard
+from edit_eval.driver.events import DeviceStateName, StageName
+from edit_eval.views.board import Board, DeviceBoard, Scores
 from edit_eval.views.lines import stage_noun
-from edit_eval.views.text import Ink, clean, clock, fit, number, pad, per_second
+from edit_eval.views.text import Ink, clean, clock, fit, kinds, number, pad, per_second, ranges
 
-__all__ = ["FrameLine", "draw", "totals"]
+__all__ = ["FrameLine", "draw", "told", "totals"]
 
 FrameLine = list[tuple[str, str]]
-"""Pieces of one line: text and rich style."""
+"""Pieces of one line: text and style (see `screen`)."""
 
 _MOST_DEVICES = 16
 _LEAST_BAR, _MOST_BAR = 4, 30
+_TOLD_BAR = 10
 _LABEL_COLUMNS = 16
 _OTHER_LINES = 6
 """Rows of the screen that are left for the stages, the scores and what was printed last."""
+
+_ACTIVITIES: dict[DeviceStateName, str] = {
+    "starting": "Starting the {noun}",
+    "loading": "Loading the {noun}",
+    "waiting": "Waiting",
+    "stopping": "Stopping the {noun}",
+    "restarting": "Restarting the {noun}",
+    "retired": "Retired",
+    "off": "Idle",
+}
+_STYLES: dict[DeviceStateName, str] = {
+    "restarting": "yellow",
+    "retired": "red",
+    "waiting": "dim",
+    "off": "dim",
+    "stopping": "dim",
+}
+_TITLES: dict[StageName, str] = {"edit": "Editing images", "judge": "Scoring"}
+_UNITS: dict[StageName, str] = {"edit": "image", "judge": "score"}
+_NUMBERED = re.compile(r"(\D+)(\d+)")
 
 
 @dataclass(frozen=True)
@@ -38,6 +61,11 @@ class _Bar:
     style: str
     note: str = ""
 
+    @property
+    def percent(self) -> str:
+        """How full it is, rounded down, in five columns."""
+        return f"{self.done * 100 // self.total if self.total else 100:>4}%"
+
 
 def draw(board: Board, now: float, columns: int, rows: int, ink: Ink) -> list[FrameLine]:
     """Return the lines of the live part of the screen: devices, then what `totals` returns.
@@ -46,7 +74,7 @@ def draw(board: Board, now: float, columns: int, rows: int, ink: Ink) -> list[Fr
         board: the run so far.
         now: seconds since the run started.
         columns: that a line may fill.
-        rows: of the whole screen.
+        rows: of the whole screen; the picture leaves one free.
         ink: what the terminal can show.
     """
     devices = list(board.devices.values())
@@ -56,83 +84,89 @@ def draw(board: Board, now: float, columns: int, rows: int, ink: Ink) -> list[Fr
         if len(devices) > most
         else _devices(devices, now, columns, ink)
     )
-    return lines + totals(board, now, columns, ink)
+    return (lines + totals(board, now, columns, ink))[-max(1, rows - 1) :]
 
 
 def totals(board: Board, now: float, columns: int, ink: Ink) -> list[FrameLine]:
     """Return the lines of the stages and of the scores; they are what stays on the screen at the end."""
     lines = _bars(_stages(board, now), columns, ink)
-    scores = _scores(board)
-    if scores:
-        lines.append([(fit(scores, columns, ink.ellipsis), "")])
+    wordings = _scores(board, ink)
+    if wordings:
+        fitting = next((text for text in wordings if cell_len(text) <= columns), wordings[-1])
+        lines.append([(fit(fitting, columns, ink.ellipsis), "")])
     return lines
+
+
+def told(board: Board, now: float, ink: Ink) -> Iterator[str]:
+    """Yield the same as lines for a file: what each device does, how far the stages are, the scores."""
+    devices = list(board.devices.values())
+    if len(devices) > _MOST_DEVICES:
+        for activity, members in _groups(devices, now):
+            yield f"[{len(members)} of {len(devices)}] {activity}: {_names(members)}"
+    else:
+        for one in devices:
+            head = f"[{clean(one.label)}]"
+            if _has_bar(one):
+                bar = _step_bar(one, head, now)
+                note = f" {bar.note}" if bar.note else ""
+                yield f"{bar.head}{bar.percent}{bar.tails[0]}{note}"
+            else:
+                yield f"{head} {_words(one, now)[0]}"
+    for bar in _stages(board, now, aligned=False):
+        yield f"{bar.head}{bar.percent}|{ink.bar(bar.done, bar.total, _TOLD_BAR)}|{bar.tails[0]}"
+    if board.scores.count or board.scores.unscored or board.edit_failed:
+        yield from _scores(board, ink)[:1]
 
 
 def _devices(devices: Sequence[DeviceBoard], now: float, columns: int, ink: Ink) -> list[FrameLine]:
     labels = {one.label: fit(clean(one.label), _LABEL_COLUMNS, ink.ellipsis) for one in devices}
     width = max((cell_len(label) for label in labels.values()), default=0) + 2
-    denoising = [one for one in devices if _is_denoising(one)]
-    entries = [_step_bar(one, pad(f"[{labels[one.label]}]", width)) for one in denoising]
-    drawn = dict(zip((one.label for one in denoising), _bars(entries, columns, ink), strict=True))
+    busy = [one for one in devices if _has_bar(one)]
+    entries = [_step_bar(one, pad(f"[{labels[one.label]}]", width), now) for one in busy]
+    drawn = dict(zip((one.label for one in busy), _bars(entries, columns, ink), strict=True))
     lines = []
     for one in devices:
         words, style = _words(one, now)
-        head = pad(f"[{labels[one.label]}]", width)
-        text = fit(words, max(1, columns - width - 1), ink.ellipsis)
-        lines.append(drawn.get(one.label) or [(head, "cyan"), (" " + text, style)])
+        head = fit(pad(f"[{labels[one.label]}]", width), columns, ink.ellipsis)
+        text = fit(" " + words, max(0, columns - cell_len(head)), ink.ellipsis)
+        lines.append(drawn.get(one.label) or [(head, "cyan"), (text, style)])
     return lines
 
 
-def _is_denoising(device: DeviceBoard) -> bool:
-    return device.state == "ready" and device.stage == "edit" and device.steps > 0
+def _has_bar(device: DeviceBoard) -> bool:
+    return device.state == "ready" and device.stage is not None and device.steps > 0
 
 
-def _step_bar(device: DeviceBoard, head: str) -> _Bar:
+def _step_bar(device: DeviceBoard, head: str, now: float) -> _Bar:
     count = f"{device.step:>{len(str(device.steps))}}/{device.steps}"
-    elapsed, left = clock(device.step_elapsed), clock(device.step_left)
-    tails = (
-        f" {count} [{elapsed}<{left}, {per_second(device.step_rate)}]",
-        f" {count} [{elapsed}<{left}]",
-        f" {count}",
-    )
-    return _Bar(f"{head} Denoising:", device.step, device.steps, tails, "cyan", clean(device.sample_id))
+    elapsed, left, rate = now - device.begun, device.step_left(now), device.step_rate
+    if left is None and device.stage == "edit":
+        left = device.task_left("edit", now) or None
+    times = f" {count} [{clock(elapsed)}<{clock(left)}"
+    tails = (f"{times}, {per_second(rate)}]" if rate else f"{times}]", f"{times}]", f" {count}")
+    note = clean(device.sample_id)
+    return _Bar(f"{head} {_activity(device)}:", device.step, device.steps, tails, "cyan", note)
 
 
 def _activity(device: DeviceBoard) -> str:
     """Return in a word or two what `device` does; devices that do the same are counted together."""
-    noun = stage_noun(device.stage)
     if device.state == "ready":
         if device.stage == "judge":
             return "Judging"
         return "Denoising" if device.steps else "Editing"
-    return {
-        "starting": f"Starting the {noun}",
-        "loading": f"Loading the {noun}",
-        "waiting": "Waiting",
-        "stopping": f"Stopping the {noun}",
-        "restarting": f"Restarting the {noun}",
-        "retired": "Retired",
-        "off": "Idle",
-    }[device.state]
-
-
-_STYLES = {
-    "ready": "",
-    "restarting": "yellow",
-    "retired": "red",
-    "waiting": "dim",
-    "off": "dim",
-    "stopping": "dim",
-}
+    return _ACTIVITIES[device.state].format(noun=stage_noun(device.stage))
 
 
 def _words(device: DeviceBoard, now: float) -> tuple[str, str]:
     """Return the line of a device that shows no bar, and its style."""
     text = _activity(device)
     if device.state == "ready" and device.stage is not None:
-        pace = device.paces[device.stage]
+        pace, rate = device.paces[device.stage], device.rate(device.stage)
+        text += f" [{clock(now - device.begun)}]"
         if pace.count:
-            text += f": {pace.count} done, {per_second(pace.rate, 'image')}"
+            text += f": {pace.count} done" + (f", {per_second(rate, _UNITS[device.stage])}" if rate else "")
+    elif device.state == "waiting":
+        text += f" for {'edits' if device.stage == 'judge' else 'work'} [{clock(now - device.since)}]"
     elif device.state not in {"off", "retired"}:
         text += f" [{clock(now - device.since)}]"
     detail = "" if device.state == "ready" else clean(device.detail)
@@ -140,32 +174,56 @@ def _words(device: DeviceBoard, now: float) -> tuple[str, str]:
 
 
 def _collapsed(devices: Sequence[DeviceBoard], now: float, columns: int, ink: Ink) -> list[FrameLine]:
-    """Return a line for every state with how many devices are in it and which, the most common one first."""
-    groups: dict[str, list[DeviceBoard]] = {}
-    for one in devices:
-        groups.setdefault(_activity(one), []).append(one)
+    """Return a line for every activity with how many devices are at it and which, the most common one first."""
     lines: list[FrameLine] = []
-    for activity, members in sorted(groups.items(), key=lambda group: (-len(group[1]), group[0])):
-        longest = clock(max(now - one.since for one in members))
-        clocked = "" if members[0].state in {"ready", "off", "retired"} else f" [{longest}]"
-        head = f"[{len(members):>{len(str(len(devices)))}} of {len(devices)}]"
-        names = ", ".join(clean(one.label) for one in members)
-        text = fit(f" {activity}{clocked}: {names}", columns - len(head), ink.ellipsis)
+    for activity, members in _groups(devices, now):
+        head = fit(f"[{len(members):>{len(str(len(devices)))}} of {len(devices)}]", columns, ink.ellipsis)
+        text = fit(f" {activity}: {_names(members)}", columns - cell_len(head), ink.ellipsis)
         lines.append([(head, "cyan"), (text, _STYLES.get(members[0].state, ""))])
     return lines
 
 
-def _stages(board: Board, now: float) -> list[_Bar]:
-    titles: dict[StageName, str] = {"edit": "Editing images:", "judge": "Scoring:"}
-    shown = [(stage, title) for stage, title in titles.items() if stage in board.stages]
-    width = max((len(title) for _, title in shown), default=0)
-    digits = max((len(str(board.stages[stage].reachable)) for stage, _ in shown), default=1)
+def _groups(devices: Sequence[DeviceBoard], now: float) -> Iterator[tuple[str, list[DeviceBoard]]]:
+    """Yield what devices do, with their speed together or for how long they have been at it, and which."""
+    groups: dict[str, list[DeviceBoard]] = {}
+    for one in devices:
+        groups.setdefault(_activity(one), []).append(one)
+    for activity, members in sorted(groups.items(), key=lambda group: (-len(group[1]), group[0])):
+        stage = members[0].stage
+        if members[0].state == "ready" and stage is not None:
+            rates = [rate for rate in (one.rate(stage) for one in members) if rate]
+            yield activity + (f", {per_second(sum(rates), _UNITS[stage])}" if rates else ""), members
+        elif members[0].state in {"off", "retired"}:
+            yield activity, members
+        else:
+            yield f"{activity} [{clock(max(now - one.since for one in members))}]", members
+
+
+def _names(devices: Sequence[DeviceBoard]) -> str:
+    """Return the labels, numbers that follow one another as a range: `GPU 0-39, GPU 41`."""
+    numbers: dict[str, list[int]] = {}
+    others: list[str] = []
+    for one in devices:
+        label = clean(one.label)
+        match = _NUMBERED.fullmatch(label)
+        if match and label == f"{match[1]}{int(match[2])}":
+            numbers.setdefault(match[1], []).append(int(match[2]))
+        else:
+            others.append(label)
+    return ", ".join([*(prefix + ranges(found) for prefix, found in numbers.items()), *others])
+
+
+def _stages(board: Board, now: float, *, aligned: bool = True) -> list[_Bar]:
+    shown = [(stage, f"{title}:") for stage, title in _TITLES.items() if stage in board.stages]
+    width = max((len(title) for _, title in shown), default=0) if aligned else 0
+    counts = [len(str(board.stages[stage].reachable)) for stage, _ in shown]
+    digits = max(counts, default=1) if aligned else 0
     bars = []
     for stage, title in shown:
         one = board.stages[stage]
         elapsed = clock(one.elapsed(now))
         count = f"{one.done:>{digits}}/{one.reachable:<{digits}}"
-        tails = (f" {count} [{elapsed}<{clock(board.left(stage))}]", f" {count}")
+        tails = (f" {count} [{elapsed}<{clock(board.left(stage, now))}]", f" {count}")
         bars.append(_Bar(f"[SYNC] {title:<{width}}", one.done, one.reachable, tails, "bold green"))
     return bars
 
@@ -186,12 +244,11 @@ def _bars(entries: Sequence[_Bar], columns: int, ink: Ink) -> list[FrameLine]:
 
 def _bar_line(one: _Bar, layout: tuple[int, int, int], columns: int, ink: Ink) -> FrameLine:
     head, bar, wording = layout
-    percent = f"{one.done * 100 // one.total if one.total else 100:>4}%"
     tail = one.tails[wording]
-    used = head + len(percent) + bar + 2 + len(tail)
+    used = head + len(one.percent) + bar + 2 + len(tail)
     pieces: FrameLine = [
         (pad(one.head, head), one.style),
-        (percent, ""),
+        (one.percent, ""),
         ("|", "dim"),
         (ink.bar(one.done, one.total, bar), "green"),
         ("|", "dim"),
@@ -205,17 +262,23 @@ def _bar_line(one: _Bar, layout: tuple[int, int, int], columns: int, ink: Ink) -
     )
 
 
-def _scores(board: Board) -> str:
-    unscored, failed = board.scores.unscored, board.edit_failed
-    parts = []
-    if "judge" in board.stages:
-        parts.append(f"scored {board.scores.count}, mean {number(board.scores.mean)}")
-        parts.append(f"unscored {_short(unscored)}")
+def _scores(board: Board, ink: Ink) -> list[str]:
+    """Return the line of the scores, longest wording first; nothing where nothing is known."""
+    failed = board.edit_failed
+    if "judge" not in board.stages:
+        return [f"No edit: {kinds(failed)}"] if failed else []
+    mean, unscored = _mean(board.scores, ink), board.scores.unscored
+    lost = f", no edit {sum(failed.values())}" if failed else ""
+    wordings = [
+        f"{mean}, unscored {kinds(unscored)}{lost}",
+        f"{mean}, unscored {sum(unscored.values())}{lost}",
+    ]
     if failed:
-        parts.append(f"edits failed {_short(failed)}")
-    return ", ".join(parts)
+        wordings.insert(0, f"{mean}, unscored {kinds(unscored)}, no edit {kinds(failed)}")
+    return wordings
 
 
-def _short(counts: dict[str, int]) -> str:
-    shown = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
-    return f"{sum(counts.values())} ({shown})" if shown else "0"
+def _mean(scores: Scores, ink: Ink) -> str:
+    error = scores.standard_error
+    spread = "" if error is None else f" {ink.plus_minus} {error:.3f}"
+    return f"Score {number(scores.mean)}{spread} (n = {scores.samples})"

@@ -12,7 +12,10 @@ from typing import Any
 from urllib.parse import quote
 
 from edit_eval.driver.summary import Estimate, Row, Summary
+from edit_eval.driver.usage import Usage
 from edit_eval.views.status import status_of
+from edit_eval.views.text import UNDEFINED
+from edit_eval.views.usage import device_rows, heading, laggard_lines, stage_rows
 
 __all__ = ["page", "visible"]
 
@@ -21,7 +24,7 @@ _LONGEST_TEXT = 4000
 _CHUNK = 64 * 1024
 
 
-def page(summary: Summary, rows: Sequence[Row]) -> Iterator[str]:
+def page(summary: Summary, rows: Sequence[Row], usage: Usage | None = None) -> Iterator[str]:
     """Yield the page in pieces."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -37,6 +40,7 @@ def page(summary: Summary, rows: Sequence[Row]) -> Iterator[str]:
     repeats = any(row.repeat for row in ordered)
     stream = environment.get_template("report.html").stream(
         **_head(summary),
+        usage=None if usage is None else _usage(usage),
         missing=[_missing(row) for row in ordered if status_of(row).name != "scored"]
         if summary.judge
         else [],
@@ -151,6 +155,19 @@ def _tables(summary: Summary) -> list[dict[str, Any]]:
         for title, heading, estimates in groups
         if estimates
     ]
+
+
+def _usage(usage: Usage) -> dict[str, Any]:
+    """Return the devices' section: tables whose first row is their head, and what stands out."""
+    tables = [device_rows(usage), stage_rows(usage)]
+    return {
+        "heading": heading(usage),
+        "tables": [
+            [[DASH if cell == UNDEFINED else visible(cell) for cell in row] for row in rows]
+            for rows in tables
+        ],
+        "laggards": [visible(line) for line in laggard_lines(usage)],
+    }
 
 
 def _missing(row: Row) -> dict[str, Any]:

@@ -18,6 +18,7 @@ The keys of the JSON report (`"format": 1`; a number that is undefined is null, 
 | `dimensions` | dimension -> estimate |
 | `tags` | tag -> value -> estimate of the overall score |
 | `facts` | label -> text |
+| `usage` | what the run took (`driver.usage.Usage`): `starts`, `wall_s`, `device_s`, `gpu_s`, `energy_wh`, `price`, `cost`, `devices` (a list of `DeviceUsage`), `stages` (`edit`, `judge` -> `StageUsage`), `laggards`; null where nothing was recorded |
 | `rows` | a list in the benchmark's order: `index`, `sample` (id), `repeat`, `instruction`, `tags`, `status` (`scored`, `unscored`, `edit-failed`, `not judged`, `not edited`), `kind` and `reason` (where there is no score), `overall`, `scores`, `reasons`, `image`, `edit_key`, `verdict_key` |
 """
 
@@ -31,9 +32,11 @@ from pathlib import Path
 from typing import Any
 
 from edit_eval.driver.summary import Row, Summary
+from edit_eval.driver.usage import Usage
 from edit_eval.views.closing import closing_block
 from edit_eval.views.status import status_of
 from edit_eval.views.text import clean, fit, number
+from edit_eval.views.usage import usage_block
 
 __all__ = ["html_report", "json_report", "text_report"]
 
@@ -42,8 +45,8 @@ _LOWEST = 5
 _REASON_COLUMNS = 100
 
 
-def text_report(summary: Summary, rows: Sequence[Row]) -> str:
-    """Return the report as text, without a final newline: the numbers, everything without a score, the lowest scores."""
+def text_report(summary: Summary, rows: Sequence[Row], usage: Usage | None = None) -> str:
+    """Return the report as text, without a final newline: numbers, all without a score, the lowest scores, devices."""
     ordered = sorted(rows, key=lambda row: row.index)
     missing = [row for row in ordered if status_of(row).name in {"edit-failed", "unscored"}]
     scored = [row for row in ordered if row.verdict is not None and row.verdict.overall is not None]
@@ -53,6 +56,8 @@ def text_report(summary: Summary, rows: Sequence[Row]) -> str:
         parts.append("\n".join([f"Without a score ({len(missing)}):", *map(_text_row, missing)]))
     if lowest:
         parts.append("\n".join(["Lowest scores:", *map(_text_row, lowest)]))
+    if usage is not None:
+        parts.append(usage_block(usage))
     return "\n\n".join(parts)
 
 
@@ -72,7 +77,7 @@ def _text_row(row: Row) -> str:
     )
 
 
-def json_report(summary: Summary, rows: Sequence[Row]) -> dict[str, Any]:
+def json_report(summary: Summary, rows: Sequence[Row], usage: Usage | None = None) -> dict[str, Any]:
     """Return the report as JSON data; the keys are documented at the top of this module."""
     data = asdict(summary)
     return {
@@ -81,6 +86,7 @@ def json_report(summary: Summary, rows: Sequence[Row]) -> dict[str, Any]:
         "scale": list(summary.scale),
         "bounds": None if summary.bounds is None else list(summary.bounds),
         "complete": summary.complete,
+        "usage": None if usage is None else asdict(usage),
         "rows": [_json_row(row) for row in sorted(rows, key=lambda row: row.index)],
     }
 
@@ -106,7 +112,7 @@ def _json_row(row: Row) -> dict[str, Any]:
     }
 
 
-def html_report(run_dir: Path, summary: Summary, rows: Sequence[Row]) -> Path:
+def html_report(run_dir: Path, summary: Summary, rows: Sequence[Row], usage: Usage | None = None) -> Path:
     """Write `run_dir/report/index.html`, whole or not at all, and return its path.
 
     Raises:
@@ -120,7 +126,7 @@ def html_report(run_dir: Path, summary: Summary, rows: Sequence[Row]) -> Path:
     handle, name = tempfile.mkstemp(prefix=".index-", suffix=".html", dir=folder)
     try:
         with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.writelines(page(summary, rows))
+            file.writelines(page(summary, rows, usage))
         Path(name).chmod(0o644)
         Path(name).replace(path)
     except BaseException:

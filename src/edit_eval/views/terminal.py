@@ -60,17 +60,20 @@ def open_display(kind: str | None, stream: TextIO) -> Display:
 
     Args:
         kind: `rich` (a live screen), `plain` (lines without control characters), `json` (one object a line), `none`;
-            None for rich on a terminal that can move its cursor, and plain elsewhere.
+            None for rich on a terminal that can move its cursor, and plain elsewhere. What is no terminal gets plain
+            lines in place of `rich`: a file or a pipe never holds an escape sequence.
         stream: where it writes.
 
     Raises:
         ValueError: no such kind.
     """
     if kind is None:
-        kind = "rich" if stream.isatty() and os.environ.get("TERM", "dumb") != "dumb" else "plain"
+        kind = "rich" if os.environ.get("TERM", "dumb") != "dumb" else "plain"
     match kind:
-        case "rich":
+        case "rich" if stream.isatty():
             return RichDisplay(stream)
+        case "rich":
+            return PlainDisplay(stream)
         case "plain":
             return PlainDisplay(stream)
         case "json":

@@ -1,12 +1,14 @@
 """The display for files and pipes: plain lines, no control character, each flushed at once.
 
 A line for every finished edit and every verdict, for what happens to devices, and for the progress of a stage at about
-every tenth of it. Knows no terminal and no clock.
+every tenth of it. Every 30 seconds a heartbeat: what each device does, how far the stages are and how long they will
+take, the scores so far. Knows no terminal.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import Self, TextIO
 
 from edit_eval.driver.events import (
@@ -21,12 +23,14 @@ from edit_eval.driver.events import (
     VerdictGiven,
 )
 from edit_eval.views.board import Board, StageBoard
+from edit_eval.views.frame import told
 from edit_eval.views.lines import PermanentLines, stage_noun
 from edit_eval.views.outlet import Outlet
 from edit_eval.views.text import clean, clock
 
 __all__ = ["PlainDisplay"]
 
+_HEARTBEAT_S = 30.0
 _BAR_COLUMNS = 10
 _PARTS = 10
 """The progress of a stage is written at most this often."""
@@ -34,9 +38,16 @@ _STAGE_TITLES: dict[StageName, str] = {"edit": "Editing images", "judge": "Scori
 
 
 class PlainDisplay:
-    """Writes lines."""
+    """Writes lines.
 
-    def __init__(self, stream: TextIO) -> None:
+    Args:
+        stream: a file or a pipe.
+        clock: seconds that only grow.
+    """
+
+    def __init__(self, stream: TextIO, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._beaten = self._heard = clock()
         self._outlet = Outlet(stream)
         self._board = Board()
         self._permanent = PermanentLines()
@@ -50,10 +61,19 @@ class PlainDisplay:
             self._outlet.line(line.text)
 
     def tick(self) -> None:
-        """Do nothing: there is no clock to show."""
+        """Write a heartbeat if the last one is old enough."""
+        clock_s = self._clock()
+        if self._board.run is None or clock_s - self._beaten < _HEARTBEAT_S:
+            return
+        self._beaten = clock_s
+        now = self._board.at + clock_s - self._heard
+        self._outlet.line(f"[Heartbeat] {clock(now)} since the start")
+        for text in told(self._board, now, self._outlet.ink):
+            self._outlet.line(f"  {text}")
 
     def __call__(self, event: Event) -> None:
         """Write what `event` adds."""
+        self._heard = self._clock()
         self._board.observe(event)
         for text in self._before(event):
             self._outlet.line(text)
@@ -124,7 +144,7 @@ class PlainDisplay:
         percent = board.done * 100 // total if total else 100
         bar = self._outlet.ink.bar(board.done, total, _BAR_COLUMNS)
         elapsed = clock(board.elapsed(self._board.at))
-        left = clock(self._board.left(stage))
+        left = clock(self._board.left(stage, self._board.at))
         return f"[SYNC] {_STAGE_TITLES[stage]}: {percent:>3}%|{bar}| {board.done}/{total} [{elapsed}<{left}]"
 
 

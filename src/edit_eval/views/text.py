@@ -135,20 +135,22 @@ class Ink:
         encoding: of the stream.
         blocks: from empty to full, the characters of a bar.
         ellipsis: ends what was cut.
+        plus_minus: stands before a standard error.
     """
 
     encoding: str = "utf-8"
     blocks: str = _BLOCKS
     ellipsis: str = "…"
+    plus_minus: str = "±"
 
     @classmethod
     def of(cls, stream: TextIO) -> Ink:
         """Return what `stream` can show: block characters where its encoding has them, else `#`."""
         encoding = getattr(stream, "encoding", None) or "utf-8"
         try:
-            (_BLOCKS + "…").encode(encoding)
+            (_BLOCKS + "…±").encode(encoding)
         except (UnicodeEncodeError, LookupError):
-            return cls(encoding, " #", "...")
+            return cls(encoding, " #", "...", "+-")
         return cls(encoding)
 
     def safe(self, text: str) -> str:

@@ -90,7 +90,7 @@ class Host:
             for message in messages:
                 self._hear(message)
             if self._channel.closed:
-                _leave(0)
+                _leave(0 if self._channel.broken is None else 5)
             messages = self._receive()
 
     def _receive(self) -> list[dict[str, Any]]:
@@ -127,11 +127,21 @@ class Host:
         started = time.monotonic()
         try:
             outcomes = role.run([task["payload"] for task in tasks], self._progress_of(tasks))
+            seconds = (time.monotonic() - started) / len(tasks)
+            messages: list[dict[str, Any]] = [
+                {"type": "done", "id": task["id"], "outcome": outcome, "seconds": seconds}
+                for task, outcome in zip(tasks, outcomes, strict=True)
+            ]
+            if role.window != window:
+                messages.insert(0, {"type": "window", "window": role.window})
+            self._say(*messages)  # within, so that an outcome that is no JSON fails its task and not the host
         except CannotWriteError as error:
             self._say({"type": "fatal", "reason": str(error)})
             return
         except Exception as error:  # noqa: BLE001 - becomes a typed failure of one task
             traceback.print_exc()
+            if _is_beyond_repair(error):
+                _leave(4)  # counts as a crash: what was in flight is tried again on a fresh host
             failure = _failure(error)
             error.__traceback__ = None
             _free_memory()
@@ -140,15 +150,6 @@ class Host:
                     self._work(role, [task])
             else:
                 self._say({"type": "failed", "id": tasks[0]["id"], **failure})
-            return
-        seconds = (time.monotonic() - started) / len(tasks)
-        messages: list[dict[str, Any]] = [
-            {"type": "done", "id": task["id"], "outcome": outcome, "seconds": seconds}
-            for task, outcome in zip(tasks, outcomes, strict=True)
-        ]
-        if role.window != window:
-            messages.insert(0, {"type": "window", "window": role.window})
-        self._say(*messages)
 
     def _progress_of(self, tasks: list[dict[str, Any]]) -> Callable[[int, int], None]:
         def report(step: int, steps: int) -> None:
@@ -178,6 +179,13 @@ def _failure(error: BaseException) -> dict[str, str]:
     ):
         return {"kind": "out_of_memory", "reason": text}
     return {"kind": "error", "reason": text}
+
+
+def _is_beyond_repair(error: BaseException) -> bool:
+    """Whether the accelerator's context is lost, so that every later task here would fail too."""
+    text = str(error)
+    lost = "CUDA error" in text or "HIP error" in text or type(error).__name__ == "AcceleratorError"
+    return lost and "out of memory" not in text.lower()
 
 
 def _one_line(error: BaseException) -> str:

@@ -29,6 +29,7 @@ from edit_eval.worker.protocol import BEAT_S, Channel, ProtocolError
 __all__ = ["Keeper", "main"]
 
 _TAIL_BYTES = 8192
+_IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGUSR1, signal.SIGUSR2)
 
 
 @dataclass
@@ -68,7 +69,8 @@ class Keeper:
         os.set_blocking(wake_write, False)
         signal.signal(signal.SIGCHLD, lambda _signal, _frame: None)
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
-        for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
+        # Ignored by the host too, which inherits this: a scheduler signals every process, and the driver alone decides.
+        for name in _IGNORED:
             signal.signal(name, signal.SIG_IGN)
         self._selector.register(wake_read, selectors.EVENT_READ, "child")
         self._selector.register(self._driver, selectors.EVENT_READ, "driver")
@@ -106,7 +108,8 @@ class Keeper:
         self._reap()
         if self._host and time.monotonic() >= self._host.kill_at:
             self._host.kill_at = float("inf")
-            self._host.process.send_signal(signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._host.process.pid, signal.SIGKILL)  # not Popen's: that one reaps behind our back
 
     def _watch_writable(self) -> None:
         self._selector.modify(self._driver, _mask(self._driver), "driver")
@@ -145,7 +148,12 @@ class Keeper:
         """Start a host: `spec` holds python, env (None removes), links (name -> path) and log (path)."""
         if self._host is not None:
             raise ProtocolError("start while a host runs")
-        links = self._make_links(spec["links"])
+        try:
+            links = self._make_links(spec["links"])
+            log = CappedLog(Path(spec["log"]))
+        except OSError as error:  # a full disk, most likely
+            self._refuse(f"cannot prepare a host: {error}")
+            return
         environment = {**os.environ, **{k: v for k, v in spec["env"].items() if v is not None}}
         for name in [k for k, v in spec["env"].items() if v is None]:
             environment.pop(name, None)
@@ -154,7 +162,6 @@ class Keeper:
         environment["PYTHONSAFEPATH"] = "1"
         ours, theirs = socket.socketpair()
         read_end, write_end = os.pipe()
-        log = CappedLog(Path(spec["log"]))
         try:
             process = subprocess.Popen(
                 [spec["python"], "-m", "edit_eval.worker.host", str(theirs.fileno())],
@@ -166,13 +173,11 @@ class Keeper:
                 cwd=links,
                 preexec_fn=die_with_parent,  # noqa: PLW1509 - one thread, and the signal must be set before exec
             )
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: a variable that no environment can hold
             ours.close()
             os.close(read_end)
             log.close()
-            reason = f"cannot start {spec['python']}: {error.strerror}"
-            self._driver.send("refused", kind="user", reason=reason)
-            self._driver.send("exited", code=None, reason="crash", tail=reason, seconds=0.0)
+            self._refuse(f"cannot start {spec['python']}: {getattr(error, 'strerror', None) or error}")
             return
         finally:
             theirs.close()
@@ -183,6 +188,10 @@ class Keeper:
         self._selector.register(read_end, selectors.EVENT_READ, "output")
         self._host.channel.send("load", **load)
         self._driver.send("started", pid=process.pid)
+
+    def _refuse(self, reason: str) -> None:
+        self._driver.send("refused", kind="error", reason=reason)
+        self._driver.send("exited", code=None, reason="crash", tail=reason, seconds=0.0)
 
     def _make_links(self, links: dict[str, str]) -> Path:
         """Return a directory that shows the named packages and nothing else."""
@@ -195,16 +204,12 @@ class Keeper:
 
     def _on_host(self, host: _Host) -> None:
         host.channel.flush()
-        try:
-            messages = host.channel.receive()
-        except ProtocolError as error:
-            host.log.write(f"\n[keeper] the host spoke no protocol: {error}\n".encode())
+        for message in host.channel.receive():
+            self._driver.forward(message)
+        if host.channel.broken:
+            host.log.write(f"\n[keeper] the host spoke no protocol: {host.channel.broken}\n".encode())
             self._order("kill", 0.0)
             host.ending = "crash"
-            messages = []
-            self._close_channel(host)
-        for message in messages:
-            self._driver.forward(message)
         if host.channel.closed:
             self._close_channel(host)
 

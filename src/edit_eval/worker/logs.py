@@ -5,6 +5,7 @@ Standard library only; knows nothing of who writes.
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 __all__ = ["CAP_BYTES", "CappedLog"]
@@ -35,10 +36,14 @@ class CappedLog:
         self._recent = bytearray()
 
     def write(self, data: bytes) -> None:
-        """Append `data`."""
+        """Append `data`. A disk that is full costs the log, never its writer: `tail` goes on."""
         self._recent += data
         if len(self._recent) > 1 << 16:
             del self._recent[: -(1 << 15)]
+        with contextlib.suppress(OSError, ValueError):  # ValueError: closed, because turning over failed
+            self._append(data)
+
+    def _append(self, data: bytes) -> None:
         while data:
             room = (self._half // 2 if self._in_tail else self._half) - self._size
             if room <= 0:
@@ -66,6 +71,10 @@ class CappedLog:
 
     def close(self) -> None:
         """Join the segments into one file of at most the cap."""
+        with contextlib.suppress(OSError):
+            self._join()
+
+    def _join(self) -> None:
         if self._file.closed:
             return
         self._file.close()

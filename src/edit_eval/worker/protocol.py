@@ -58,6 +58,7 @@ class Channel:
         self._sock = sock
         self._unread = bytearray()
         self._unsent = bytearray()
+        self.broken: ProtocolError | None = None
         self.closed = False
 
     def fileno(self) -> int:
@@ -95,10 +96,10 @@ class Channel:
     def receive(self) -> list[dict[str, Any]]:
         """Return the messages that have arrived; marks the channel closed at the end of the stream.
 
-        Raises:
-            ProtocolError: a line that is no message. Messages before it are lost with it.
+        A line that is no message ends the conversation: what came before it is returned, `broken` says what is wrong
+        with it, and the channel counts as closed.
         """
-        while True:
+        while len(self._unread) <= _MAX_LINE_BYTES:
             try:
                 data = self._sock.recv(_READ_BYTES)
             except BlockingIOError:
@@ -110,11 +111,21 @@ class Channel:
                 self.closed = True
                 break
             self._unread += data
-            if len(self._unread) > _MAX_LINE_BYTES:
-                raise ProtocolError("a line is longer than 64 MiB")
         *lines, rest = self._unread.split(b"\n")
         self._unread = bytearray(rest)
-        return [_parse(bytes(line)) for line in lines]
+        messages: list[dict[str, Any]] = []
+        try:
+            messages.extend(_parse(bytes(line)) for line in lines)
+        except ProtocolError as error:
+            self._break(error)
+        if len(rest) > _MAX_LINE_BYTES:
+            self._break(ProtocolError("a line is longer than 64 MiB"))
+        return messages
+
+    def _break(self, error: ProtocolError) -> None:
+        self.broken = self.broken or error
+        self.closed = True
+        self._unread.clear()
 
     def receive_blocking(self) -> list[dict[str, Any]]:
         """Wait for data, then return the messages that have arrived (maybe none)."""

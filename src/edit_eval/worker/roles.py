@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import fields
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CannotWriteError", "EditRole", "JudgeRole", "Role"]
 
-_FACT_PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "vllm", "PIL", "numpy")
+_FACT_PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "vllm", "pillow", "numpy")
 
 
 class CannotWriteError(Exception):
@@ -48,13 +49,16 @@ class Role:
         raise NotImplementedError
 
     def facts(self) -> dict[str, Any]:
-        """Return provenance of this host: versions of the libraries it uses, name of its accelerator."""
+        """Return provenance of this host: versions of the libraries it has, name of its accelerator."""
         facts: dict[str, Any] = {}
         for name in _FACT_PACKAGES:
-            module = sys.modules.get(name)
-            version = getattr(module, "__version__", None)
-            if version:
-                facts[name.lower().replace("pil", "pillow")] = str(version)
+            loaded = getattr(
+                sys.modules.get(name), "__version__", None
+            )  # says more than metadata: 2.14.1+cu130
+            try:
+                facts[name] = str(loaded or metadata.version(name))
+            except metadata.PackageNotFoundError:
+                continue
         torch = sys.modules.get("torch")
         if torch is not None and torch.cuda.is_initialized():
             facts["accelerator"] = torch.cuda.get_device_name(0)
@@ -156,7 +160,7 @@ class JudgeRole(Role):
         self, payloads: Sequence[dict[str, Any]], progress: Callable[[int, int], None]
     ) -> list[dict[str, Any]]:
         """Judge all payloads together; each outcome is `Verdict.to_json()`."""
-        del progress
+        self._judge.progress = progress
         verdicts = self._judge.judge([_judge_request(payload) for payload in payloads])
         if len(verdicts) != len(payloads):
             raise RuntimeError(f"the judge returned {len(verdicts)} verdicts for {len(payloads)} edits")
