@@ -76,7 +76,7 @@ def test_nothing_left():
 
 def test_json_has_every_field_and_null_for_the_unknown():
     data = json.loads(json.dumps(forecast_json(FOUND)))
-    assert data["event"] == "Forecast"
+    assert data["event"] == "forecast"
     assert data["seconds"] is None
     assert data["edit"]["left"] == 888
     assert set(data) == {"event", *(one.name for one in dataclasses.fields(Forecast))}

@@ -19,7 +19,7 @@ _LABEL_COLUMNS = 10
 
 def forecast_json(found: Forecast) -> dict[str, Any]:
     """Return every field as plain JSON data, sizes in bytes and times in seconds; null is unknown."""
-    return {"event": "Forecast", **dataclasses.asdict(found)}
+    return {"event": "forecast", **dataclasses.asdict(found)}
 
 
 def forecast_text(found: Forecast) -> str:
