@@ -86,6 +86,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_run_options(demo)
 
+    _add_doctor(commands)
+
     listing = commands.add_parser("ls", help="list benchmarks, editors, judges, rubrics, or runs")
     listing.add_argument("what", nargs="?", choices=_KINDS, help="default: all but runs")
     listing.add_argument("--runs", metavar="DIR", default="runs", help="where runs are (default: runs)")
@@ -99,6 +101,19 @@ def _named(value: str) -> str:
     return value
 
 
+def _add_doctor(commands: argparse._SubParsersAction[_Parser]) -> None:
+    doctor = commands.add_parser(
+        "doctor",
+        help="look whether this machine, or a run of a config, is in order",
+        description="Look at this machine, or at everything that a run of CONFIG needs, and say how to mend what is "
+        "wrong. Exit code 2 if the run would fail.",
+    )
+    _add_place_options(_add_config(doctor))
+    doctor.add_argument(
+        "--deep", action="store_true", help="also import torch, and make one real edit and one verdict"
+    )
+
+
 def _add_config(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     parser.add_argument(
         "config", nargs="?", metavar="CONFIG", help="YAML file, or the directory of an earlier run"
@@ -108,12 +123,9 @@ def _add_config(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
 
 
 def _add_run_options(parser: argparse.ArgumentParser) -> None:
+    _add_place_options(parser)
     parser.add_argument(
-        "--set", action="append", default=[], metavar="A.B=C", help="override one key of the config"
-    )
-    parser.add_argument("--output", metavar="DIR", type=_named, help="run directory (config key: output)")
-    parser.add_argument(
-        "--devices", metavar="LIST", help="devices of both stages, e.g. cuda:0,cuda:1 or cpu:0 or all"
+        "--dry-run", action="store_true", help="say what would be done, where and for how long; do nothing"
     )
     parser.add_argument("--display", choices=_DISPLAYS, help="default: rich on a terminal, else plain")
     parser.add_argument(
@@ -142,6 +154,16 @@ def _price(text: str) -> float:
     if not 0 <= price < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r} is no price; give a number such as 2.50")
     return price
+
+
+def _add_place_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="A.B=C", help="override one key of the config"
+    )
+    parser.add_argument("--output", metavar="DIR", type=_named, help="run directory (config key: output)")
+    parser.add_argument(
+        "--devices", metavar="LIST", help="devices of both stages, e.g. cuda:0,cuda:1 or cpu:0 or all"
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
