@@ -17,6 +17,7 @@ from edit_eval.driver import job as job_module
 from edit_eval.driver.config import check_config
 from edit_eval.driver.devices import Gpu
 from edit_eval.driver.job import Job, output_folder, prepare
+from edit_eval.driver.pipeline import run_job
 
 
 @pytest.fixture(autouse=True)
@@ -380,3 +381,19 @@ def test_local_weights_changed_in_place_are_another_identity(tmp_path, benchmark
         )
         == keys()
     )
+
+
+@pytest.mark.parametrize("file", ["0000.png", "target.png", "reference.png"])
+def test_scoring_refuses_images_that_changed_since_they_were_edited(job, benchmark, tmp_path, file):
+    for name in ("target.png", "reference.png"):
+        shutil.copy(tmp_path / "data" / "0001.png", tmp_path / "data" / name)
+    rewrite(
+        benchmark, lambda lines: lines[0].update(target="target.png", references=["reference.png"]) or lines
+    )
+    made = job(run=("edit",))
+    run_job(made, lambda event: None, stages=("edit",))
+    assert len(job(run=("judge",)).wanted) == 3
+    Image.new("RGB", (32, 24), (1, 2, 3)).save(tmp_path / "data" / file)
+    with pytest.raises(DataError, match="'s0000' changed since it was edited; use 'edit-eval run'"):
+        job(run=("judge",))
+    assert job(run=("edit", "judge")).wanted

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from harness import PLUGINS, Ran, cli, config_tree, make_benchmark, ours
+from harness import PLUGINS, PYTHONPATH, Ran, cli, config_tree, make_benchmark, ours
 
 from edit_eval.core.errors import ModelError, RunFailed
 from edit_eval.driver.events import DeviceState, EditFailed, EditFinished, Unloaded, VerdictGiven
@@ -216,7 +216,7 @@ def test_interrupt_ends_all_and_says_how_to_go_on(tmp_path):
     )
     driver = subprocess.Popen(
         [sys.executable, "-m", "edit_eval", "run", str(config)],
-        env={**os.environ, "PYTHONPATH": str(PLUGINS)},
+        env={**os.environ, "PYTHONPATH": PYTHONPATH},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -21,6 +21,7 @@ from edit_eval.driver.summary import read_rows
 from edit_eval.views.export import canonical_lines
 
 PLUGINS = Path(__file__).parent
+PYTHONPATH = os.pathsep.join([str(PLUGINS), *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
 def make_benchmark(folder: Path, instructions: Sequence[str], tags: Sequence[Mapping[str, str]] = ()) -> Path:
@@ -79,7 +80,7 @@ def cli(
     return subprocess.run(
         [sys.executable, "-m", "edit_eval", *arguments],
         cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(PLUGINS), "XDG_CACHE_HOME": str(cwd / "cache"), **(env or {})},
+        env={**os.environ, "PYTHONPATH": PYTHONPATH, "XDG_CACHE_HOME": str(cwd / "cache"), **(env or {})},
         capture_output=True,
         text=True,
         timeout=timeout,

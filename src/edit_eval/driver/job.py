@@ -138,7 +138,7 @@ def prepare(
             editor = _editor_job(checked, editor_place, hashes, progress)
             wanted: Sequence[WantedEdit] = _wanted(checked, samples, editor, hashes)
         else:
-            editor, wanted = _recorded(output)
+            editor, wanted = _recorded(output, hashes)
         judge = _judge_job(checked, judge_place, hashes, progress) if judge_place else None
     protocol = _protocol(checked, judge.judging.rubric if judge else None)
     return Job(checked, output, wanted, editor, judge, protocol)
@@ -155,8 +155,8 @@ def _place(where: str, stage: StageConfig, found: Found, gpus: Sequence[Gpu]) ->
     )
 
 
-def _recorded(output: Path) -> tuple[StageJob, Sequence[WantedEdit]]:
-    """Return the editor and the edits of a run that is there already."""
+def _recorded(output: Path, hashes: FileHashes) -> tuple[StageJob, Sequence[WantedEdit]]:
+    """Return the editor and the edits of a run that is there already, made from files that are still the same."""
     try:
         run = RunReader(output)
     except RunError as error:
@@ -164,8 +164,43 @@ def _recorded(output: Path) -> tuple[StageJob, Sequence[WantedEdit]]:
             f"{output} holds no edits yet; make them with 'edit-eval edit', or give a folder of finished ones with --edits"
         ) from error
     check_images([one.sample for one in run.wanted])
+    _refuse_changed(run.wanted, hashes)
     identity = run.info["identity"]["editor"]
     return StageJob(None, None, identity, run.info["editor"], run.info["size_policy"]["editor"]), run.wanted
+
+
+def _refuse_changed(wanted: Sequence[WantedEdit], hashes: FileHashes) -> None:
+    """Refuse files that are no longer those the edits' keys were made of: a verdict on them would be of another edit."""
+    changed = []
+    for one in wanted:
+        try:
+            now = _hashes_of(one.sample, hashes)
+        except OSError as error:
+            raise _unreadable(one.sample, error) from error
+        if now != (one.source_sha256, dict(one.beside_sha256)):
+            changed.append(one.sample.id)
+    if changed:
+        names = sorted({*changed})
+        more = f", and those of {len(names) - 1} more did" if len(names) > 1 else ""
+        raise DataError(
+            f"the images of sample {changed[0]!r} changed since it was edited{more}; use 'edit-eval run', which edits anew"
+        )
+
+
+def _hashes_of(sample: Sample, hashes: FileHashes) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:
+    """Return the hashes of the sources, and of the sample's other images by what they are. Raises `OSError`."""
+    sources = tuple(hashes.sha256(path) for path in sample.images)
+    beside = {
+        "reference": tuple(hashes.sha256(path) for path in sample.references),
+        "target": (hashes.sha256(sample.target),) if sample.target else (),
+    }
+    return sources, beside
+
+
+def _unreadable(sample: Sample, error: OSError) -> DataError:
+    return DataError(
+        f"sample {sample.id!r}: cannot read {error.filename or sample.images[0]}: {error.strerror}"
+    )
 
 
 def output_folder(checked: Checked) -> Path:
@@ -273,9 +308,7 @@ def _spec(
 ) -> StageSpec:
     package, location = found.package
     packages = {"edit_eval": Path(edit_eval.__file__).resolve().parent}
-    packages.setdefault(package, location) if location.is_dir() else packages.setdefault(
-        f"{package}.py", location
-    )
+    packages.setdefault(package if location.is_dir() else f"{package}.py", location)
     return StageSpec(
         name=name,
         devices=place.devices,
@@ -295,18 +328,12 @@ def _wanted(
     wanted: list[WantedEdit] = []
     for sample in samples:
         try:
-            sources = tuple(hashes.sha256(path) for path in sample.images)
-            beside = {
-                "reference": tuple(hashes.sha256(path) for path in sample.references),
-                "target": tuple(hashes.sha256(path) for path in [sample.target] if path),
-            }
+            sources, beside = _hashes_of(sample, hashes)
             conditioning = [
                 hashes.sha256(path) for path in checked.editor.cls.conditioning(editor.params, sample)
             ]
         except OSError as error:
-            raise DataError(
-                f"sample {sample.id!r}: cannot read {error.filename or sample.images[0]}: {error.strerror}"
-            ) from error
+            raise _unreadable(sample, error) from error
         clustered = sample if sample.cluster else dataclasses.replace(sample, cluster=sources[0])
         for repeat in range(config.repeats):
             seed = sample_seed(config.seed, sample.id, repeat)
