@@ -6,6 +6,7 @@ Resolved once, before any process starts; hosts get local paths and never ask th
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,18 +16,8 @@ from edit_eval.driver.hashes import FileHashes
 
 __all__ = ["Model", "resolve_model"]
 
-_WEIGHT_SUFFIXES = (
-    ".safetensors",
-    ".bin",
-    ".pt",
-    ".pth",
-    ".ckpt",
-    ".gguf",
-    ".json",
-    ".txt",
-    ".model",
-    ".jinja",
-)
+_WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".gguf")
+_CONFIG_SUFFIXES = (".json", ".txt", ".model", ".jinja")
 
 
 @dataclass(frozen=True)
@@ -50,7 +41,8 @@ def resolve_model(where: str, name: str, model_file: str, hashes: FileHashes) ->
     Args:
         where: config key, for messages.
         name: a local folder, or a hub id `owner/name` (optionally `owner/name@commit`).
-        model_file: what its folder must hold, such as `model_index.json`; may be empty.
+        model_file: what its folder must hold beside weights, such as `model_index.json`; empty for a part of a model,
+            which may have no weights (a scheduler, a tokenizer).
         hashes: cache of file hashes.
 
     Raises:
@@ -67,11 +59,42 @@ def _local(where: str, name: str, folder: Path, model_file: str, hashes: FileHas
         raise ModelError(f"{where}: no model folder at {name}; give a folder or a hub id such as owner/name")
     if model_file and not (folder / model_file).is_file():
         raise ModelError(f"{where}: {name} holds no model: {model_file} is missing")
-    files = [path for path in sorted(folder.rglob("*")) if path.suffix in _WEIGHT_SUFFIXES and path.is_file()]
-    if not files:
-        raise ModelError(f"{where}: {name} holds no model: no weight or config file in it")
-    parts = {str(path.relative_to(folder)): hashes.sha256(path) for path in files}
+    try:
+        files = sorted(
+            path
+            for path in _files(folder, frozenset())
+            if path.suffix in (*_WEIGHT_SUFFIXES, *_CONFIG_SUFFIXES)
+        )
+        if not files:
+            raise ModelError(f"{where}: {name} holds no model: no weight or config file in it")
+        if model_file and not any(path.suffix in _WEIGHT_SUFFIXES for path in files):
+            raise ModelError(
+                f"{where}: {name} holds no weights, only config files; weights end in {', '.join(_WEIGHT_SUFFIXES)}"
+            )
+        parts = {str(path.relative_to(folder)): hashes.sha256(path) for path in files}
+    except OSError as error:
+        raise ModelError(f"{where}: cannot read {error.filename or name}: {error.strerror}") from error
     return Model(name, folder, {"files": digest(parts)})
+
+
+def _files(folder: Path, above: frozenset[tuple[int, int]]) -> Iterator[Path]:
+    """Yield every file below `folder`, through links too; a folder within itself (`above`) is not entered again.
+
+    Raises `OSError`, also for a link to nothing: a model that lacks a part must not pass for a smaller one.
+    """
+    stat = folder.stat()
+    here = (stat.st_dev, stat.st_ino)
+    if here in above:
+        return
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            path = Path(entry.path)
+            if entry.is_dir():
+                yield from _files(path, above | {here})
+            elif entry.is_file():
+                yield path
+            elif entry.is_symlink() and path.suffix in (*_WEIGHT_SUFFIXES, *_CONFIG_SUFFIXES):
+                path.stat()
 
 
 def _hub_cache() -> Path:
