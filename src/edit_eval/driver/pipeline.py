@@ -40,6 +40,9 @@ from edit_eval.driver.store import RunStore, image_path, thumbnail_path
 
 __all__ = ["Pipeline", "run_job"]
 
+_ALTERED = "AlteredImageError: "
+"""How the reason begins with which a host says that an edit's image is not the recorded one (`worker.roles`)."""
+
 _UNSCORED: Mapping[str, UnscoredKind] = {"timeout": "timeout"}
 
 
@@ -306,9 +309,18 @@ class Pipeline:
             first_line = reason.splitlines()[0] if reason else kind
             failure = cast("EditFailureKind", kind)
             self._emit(EditFailed(self._now(), one.index, one.sample.id, failure, first_line))
+        elif reason.startswith(_ALTERED):
+            self._doubt(self._edit_of[task.id], reason.removeprefix(_ALTERED))
         else:
             verdict = Verdict(unscored=_UNSCORED.get(kind, "error"), reply=f"{kind}: {reason}")
             self._judged(task, verdict, device, 0.0)
+
+    def _doubt(self, one: WantedEdit, reason: str) -> None:
+        """Make the next start look at an image's bytes, whatever its size and time; no verdict is given on it now."""
+        record = self._store.edits.records[one.key]
+        self._store.edits.append({**record, "image": {**record["image"], "mtime_ns": 0}})
+        text = f"sample {one.sample.id!r} is not judged: {reason}; the next run edits it anew"
+        self._emit(Note(self._now(), "warning", text))
 
     def tick(self) -> None:
         """Bring ledgers to the disk and let the display breathe."""

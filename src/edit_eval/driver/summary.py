@@ -7,6 +7,7 @@ and the canonical export start from here, so that they cannot disagree.
 from __future__ import annotations
 
 import math
+import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -56,7 +57,7 @@ class Row:
         edit_failure: kind and message where `edited` is False.
         edit: the ledger's record of the edit: `sha256`, `width`, `height`, `seconds`, `device` ...
         image: path of the edit, relative to the run directory; None if there is none.
-        thumbnail: likewise, of its thumbnail.
+        thumbnail: likewise, of its thumbnail; None if it was not written.
         source_thumbnail: likewise, of the first source image's thumbnail; None if it was not written.
         verdict_key: 64 hex digits; None before the edit exists.
         verdict: None if not judged yet.
@@ -137,7 +138,6 @@ def _row(run: RunReader, one: WantedEdit, judging: Judging | None) -> Row:
     edited = None if record is None else record["status"] == "edited"
     key = judging.key(one, record["image"]["sha256"]) if judging and record and edited else None
     judged = run.verdicts.get(key) if key else None
-    source = thumbnail_path(one.source_sha256[0])
     return Row(
         index=one.index,
         sample=one.sample,
@@ -147,11 +147,15 @@ def _row(run: RunReader, one: WantedEdit, judging: Judging | None) -> Row:
         edit_failure=(record["kind"], record["reason"]) if record and not edited else None,
         edit=_edit_facts(record) if record and edited else {},
         image=image_path(one.key) if edited else None,
-        thumbnail=thumbnail_path(one.key) if edited else None,
-        source_thumbnail=source if (run.path / source).exists() else None,
+        thumbnail=_existing(run, thumbnail_path(one.key)) if edited else None,
+        source_thumbnail=_existing(run, thumbnail_path(one.source_sha256[0])),
         verdict_key=key,
         verdict=Verdict.from_json(judged["verdict"]) if judged else None,
     )
+
+
+def _existing(run: RunReader, path: str) -> str | None:
+    return path if os.path.exists(f"{run.path}/{path}") else None  # noqa: PTH110 - fast
 
 
 def _edit_facts(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 from edit_eval.core.expression import evaluate
 from edit_eval.core.types import Call, Dimension, Prompt, Rubric, Sample, UnscoredKind, Verdict
@@ -20,6 +20,7 @@ from edit_eval.core.types import Call, Dimension, Prompt, Rubric, Sample, Unscor
 __all__ = [
     "CallReply",
     "combine",
+    "held_to",
     "instruction_literal",
     "json_schema",
     "output_format",
@@ -337,6 +338,33 @@ def verdict_from_scores(
     if overall is None or not all(_on_scale(ordered[one.name], one) for one in rubric.dimensions):
         return Verdict(unscored="out_of_range", reply=reply)
     return Verdict(scores=ordered, overall=overall, reasons=dict(reasons), reply=reply)
+
+
+def held_to(rubric: Rubric, verdict: Verdict) -> Verdict:
+    """Return `verdict` with plain floats and texts, whoever made it.
+
+    Raises:
+        ValueError: what is scored are not the rubric's dimensions, a score is off its scale, the overall score is
+            outside the rubric's range, or an unscored verdict has a kind that there is not (faults of the judge's code).
+    """
+    if verdict.overall is None:
+        if verdict.unscored not in get_args(UnscoredKind):
+            raise ValueError(f"there is no kind of unscored verdict {verdict.unscored!r}")
+        return Verdict(unscored=verdict.unscored, reply=_printable(str(verdict.reply)))
+    scores = {str(name): float(score) for name, score in verdict.scores.items()}
+    overall = float(verdict.overall)
+    if set(scores) != {one.name for one in rubric.dimensions}:
+        raise ValueError(
+            f"scored {sorted(scores)}, but the rubric's dimensions are {[one.name for one in rubric.dimensions]}"
+        )
+    for one in rubric.dimensions:
+        if not _on_scale(scores[one.name], one):
+            raise ValueError(f"the score {scores[one.name]:g} of {one.name} is no {_scale(one)}")
+    if not rubric.low <= overall <= rubric.high:
+        raise ValueError(f"the overall score {overall:g} is outside {rubric.low:g} to {rubric.high:g}")
+    ordered = {one.name: scores[one.name] for one in rubric.dimensions}
+    reasons = {str(name): _printable(str(reason)) for name, reason in verdict.reasons.items()}
+    return Verdict(ordered, overall, None, reasons, _printable(str(verdict.reply)))
 
 
 def _overall(rubric: Rubric, scores: Mapping[str, float]) -> float | None:
