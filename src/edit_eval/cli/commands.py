@@ -83,13 +83,11 @@ def _conclude(job: Job, display: str | None, stages: Sequence[StageName], *, wor
         if not worked:
             print(f"Nothing to do: everything in {_nearest(job.output)} is done already.")
         print(closing_block(summary, shown))
-    if "judge" in stages:
-        return _exit_code(summary)
-    return EXIT_OK if summary.edited >= summary.min_coverage * summary.wanted else EXIT_PARTIAL
+    return _exit_code(summary, judged="judge" in stages)
 
 
-def _exit_code(summary: Summary) -> int:
-    return EXIT_OK if summary.complete else EXIT_PARTIAL
+def _exit_code(summary: Summary, *, judged: bool = True) -> int:
+    return EXIT_OK if summary.reaches(judged=judged) else EXIT_PARTIAL
 
 
 def _nearest(path: Path) -> str:
