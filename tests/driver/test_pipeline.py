@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 
 import pytest
 from harness import Ran, config_tree, make_benchmark
 
 from edit_eval.driver.events import Note
+from edit_eval.driver.pipeline import _changes
 
 
 @pytest.fixture(autouse=True)
@@ -38,3 +40,56 @@ def test_an_edit_altered_on_the_disk_is_not_judged_and_made_again(tmp_path, veri
     assert again.worked
     assert [row.verdict.overall is not None for row in again.rows] == [True, True]
     assert not Ran(tree).worked
+
+
+def test_a_stage_that_was_not_there_before_is_no_change(tmp_path):
+    tree = config_tree(tmp_path, make_benchmark(tmp_path / "data", ["-"]), judge__params={"load": ""})
+    Ran(tree, stages=("edit",))
+    assert warnings(Ran(tree, stages=("judge",))) == []
+    assert warnings(Ran(tree)) == []
+    changed = warnings(Ran({**tree, "seed": 1}))
+    assert len(changed) == 1
+    assert "changed since this run began: seed: 0 -> 1" in changed[0]
+
+
+def test_numbers_and_lists_are_compared_as_json_has_them():
+    before = {"editor": {"size": [1, 2], "scale": 4}, "judge": None}
+    assert _changes(before, {"editor": {"size": (1, 2), "scale": 4.0}, "judge": {"name": "x"}}) == []
+    assert _changes(before, {"editor": {"size": (1, 3), "scale": 4.0}}) == ["editor.size: [1, 2] -> [1, 3]"]
+
+
+def test_a_start_without_work_leaves_the_run_as_it_is(tmp_path):
+    tree = config_tree(tmp_path, make_benchmark(tmp_path / "data", ["-"]))
+    first = Ran(tree)
+    before = (first.run.path / "run.json").read_bytes(), (first.run.path / "samples.jsonl").stat().st_ino
+    again = Ran(tree)
+    assert not again.worked
+    assert len(again.run.info["starts"]) == 1
+    assert (
+        (first.run.path / "run.json").read_bytes(),
+        (first.run.path / "samples.jsonl").stat().st_ino,
+    ) == before
+
+
+def test_a_run_without_links_goes_on_and_says_so_once(tmp_path):
+    tree = config_tree(tmp_path, make_benchmark(tmp_path / "data", ["-"] * 3))
+    (tmp_path / "run" / "by-id").mkdir(parents=True)
+    (tmp_path / "run" / "by-id" / "all").write_text("in the way")
+    ran = Ran(tree)
+    assert len([text for text in warnings(ran) if "no links under" in text]) == 1
+    assert all(row.verdict.overall is not None for row in ran.rows)
+
+
+@pytest.mark.parametrize(("ledger", "key"), [("edits", "edit_key"), ("verdicts", "verdict_key")])
+def test_a_mutilated_record_is_done_again_or_the_one_before_stands(tmp_path, ledger, key):
+    tree = config_tree(tmp_path, make_benchmark(tmp_path / "data", ["-"] * 2))
+    first = Ran(tree)
+    path = first.run.path / f"{ledger}.jsonl"
+    whole = path.read_bytes()
+    mutilated = json.dumps({"v": 1, "key": getattr(first.rows[0], key)}).encode() + b"\n"
+    path.write_bytes(whole + mutilated)
+    assert not Ran(tree).worked
+    path.write_bytes(mutilated)
+    again = Ran(tree)
+    assert again.worked
+    assert again.canonical() == first.canonical()

@@ -5,6 +5,7 @@ Edits become verdict tasks as they finish. Owns the run directory while it runs;
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import edit_eval
-from edit_eval.core.identity import file_sha256
+from edit_eval.core.identity import canonical_json, file_sha256
 from edit_eval.core.types import EditFailureKind, UnscoredKind, Verdict
 from edit_eval.driver.backends import Backend
 from edit_eval.driver.backends.local import LocalBackend
@@ -36,7 +37,7 @@ from edit_eval.driver.plan import EditPlan, WantedEdit, plan_edits, verdict_is_d
 from edit_eval.driver.pool import Pool
 from edit_eval.driver.queue import Task
 from edit_eval.driver.stage import StageSpec
-from edit_eval.driver.store import RunStore, image_path, thumbnail_path
+from edit_eval.driver.store import RunStore, image_path, link_names, thumbnail_path
 
 __all__ = ["Pipeline", "run_job"]
 
@@ -106,6 +107,8 @@ class Pipeline:
         self._edit_of: dict[str, WantedEdit] = {}  # by verdict key
         self._pool: Pool | None = None
         self._info: dict[str, Any] = {}
+        self._links: Mapping[str, str] | None = None  # by edit key; made at the first finished edit
+        self._links_work = True
 
     def run(self, backend: Backend) -> bool:
         """Plan, work, and say whether there was work."""
@@ -113,12 +116,10 @@ class Pipeline:
         plan = plan_edits(
             self._job.wanted, self._store.edits.records, self._intact, retry_failed=self._retry_failed
         )
-        self._record_start()
-        self._store.write_wanted(self._job.wanted)
-        for one in plan.edited:
-            self._store.link_by_id(one)
         edits = [self._edit_task(one) for one in plan.todo] if self._editing else []
         verdicts = self._verdict_tasks(plan.edited)
+        self._record_start(working=bool(edits or verdicts))
+        self._store.write_wanted(self._job.wanted)
         if not edits and not verdicts:
             return False
         memory = GpuMemory()
@@ -209,17 +210,24 @@ class Pipeline:
 
     # The record of this start
 
-    def _record_start(self) -> None:
+    def _record_start(self, *, working: bool) -> None:
+        """Write run.json: what the run is now, and (if there is work) this start; say what changed since the last."""
         job = self._job
         info = self._store.info()
         before = info.get("identity")
         identity = job.identity()
         if job.judge is None and before is not None:
-            identity |= {name: before[name] for name in ("judge", "rubric")}
-        if before is not None and before != identity:
-            for line in _differences(before, identity):
+            identity |= {name: before.get(name) for name in ("judge", "rubric")}
+        if before is not None:
+            for line in _changes(before, identity):
                 text = f"changed since this run began: {line}; what depends on it is done anew, the old stays on disk"
                 self._emit(Note(self._now(), "warning", text))
+        start = {
+            "at": _utc_now(),
+            "edit_eval": edit_eval.__version__,
+            "python": sys.version.split()[0],
+            "hosts": {},
+        }
         self._info = {
             "created": info.get("created", _utc_now()),
             "name": job.output.name,
@@ -229,15 +237,7 @@ class Pipeline:
             "size_policy": {"editor": job.editor.size_policy},
             "min_coverage": job.checked.config.min_coverage,
             **self._judge_info(info),
-            "starts": [
-                *info.get("starts", []),
-                {
-                    "at": _utc_now(),
-                    "edit_eval": edit_eval.__version__,
-                    "python": sys.version.split()[0],
-                    "hosts": {},
-                },
-            ],
+            "starts": [*info.get("starts", []), *([start] if working else [])],
         }
         self._store.write_info(self._info)
 
@@ -341,7 +341,7 @@ class Pipeline:
                 "steps": outcome["steps"],
             }
         )
-        self._store.link_by_id(one)
+        self._link(one)
         self._emit(
             EditFinished(
                 self._now(), device.label, one.index, one.sample.id, outcome["seconds"], outcome["steps"]
@@ -350,6 +350,18 @@ class Pipeline:
         verdict_task = self._verdict_task(one)
         if verdict_task and self._pool:
             self._pool.add("judge", [verdict_task])
+
+    def _link(self, one: WantedEdit) -> None:
+        """Make the link for people; where there cannot be links, that is said once and the run goes on."""
+        if self._links is None:
+            self._links = link_names(self._job.wanted)
+        if self._links_work:
+            try:
+                self._store.link_by_id(one, self._links[one.key])
+            except OSError as error:
+                self._links_work = False
+                text = f"no links under {self._store.path / 'by-id'}: {error.strerror}"
+                self._emit(Note(self._now(), "warning", text))
 
     def _judged(self, task: Task, verdict: Verdict, device: Device, seconds: float) -> None:
         one = self._edit_of[task.id]
@@ -390,6 +402,14 @@ def _remove_leftovers(root: Path) -> None:
                 for entry in entries:
                     if entry.name.startswith(".") and entry.name.endswith(".tmp"):
                         os.unlink(entry.path)  # noqa: PTH108 - an open scandir has strings
+
+
+def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return what changed between the identities of two starts; a stage that was not there before is no change."""
+    known = {name: value for name, value in before.items() if value is not None}
+    # Both as JSON would give them back: a tuple is a list, 4.0 is 4.
+    old, new = (json.loads(canonical_json({name: one.get(name) for name in known})) for one in (before, now))
+    return [] if old == new else _differences(old, new)
 
 
 def _differences(before: Any, now: Any, where: str = "") -> list[str]:
