@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
@@ -25,6 +25,7 @@ __all__ = [
     "json_schema",
     "output_format",
     "parse_reply",
+    "prompt_renderer",
     "render_prompts",
     "verdict_from_scores",
 ]
@@ -133,17 +134,25 @@ def render_prompts(rubric: Rubric, sample: Sample) -> tuple[Prompt, ...]:
     Placeholders are looked for in the template alone and filled in one pass: what an instruction contains
     (`{output_format}`, `%s`, braces) stays as it is.
     """
-    return tuple(
-        Prompt(call=call.name, text=_fill(call.prompt, rubric, call, sample), images=call.images)
-        for call in rubric.calls
-    )
+    return prompt_renderer(rubric)(sample)
 
 
-def _fill(template: str, rubric: Rubric, call: Call, sample: Sample) -> str:
-    values = {
-        "instruction": instruction_literal(sample.instruction),
-        "output_format": output_format(rubric, call),
-    }
+def prompt_renderer(rubric: Rubric) -> Callable[[Sample], tuple[Prompt, ...]]:
+    """Return `render_prompts` for one rubric, with what is the same for every sample made once."""
+    formats = [(call, output_format(rubric, call)) for call in rubric.calls]
+
+    def render(sample: Sample) -> tuple[Prompt, ...]:
+        instruction = instruction_literal(sample.instruction)
+        return tuple(
+            Prompt(call=call.name, text=_fill(call.prompt, instruction, output), images=call.images)
+            for call, output in formats
+        )
+
+    return render
+
+
+def _fill(template: str, instruction: str, output: str) -> str:
+    values = {"instruction": instruction, "output_format": output}
     return _PLACEHOLDER.sub(lambda match: values[match.group(1)], template)
 
 
