@@ -308,6 +308,35 @@ def test_a_stage_that_does_not_run_is_not_looked_for(job, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_nothing_is_written_into_a_folder_of_something_else(job, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "thesis.docx").write_text("x")
+    with pytest.raises(RunError, match=r"holds other files \('thesis\.docx' ...\) and is no run"):
+        job(benchmark__type="scenes", benchmark__path=None, benchmark__params={"n": 2})
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["thesis.docx"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"judge__rubric": "nope"}, "no rubric 'nope'"),
+        ({"judge__type": "qwen3_vl", "judge__model": "/nowhere"}, "judge.model: no model folder"),
+        (
+            {"editor__components": {"transformer": "/nowhere"}},
+            "editor.components: the model has no 'transformer'",
+        ),
+    ],
+)
+def test_cheap_faults_come_before_weights_are_read(job, tmp_path, monkeypatch, changes, says):
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "model_index.json").write_text('{"_class_name": "QwenImageEditPipeline"}')
+    (model / "weights.safetensors").write_bytes(b"0123456789")
+    monkeypatch.setattr("edit_eval.driver.hashes.file_sha256", lambda path: pytest.fail(f"hashed {path}"))
+    with pytest.raises(UserError, match=says):
+        job(**{"editor__type": "qwen_image_edit", "editor__model": str(model), **changes})
+
+
 # Devices and outputs
 
 

@@ -151,6 +151,19 @@ def test_config_files_alone_are_no_model_but_may_be_a_part_of_one(tmp_path, hash
     assert resolve_model("editor.components.scheduler", str(model / "transformer"), "", hashes).identity
 
 
+def test_long_hashing_is_announced_once(tmp_path, hashes, monkeypatch):
+    said = []
+    model = local_model(tmp_path / "m")
+    resolve_model("editor.model", str(model), "model_index.json", hashes, said.append)
+    assert said == []
+    monkeypatch.setattr("edit_eval.driver.models._LONG_BYTES", 10)
+    other = local_model(tmp_path / "n")
+    for _ in range(2):
+        resolve_model("editor.model", str(other), "model_index.json", hashes, said.append)
+    assert len(said) == 1
+    assert said[0].startswith("editor.model: hashing 0.0 GiB of ")
+
+
 def test_no_folder(tmp_path, hashes, hub):
     assert "no model folder at" in refused(tmp_path / "none", hashes)
     assert "no model folder at ./none" in refused("./none", hashes)

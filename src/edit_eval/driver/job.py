@@ -20,13 +20,13 @@ from edit_eval.driver.devices import Device, Gpu, default_devices, parse_devices
 from edit_eval.driver.events import StageName
 from edit_eval.driver.hashes import FileHashes
 from edit_eval.driver.interpreters import Interpreter, resolve_interpreter
-from edit_eval.driver.models import Model, resolve_model
+from edit_eval.driver.models import Model, find_model, resolve_model
 from edit_eval.driver.plan import Judging, WantedEdit
 from edit_eval.driver.registry import Found
 from edit_eval.driver.rubrics import load_rubric
 from edit_eval.driver.samples import check_images, load_samples
 from edit_eval.driver.stage import Deadlines, StageSpec
-from edit_eval.driver.store import RunReader
+from edit_eval.driver.store import RunReader, refuse_foreign
 
 __all__ = ["Job", "JudgeJob", "prepare"]
 
@@ -118,7 +118,7 @@ def prepare(
     Args:
         checked: from `load_config`.
         stages: which will run.
-        progress: told what takes long.
+        progress: told what will take long.
 
     Raises:
         UserError: something is missing; one line.
@@ -132,8 +132,10 @@ def prepare(
     judge_place = None
     if "judge" in stages and config.judge and checked.judge:
         judge_place = _place("judge", config.judge, checked.judge, gpus)
+    _find_cheap_faults(checked, edit="edit" in stages, judge=judge_place is not None)
     with FileHashes() as hashes:
         if editor_place:
+            refuse_foreign(output)
             samples = load_samples(checked, output)
             editor = _editor_job(checked, editor_place, hashes, progress)
             wanted: Sequence[WantedEdit] = _wanted(checked, samples, editor, hashes)
@@ -142,6 +144,39 @@ def prepare(
         judge = _judge_job(checked, judge_place, hashes, progress) if judge_place else None
     protocol = _protocol(checked, judge.judging.rubric if judge else None)
     return Job(checked, output, wanted, editor, judge, protocol)
+
+
+def _find_cheap_faults(checked: Checked, *, edit: bool, judge: bool) -> None:
+    """Raise what is wrong with models, parameters and rubric before images and weights are read, which takes minutes."""
+    config = checked.config
+    if judge and config.judge and checked.judge:
+        _rubric(checked, config.judge, checked.judge)
+        folder = _model_folder("judge", config.judge, checked.judge)
+        checked.judge.cls.resolve(checked.params["judge"], folder)
+    if edit:
+        folder = _model_folder("editor", config.editor, checked.editor)
+        if folder:
+            checked.editor.cls.check(folder, config.editor.components)
+        elif config.editor.components:
+            raise ConfigError(f"editor.components: {checked.editor.name} has no components")
+        for name, path in sorted(config.editor.components.items()):
+            find_model(f"editor.components.{name}", path, "")
+        checked.editor.cls.resolve(checked.params["editor"], folder)
+
+
+def _model_folder(where: str, stage: StageConfig, found: Found) -> str | None:
+    """Return the folder of a stage's model, its weights unread; None for a kind that takes none."""
+    if not found.cls.model_file:
+        if stage.model:
+            raise ConfigError(f"{where}.model: {found.name} takes no model")
+        return None
+    if not stage.model:
+        raise ConfigError(f"{where}.model: is missing; give a local folder or a hub id such as owner/name")
+    return str(find_model(f"{where}.model", stage.model, found.cls.model_file))
+
+
+def _rubric(checked: Checked, config: JudgeConfig, found: Found) -> Rubric:
+    return load_rubric(config.rubric or found.cls.default_rubric or checked.benchmark.cls.default_rubric)
 
 
 def _place(where: str, stage: StageConfig, found: Found, gpus: Sequence[Gpu]) -> _Place:
@@ -220,28 +255,21 @@ def _protocol(checked: Checked, rubric: Rubric | None) -> str:
     return f"{benchmark.name}/v{benchmark.version}{limit}" + (f"+{rubric.name}" if rubric else "")
 
 
-def _model(where: str, stage: StageConfig, found: Found, hashes: FileHashes) -> Model | None:
-    if not found.cls.model_file:
-        if stage.model:
-            raise ConfigError(f"{where}.model: {found.name} takes no model")
+def _model(
+    where: str, stage: StageConfig, found: Found, hashes: FileHashes, progress: Callable[[str], None]
+) -> Model | None:
+    if not found.cls.model_file or not stage.model:
         return None
-    if not stage.model:
-        raise ConfigError(f"{where}.model: is missing; give a local folder or a hub id such as owner/name")
-    return resolve_model(f"{where}.model", stage.model, found.cls.model_file, hashes)
+    return resolve_model(f"{where}.model", stage.model, found.cls.model_file, hashes, progress)
 
 
 def _editor_job(
     checked: Checked, place: _Place, hashes: FileHashes, progress: Callable[[str], None]
 ) -> StageJob:
     config, found = checked.config.editor, checked.editor
-    progress("reading the editor's files")
-    model = _model("editor", config, found, hashes)
-    if model:
-        found.cls.check(str(model.path), config.components)
-    elif config.components:
-        raise ConfigError(f"editor.components: {found.name} has no components")
+    model = _model("editor", config, found, hashes, progress)
     components = {
-        name: resolve_model(f"editor.components.{name}", path, "", hashes)
+        name: resolve_model(f"editor.components.{name}", path, "", hashes, progress)
         for name, path in sorted(config.components.items())
     }
     message = {
@@ -259,9 +287,8 @@ def _judge_job(
     config, found = checked.config.judge, checked.judge
     if config is None or found is None:
         raise ConfigError("judge: is missing")
-    rubric = load_rubric(config.rubric or found.cls.default_rubric or checked.benchmark.cls.default_rubric)
-    progress("reading the judge's files")
-    model = _model("judge", config, found, hashes)
+    rubric = _rubric(checked, config, found)
+    model = _model("judge", config, found, hashes, progress)
     message = {
         "role": "edit_eval.worker.roles:JudgeRole",
         "components": {},

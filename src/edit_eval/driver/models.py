@@ -6,7 +6,7 @@ Resolved once, before any process starts; hosts get local paths and never ask th
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,9 +14,12 @@ from edit_eval.core.errors import ModelError
 from edit_eval.core.identity import digest
 from edit_eval.driver.hashes import FileHashes
 
-__all__ = ["Model", "resolve_model"]
+__all__ = ["Model", "find_model", "resolve_model"]
 
 _WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".gguf")
+_LONG_BYTES = 1 << 30
+"""Hashing so much takes seconds."""
+
 _CONFIG_SUFFIXES = (".json", ".txt", ".model", ".jinja")
 
 
@@ -35,8 +38,21 @@ class Model:
     identity: dict[str, str]
 
 
-def resolve_model(where: str, name: str, model_file: str, hashes: FileHashes) -> Model:
-    """Find a model.
+def find_model(where: str, name: str, model_file: str) -> Path:
+    """Return the folder of a model without reading its weights; arguments and errors as for `resolve_model`."""
+    if _is_local(name):
+        return _local_folder(where, name, model_file)
+    return _cached(where, name, model_file).path
+
+
+def resolve_model(
+    where: str,
+    name: str,
+    model_file: str,
+    hashes: FileHashes,
+    progress: Callable[[str], None] = lambda _text: None,
+) -> Model:
+    """Find a model and what identifies it.
 
     Args:
         where: config key, for messages.
@@ -44,37 +60,48 @@ def resolve_model(where: str, name: str, model_file: str, hashes: FileHashes) ->
         model_file: what its folder must hold beside weights, such as `model_index.json`; empty for a part of a model,
             which may have no weights (a scheduler, a tokenizer).
         hashes: cache of file hashes.
+        progress: told where hashing will take long.
 
     Raises:
         ModelError: no such folder, no model in it, or a hub id that is not in the cache.
     """
-    folder = Path(name).expanduser()
-    if folder.exists() or name.startswith(("/", "./", "../", "~")):
-        return _local(where, name, folder.absolute(), model_file, hashes)
-    return _cached(where, name, model_file)
-
-
-def _local(where: str, name: str, folder: Path, model_file: str, hashes: FileHashes) -> Model:
-    if not folder.is_dir():
-        raise ModelError(f"{where}: no model folder at {name}; give a folder or a hub id such as owner/name")
-    if model_file and not (folder / model_file).is_file():
-        raise ModelError(f"{where}: {name} holds no model: {model_file} is missing")
+    if not _is_local(name):
+        return _cached(where, name, model_file)
+    folder = _local_folder(where, name, model_file)
     try:
-        files = sorted(
-            path
-            for path in _files(folder, frozenset())
-            if path.suffix in (*_WEIGHT_SUFFIXES, *_CONFIG_SUFFIXES)
-        )
-        if not files:
-            raise ModelError(f"{where}: {name} holds no model: no weight or config file in it")
-        if model_file and not any(path.suffix in _WEIGHT_SUFFIXES for path in files):
-            raise ModelError(
-                f"{where}: {name} holds no weights, only config files; weights end in {', '.join(_WEIGHT_SUFFIXES)}"
-            )
+        files = _files_of(where, name, folder, model_file)
+        unknown_bytes = hashes.unknown_bytes(files)
+        if unknown_bytes >= _LONG_BYTES:
+            progress(f"{where}: hashing {unknown_bytes / 2**30:.1f} GiB of {name}, this once")
         parts = {str(path.relative_to(folder)): hashes.sha256(path) for path in files}
     except OSError as error:
         raise ModelError(f"{where}: cannot read {error.filename or name}: {error.strerror}") from error
     return Model(name, folder, {"files": digest(parts)})
+
+
+def _is_local(name: str) -> bool:
+    return name.startswith(("/", "./", "../", "~")) or Path(name).exists()
+
+
+def _local_folder(where: str, name: str, model_file: str) -> Path:
+    folder = Path(name).expanduser().absolute()
+    if not folder.is_dir():
+        raise ModelError(f"{where}: no model folder at {name}; give a folder or a hub id such as owner/name")
+    if model_file and not (folder / model_file).is_file():
+        raise ModelError(f"{where}: {name} holds no model: {model_file} is missing")
+    return folder
+
+
+def _files_of(where: str, name: str, folder: Path, model_file: str) -> list[Path]:
+    suffixes = (*_WEIGHT_SUFFIXES, *_CONFIG_SUFFIXES)
+    files = sorted(path for path in _files(folder, frozenset()) if path.suffix in suffixes)
+    if not files:
+        raise ModelError(f"{where}: {name} holds no model: no weight or config file in it")
+    if model_file and not any(path.suffix in _WEIGHT_SUFFIXES for path in files):
+        raise ModelError(
+            f"{where}: {name} holds no weights, only config files; weights end in {', '.join(_WEIGHT_SUFFIXES)}"
+        )
+    return files
 
 
 def _files(folder: Path, above: frozenset[tuple[int, int]]) -> Iterator[Path]:
