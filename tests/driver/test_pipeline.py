@@ -8,6 +8,8 @@ import os
 import pytest
 from harness import Ran, config_tree, make_benchmark
 
+from edit_eval.core.errors import ConfigError
+from edit_eval.driver.config import load_config
 from edit_eval.driver.events import Note
 from edit_eval.driver.pipeline import _changes
 
@@ -93,3 +95,38 @@ def test_a_mutilated_record_is_done_again_or_the_one_before_stands(tmp_path, led
     again = Ran(tree)
     assert again.worked
     assert again.canonical() == first.canonical()
+
+
+def test_secrets_are_not_kept_in_the_run_directory(tmp_path, monkeypatch):
+    tree = config_tree(tmp_path, make_benchmark(tmp_path / "data", ["-"]))
+    env = {"HF_TOKEN": "hf_abc", "OPENAI_API_KEYS": "sk_abc", "TOKENIZERS_PARALLELISM": "true"}
+    ran = Ran({**tree, "judge": {**tree["judge"], "env": env}})
+    assert "_abc" not in (ran.run.path / "run.json").read_text()
+    assert ran.run.info["config"]["judge"]["env"] == {
+        "HF_TOKEN": "***",
+        "OPENAI_API_KEYS": "***",
+        "TOKENIZERS_PARALLELISM": "true",
+    }
+    monkeypatch.setenv("HF_TOKEN", "hf_other")
+    monkeypatch.delenv("OPENAI_API_KEYS", raising=False)
+    with pytest.raises(ConfigError, match=r"judge\.env\.OPENAI_API_KEYS: .* set the variable") as caught:
+        load_config(None, base=ran.run.info["config"])
+    assert len(caught.value.problems) == 1
+    found = load_config(None, ["judge.env.OPENAI_API_KEYS=sk"], base=ran.run.info["config"])
+    assert found.config.judge.env["HF_TOKEN"] == "hf_other"
+
+
+def test_what_was_being_written_when_a_process_was_killed_is_removed(tmp_path):
+    tree = config_tree(tmp_path, make_benchmark(tmp_path / "data", ["-"]))
+    run = Ran(tree).run.path
+    left = [".run.json.71.tmp", ".samples.jsonl.71.tmp", "by-id/all/.s0000.png.71", "report/.index-x1.html"]
+    left += ["images/ab/.x.png.71.tmp", "thumbs/ab/.x.webp.71.tmp"]
+    kept = [".mine", "by-id/all/mine.png", "report/.index-x2.html"]
+    for name in (*left, *kept):
+        (run / name).parent.mkdir(exist_ok=True)
+        (run / name).write_text("x")
+        os.utime(run / name, (1, 1))
+    os.utime(run / "report/.index-x2.html")  # another command may be writing it
+    Ran(tree)
+    assert [name for name in left if (run / name).exists()] == []
+    assert [name for name in kept if not (run / name).exists()] == []

@@ -242,7 +242,7 @@ def test_a_report_that_cannot_be_written_is_said_in_one_line(tmp_path, monkeypat
         yield
 
     monkeypatch.setattr("edit_eval.views.page.page", full)
-    with pytest.raises(RunError, match="cannot write the report .*: No space left on device"):
+    with pytest.raises(RunError, match=r"cannot write the report .*: No space left on device"):
         html_report(tmp_path, summary(), [row(1)])
     assert list((tmp_path / "report").iterdir()) == []
     (tmp_path / "file").write_text("")

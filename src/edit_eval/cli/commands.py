@@ -13,6 +13,7 @@ from typing import Any
 
 from edit_eval.cli import EXIT_OK, EXIT_PARTIAL, config_argument
 from edit_eval.core.errors import ConfigError, RunError
+from edit_eval.core.identity import digest
 from edit_eval.driver import registry
 from edit_eval.driver.config import Checked, load_config
 from edit_eval.driver.events import StageName
@@ -48,13 +49,14 @@ def _checked(
     if arguments.devices:
         devices = json.dumps([part.strip() for part in arguments.devices.split(",")])
         judged = load_config(path, overrides, base, replace).config.judge is not None
-        overrides += [f"{stage}.devices={devices}" for stage in ("editor", "judge")[: 1 + judged]]
+        stages = [stage for stage in ("editor", "judge")[: 1 + judged] if stage not in (replace or {})]
+        overrides += [f"{stage}.devices={devices}" for stage in stages]
     return load_config(path, overrides, base, replace)
 
 
 def _perform(arguments: argparse.Namespace, checked: Checked, stages: Sequence[StageName]) -> int:
     """Do what is left of a job, then write the page, say how it ended and return the exit code."""
-    job = prepare(checked, stages=stages)
+    job = prepare(checked, stages=stages, progress=_say)
     with open_display(arguments.display, sys.stdout) as display:
         worked = run_job(
             job,
@@ -65,6 +67,11 @@ def _perform(arguments: argparse.Namespace, checked: Checked, stages: Sequence[S
             tick=display.tick,
         )
     return _conclude(job, arguments.display, stages, worked=worked)
+
+
+def _say(text: str) -> None:
+    """Say what takes long before there is a display; beside the results, not among them."""
+    print(f"edit-eval: {text}", file=sys.stderr, flush=True)
 
 
 def _conclude(job: Job, display: str | None, stages: Sequence[StageName], *, worked: bool) -> int:
@@ -112,7 +119,8 @@ def score(arguments: argparse.Namespace) -> int:
         return _perform(arguments, _checked(arguments), ("judge",))
     folder = Path(arguments.edits).absolute()
     editor = {"type": "precomputed", "devices": ["cpu:0"], "params": {"folder": str(folder)}}
-    output = arguments.output or str(Path("runs") / f"{folder.name}-scored")
+    # Two folders of one name have each a run of their own.
+    output = arguments.output or str(Path("runs") / f"{folder.name}-scored-{digest(str(folder))[:8]}")
     return _perform(
         arguments, _checked(arguments, replace={"editor": editor, "output": output}), ("edit", "judge")
     )

@@ -5,8 +5,10 @@ Edits become verdict tasks as they finish. Owns the run directory while it runs;
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +22,7 @@ from edit_eval.core.identity import canonical_json, file_sha256
 from edit_eval.core.types import EditFailureKind, UnscoredKind, Verdict
 from edit_eval.driver.backends import Backend
 from edit_eval.driver.backends.local import LocalBackend
+from edit_eval.driver.config import without_secrets
 from edit_eval.driver.devices import Device, GpuMemory
 from edit_eval.driver.events import (
     EditFailed,
@@ -192,7 +195,8 @@ class Pipeline:
         if self._judge is None:
             return None
         sha = self._store.edits.records[one.key]["image"]["sha256"]
-        key = self._judge.judging.key(one, sha)
+        prompts = self._judge.judging.prompts(one.sample)
+        key = self._judge.judging.key(one, sha, prompts)
         if verdict_is_done(self._store.verdicts.records.get(key), retry_failed=self._retry_failed):
             return None
         self._edit_of[key] = one
@@ -202,7 +206,7 @@ class Pipeline:
             "edited_sha256": sha,
             "prompts": [
                 {"call": prompt.call, "text": prompt.text, "images": list(prompt.images)}
-                for prompt in self._judge.judging.prompts(one.sample)
+                for prompt in prompts
             ],
             "seed": one.seed,
         }
@@ -231,7 +235,7 @@ class Pipeline:
         self._info = {
             "created": info.get("created", _utc_now()),
             "name": job.output.name,
-            "config": job.checked.config.model_dump(mode="json"),
+            "config": without_secrets(job.checked.config),
             "identity": identity,
             "editor": job.editor.title,
             "size_policy": {"editor": job.editor.size_policy},
@@ -392,15 +396,27 @@ def _utc_now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
+_LEFTOVERS: Mapping[str, re.Pattern[str]] = {
+    ".": re.compile(r"\.(run\.json|samples\.jsonl)\.\d+\.tmp"),
+    "images/*": re.compile(r"\..*\.tmp"),
+    "thumbs/*": re.compile(r"\..*\.tmp"),
+    "by-id/*": re.compile(r"\..*\.\d+"),
+    "report": re.compile(r"\.index-.*\.html"),
+}
+"""What is being written has such a name until it is whole; `edit-eval report` writes without the lock."""
+
+_ABANDONED_S = 60.0
+
+
 def _remove_leftovers(root: Path) -> None:
-    """Remove temporary files of images that were being written when a host was killed."""
-    for folder in (root / "images", root / "thumbs"):
-        with os.scandir(folder) as entries:
-            parts = [entry.path for entry in entries if entry.is_dir()]
-        for part in parts:
-            with os.scandir(part) as entries:
-                for entry in entries:
-                    if entry.name.startswith(".") and entry.name.endswith(".tmp"):
+    """Remove temporary files that were being written when a process was killed; what cannot be removed stays."""
+    for place, name in _LEFTOVERS.items():
+        for folder in root.glob(place) if place != "." else [root]:
+            with contextlib.suppress(OSError), os.scandir(folder) as entries:
+                left = [entry for entry in entries if name.fullmatch(entry.name)]
+                for entry in left:
+                    age_s = time.time() - entry.stat(follow_symlinks=False).st_mtime
+                    if place != "report" or age_s > _ABANDONED_S:
                         os.unlink(entry.path)  # noqa: PTH108 - an open scandir has strings
 
 
