@@ -91,9 +91,23 @@ def test_score_a_folder_of_finished_edits(tmp_path, config):
     assert result.returncode == 3, result.stderr
     assert "No edit:   1 (1 missing)" in result.stdout
     assert "(partial)" in result.stdout
-    report = json.loads(cli("report", "runs/finished-scored", "--format", "json", cwd=tmp_path).stdout)
+    [run] = (tmp_path / "runs").glob("finished-scored-*")
+    report = json.loads(cli("report", str(run), "--format", "json", cwd=tmp_path).stdout)
     assert report["scored"] == 7
     assert report["bounds"][0] < report["headline"]["mean"] < report["bounds"][1]
+
+
+def test_folders_of_one_name_have_runs_of_their_own_and_may_name_their_files(tmp_path, config):
+    assert cli("edit", str(config), "--output", "run", cwd=tmp_path).returncode == 0
+    for parent in ("a", "b"):
+        (tmp_path / parent / "out").mkdir(parents=True)
+        for link in (tmp_path / "run" / "by-id").glob("*/*.png"):
+            shutil.copy(link, tmp_path / parent / "out" / f"{link.stem}_edited.png")
+        names = ("--set", "editor.params.names='{id}_edited'")
+        result = cli("score", str(config), "--edits", f"{parent}/out", *names, cwd=tmp_path)
+        assert result.returncode == 0, result.stderr
+        assert "8 of 8 scored" in result.stdout
+    assert len(list((tmp_path / "runs").glob("out-scored-*"))) == 2
 
 
 def test_a_changed_edit_in_the_folder_is_judged_anew(tmp_path, config):

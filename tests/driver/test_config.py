@@ -542,3 +542,20 @@ def test_what_is_checked_cannot_be_changed():
 def test_a_key_that_stands_twice_is_refused_not_dropped(faults):
     [problem] = faults("seed: 1\neditor: {type: scripted}\nseed: 2\n")
     assert "line 3: the key 'seed' stands twice" in problem
+
+
+@pytest.mark.parametrize("name", ["CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "PYTHONSAFEPATH"])
+def test_variables_that_we_set_ourselves_are_refused(name):
+    tree = {
+        "benchmark": {"type": "scenes"},
+        "editor": {"type": "scripted", "env": {name: "1"}},
+    }
+    with pytest.raises(ConfigError, match=rf"editor\.env\.{name}: edit-eval sets it itself"):
+        check_config(tree)
+
+
+def test_overrides_are_above_what_a_command_replaces():
+    base = {"benchmark": {"type": "scenes"}, "editor": {"type": "scripted", "params": {"steps": 3}}}
+    editor = {"type": "precomputed", "params": {"folder": "x"}}
+    checked = load_config(None, ["editor.params.names='{id}_out'"], base=base, replace={"editor": editor})
+    assert checked.config.editor.params == {"folder": "x", "names": "{id}_out"}

@@ -17,6 +17,7 @@ from edit_eval.driver import job as job_module
 from edit_eval.driver.config import check_config
 from edit_eval.driver.devices import Gpu
 from edit_eval.driver.job import Job, output_folder, prepare
+from edit_eval.driver.pipeline import run_job
 
 
 @pytest.fixture(autouse=True)
@@ -307,6 +308,35 @@ def test_a_stage_that_does_not_run_is_not_looked_for(job, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_nothing_is_written_into_a_folder_of_something_else(job, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "thesis.docx").write_text("x")
+    with pytest.raises(RunError, match=r"holds other files \('thesis\.docx' ...\) and is no run"):
+        job(benchmark__type="scenes", benchmark__path=None, benchmark__params={"n": 2})
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["thesis.docx"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"judge__rubric": "nope"}, "no rubric 'nope'"),
+        ({"judge__type": "qwen3_vl", "judge__model": "/nowhere"}, "judge.model: no model folder"),
+        (
+            {"editor__components": {"transformer": "/nowhere"}},
+            "editor.components: the model has no 'transformer'",
+        ),
+    ],
+)
+def test_cheap_faults_come_before_weights_are_read(job, tmp_path, monkeypatch, changes, says):
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "model_index.json").write_text('{"_class_name": "QwenImageEditPipeline"}')
+    (model / "weights.safetensors").write_bytes(b"0123456789")
+    monkeypatch.setattr("edit_eval.driver.hashes.file_sha256", lambda path: pytest.fail(f"hashed {path}"))
+    with pytest.raises(UserError, match=says):
+        job(**{"editor__type": "qwen_image_edit", "editor__model": str(model), **changes})
+
+
 # Devices and outputs
 
 
@@ -380,3 +410,19 @@ def test_local_weights_changed_in_place_are_another_identity(tmp_path, benchmark
         )
         == keys()
     )
+
+
+@pytest.mark.parametrize("file", ["0000.png", "target.png", "reference.png"])
+def test_scoring_refuses_images_that_changed_since_they_were_edited(job, benchmark, tmp_path, file):
+    for name in ("target.png", "reference.png"):
+        shutil.copy(tmp_path / "data" / "0001.png", tmp_path / "data" / name)
+    rewrite(
+        benchmark, lambda lines: lines[0].update(target="target.png", references=["reference.png"]) or lines
+    )
+    made = job(run=("edit",))
+    run_job(made, lambda event: None, stages=("edit",))
+    assert len(job(run=("judge",)).wanted) == 3
+    Image.new("RGB", (32, 24), (1, 2, 3)).save(tmp_path / "data" / file)
+    with pytest.raises(DataError, match="'s0000' changed since it was edited; use 'edit-eval run'"):
+        job(run=("judge",))
+    assert job(run=("edit", "judge")).wanted

@@ -121,6 +121,49 @@ def test_swapping_two_files_is_another_model(tmp_path, hashes):
     assert identity(folder, hashes) != before
 
 
+def test_weights_behind_a_link_are_part_of_the_identity(tmp_path, hashes):
+    model = local_model(tmp_path / "m")
+    (model / "transformer").rename(tmp_path / "shared")
+    (model / "transformer").symlink_to(tmp_path / "shared")
+    before = identity(model, hashes)
+    assert before == identity(local_model(tmp_path / "copy"), hashes)
+    (tmp_path / "shared" / "weights.safetensors").write_bytes(b"other weights")
+    assert identity(model, hashes) != before
+
+
+def test_folders_linked_in_a_circle_end(tmp_path, hashes):
+    model = local_model(tmp_path / "m")
+    before = identity(model, hashes)
+    (model / "transformer" / "again").symlink_to(model)
+    assert identity(model, hashes) == before
+
+
+def test_a_weight_file_that_is_a_link_to_nothing(tmp_path, hashes):
+    model = local_model(tmp_path / "m")
+    (model / "transformer" / "more.safetensors").symlink_to("nowhere")
+    assert "cannot read" in refused(model, hashes)
+
+
+def test_config_files_alone_are_no_model_but_may_be_a_part_of_one(tmp_path, hashes):
+    model = local_model(tmp_path / "m")
+    (model / "transformer" / "weights.safetensors").unlink()
+    assert "holds no weights" in refused(model, hashes)
+    assert resolve_model("editor.components.scheduler", str(model / "transformer"), "", hashes).identity
+
+
+def test_long_hashing_is_announced_once(tmp_path, hashes, monkeypatch):
+    said = []
+    model = local_model(tmp_path / "m")
+    resolve_model("editor.model", str(model), "model_index.json", hashes, said.append)
+    assert said == []
+    monkeypatch.setattr("edit_eval.driver.models._LONG_BYTES", 10)
+    other = local_model(tmp_path / "n")
+    for _ in range(2):
+        resolve_model("editor.model", str(other), "model_index.json", hashes, said.append)
+    assert len(said) == 1
+    assert said[0].startswith("editor.model: hashing 0.0 GiB of ")
+
+
 def test_no_folder(tmp_path, hashes, hub):
     assert "no model folder at" in refused(tmp_path / "none", hashes)
     assert "no model folder at ./none" in refused("./none", hashes)

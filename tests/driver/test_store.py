@@ -15,10 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edit_eval.core.errors import RunError
-from edit_eval.core.types import Sample
+from edit_eval.core.errors import RunError, RunFailed
+from edit_eval.core.types import Sample, Verdict
 from edit_eval.driver.plan import WantedEdit
-from edit_eval.driver.store import RunReader, RunStore, image_path, thumbnail_path
+from edit_eval.driver.store import RunReader, RunStore, image_path, link_names, thumbnail_path
 
 KEY = "ab" + "0" * 62
 
@@ -33,14 +33,18 @@ def test_where_things_lie():
     assert thumbnail_path(KEY) == f"thumbs/ab/{KEY}.webp"
 
 
+def failed(key: str) -> dict:
+    return {"key": key, "status": "failed", "kind": "error", "reason": "-"}
+
+
 def test_what_is_written_is_read_back_wherever_the_run_is_carried(tmp_path):
     everything = [wanted(0, "s0"), wanted(1, "s0", repeat=1), wanted(2, "红\n\ud800", category="a/b")]
     with RunStore(tmp_path / "deep" / "run") as store:
         assert store.info() == {}
         store.write_info({"name": "run", "text": "\ud800"})
         store.write_wanted(everything)
-        store.edits.append({"key": "e", "status": "failed"})
-        store.verdicts.append({"key": "v"})
+        store.edits.append(failed("e"))
+        store.verdicts.append({"key": "v", "verdict": Verdict(unscored="refused").to_json()})
         store.sync()
     shutil.copytree(tmp_path / "deep" / "run", tmp_path / "copy", symlinks=True)
     shutil.rmtree(tmp_path / "deep")
@@ -56,7 +60,7 @@ def test_what_is_written_is_read_back_wherever_the_run_is_carried(tmp_path):
 def test_a_run_that_is_going_on_can_be_read(tmp_path):
     with RunStore(tmp_path) as store:
         store.write_info({"name": "run"})
-        store.edits.append({"key": "e"})
+        store.edits.append(failed("e"))
         assert list(RunReader(tmp_path).edits) == ["e"]
         assert RunReader(tmp_path).wanted == []
 
@@ -80,7 +84,7 @@ def test_a_second_writer_is_told_who_holds_it(tmp_path):
             RunError, match=rf"in use by process {os.getpid()} on .+ \(boot .+\); wait for it"
         ):
             RunStore(tmp_path)
-        store.edits.append({"key": "still mine"})
+        store.edits.append(failed("still mine"))
     with RunStore(tmp_path) as store:
         assert list(store.edits.records) == ["still mine"]
 
@@ -209,7 +213,7 @@ def test_no_id_and_no_tag_leads_out_or_breaks(tmp_path_factory, sample_id, tag):
 
 FULL_DISK = """
 import pathlib, resource, sys
-from edit_eval.core.errors import RunError
+from edit_eval.core.errors import RunError, RunFailed
 from edit_eval.driver.store import RunStore
 with RunStore(pathlib.Path(sys.argv[1])) as store:
     store.write_info({"name": "first"})
@@ -228,3 +232,80 @@ def test_a_full_disk_leaves_the_file_before(tmp_path):
     assert "run.json: File too large" in done.stdout
     assert orjson.loads((tmp_path / "run.json").read_bytes())["name"] == "first"
     assert not [entry.name for entry in tmp_path.iterdir() if entry.name.startswith(".")]
+
+
+def test_ids_that_are_one_file_name_have_links_of_their_own():
+    several = [
+        wanted(0, "a/b"),
+        wanted(1, "a_b"),
+        wanted(2, "c"),
+        wanted(3, "c-r1"),
+        wanted(4, "c", repeat=1),
+    ]
+    names = link_names(several)
+    assert len({name.casefold() for name in names.values()}) == 5
+    assert names[several[0].key] == f"all/a_b-{several[0].key[:8]}"
+    assert names[several[2].key] == "all/c"
+
+
+def test_what_is_the_same_is_not_written_again(tmp_path):
+    with RunStore(tmp_path) as store:
+        store.write_info({"name": "run"})
+        store.write_wanted([wanted(0)])
+        before = [(tmp_path / name).stat().st_ino for name in ("run.json", "samples.jsonl")]
+        store.write_info({"name": "run"})
+        store.write_wanted([wanted(0)])
+        assert [(tmp_path / name).stat().st_ino for name in ("run.json", "samples.jsonl")] == before
+
+
+@pytest.mark.parametrize(
+    ("ledger", "line"),
+    [
+        ("edits", {}),
+        ("edits", {"status": "edited"}),
+        ("edits", {"status": "edited", "image": {"sha256": "s"}}),
+        ("edits", {"status": "failed"}),
+        ("edits", {"status": "tired", "image": {}}),
+        ("verdicts", {}),
+        ("verdicts", {"verdict": {}}),
+        ("verdicts", {"verdict": {"unscored": None}}),
+        ("verdicts", {"verdict": {"unscored": None, "overall": "7", "scores": {}}}),
+        ("verdicts", {"verdict": {"unscored": None, "overall": 7.0, "scores": 3}}),
+    ],
+)
+def test_a_record_of_another_shape_is_left_out(tmp_path, ledger, line):
+    with RunStore(tmp_path) as store:
+        store.write_info({"name": "run"})
+        getattr(store, ledger).append({"key": "k", **line})
+    assert getattr(RunReader(tmp_path), ledger) == {}
+    with RunStore(tmp_path) as store:
+        assert getattr(store, ledger).records == {}
+
+
+def test_a_ledger_that_cannot_be_synced_ends_the_run_in_one_line_and_lets_go(tmp_path, monkeypatch):
+    def refuse(_file):
+        raise OSError(5, "Input/output error")
+
+    store = RunStore(tmp_path)
+    store.edits.append(failed("e"))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", refuse)
+        store.edits._synced_at = 0.0
+        with pytest.raises(RunFailed, match=r"cannot bring .*edits\.jsonl to the disk: Input/output error"):
+            store.sync()
+        with pytest.raises(RunFailed), store:
+            pass
+    for one in (store.edits, store.verdicts):
+        with pytest.raises(OSError, match="Bad file"):
+            os.fstat(one._file)
+    with RunStore(tmp_path) as again:
+        assert list(again.edits.records) == ["e"]
+
+
+def test_an_interrupt_is_not_hidden_by_a_failing_close(tmp_path, monkeypatch):
+    def refuse(_file):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(KeyboardInterrupt), RunStore(tmp_path):
+        raise KeyboardInterrupt

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import statistics
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -18,7 +19,7 @@ from edit_eval.core.types import EditFailureKind, Sample, UnscoredKind, Verdict
 from edit_eval.driver.plan import Judging, WantedEdit
 from edit_eval.driver.rubrics import load_rubric
 from edit_eval.driver.store import RunReader, RunStore
-from edit_eval.driver.summary import Summary, read_rows, summarize
+from edit_eval.driver.summary import Row, Summary, _by_tag, read_rows, summarize
 
 RUBRIC = load_rubric("general-v1")
 JUDGING = Judging({"name": "qwen3_vl", "version": 1}, RUBRIC, ("reference",))
@@ -317,3 +318,42 @@ def test_mixed_provenance_is_said():
     assert facts["accelerators"] == "A100, H100 (mixed)"
     assert facts["torch"] == "2.14.1"
     assert facts["starts"] == "2"
+
+
+def test_a_tag_that_only_names_its_sample_is_no_group():
+    few = [("a", [Outcome(score=5.0)])] * 20
+    assert list(summary_of(few, tags=[{"image": str(n)} for n in range(20)]).tags) == ["image"]
+    many = [("a", [Outcome(score=5.0)] * 2)] * 21
+    tags = [{"image": str(n), "kind": str(n % 20)} for n in range(21)]
+    assert list(summary_of(many, tags=tags).tags) == ["kind"]
+
+
+def test_grouping_by_tag_is_linear():
+    tags = [{"pair": str(number // 2)} for number in range(8000)]
+    rows = [
+        Row(
+            n, Sample(str(n), "x", ("a",), tags=tags[n]), 0, "k", True, None, {}, None, None, None, None, None
+        )
+        for n in range(8000)
+    ]
+    began = time.monotonic()
+    assert len(_by_tag([(row, 5.0) for row in rows], (0, 10))["pair"]) == 4000
+    assert time.monotonic() - began < 5
+
+
+def test_without_a_judge_coverage_is_the_share_of_edits():
+    samples = [("a", [Outcome()])] * 99 + [("a", [Outcome(failed="error")])]
+    summary = summary_of(samples, judge=None, judging=None)
+    assert (summary.coverage, summary.complete) == (0.99, True)
+    assert not summary_of(samples, judge=None, judging=None, min_coverage=1.0).complete
+
+
+def test_the_editing_stage_of_a_judged_run_is_measured_by_its_edits():
+    summary = summary_of([("a", [Outcome()])] * 10)
+    assert (summary.complete, summary.reaches(judged=False)) == (False, True)
+
+
+def test_a_run_json_that_lacks_provenance_is_summarized_all_the_same(tmp_path):
+    with RunStore(tmp_path) as store:
+        store.write_info({"starts": [{}, None, {"hosts": None}], "size_policy": None})
+    assert summarize(RunReader(tmp_path)).facts == {"edit-eval": "?", "starts": "3"}

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from edit_eval.core.errors import RunError
 from edit_eval.core.types import Sample, Verdict
 from edit_eval.views import report
 from edit_eval.views.page import visible
@@ -233,3 +234,17 @@ def test_text_lists_what_has_no_score_and_the_lowest_scores() -> None:
         "  [Sample   3] 2.00 scene-0003 | Nothing changed.",
         "  [Sample   0] 8.50 scene-0000 | The image successfully shows what was asked for.",
     ]
+
+
+def test_a_report_that_cannot_be_written_is_said_in_one_line(tmp_path, monkeypatch):
+    def full(*_arguments):
+        raise OSError(28, "No space left on device")
+        yield
+
+    monkeypatch.setattr("edit_eval.views.page.page", full)
+    with pytest.raises(RunError, match=r"cannot write the report .*: No space left on device"):
+        html_report(tmp_path, summary(), [row(1)])
+    assert list((tmp_path / "report").iterdir()) == []
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match="cannot write the report"):
+        html_report(tmp_path / "file", summary(), [row(1)])

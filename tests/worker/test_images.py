@@ -10,9 +10,21 @@ import sys
 import pytest
 from PIL import Image
 
-from edit_eval.worker.images import THUMBNAIL_PX, open_rgb, resize_to, save_image, save_thumbnail
+from edit_eval.worker.images import (
+    THUMBNAIL_PX,
+    open_rgb,
+    png_bytes,
+    resize_to,
+    rgb,
+    save_thumbnail,
+    write_png,
+)
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
+
+
+def save_image(image: Image.Image, path):
+    return write_png(png_bytes(image), image.size, path)
 
 
 def corners(image: Image.Image) -> list[tuple[int, int, int]]:
@@ -239,13 +251,29 @@ def test_a_thumbnail_is_small_and_leaves_the_image_alone(tmp_path):
         assert (thumbnail.format, thumbnail.size) == ("WEBP", (384, 256))
 
 
+@pytest.mark.parametrize("mode", ["1", "L", "P", "LA", "RGBA", "CMYK", "YCbCr", "HSV", "I", "I;16", "F"])
+def test_an_image_of_any_mode_becomes_rgb(mode):
+    image = Image.new("L", (4, 4), 200).convert(mode) if mode != "HSV" else Image.new("HSV", (4, 4))
+    assert rgb(image).mode == "RGB"
+    assert png_bytes(rgb(image)).startswith(b"\x89PNG")
+
+
+def test_a_thumbnail_that_cannot_be_encoded_is_left_out(tmp_path, monkeypatch):
+    def refuse(*_arguments, **_options):
+        raise KeyError("WEBP")
+
+    monkeypatch.setattr(Image.Image, "save", refuse)
+    assert save_thumbnail(four_colours(), tmp_path / "t.webp") is False
+    assert list(tmp_path.iterdir()) == []
+
+
 FULL_DISK = """
 import hashlib, resource, sys
 from PIL import Image
-from edit_eval.worker.images import save_image, save_thumbnail
+from edit_eval.worker.images import png_bytes, save_thumbnail, write_png
 image = Image.frombytes("RGB", (200, 200), hashlib.shake_256(b"noise").digest(200 * 200 * 3))
 resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
-for write in (save_image, save_thumbnail):
+for write in (lambda image, path: write_png(png_bytes(image), image.size, path), save_thumbnail):
     try:
         write(image, sys.argv[1])
     except OSError as error:

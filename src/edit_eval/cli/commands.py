@@ -14,6 +14,7 @@ from typing import Any
 from edit_eval.cli import EXIT_OK, EXIT_PARTIAL, EXIT_USER_ERROR, config_argument
 from edit_eval.cli.signals import obey_signals
 from edit_eval.core.errors import ConfigError, RunError
+from edit_eval.core.identity import digest
 from edit_eval.driver import registry
 from edit_eval.driver.config import Checked, check_config, read_tree
 from edit_eval.driver.control import Control
@@ -66,7 +67,11 @@ def _tree(
     tree = read_tree(path, overrides, base, replace)
     if arguments.devices:
         devices = [part.strip() for part in arguments.devices.split(",")]
-        stages = [name for name in ("editor", "judge") if isinstance(tree.get(name), dict)]
+        stages = [
+            name
+            for name in ("editor", "judge")
+            if isinstance(tree.get(name), dict) and name not in (replace or {})
+        ]
         tree |= {name: {**tree[name], "devices": devices} for name in stages}
     return tree
 
@@ -75,7 +80,7 @@ def _perform(arguments: argparse.Namespace, checked: Checked, stages: Sequence[S
     """Do what is left of a job, then write the page, say how it ended and return the exit code."""
     if arguments.dry_run:
         return _foresee(arguments, checked, stages)
-    job = prepare(checked, stages=stages)
+    job = prepare(checked, stages=stages, progress=_say)
     control = Control()
     with open_display(arguments.display, sys.stdout) as display, obey_signals(control):
         worked = run_job(
@@ -88,6 +93,11 @@ def _perform(arguments: argparse.Namespace, checked: Checked, stages: Sequence[S
             control=control,
         )
     return _conclude(job, arguments, stages, worked=worked)
+
+
+def _say(text: str) -> None:
+    """Say what takes long before there is a display; beside the results, not among them."""
+    print(f"edit-eval: {text}", file=sys.stderr, flush=True)
 
 
 def _foresee(arguments: argparse.Namespace, checked: Checked, stages: Sequence[StageName]) -> int:
@@ -116,13 +126,11 @@ def _conclude(job: Job, arguments: argparse.Namespace, stages: Sequence[StageNam
             print(f"Nothing to do: everything in {_nearest(job.output)} is done already.")
         blocks = [closing_block(summary), *([usage_block(used)] if used else []), f"Report: {shown}"]
         print("\n\n".join(blocks))
-    if "judge" in stages:
-        return _exit_code(summary)
-    return EXIT_OK if summary.edited >= summary.min_coverage * summary.wanted else EXIT_PARTIAL
+    return _exit_code(summary, judged="judge" in stages)
 
 
-def _exit_code(summary: Summary) -> int:
-    return EXIT_OK if summary.complete else EXIT_PARTIAL
+def _exit_code(summary: Summary, *, judged: bool = True) -> int:
+    return EXIT_OK if summary.reaches(judged=judged) else EXIT_PARTIAL
 
 
 def _nearest(path: Path) -> str:
@@ -147,7 +155,8 @@ def score(arguments: argparse.Namespace) -> int:
         return _perform(arguments, _checked(arguments), ("judge",))
     folder = Path(arguments.edits).absolute()
     editor = {"type": "precomputed", "devices": ["cpu:0"], "params": {"folder": str(folder)}}
-    output = arguments.output or str(Path("runs") / f"{folder.name}-scored")
+    # Two folders of one name have each a run of their own.
+    output = arguments.output or str(Path("runs") / f"{folder.name}-scored-{digest(str(folder))[:8]}")
     return _perform(
         arguments, _checked(arguments, replace={"editor": editor, "output": output}), ("edit", "judge")
     )

@@ -11,7 +11,7 @@
     └── Interrupted           the run was asked to stop; what was finished is on disk, exit code 130
 
 A failure of one sample is never an exception outside the host that met it: it is an outcome
-(`types.EditFailed`, `types.Verdict.unscored`) with a kind.
+(`types.EditFailureKind`, `types.Verdict.unscored`) with a kind.
 """
 
 from __future__ import annotations

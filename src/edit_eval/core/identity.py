@@ -45,13 +45,13 @@ def canonical_json(value: Any) -> str:
 
 def _plain(value: Any) -> Any:
     """Whole floats become integers, so that 4 and 4.0 in a config are the same wish."""
-    if isinstance(value, bool) or value is None or isinstance(value, (str, int)):
+    if value is None or isinstance(value, (str, int)):  # bool is an int
         return value
     if isinstance(value, float):
         return int(value) if math.isfinite(value) and value.is_integer() else value
-    if isinstance(value, Mapping):
+    if isinstance(value, (dict, Mapping)):  # dict first: asking the abstract class is slow
         return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, Sequence):
+    if isinstance(value, (list, tuple, Sequence)):
         return [_plain(item) for item in value]
     raise TypeError(f"{type(value).__name__} cannot be part of an identity")
 

@@ -1,13 +1,15 @@
 """What the user wrote, checked: YAML file, `--set` overrides, and the user's own shape, as one typed `Config`.
 
 Finds every fault that can be found without looking at devices, models or data, and reports all of them at once.
-`driver.resolve` does the rest.
+`driver.job` does the rest.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -29,6 +31,7 @@ __all__ = [
     "check_config",
     "load_config",
     "read_tree",
+    "without_secrets",
 ]
 
 _SECTIONS = {"diffusion_model": "editor", "reward_model": "judge"}
@@ -140,7 +143,7 @@ def load_config(
         path: YAML file; None if `base` is everything.
         overrides: `a.b=c`, later ones win; the value is YAML.
         base: defaults below the file.
-        replace: top-level keys that replace what all the others say.
+        replace: top-level keys that replace what base and file say; overrides are above them.
 
     Raises:
         ConfigError: with every fault found.
@@ -164,9 +167,10 @@ def read_tree(
         tree = _merge(tree, _normalise(dict(base)))
     if path is not None:
         tree = _merge(tree, _normalise(_read(Path(path))))
+    tree = {**tree, **(replace or {})}
     for override in overrides:
         tree = _merge(tree, _normalise(_nested(override)))
-    return _without_aliases({**tree, **(replace or {})})
+    return _with_secrets(_without_aliases(tree))
 
 
 def check_config(tree: Mapping[str, Any]) -> Checked:
@@ -193,6 +197,7 @@ def check_config(tree: Mapping[str, Any]) -> Checked:
         if isinstance(given, Mapping):
             params[kind], faults = _check_params(kind, found[kind], given)
             problems += faults
+        problems += _env_problems(kind, section)
     if config is None or problems:
         raise ConfigError(problems)
     return Checked(config, found["benchmark"], found["editor"], found.get("judge"), params)
@@ -272,6 +277,56 @@ def _without_aliases(tree: dict[str, Any]) -> dict[str, Any]:
         if alias:
             result[kind] = {"model": alias.model, **result[kind], "type": alias.type}
     return result
+
+
+_HIDDEN = "***"
+_SECRET = re.compile(r"(TOKEN|KEY|SECRET|PASSWORD)S?(_|$)", re.IGNORECASE)
+"""Names of variables whose values are for nobody who reads a run directory: `HF_TOKEN`, `OPENAI_API_KEY` ..."""
+
+_SET_BY_US = ("CUDA_DEVICE_ORDER", "CUDA_VISIBLE_DEVICES", "PYTHONSAFEPATH")
+
+
+def without_secrets(config: Config) -> dict[str, Any]:
+    """Return the config as run.json keeps it: the values of variables that look like secrets are left out."""
+    tree = config.model_dump(mode="json")
+    for kind in ("editor", "judge"):
+        if tree[kind]:
+            env = tree[kind]["env"]
+            tree[kind]["env"] = {
+                name: _HIDDEN if _SECRET.search(name) else value for name, value in env.items()
+            }
+    return tree
+
+
+def _with_secrets(tree: dict[str, Any]) -> dict[str, Any]:
+    """Fill in from the environment what `without_secrets` left out. Raises `ConfigError`."""
+    result = dict(tree)
+    problems = []
+    for kind in ("editor", "judge"):
+        section = tree.get(kind)
+        if not isinstance(section, dict) or not isinstance(env := section.get("env"), dict):
+            continue
+        hidden = [name for name, value in env.items() if value == _HIDDEN and _SECRET.search(str(name))]
+        problems += [
+            f"{kind}.env.{name}: a run directory does not keep it; set the variable {name} where you start edit-eval"
+            for name in hidden
+            if name not in os.environ
+        ]
+        known = {name: os.environ[name] for name in hidden if name in os.environ}
+        result[kind] = {**section, "env": {**env, **known}}
+    if problems:
+        raise ConfigError(problems)
+    return result
+
+
+def _env_problems(kind: Kind, section: Mapping[str, Any]) -> list[str]:
+    env = section.get("env")
+    given = [name for name in _SET_BY_US if isinstance(env, Mapping) and name in env]
+    return [
+        f"{kind}.env.{name}: edit-eval sets it itself"
+        + (f"; choose devices with {kind}.devices" if "DEVICE" in name else "")
+        for name in given
+    ]
 
 
 _FIELDS: Mapping[tuple[str, ...], type[BaseModel]] = {

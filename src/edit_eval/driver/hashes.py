@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -52,16 +53,25 @@ class FileHashes:
 
     def sha256(self, path: str | Path) -> str:
         """Return the hash of the file's bytes. Raises `OSError`."""
-        real = Path(path).resolve()
-        stat = real.stat()
-        fact = f"{real!s}\t{stat.st_size}\t{stat.st_mtime_ns}\t{stat.st_ino}"
-        sha = self._known.get(fact)
+        stat = os.stat(path)  # noqa: PTH116 - called 100,000 times and more
+        sha = self._recall(path, stat)
         if sha is None:
-            sha = file_sha256(real)
+            sha = file_sha256(path)
+            fact = _fact(os.path.realpath(path), stat)
             self._known[fact] = sha
             if time.time_ns() - stat.st_mtime_ns > _RACY_NS and "\n" not in fact:
                 self._new.append(f"{fact}\t{sha}\n")
         return sha
+
+    def _recall(self, path: str | Path, stat: os.stat_result) -> str | None:
+        """Return what is known by the path as given, or (asked second, for it is slow) by what it leads to."""
+        sha = self._known.get(_fact(os.path.abspath(path), stat))  # noqa: PTH100 - as above
+        return sha or self._known.get(_fact(os.path.realpath(path), stat))
+
+    def unknown_bytes(self, paths: Iterable[str | Path]) -> int:
+        """Return how many bytes `sha256` would have to read. Raises `OSError`."""
+        stats = [(path, os.stat(path)) for path in paths]  # noqa: PTH116
+        return sum(stat.st_size for path, stat in stats if self._recall(path, stat) is None)
 
     def save(self) -> None:
         """Append what was learnt; a cache that cannot be written is no error."""
@@ -89,3 +99,8 @@ class UnreadHashes(FileHashes):
         """Return a digest of the path; the file must be readable. Raises `OSError`."""
         with Path(path).open("rb"):
             return digest(["not read", str(path)])
+
+
+def _fact(path: str, stat: os.stat_result) -> str:
+    """Return what a hash is remembered by."""
+    return f"{path}\t{stat.st_size}\t{stat.st_mtime_ns}\t{stat.st_ino}"

@@ -20,13 +20,13 @@ from edit_eval.driver.devices import Device, Gpu, default_devices, parse_devices
 from edit_eval.driver.events import StageName
 from edit_eval.driver.hashes import FileHashes
 from edit_eval.driver.interpreters import Interpreter, resolve_interpreter
-from edit_eval.driver.models import Model, resolve_model
+from edit_eval.driver.models import Model, find_model, resolve_model
 from edit_eval.driver.plan import Judging, WantedEdit
 from edit_eval.driver.registry import Found
 from edit_eval.driver.rubrics import load_rubric
 from edit_eval.driver.samples import check_images, load_samples
 from edit_eval.driver.stage import Deadlines, StageSpec
-from edit_eval.driver.store import RunReader
+from edit_eval.driver.store import RunReader, refuse_foreign
 
 __all__ = ["Job", "JudgeJob", "StageJob", "output_folder", "prepare", "stage_devices"]
 
@@ -136,16 +136,51 @@ def prepare(
     judge_place = None
     if "judge" in stages and config.judge and checked.judge:
         judge_place = _place("judge", config.judge, checked.judge, gpus)
+    _find_cheap_faults(checked, edit="edit" in stages, judge=judge_place is not None)
     with hashes or FileHashes() as known:
         if editor_place:
+            refuse_foreign(output)
             samples = load_samples(checked, output, workspace)
             editor = _editor_job(checked, editor_place, known, progress)
             wanted: Sequence[WantedEdit] = _wanted(checked, samples, editor, known)
         else:
-            editor, wanted = _recorded(output)
+            editor, wanted = _recorded(output, known)
         judge = _judge_job(checked, judge_place, known, progress) if judge_place else None
     protocol = _protocol(checked, judge.judging.rubric if judge else None)
     return Job(checked, output, wanted, editor, judge, protocol)
+
+
+def _find_cheap_faults(checked: Checked, *, edit: bool, judge: bool) -> None:
+    """Raise what is wrong with models, parameters and rubric before images and weights are read, which takes minutes."""
+    config = checked.config
+    if judge and config.judge and checked.judge:
+        _rubric(checked, config.judge, checked.judge)
+        folder = _model_folder("judge", config.judge, checked.judge)
+        checked.judge.cls.resolve(checked.params["judge"], folder)
+    if edit:
+        folder = _model_folder("editor", config.editor, checked.editor)
+        if folder:
+            checked.editor.cls.check(folder, config.editor.components)
+        elif config.editor.components:
+            raise ConfigError(f"editor.components: {checked.editor.name} has no components")
+        for name, path in sorted(config.editor.components.items()):
+            find_model(f"editor.components.{name}", path, "")
+        checked.editor.cls.resolve(checked.params["editor"], folder)
+
+
+def _model_folder(where: str, stage: StageConfig, found: Found) -> str | None:
+    """Return the folder of a stage's model, its weights unread; None for a kind that takes none."""
+    if not found.cls.model_file:
+        if stage.model:
+            raise ConfigError(f"{where}.model: {found.name} takes no model")
+        return None
+    if not stage.model:
+        raise ConfigError(f"{where}.model: is missing; give a local folder or a hub id such as owner/name")
+    return str(find_model(f"{where}.model", stage.model, found.cls.model_file))
+
+
+def _rubric(checked: Checked, config: JudgeConfig, found: Found) -> Rubric:
+    return load_rubric(config.rubric or found.cls.default_rubric or checked.benchmark.cls.default_rubric)
 
 
 def _place(where: str, stage: StageConfig, found: Found, gpus: Sequence[Gpu]) -> _Place:
@@ -163,8 +198,8 @@ def stage_devices(where: str, stage: StageConfig, found: Found, gpus: Sequence[G
     return parse_devices(devices, f"{where}.devices", gpus)
 
 
-def _recorded(output: Path) -> tuple[StageJob, Sequence[WantedEdit]]:
-    """Return the editor and the edits of a run that is there already."""
+def _recorded(output: Path, hashes: FileHashes) -> tuple[StageJob, Sequence[WantedEdit]]:
+    """Return the editor and the edits of a run that is there already, made from files that are still the same."""
     try:
         run = RunReader(output)
     except RunError as error:
@@ -172,8 +207,43 @@ def _recorded(output: Path) -> tuple[StageJob, Sequence[WantedEdit]]:
             f"{output} holds no edits yet; make them with 'edit-eval edit', or give a folder of finished ones with --edits"
         ) from error
     check_images([one.sample for one in run.wanted])
+    _refuse_changed(run.wanted, hashes)
     identity = run.info["identity"]["editor"]
     return StageJob(None, None, identity, run.info["editor"], run.info["size_policy"]["editor"]), run.wanted
+
+
+def _refuse_changed(wanted: Sequence[WantedEdit], hashes: FileHashes) -> None:
+    """Refuse files that are no longer those the edits' keys were made of: a verdict on them would be of another edit."""
+    changed = []
+    for one in wanted:
+        try:
+            now = _hashes_of(one.sample, hashes)
+        except OSError as error:
+            raise _unreadable(one.sample, error) from error
+        if now != (one.source_sha256, dict(one.beside_sha256)):
+            changed.append(one.sample.id)
+    if changed:
+        names = sorted({*changed})
+        more = f", and those of {len(names) - 1} more did" if len(names) > 1 else ""
+        raise DataError(
+            f"the images of sample {changed[0]!r} changed since it was edited{more}; use 'edit-eval run', which edits anew"
+        )
+
+
+def _hashes_of(sample: Sample, hashes: FileHashes) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:
+    """Return the hashes of the sources, and of the sample's other images by what they are. Raises `OSError`."""
+    sources = tuple(hashes.sha256(path) for path in sample.images)
+    beside = {
+        "reference": tuple(hashes.sha256(path) for path in sample.references),
+        "target": (hashes.sha256(sample.target),) if sample.target else (),
+    }
+    return sources, beside
+
+
+def _unreadable(sample: Sample, error: OSError) -> DataError:
+    return DataError(
+        f"sample {sample.id!r}: cannot read {error.filename or sample.images[0]}: {error.strerror}"
+    )
 
 
 def output_folder(checked: Checked) -> Path:
@@ -193,28 +263,21 @@ def _protocol(checked: Checked, rubric: Rubric | None) -> str:
     return f"{benchmark.name}/v{benchmark.version}{limit}" + (f"+{rubric.name}" if rubric else "")
 
 
-def _model(where: str, stage: StageConfig, found: Found, hashes: FileHashes) -> Model | None:
-    if not found.cls.model_file:
-        if stage.model:
-            raise ConfigError(f"{where}.model: {found.name} takes no model")
+def _model(
+    where: str, stage: StageConfig, found: Found, hashes: FileHashes, progress: Callable[[str], None]
+) -> Model | None:
+    if not found.cls.model_file or not stage.model:
         return None
-    if not stage.model:
-        raise ConfigError(f"{where}.model: is missing; give a local folder or a hub id such as owner/name")
-    return resolve_model(f"{where}.model", stage.model, found.cls.model_file, hashes)
+    return resolve_model(f"{where}.model", stage.model, found.cls.model_file, hashes, progress)
 
 
 def _editor_job(
     checked: Checked, place: _Place, hashes: FileHashes, progress: Callable[[str], None]
 ) -> StageJob:
     config, found = checked.config.editor, checked.editor
-    progress("reading the editor's files")
-    model = _model("editor", config, found, hashes)
-    if model:
-        found.cls.check(str(model.path), config.components)
-    elif config.components:
-        raise ConfigError(f"editor.components: {found.name} has no components")
+    model = _model("editor", config, found, hashes, progress)
     components = {
-        name: resolve_model(f"editor.components.{name}", path, "", hashes)
+        name: resolve_model(f"editor.components.{name}", path, "", hashes, progress)
         for name, path in sorted(config.components.items())
     }
     message = {
@@ -232,9 +295,8 @@ def _judge_job(
     config, found = checked.config.judge, checked.judge
     if config is None or found is None:
         raise ConfigError("judge: is missing")
-    rubric = load_rubric(config.rubric or found.cls.default_rubric or checked.benchmark.cls.default_rubric)
-    progress("reading the judge's files")
-    model = _model("judge", config, found, hashes)
+    rubric = _rubric(checked, config, found)
+    model = _model("judge", config, found, hashes, progress)
     message = {
         "role": "edit_eval.worker.roles:JudgeRole",
         "components": {},
@@ -281,9 +343,7 @@ def _spec(
 ) -> StageSpec:
     package, location = found.package
     packages = {"edit_eval": Path(edit_eval.__file__).resolve().parent}
-    packages.setdefault(package, location) if location.is_dir() else packages.setdefault(
-        f"{package}.py", location
-    )
+    packages.setdefault(package if location.is_dir() else f"{package}.py", location)
     return StageSpec(
         name=name,
         devices=place.devices,
@@ -303,18 +363,12 @@ def _wanted(
     wanted: list[WantedEdit] = []
     for sample in samples:
         try:
-            sources = tuple(hashes.sha256(path) for path in sample.images)
-            beside = {
-                "reference": tuple(hashes.sha256(path) for path in sample.references),
-                "target": tuple(hashes.sha256(path) for path in [sample.target] if path),
-            }
+            sources, beside = _hashes_of(sample, hashes)
             conditioning = [
                 hashes.sha256(path) for path in checked.editor.cls.conditioning(editor.params, sample)
             ]
         except OSError as error:
-            raise DataError(
-                f"sample {sample.id!r}: cannot read {error.filename or sample.images[0]}: {error.strerror}"
-            ) from error
+            raise _unreadable(sample, error) from error
         clustered = sample if sample.cluster else dataclasses.replace(sample, cluster=sources[0])
         for repeat in range(config.repeats):
             seed = sample_seed(config.seed, sample.id, repeat)

@@ -10,15 +10,24 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from edit_eval.core.errors import RunError, RunFailed
+from edit_eval.core.types import Verdict
 
-__all__ = ["VERSION", "Ledger", "json_bytes", "json_value", "read_ledger"]
+__all__ = [
+    "VERSION",
+    "Ledger",
+    "json_bytes",
+    "json_value",
+    "read_ledger",
+    "tells_of_edit",
+    "tells_of_verdict",
+]
 
 VERSION = 1
 """Version of the lines written here; lines of a newer one are refused."""
@@ -44,10 +53,39 @@ def json_value(text: bytes) -> Any:
         raise
 
 
-def read_ledger(path: Path) -> dict[str, dict[str, Any]]:
+def tells_of_edit(record: Mapping[str, Any]) -> bool:
+    """Whether a record has what is read of an edit's outcome."""
+    if record.get("status") == "failed":
+        return isinstance(record.get("kind"), str) and isinstance(record.get("reason"), str)
+    image = record.get("image")
+    return (
+        record.get("status") == "edited"
+        and isinstance(image, dict)
+        and isinstance(image.get("sha256"), str)
+        and isinstance(image.get("bytes"), int)
+        and isinstance(image.get("mtime_ns"), int)
+    )
+
+
+def tells_of_verdict(record: Mapping[str, Any]) -> bool:
+    """Whether a record holds a verdict."""
+    verdict = record.get("verdict")
+    if not isinstance(verdict, dict) or "unscored" not in verdict:
+        return False
+    try:
+        Verdict.from_json(verdict)
+    except (ValueError, TypeError, AttributeError):
+        return False
+    return True
+
+
+def read_ledger(
+    path: Path, tells: Callable[[Mapping[str, Any]], bool] = lambda _record: True
+) -> dict[str, dict[str, Any]]:
     """Return the last record of every key; a missing file is an empty ledger.
 
-    A line that is no record (torn, or damaged on the disk) is left out: its task is simply done again.
+    A line that is no record (torn, damaged on the disk, or not what this ledger `tells`) is left out: its task is
+    simply done again.
 
     Raises:
         RunError: a line was written by a newer edit-eval, or the file cannot be read.
@@ -67,7 +105,8 @@ def read_ledger(path: Path) -> dict[str, dict[str, Any]]:
             raise RunError(
                 f"{path} was written by a newer edit-eval (ledger version {record['v']}); use that one"
             )
-        records[record["key"]] = record
+        if tells(record):
+            records[record["key"]] = record
     return records
 
 
@@ -82,12 +121,12 @@ def _record(line: bytes) -> dict[str, Any] | None:
 
 
 class Ledger:
-    """A ledger open for writing; `records` is what it says now."""
+    """A ledger open for writing; `records` is what it says now. `tells`: see `read_ledger`."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, tells: Callable[[Mapping[str, Any]], bool] = lambda _record: True) -> None:
         self._path = path
         _cut_torn_line(path)
-        self.records = read_ledger(path)
+        self.records = read_ledger(path, tells)
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
         self._unsynced = False
         self._synced_at = time.monotonic()
@@ -114,16 +153,26 @@ class Ledger:
         self._unsynced = True
 
     def sync(self) -> None:
-        """Bring what was appended to the disk, if the last time was a second ago."""
+        """Bring what was appended to the disk, if the last time was a second ago. Raises `RunFailed`."""
         if self._unsynced and time.monotonic() - self._synced_at >= _SYNC_INTERVAL_S:
-            os.fsync(self._file)
+            self._fsync()
             self._unsynced = False
             self._synced_at = time.monotonic()
 
     def close(self) -> None:
-        """Sync and close."""
-        os.fsync(self._file)
-        os.close(self._file)
+        """Sync and close; it is closed whatever becomes of the sync. Raises `RunFailed`."""
+        try:
+            self._fsync()
+        finally:
+            os.close(self._file)
+
+    def _fsync(self) -> None:
+        try:
+            os.fsync(self._file)
+        except OSError as error:
+            raise RunFailed(
+                f"cannot bring {self._path} to the disk: {error.strerror}; its last lines may be lost"
+            ) from error
 
 
 def _cut_torn_line(path: Path) -> None:

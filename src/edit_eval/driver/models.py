@@ -6,6 +6,7 @@ Resolved once, before any process starts; hosts get local paths and never ask th
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,20 +14,13 @@ from edit_eval.core.errors import ModelError
 from edit_eval.core.identity import digest
 from edit_eval.driver.hashes import FileHashes
 
-__all__ = ["Model", "locate_model", "resolve_model"]
+__all__ = ["Model", "find_model", "resolve_model"]
 
-_WEIGHT_SUFFIXES = (
-    ".safetensors",
-    ".bin",
-    ".pt",
-    ".pth",
-    ".ckpt",
-    ".gguf",
-    ".json",
-    ".txt",
-    ".model",
-    ".jinja",
-)
+_WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".gguf")
+_LONG_BYTES = 1 << 30
+"""Hashing so much takes seconds."""
+
+_CONFIG_SUFFIXES = (".json", ".txt", ".model", ".jinja")
 
 
 @dataclass(frozen=True)
@@ -44,32 +38,53 @@ class Model:
     identity: dict[str, str]
 
 
-def resolve_model(where: str, name: str, model_file: str, hashes: FileHashes) -> Model:
-    """Find a model.
+def find_model(where: str, name: str, model_file: str) -> Path:
+    """Return the folder of a model without reading its weights; arguments and errors as for `resolve_model`."""
+    if _is_local(name):
+        return _local_folder(where, name, model_file)
+    return _cached(where, name, model_file)
+
+
+def resolve_model(
+    where: str,
+    name: str,
+    model_file: str,
+    hashes: FileHashes,
+    progress: Callable[[str], None] = lambda _text: None,
+) -> Model:
+    """Find a model and what identifies it.
 
     Args:
         where: config key, for messages.
         name: a local folder, or a hub id `owner/name` (optionally `owner/name@commit`).
-        model_file: what its folder must hold, such as `model_index.json`; may be empty.
+        model_file: what its folder must hold beside weights, such as `model_index.json`; empty for a part of a model,
+            which may have no weights (a scheduler, a tokenizer).
         hashes: cache of file hashes.
+        progress: told where hashing will take long.
 
     Raises:
         ModelError: no such folder, no model in it, or a hub id that is not in the cache.
     """
-    folder = locate_model(where, name, model_file)
     if not _is_local(name):
-        return Model(name, folder, {"repository": name.partition("@")[0], "commit": folder.name})
-    files = [path for path in sorted(folder.rglob("*")) if path.suffix in _WEIGHT_SUFFIXES and path.is_file()]
-    if not files:
-        raise ModelError(f"{where}: {name} holds no model: no weight or config file in it")
-    parts = {str(path.relative_to(folder)): hashes.sha256(path) for path in files}
+        snapshot = _cached(where, name, model_file)
+        return Model(name, snapshot, {"repository": name.partition("@")[0], "commit": snapshot.name})
+    folder = _local_folder(where, name, model_file)
+    try:
+        files = _files_of(where, name, folder, model_file)
+        unknown_bytes = hashes.unknown_bytes(files)
+        if unknown_bytes >= _LONG_BYTES:
+            progress(f"{where}: hashing {unknown_bytes / 2**30:.1f} GiB of {name}, this once")
+        parts = {str(path.relative_to(folder)): hashes.sha256(path) for path in files}
+    except OSError as error:
+        raise ModelError(f"{where}: cannot read {error.filename or name}: {error.strerror}") from error
     return Model(name, folder, {"files": digest(parts)})
 
 
-def locate_model(where: str, name: str, model_file: str) -> Path:
-    """Return the folder of a model without reading its weights; arguments and errors as for `resolve_model`."""
-    if not _is_local(name):
-        return _cached(where, name, model_file)
+def _is_local(name: str) -> bool:
+    return name.startswith(("/", "./", "../", "~")) or Path(name).exists()
+
+
+def _local_folder(where: str, name: str, model_file: str) -> Path:
     folder = Path(name).expanduser().absolute()
     if not folder.is_dir():
         raise ModelError(f"{where}: no model folder at {name}; give a folder or a hub id such as owner/name")
@@ -78,8 +93,36 @@ def locate_model(where: str, name: str, model_file: str) -> Path:
     return folder
 
 
-def _is_local(name: str) -> bool:
-    return name.startswith(("/", "./", "../", "~")) or Path(name).expanduser().exists()
+def _files_of(where: str, name: str, folder: Path, model_file: str) -> list[Path]:
+    suffixes = (*_WEIGHT_SUFFIXES, *_CONFIG_SUFFIXES)
+    files = sorted(path for path in _files(folder, frozenset()) if path.suffix in suffixes)
+    if not files:
+        raise ModelError(f"{where}: {name} holds no model: no weight or config file in it")
+    if model_file and not any(path.suffix in _WEIGHT_SUFFIXES for path in files):
+        raise ModelError(
+            f"{where}: {name} holds no weights, only config files; weights end in {', '.join(_WEIGHT_SUFFIXES)}"
+        )
+    return files
+
+
+def _files(folder: Path, above: frozenset[tuple[int, int]]) -> Iterator[Path]:
+    """Yield every file below `folder`, through links too; a folder within itself (`above`) is not entered again.
+
+    Raises `OSError`, also for a link to nothing: a model that lacks a part must not pass for a smaller one.
+    """
+    stat = folder.stat()
+    here = (stat.st_dev, stat.st_ino)
+    if here in above:
+        return
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            path = Path(entry.path)
+            if entry.is_dir():
+                yield from _files(path, above | {here})
+            elif entry.is_file():
+                yield path
+            elif entry.is_symlink() and path.suffix in (*_WEIGHT_SUFFIXES, *_CONFIG_SUFFIXES):
+                path.stat()
 
 
 def _hub_cache() -> Path:

@@ -5,7 +5,10 @@ Edits become verdict tasks as they finish. Owns the run directory while it runs;
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,9 +18,11 @@ from pathlib import Path
 from typing import Any, cast
 
 import edit_eval
+from edit_eval.core.identity import canonical_json
 from edit_eval.core.types import EditFailureKind, UnscoredKind, Verdict
 from edit_eval.driver.backends import Backend
 from edit_eval.driver.backends.local import LocalBackend
+from edit_eval.driver.config import without_secrets
 from edit_eval.driver.control import Control
 from edit_eval.driver.devices import Device, GpuMemory
 from edit_eval.driver.events import (
@@ -36,10 +41,13 @@ from edit_eval.driver.plan import EditPlan, WantedEdit, plan_edits, verdict_is_d
 from edit_eval.driver.pool import Pool
 from edit_eval.driver.queue import Task
 from edit_eval.driver.stage import StageSpec
-from edit_eval.driver.store import RunStore, image_is_intact, image_path, thumbnail_path
+from edit_eval.driver.store import RunStore, image_is_intact, image_path, link_names, thumbnail_path
 from edit_eval.driver.telemetry import Recorder
 
 __all__ = ["Pipeline", "run_job"]
+
+_ALTERED = "AlteredImageError: "
+"""How the reason begins with which a host says that an edit's image is not the recorded one (`worker.roles`)."""
 
 _UNSCORED: Mapping[str, UnscoredKind] = {"timeout": "timeout"}
 
@@ -111,6 +119,8 @@ class Pipeline:
         self._edit_of: dict[str, WantedEdit] = {}  # by verdict key
         self._pool: Pool | None = None
         self._info: dict[str, Any] = {}
+        self._links: Mapping[str, str] | None = None  # by edit key; made at the first finished edit
+        self._links_work = True
 
     def run(self, backend: Backend, control: Control) -> bool:
         """Plan, work, and say whether there was work."""
@@ -118,12 +128,10 @@ class Pipeline:
         plan = plan_edits(
             self._job.wanted, self._store.edits.records, self._intact, retry_failed=self._retry_failed
         )
-        self._record_start()
-        self._store.write_wanted(self._job.wanted)
-        for one in plan.edited:
-            self._store.link_by_id(one)
         edits = [self._edit_task(one) for one in plan.todo] if self._editing else []
         verdicts = self._verdict_tasks(plan.edited)
+        self._record_start(working=bool(edits or verdicts))
+        self._store.write_wanted(self._job.wanted)
         if not edits and not verdicts:
             return False
         memory = GpuMemory()
@@ -194,7 +202,8 @@ class Pipeline:
         if self._judge is None:
             return None
         sha = self._store.edits.records[one.key]["image"]["sha256"]
-        key = self._judge.judging.key(one, sha)
+        prompts = self._judge.judging.prompts(one.sample)
+        key = self._judge.judging.key(one, sha, prompts)
         if verdict_is_done(self._store.verdicts.records.get(key), retry_failed=self._retry_failed):
             return None
         self._edit_of[key] = one
@@ -204,7 +213,7 @@ class Pipeline:
             "edited_sha256": sha,
             "prompts": [
                 {"call": prompt.call, "text": prompt.text, "images": list(prompt.images)}
-                for prompt in self._judge.judging.prompts(one.sample)
+                for prompt in prompts
             ],
             "seed": one.seed,
         }
@@ -212,35 +221,34 @@ class Pipeline:
 
     # The record of this start
 
-    def _record_start(self) -> None:
+    def _record_start(self, *, working: bool) -> None:
+        """Write run.json: what the run is now, and (if there is work) this start; say what changed since the last."""
         job = self._job
         info = self._store.info()
         before = info.get("identity")
         identity = job.identity()
         if job.judge is None and before is not None:
-            identity |= {name: before[name] for name in ("judge", "rubric")}
-        if before is not None and before != identity:
-            for line in _differences(before, identity):
+            identity |= {name: before.get(name) for name in ("judge", "rubric")}
+        if before is not None:
+            for line in _changes(before, identity):
                 text = f"changed since this run began: {line}; what depends on it is done anew, the old stays on disk"
                 self._emit(Note(self._now(), "warning", text))
+        start = {
+            "at": _utc_now(),
+            "edit_eval": edit_eval.__version__,
+            "python": sys.version.split()[0],
+            "hosts": {},
+        }
         self._info = {
             "created": info.get("created", _utc_now()),
             "name": job.output.name,
-            "config": job.checked.config.model_dump(mode="json"),
+            "config": without_secrets(job.checked.config),
             "identity": identity,
             "editor": job.editor.title,
             "size_policy": {"editor": job.editor.size_policy},
             "min_coverage": job.checked.config.min_coverage,
             **self._judge_info(info),
-            "starts": [
-                *info.get("starts", []),
-                {
-                    "at": _utc_now(),
-                    "edit_eval": edit_eval.__version__,
-                    "python": sys.version.split()[0],
-                    "hosts": {},
-                },
-            ],
+            "starts": [*info.get("starts", []), *([start] if working else [])],
         }
         self._store.write_info(self._info)
 
@@ -322,9 +330,18 @@ class Pipeline:
             first_line = reason.splitlines()[0] if reason else kind
             failure = cast("EditFailureKind", kind)
             self._emit(EditFailed(self._now(), one.index, one.sample.id, failure, first_line))
+        elif reason.startswith(_ALTERED):
+            self._doubt(self._edit_of[task.id], reason.removeprefix(_ALTERED))
         else:
             verdict = Verdict(unscored=_UNSCORED.get(kind, "error"), reply=f"{kind}: {reason}")
             self._judged(task, verdict, device, 0.0)
+
+    def _doubt(self, one: WantedEdit, reason: str) -> None:
+        """Make the next start look at an image's bytes, whatever its size and time; no verdict is given on it now."""
+        record = self._store.edits.records[one.key]
+        self._store.edits.append({**record, "image": {**record["image"], "mtime_ns": 0}})
+        text = f"sample {one.sample.id!r} is not judged: {reason}; the next run edits it anew"
+        self._emit(Note(self._now(), "warning", text))
 
     def tick(self) -> None:
         """Bring ledgers to the disk and let the display breathe."""
@@ -346,7 +363,7 @@ class Pipeline:
                 "steps": outcome["steps"],
             }
         )
-        self._store.link_by_id(one)
+        self._link(one)
         self._emit(
             EditFinished(
                 self._now(), device.label, one.index, one.sample.id, outcome["seconds"], outcome["steps"]
@@ -355,6 +372,18 @@ class Pipeline:
         verdict_task = self._verdict_task(one)
         if verdict_task and self._pool:
             self._pool.add("judge", [verdict_task])
+
+    def _link(self, one: WantedEdit) -> None:
+        """Make the link for people; where there cannot be links, that is said once and the run goes on."""
+        if self._links is None:
+            self._links = link_names(self._job.wanted)
+        if self._links_work:
+            try:
+                self._store.link_by_id(one, self._links[one.key])
+            except OSError as error:
+                self._links_work = False
+                text = f"no links under {self._store.path / 'by-id'}: {error.strerror}"
+                self._emit(Note(self._now(), "warning", text))
 
     def _judged(self, task: Task, verdict: Verdict, device: Device, seconds: float) -> None:
         one = self._edit_of[task.id]
@@ -385,16 +414,36 @@ def _utc_now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
+_LEFTOVERS: Mapping[str, re.Pattern[str]] = {
+    ".": re.compile(r"\.(run\.json|samples\.jsonl)\.\d+\.tmp"),
+    "images/*": re.compile(r"\..*\.tmp"),
+    "thumbs/*": re.compile(r"\..*\.tmp"),
+    "by-id/*": re.compile(r"\..*\.\d+"),
+    "report": re.compile(r"\.index-.*\.html"),
+}
+"""What is being written has such a name until it is whole; `edit-eval report` writes without the lock."""
+
+_ABANDONED_S = 60.0
+
+
 def _remove_leftovers(root: Path) -> None:
-    """Remove temporary files of images that were being written when a host was killed."""
-    for folder in (root / "images", root / "thumbs"):
-        with os.scandir(folder) as entries:
-            parts = [entry.path for entry in entries if entry.is_dir()]
-        for part in parts:
-            with os.scandir(part) as entries:
-                for entry in entries:
-                    if entry.name.startswith(".") and entry.name.endswith(".tmp"):
+    """Remove temporary files that were being written when a process was killed; what cannot be removed stays."""
+    for place, name in _LEFTOVERS.items():
+        for folder in root.glob(place) if place != "." else [root]:
+            with contextlib.suppress(OSError), os.scandir(folder) as entries:
+                left = [entry for entry in entries if name.fullmatch(entry.name)]
+                for entry in left:
+                    age_s = time.time() - entry.stat(follow_symlinks=False).st_mtime
+                    if place != "report" or age_s > _ABANDONED_S:
                         os.unlink(entry.path)  # noqa: PTH108 - an open scandir has strings
+
+
+def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return what changed between the identities of two starts; a stage that was not there before is no change."""
+    known = {name: value for name, value in before.items() if value is not None}
+    # Both as JSON would give them back: a tuple is a list, 4.0 is 4.
+    old, new = (json.loads(canonical_json({name: one.get(name) for name in known})) for one in (before, now))
+    return [] if old == new else _differences(old, new)
 
 
 def _differences(before: Any, now: Any, where: str = "") -> list[str]:

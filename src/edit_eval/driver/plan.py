@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from edit_eval.core.identity import digest, rubric_hash, verdict_key
 from edit_eval.core.types import Prompt, Rubric, Sample
-from edit_eval.judges.contract import render_prompts
+from edit_eval.judges.contract import prompt_renderer
 
 __all__ = ["EditPlan", "Judging", "WantedEdit", "plan_edits", "verdict_is_done"]
 
@@ -59,14 +60,18 @@ class Judging:
 
     def prompts(self, sample: Sample) -> tuple[Prompt, ...]:
         """Return the questions for this sample."""
-        return render_prompts(self.rubric, sample)
+        return self._render(sample)
 
-    def key(self, wanted: WantedEdit, edited_sha256: str) -> str:
-        """Return the key of the verdict on one edit, whose image has that hash."""
+    @cached_property
+    def _render(self) -> Callable[[Sample], tuple[Prompt, ...]]:
+        return prompt_renderer(self.rubric)
+
+    def key(self, wanted: WantedEdit, edited_sha256: str, prompts: tuple[Prompt, ...] | None = None) -> str:
+        """Return the key of the verdict on one edit, whose image has that hash; `prompts` if they are there already."""
         return verdict_key(
             judge=self.identity,
             rubric=self.rubric,
-            prompts=self.prompts(wanted.sample),
+            prompts=self.prompts(wanted.sample) if prompts is None else prompts,
             edited_sha256=edited_sha256,
             source_sha256=wanted.source_sha256,
             reference_sha256=[sha for name in self.reads for sha in wanted.beside_sha256.get(name, ())],

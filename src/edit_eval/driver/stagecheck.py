@@ -20,7 +20,7 @@ from edit_eval.driver.findings import Finding, bad, from_error, ok, warn
 from edit_eval.driver.interpreters import Interpreter, resolve_interpreter
 from edit_eval.driver.job import stage_devices
 from edit_eval.driver.machine import memory, size_text
-from edit_eval.driver.models import locate_model
+from edit_eval.driver.models import find_model
 from edit_eval.driver.registry import Found
 
 __all__ = ["Measured", "StageCheck"]
@@ -121,7 +121,7 @@ class StageCheck:
             return
         again = _download(name)
         try:
-            folder = locate_model(what, name, cls.model_file)
+            folder = find_model(what, name, cls.model_file)
             yield from self._suits(folder)
             parts = self._components()
         except (UserError, OSError) as error:
@@ -159,7 +159,7 @@ class StageCheck:
 
     def _components(self) -> dict[str, Path]:
         given = getattr(self._config, "components", {})
-        return {name: locate_model(f"editor.components.{name}", path, "") for name, path in given.items()}
+        return {name: find_model(f"editor.components.{name}", path, "") for name, path in given.items()}
 
     # Do they fit?
 

@@ -12,11 +12,13 @@ logs/ report/
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import re
 import socket
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -24,10 +26,17 @@ from typing import Any, Self
 
 import orjson
 
-from edit_eval.core.errors import RunError
+from edit_eval.core.errors import RunError, RunFailed
 from edit_eval.core.identity import file_sha256
 from edit_eval.core.types import Sample
-from edit_eval.driver.ledger import Ledger, json_bytes, json_value, read_ledger
+from edit_eval.driver.ledger import (
+    Ledger,
+    json_bytes,
+    json_value,
+    read_ledger,
+    tells_of_edit,
+    tells_of_verdict,
+)
 from edit_eval.driver.plan import WantedEdit
 
 __all__ = [
@@ -36,6 +45,7 @@ __all__ = [
     "cannot_write",
     "image_is_intact",
     "image_path",
+    "link_names",
     "lock_holder",
     "refuse_foreign",
     "thumbnail_path",
@@ -90,20 +100,25 @@ class RunReader:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        if not (path / "run.json").is_file():
-            hint = "" if path.exists() else "; it does not exist"
-            raise RunError(f"{path} is no run directory (no run.json in it{hint})")
-        try:
-            self.info: dict[str, Any] = json_value((path / "run.json").read_bytes())
-        except (OSError, ValueError) as error:
-            raise RunError(f"{path}/run.json cannot be read: {error}") from error
-        if not isinstance(self.info, dict) or not isinstance(self.info.get("format"), int):
-            raise RunError(f"{path} is no run directory (its run.json is not of edit-eval)")
-        if self.info["format"] > _RUN_FORMAT:
-            raise RunError(f"{path} was written by a newer edit-eval; use that one")
-        self.edits = read_ledger(path / "edits.jsonl")
-        self.verdicts = read_ledger(path / "verdicts.jsonl")
+        self.info = _read_info(path)
+        self.edits = read_ledger(path / "edits.jsonl", tells_of_edit)
+        self.verdicts = read_ledger(path / "verdicts.jsonl", tells_of_verdict)
         self.wanted = _read_wanted(path / "samples.jsonl")
+
+
+def _read_info(path: Path) -> dict[str, Any]:
+    if not (path / "run.json").is_file():
+        hint = "" if path.exists() else "; it does not exist"
+        raise RunError(f"{path} is no run directory (no run.json in it{hint})")
+    try:
+        info = json_value((path / "run.json").read_bytes())
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path}/run.json cannot be read: {error}") from error
+    if not isinstance(info, dict) or not isinstance(info.get("format"), int):
+        raise RunError(f"{path} is no run directory (its run.json is not of edit-eval)")
+    if info["format"] > _RUN_FORMAT:
+        raise RunError(f"{path} was written by a newer edit-eval; use that one")
+    return info
 
 
 def _read_wanted(path: Path) -> list[WantedEdit]:
@@ -144,7 +159,7 @@ _OURS = frozenset(
 
 
 def refuse_foreign(path: Path) -> None:
-    """Refuse a folder that holds files of something else: a run would spread among them."""
+    """Refuse a folder that holds files of something else: a run would spread among them. Raises `RunError`."""
     try:
         foreign = sorted(
             one.name for one in path.iterdir() if one.name not in _OURS and not one.name.startswith(".")
@@ -191,8 +206,8 @@ class RunStore:
             for folder in ("images", "thumbs", "logs", "report"):
                 (path / folder).mkdir(parents=True, exist_ok=True)
             self._lock()
-            self.edits = Ledger(path / "edits.jsonl")
-            self.verdicts = Ledger(path / "verdicts.jsonl")
+            self.edits = Ledger(path / "edits.jsonl", tells_of_edit)
+            self.verdicts = Ledger(path / "verdicts.jsonl", tells_of_verdict)
         except OSError as error:
             self._unlock()
             raise cannot_write(path, error) from error
@@ -206,21 +221,26 @@ class RunStore:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.edits.close()
-        self.verdicts.close()
-        self._unlock()
+        try:
+            with contextlib.ExitStack() as closing:
+                closing.callback(self._unlock)
+                closing.callback(self.verdicts.close)
+                closing.callback(self.edits.close)
+        except RunFailed:
+            if error is None:  # else that one says why the run ended
+                raise
 
     def info(self) -> dict[str, Any]:
         """Return what run.json says; empty for a new run."""
-        return RunReader(self.path).info if (self.path / "run.json").is_file() else {}
+        return _read_info(self.path) if (self.path / "run.json").is_file() else {}
 
     def write_info(self, info: Mapping[str, Any]) -> None:
-        """Replace run.json, whole or not at all."""
+        """Replace run.json, whole or not at all; what it says already is not written again."""
         text = json_bytes({"format": _RUN_FORMAT, **info}, orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
         self._write("run.json", text)
 
     def write_wanted(self, wanted: Iterable[WantedEdit]) -> None:
-        """Replace samples.jsonl: what this run is about."""
+        """Replace samples.jsonl, what this run is about; what it says already is not written again."""
         lines = [
             json_bytes(
                 {
@@ -237,14 +257,14 @@ class RunStore:
         ]
         self._write("samples.jsonl", b"".join(line + b"\n" for line in lines))
 
-    def link_by_id(self, wanted: WantedEdit) -> None:
-        """Make the link by which a person finds this edit."""
-        tag = wanted.sample.tags.get("category") or "all"
-        repeat = f"-r{wanted.repeat}" if wanted.repeat else ""
-        folder = self.path / "by-id" / _file_name(tag)
-        link = folder / f"{_file_name(wanted.sample.id)}{repeat}.png"
+    def link_by_id(self, wanted: WantedEdit, name: str | None = None) -> None:
+        """Make the link by which a person finds this edit; `name` (from `link_names`) where ids may collide.
+
+        Raises `OSError`.
+        """
+        link = self.path / "by-id" / f"{name or _link_name(wanted)}.png"
         target = Path("..", "..", image_path(wanted.key))
-        folder.mkdir(parents=True, exist_ok=True)
+        link.parent.mkdir(parents=True, exist_ok=True)
         if link.is_symlink() and link.readlink() == target:
             return
         temporary = link.with_name(f".{link.name}.{os.getpid()}")
@@ -260,6 +280,8 @@ class RunStore:
     def _write(self, name: str, data: bytes) -> None:
         temporary = self.path / f".{name}.{os.getpid()}.tmp"
         try:
+            if (self.path / name).is_file() and (self.path / name).read_bytes() == data:
+                return
             with temporary.open("wb") as file:
                 file.write(data)
                 file.flush()
@@ -293,6 +315,22 @@ class RunStore:
         if self._lock_file is not None:
             os.close(self._lock_file)
             self._lock_file = None
+
+
+def link_names(wanted: Iterable[WantedEdit]) -> dict[str, str]:
+    """Return for every edit's key the name of its link below by-id/, without suffix, each its own.
+
+    Names that are the same once they fit a file system get 8 hex digits of the key.
+    """
+    names = {one.key: _link_name(one) for one in wanted}
+    used = Counter(name.casefold() for name in names.values())
+    return {key: f"{name}-{key[:8]}" if used[name.casefold()] > 1 else name for key, name in names.items()}
+
+
+def _link_name(wanted: WantedEdit) -> str:
+    tag = wanted.sample.tags.get("category") or "all"
+    repeat = f"-r{wanted.repeat}" if wanted.repeat else ""
+    return f"{_file_name(tag)}/{_file_name(wanted.sample.id)}{repeat}"
 
 
 def _file_name(text: str) -> str:

@@ -7,6 +7,7 @@ and the canonical export start from here, so that they cannot disagree.
 from __future__ import annotations
 
 import math
+import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from typing import Any
 
 from edit_eval.core.stats import bounds, mean_interval
 from edit_eval.core.types import Rubric, Sample, Verdict
+from edit_eval.driver.config import Config
 from edit_eval.driver.plan import Judging, WantedEdit
 from edit_eval.driver.store import RunReader, image_path, thumbnail_path
 
@@ -56,7 +58,7 @@ class Row:
         edit_failure: kind and message where `edited` is False.
         edit: the ledger's record of the edit: `sha256`, `width`, `height`, `seconds`, `device` ...
         image: path of the edit, relative to the run directory; None if there is none.
-        thumbnail: likewise, of its thumbnail.
+        thumbnail: likewise, of its thumbnail; None if it was not written.
         source_thumbnail: likewise, of the first source image's thumbnail; None if it was not written.
         verdict_key: 64 hex digits; None before the edit exists.
         verdict: None if not judged yet.
@@ -90,12 +92,12 @@ class Summary:
         edit_failed: how many failed, by kind.
         scored: how many verdicts have scores.
         unscored: how many have none, by kind.
-        coverage: scored / wanted, 0..1.
+        coverage: scored / wanted, or without a judge edited / wanted, 0..1.
         min_coverage: below it the run counts as partial (exit code 3).
         headline: the overall score.
         bounds: at coverage < 1, the mean if everything missing had the lowest, or the highest, score.
         dimensions: estimate by dimension.
-        tags: tag name -> tag value -> estimate of the overall score.
+        tags: tag name -> tag value -> estimate of the overall score; a tag that only names each sample is left out.
         facts: lines of provenance for people: size policies, versions, device names ... (label -> text).
     """
 
@@ -120,7 +122,16 @@ class Summary:
     @property
     def complete(self) -> bool:
         """Whether coverage reaches `min_coverage`."""
-        return self.coverage >= self.min_coverage
+        return self.reaches(judged=True)
+
+    def reaches(self, *, judged: bool) -> bool:
+        """Whether the share of what is wanted reaches `min_coverage`: of scores, or (not `judged`) of edits alone."""
+        share = self.coverage if judged else _share(self.edited, self.wanted)
+        return share >= self.min_coverage
+
+
+def _share(part: int, whole: int) -> float:
+    return part / whole if whole else 0.0
 
 
 def read_rows(run: RunReader) -> list[Row]:
@@ -137,7 +148,6 @@ def _row(run: RunReader, one: WantedEdit, judging: Judging | None) -> Row:
     edited = None if record is None else record["status"] == "edited"
     key = judging.key(one, record["image"]["sha256"]) if judging and record and edited else None
     judged = run.verdicts.get(key) if key else None
-    source = thumbnail_path(one.source_sha256[0])
     return Row(
         index=one.index,
         sample=one.sample,
@@ -147,11 +157,15 @@ def _row(run: RunReader, one: WantedEdit, judging: Judging | None) -> Row:
         edit_failure=(record["kind"], record["reason"]) if record and not edited else None,
         edit=_edit_facts(record) if record and edited else {},
         image=image_path(one.key) if edited else None,
-        thumbnail=thumbnail_path(one.key) if edited else None,
-        source_thumbnail=source if (run.path / source).exists() else None,
+        thumbnail=_existing(run, thumbnail_path(one.key)) if edited else None,
+        source_thumbnail=_existing(run, thumbnail_path(one.source_sha256[0])),
         verdict_key=key,
         verdict=Verdict.from_json(judged["verdict"]) if judged else None,
     )
+
+
+def _existing(run: RunReader, path: str) -> str | None:
+    return path if os.path.exists(f"{run.path}/{path}") else None  # noqa: PTH110 - fast
 
 
 def _edit_facts(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -170,33 +184,35 @@ def summarize(run: RunReader, rows: Sequence[Row] | None = None) -> Summary:
         (row, row.verdict.overall) for row in scored if row.verdict and row.verdict.overall is not None
     ]
     scale = (rubric.low, rubric.high) if rubric else (0.0, 0.0)
-    coverage = (
-        len(scored) / len(rows) if rows and rubric else float(bool(rows) and all(row.edited for row in rows))
-    )
+    edited = sum(1 for row in rows if row.edited)
     edge = bounds([value for _, value in overall], len(rows) - len(overall), *scale) if rubric else None
     return Summary(
-        run=info["name"],
-        protocol=info["protocol"],
-        editor=info["editor"],
-        judge=info["judge"],
+        run=str(info.get("name", run.path.name)),
+        protocol=str(info.get("protocol", "")),
+        editor=str(info.get("editor", "")),
+        judge=info.get("judge"),
         scale=scale,
         wanted=len(rows),
-        edited=sum(1 for row in rows if row.edited),
+        edited=edited,
         edit_failed=_count(row.edit_failure[0] for row in rows if row.edit_failure),
         scored=len(scored),
         unscored=_count(row.verdict.unscored for row in rows if row.verdict and row.verdict.unscored),
-        coverage=coverage,
-        min_coverage=info["min_coverage"],
+        coverage=_share(len(scored) if rubric else edited, len(rows)),
+        min_coverage=info.get("min_coverage", Config.model_fields["min_coverage"].default),
         headline=_estimate(overall, scale),
         bounds=edge if len(overall) < len(rows) else None,
         dimensions=_by_dimension(rubric, scored),
         tags=_by_tag(overall, scale),
-        facts=_facts(info),
+        facts=_facts(info, judging),
     )
 
 
 def _count(kinds: Iterable[str]) -> dict[str, int]:
     return dict(sorted(Counter(kinds).items()))
+
+
+_MANY = 20
+"""Above so many samples, a tag with another value for each of them is a name and no group."""
 
 
 def _estimate(values: Sequence[tuple[Row, float]], scale: tuple[float, float]) -> Estimate:
@@ -224,7 +240,12 @@ def _by_dimension(rubric: Rubric | None, scored: Sequence[Row]) -> dict[str, Est
         return {}
     return {
         one.name: _estimate(
-            [(row, row.verdict.scores[one.name]) for row in scored if row.verdict], (one.low, one.high)
+            [
+                (row, row.verdict.scores[one.name])
+                for row in scored
+                if row.verdict and one.name in row.verdict.scores
+            ],
+            (one.low, one.high),
         )
         for one in rubric.dimensions
     }
@@ -233,29 +254,32 @@ def _by_dimension(rubric: Rubric | None, scored: Sequence[Row]) -> dict[str, Est
 def _by_tag(
     values: Sequence[tuple[Row, float]], scale: tuple[float, float]
 ) -> dict[str, dict[str, Estimate]]:
-    names = sorted({name for row, _ in values for name in row.sample.tags})
-    result: dict[str, dict[str, Estimate]] = {}
-    for name in names:
-        tagged = [(row, value) for row, value in values if name in row.sample.tags]
-        present = sorted({row.sample.tags[name] for row, _ in tagged})
-        result[name] = {
-            tag: _estimate([(row, value) for row, value in tagged if row.sample.tags[name] == tag], scale)
-            for tag in present
-        }
-    return result
+    tagged: dict[str, dict[str, list[tuple[Row, float]]]] = {}
+    for row, value in values:
+        for name, tag in row.sample.tags.items():
+            tagged.setdefault(name, {}).setdefault(tag, []).append((row, value))
+    return {
+        name: {tag: _estimate(groups[tag], scale) for tag in sorted(groups)}
+        for name, groups in sorted(tagged.items())
+        if len(groups) <= _MANY or len(groups) < _samples_in(groups.values())
+    }
 
 
-def _facts(info: Mapping[str, Any]) -> dict[str, str]:
-    """Return the provenance that people ask for first."""
-    policy = info["size_policy"]
-    facts = {"editor": info["editor"], "editor's sizes": policy["editor"]}
-    if info["judge"]:
-        facts |= {
-            "judge": info["judge"],
-            "judge's sizes": info["judge_size_policy"],
-            "judge and rubric": Judging.from_json(info["judging"]).id[:16],
-        }
-    hosts: list[Mapping[str, Any]] = [host for start in info["starts"] for host in start["hosts"].values()]
+def _samples_in(groups: Iterable[Sequence[tuple[Row, float]]]) -> int:
+    return len({row.sample.id for group in groups for row, _ in group})
+
+
+def _facts(info: Mapping[str, Any], judging: Judging | None) -> dict[str, str]:
+    """Return the provenance that people ask for first, as far as run.json has it."""
+    facts = {
+        "editor": info.get("editor"),
+        "editor's sizes": _mapping(info.get("size_policy")).get("editor"),
+        "judge": info.get("judge"),
+        "judge's sizes": info.get("judge_size_policy"),
+        "judge and rubric": judging.id[:16] if judging else None,
+    }
+    starts = [_mapping(start) for start in info.get("starts") or []]
+    hosts = [_mapping(host) for start in starts for host in _mapping(start.get("hosts")).values()]
     for label, name in (
         ("accelerators", "accelerator"),
         ("torch", "torch"),
@@ -265,9 +289,12 @@ def _facts(info: Mapping[str, Any]) -> dict[str, str]:
         ("host python", "python"),
     ):
         found = sorted({str(host[name]) for host in hosts if name in host})
-        if found:
-            facts[label] = ", ".join(found) + (" (mixed)" if len(found) > 1 else "")
-    facts["edit-eval"] = ", ".join(sorted({start["edit_eval"] for start in info["starts"]}))
-    facts["starts"] = str(len(info["starts"]))
-    facts["seed"] = str(info["config"]["seed"])
-    return facts
+        facts[label] = ", ".join(found) + (" (mixed)" if len(found) > 1 else "")
+    facts["edit-eval"] = ", ".join(sorted({str(start.get("edit_eval", "?")) for start in starts}))
+    facts["starts"] = str(len(starts))
+    facts["seed"] = _mapping(info.get("config")).get("seed")
+    return {label: str(text) for label, text in facts.items() if text not in (None, "")}
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}

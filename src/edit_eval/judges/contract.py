@@ -10,9 +10,9 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 from edit_eval.core.expression import evaluate
 from edit_eval.core.types import Call, Dimension, Prompt, Rubric, Sample, UnscoredKind, Verdict
@@ -20,10 +20,12 @@ from edit_eval.core.types import Call, Dimension, Prompt, Rubric, Sample, Unscor
 __all__ = [
     "CallReply",
     "combine",
+    "held_to",
     "instruction_literal",
     "json_schema",
     "output_format",
     "parse_reply",
+    "prompt_renderer",
     "render_prompts",
     "verdict_from_scores",
 ]
@@ -132,17 +134,25 @@ def render_prompts(rubric: Rubric, sample: Sample) -> tuple[Prompt, ...]:
     Placeholders are looked for in the template alone and filled in one pass: what an instruction contains
     (`{output_format}`, `%s`, braces) stays as it is.
     """
-    return tuple(
-        Prompt(call=call.name, text=_fill(call.prompt, rubric, call, sample), images=call.images)
-        for call in rubric.calls
-    )
+    return prompt_renderer(rubric)(sample)
 
 
-def _fill(template: str, rubric: Rubric, call: Call, sample: Sample) -> str:
-    values = {
-        "instruction": instruction_literal(sample.instruction),
-        "output_format": output_format(rubric, call),
-    }
+def prompt_renderer(rubric: Rubric) -> Callable[[Sample], tuple[Prompt, ...]]:
+    """Return `render_prompts` for one rubric, with what is the same for every sample made once."""
+    formats = [(call, output_format(rubric, call)) for call in rubric.calls]
+
+    def render(sample: Sample) -> tuple[Prompt, ...]:
+        instruction = instruction_literal(sample.instruction)
+        return tuple(
+            Prompt(call=call.name, text=_fill(call.prompt, instruction, output), images=call.images)
+            for call, output in formats
+        )
+
+    return render
+
+
+def _fill(template: str, instruction: str, output: str) -> str:
+    values = {"instruction": instruction, "output_format": output}
     return _PLACEHOLDER.sub(lambda match: values[match.group(1)], template)
 
 
@@ -337,6 +347,33 @@ def verdict_from_scores(
     if overall is None or not all(_on_scale(ordered[one.name], one) for one in rubric.dimensions):
         return Verdict(unscored="out_of_range", reply=reply)
     return Verdict(scores=ordered, overall=overall, reasons=dict(reasons), reply=reply)
+
+
+def held_to(rubric: Rubric, verdict: Verdict) -> Verdict:
+    """Return `verdict` with plain floats and texts, whoever made it.
+
+    Raises:
+        ValueError: what is scored are not the rubric's dimensions, a score is off its scale, the overall score is
+            outside the rubric's range, or an unscored verdict has a kind that there is not (faults of the judge's code).
+    """
+    if verdict.overall is None:
+        if verdict.unscored not in get_args(UnscoredKind):
+            raise ValueError(f"there is no kind of unscored verdict {verdict.unscored!r}")
+        return Verdict(unscored=verdict.unscored, reply=_printable(str(verdict.reply)))
+    scores = {str(name): float(score) for name, score in verdict.scores.items()}
+    overall = float(verdict.overall)
+    if set(scores) != {one.name for one in rubric.dimensions}:
+        raise ValueError(
+            f"scored {sorted(scores)}, but the rubric's dimensions are {[one.name for one in rubric.dimensions]}"
+        )
+    for one in rubric.dimensions:
+        if not _on_scale(scores[one.name], one):
+            raise ValueError(f"the score {scores[one.name]:g} of {one.name} is no {_scale(one)}")
+    if not rubric.low <= overall <= rubric.high:
+        raise ValueError(f"the overall score {overall:g} is outside {rubric.low:g} to {rubric.high:g}")
+    ordered = {one.name: scores[one.name] for one in rubric.dimensions}
+    reasons = {str(name): _printable(str(reason)) for name, reason in verdict.reasons.items()}
+    return Verdict(ordered, overall, None, reasons, _printable(str(verdict.reply)))
 
 
 def _overall(rubric: Rubric, scores: Mapping[str, float]) -> float | None:

@@ -26,11 +26,12 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from edit_eval.core.errors import RunError
 from edit_eval.driver.summary import Row, Summary
 from edit_eval.driver.usage import Usage
 from edit_eval.views.closing import closing_block
@@ -116,20 +117,27 @@ def html_report(run_dir: Path, summary: Summary, rows: Sequence[Row], usage: Usa
     """Write `run_dir/report/index.html`, whole or not at all, and return its path.
 
     Raises:
-        OSError: the page cannot be written.
+        RunError: the page cannot be written.
     """
     from edit_eval.views.page import page
 
     folder = run_dir / "report"
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / "index.html"
-    handle, name = tempfile.mkstemp(prefix=".index-", suffix=".html", dir=folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _replace(path, page(summary, rows, usage))
+    except OSError as error:
+        raise RunError(f"cannot write the report {path}: {error.strerror or error}") from error
+    return path
+
+
+def _replace(path: Path, pieces: Iterable[str]) -> None:
+    handle, name = tempfile.mkstemp(prefix=".index-", suffix=".html", dir=path.parent)
     try:
         with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.writelines(page(summary, rows, usage))
+            file.writelines(pieces)
         Path(name).chmod(0o644)
         Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
-    return path

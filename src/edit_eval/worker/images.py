@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["THUMBNAIL_PX", "open_rgb", "resize_to", "save_image", "save_thumbnail"]
+__all__ = ["THUMBNAIL_PX", "open_rgb", "png_bytes", "resize_to", "rgb", "save_thumbnail", "write_png"]
 
 THUMBNAIL_PX = 384
 """Longest side of a thumbnail."""
@@ -33,10 +34,11 @@ def open_rgb(path: str | Path | BinaryIO) -> Image:
     with Image.open(path) as opened:
         opened.load()
         upright = ImageOps.exif_transpose(opened)
-    return _flatten(upright)
+    return rgb(upright)
 
 
-def _flatten(image: Image) -> Image:
+def rgb(image: Image) -> Image:
+    """Return `image` as RGB, 8 bits, alpha on white. Raises `ValueError` for a mode that cannot become RGB."""
     from PIL import Image
 
     if image.mode.startswith(("I", "F")):
@@ -64,8 +66,17 @@ def resize_to(image: Image, size: tuple[int, int]) -> Image:
     return image if image.size == size else image.resize(size, Image.Resampling.LANCZOS)
 
 
-def save_image(image: Image, path: str | Path) -> dict[str, Any]:
-    """Write `image` as PNG, whole or not at all, and return what the ledger records of it.
+def png_bytes(image: Image) -> bytes:
+    """Return `image` as a PNG file. Raises what its encoder raises: the image's fault, never the disk's."""
+    from io import BytesIO
+
+    buffer = BytesIO()
+    image.save(buffer, "PNG", compress_level=_PNG_LEVEL)
+    return buffer.getvalue()
+
+
+def write_png(data: bytes, size: tuple[int, int], path: str | Path) -> dict[str, Any]:
+    """Write `data` (from `png_bytes`), whole or not at all, and return what the ledger records of it.
 
     Returns:
         `sha256` and `bytes` of the file, `mtime_ns`, `width`, `height` in pixels.
@@ -73,31 +84,38 @@ def save_image(image: Image, path: str | Path) -> dict[str, Any]:
     Raises:
         OSError: the disk is full or not writable; nothing is left under `path`.
     """
-    from io import BytesIO
-
-    buffer = BytesIO()
-    image.save(buffer, "PNG", compress_level=_PNG_LEVEL)
-    data = buffer.getvalue()
     _write_whole(Path(path), data)
     stat = Path(path).stat()
     return {
         "sha256": hashlib.sha256(data).hexdigest(),
         "bytes": len(data),
         "mtime_ns": stat.st_mtime_ns,
-        "width": image.width,
-        "height": image.height,
+        "width": size[0],
+        "height": size[1],
     }
 
 
-def save_thumbnail(image: Image, path: str | Path) -> None:
-    """Write a WebP thumbnail of at most `THUMBNAIL_PX` pixels a side."""
+def save_thumbnail(image: Image, path: str | Path) -> bool:
+    """Write a WebP thumbnail of at most `THUMBNAIL_PX` pixels a side.
+
+    Returns:
+        Whether there is one: a picture for people is left out where its encoder fails or Pillow lacks it.
+
+    Raises:
+        OSError: the disk is full or not writable.
+    """
     from io import BytesIO
 
-    small = image.copy()
-    small.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
     buffer = BytesIO()
-    small.save(buffer, "WEBP", quality=80)
+    try:
+        small = image.copy()
+        small.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
+        small.save(buffer, "WEBP", quality=80)
+    except (OSError, ValueError, KeyError) as error:
+        print(f"no thumbnail {path}: {type(error).__name__}: {error}", file=sys.stderr)
+        return False
     _write_whole(Path(path), buffer.getvalue(), durable=False)
+    return True
 
 
 def _write_whole(path: Path, data: bytes, *, durable: bool = True) -> None:

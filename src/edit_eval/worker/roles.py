@@ -18,19 +18,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edit_eval.core.types import EditRequest, HostContext, JudgeRequest, Prompt, Rubric, Sample
-from edit_eval.worker.images import open_rgb, save_image, save_thumbnail
+from edit_eval.judges.contract import held_to
+from edit_eval.worker.images import open_rgb, png_bytes, rgb, save_thumbnail, write_png
 
 if TYPE_CHECKING:
     from edit_eval.editors import Editor
     from edit_eval.judges import Judge
 
-__all__ = ["CannotWriteError", "EditRole", "JudgeRole", "Role"]
+__all__ = ["AlteredImageError", "CannotWriteError", "EditRole", "JudgeRole", "Role"]
 
 _FACT_PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "vllm", "pillow", "numpy")
 
 
 class CannotWriteError(Exception):
     """An outcome cannot be written (disk full, read-only): not the sample's fault, so the run must stop."""
+
+
+class AlteredImageError(Exception):
+    """An edit's image is no longer what was recorded: nothing is said of the edit, which is to be made again."""
 
 
 class Role:
@@ -122,8 +127,10 @@ class EditRole(Role):
             error.missing_edit = True  # type: ignore[attr-defined]
             raise
         seconds = time.monotonic() - started
+        edited = rgb(edited)
+        data = png_bytes(edited)
         try:
-            record = save_image(edited, payload["image"])
+            record = write_png(data, edited.size, payload["image"])
             save_thumbnail(edited, payload["thumbnail"])
             if not Path(payload["source_thumbnail"]).exists():
                 save_thumbnail(images[0], payload["source_thumbnail"])
@@ -142,9 +149,8 @@ class JudgeRole(Role):
 
     def __init__(self, load: dict[str, Any]) -> None:
         target = _target(load)
-        self._judge: Judge = target(
-            _params(target, load["params"]), _context(load), Rubric.from_json(load["rubric"])
-        )
+        self._rubric = Rubric.from_json(load["rubric"])
+        self._judge: Judge = target(_params(target, load["params"]), _context(load), self._rubric)
 
     @property
     def batch(self) -> int:  # type: ignore[override]
@@ -159,19 +165,22 @@ class JudgeRole(Role):
     def run(
         self, payloads: Sequence[dict[str, Any]], progress: Callable[[int, int], None]
     ) -> list[dict[str, Any]]:
-        """Judge all payloads together; each outcome is `Verdict.to_json()`."""
+        """Judge all payloads together; each outcome is `Verdict.to_json()`, held against the rubric."""
         self._judge.progress = progress
         verdicts = self._judge.judge([_judge_request(payload) for payload in payloads])
         if len(verdicts) != len(payloads):
             raise RuntimeError(f"the judge returned {len(verdicts)} verdicts for {len(payloads)} edits")
-        return [verdict.to_json() for verdict in verdicts]
+        return [held_to(self._rubric, verdict).to_json() for verdict in verdicts]
 
 
 def _judge_request(payload: dict[str, Any]) -> JudgeRequest:
     sample = Sample.from_json(payload["sample"])
-    data = Path(payload["edited"]).read_bytes()
+    try:
+        data = Path(payload["edited"]).read_bytes()
+    except FileNotFoundError as error:
+        raise AlteredImageError(f"{payload['edited']} was removed after it was recorded") from error
     if hashlib.sha256(data).hexdigest() != payload["edited_sha256"]:
-        raise ValueError(f"{payload['edited']} was altered after it was recorded; start again with --verify")
+        raise AlteredImageError(f"{payload['edited']} was altered after it was recorded")
     return JudgeRequest(
         sample=sample,
         prompts=tuple(Prompt(one["call"], one["text"], tuple(one["images"])) for one in payload["prompts"]),

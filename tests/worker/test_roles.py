@@ -1,0 +1,106 @@
+"""Roles: payload to outcome, and whose fault it is when there is none."""
+
+from __future__ import annotations
+
+import hashlib
+from types import SimpleNamespace
+
+import pytest
+from PIL import Image
+
+from edit_eval.core.types import Dimension, Rubric, Sample, Verdict
+from edit_eval.worker.roles import AlteredImageError, CannotWriteError, EditRole, JudgeRole
+
+RUBRIC = Rubric(
+    "r", (Dimension("a", 0, 10), Dimension("b", 1, 5, integer=True)), (), "min(a, b)", low=0, high=10
+)
+
+
+def editing(tmp_path, edited) -> dict:
+    source = tmp_path / "source.png"
+    Image.new("RGB", (8, 6), "red").save(source)
+    role = EditRole.__new__(EditRole)
+    role._editor = SimpleNamespace(edit=lambda request, step: edited)
+    payload = {
+        "sample": Sample("s", "make it blue", (str(source),)).to_json(),
+        "seed": 1,
+        "repeat": 0,
+        "image": str(tmp_path / "out" / "e.png"),
+        "thumbnail": str(tmp_path / "out" / "e.webp"),
+        "source_thumbnail": str(tmp_path / "out" / "s.webp"),
+    }
+    return role.run([payload], lambda step, steps: None)[0]
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA", "CMYK", "F", "I"])
+def test_an_edit_of_another_mode_is_written_as_rgb(tmp_path, mode):
+    outcome = editing(tmp_path, Image.new(mode, (8, 6)))
+    with Image.open(tmp_path / "out" / "e.png") as image:
+        assert (image.mode, image.size) == ("RGB", (outcome["width"], outcome["height"]))
+
+
+@pytest.mark.parametrize("edited", [None, "a.png", Image.new("RGB", (0, 6))])
+def test_an_edit_that_is_no_picture_is_its_own_fault(tmp_path, edited):
+    with pytest.raises(Exception) as caught:
+        editing(tmp_path, edited)
+    assert not isinstance(caught.value, CannotWriteError)
+
+
+def test_only_writing_is_the_disks_fault(tmp_path):
+    (tmp_path / "out").write_text("in the way")
+    with pytest.raises(CannotWriteError, match="cannot write"):
+        editing(tmp_path, Image.new("RGB", (8, 6)))
+
+
+def judging(tmp_path, verdicts, altered=False, removed=False) -> list[dict]:
+    source = tmp_path / "source.png"
+    Image.new("RGB", (8, 6), "red").save(source)
+    role = JudgeRole.__new__(JudgeRole)
+    role._rubric = RUBRIC
+    role._judge = SimpleNamespace(judge=lambda requests: verdicts)
+    sha = "0" * 64 if altered else hashlib.sha256(source.read_bytes()).hexdigest()
+    payload = {
+        "sample": Sample("s", "make it blue", (str(source),)).to_json(),
+        "edited": str(tmp_path / "gone.png" if removed else source),
+        "edited_sha256": sha,
+        "prompts": [],
+        "seed": 1,
+    }
+    return role.run([payload], lambda step, steps: None)
+
+
+@pytest.mark.parametrize(
+    ("scores", "overall", "says"),
+    [
+        ({}, 5000.0, "dimensions"),
+        ({"a": 1.0}, 1.0, "dimensions"),
+        ({"a": 1.0, "b": 2, "c": 1.0}, 1.0, "dimensions"),
+        ({"a": 11.0, "b": 2}, 2.0, "the score 11 of a"),
+        ({"a": 1.0, "b": 2.5}, 1.0, "whole number from 1 to 5"),
+        ({"a": 1.0, "b": 2}, -0.1, "overall score"),
+    ],
+)
+def test_a_verdict_is_held_against_the_rubric(tmp_path, scores, overall, says):
+    with pytest.raises(ValueError, match=says):
+        judging(tmp_path, [Verdict(scores, overall)])
+
+
+def test_numbers_of_other_kinds_become_floats(tmp_path):
+    import numpy as np
+
+    outcome = judging(tmp_path, [Verdict({"b": np.int64(2), "a": np.float32(4)}, np.float32(2))])[0]
+    assert outcome["scores"] == {"a": 4.0, "b": 2.0}
+    assert [type(one) for one in (*outcome["scores"].values(), outcome["overall"])] == [float] * 3
+
+
+def test_an_unscored_verdict_has_a_kind_that_there_is(tmp_path):
+    assert judging(tmp_path, [Verdict(unscored="refused", reply="no")])[0]["unscored"] == "refused"
+    with pytest.raises(ValueError, match="no kind"):
+        judging(tmp_path, [Verdict(unscored="tired")])
+
+
+def test_an_altered_or_removed_edit_has_an_error_of_its_own(tmp_path):
+    with pytest.raises(AlteredImageError, match="was altered"):
+        judging(tmp_path, [], altered=True)
+    with pytest.raises(AlteredImageError, match="was removed"):
+        judging(tmp_path, [], removed=True)
