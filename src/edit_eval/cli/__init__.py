@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import io
 import os
 import signal
 import sys
@@ -60,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Judge the edits that a run has, or those in a folder (--edits), named by sample id.",
     )
     score.add_argument(
-        "--edits", metavar="DIR", help="a folder of finished edits, instead of those of the run"
+        "--edits", metavar="DIR", type=_named, help="a folder of finished edits, instead of those of the run"
     )
     _add_run_options(_add_config(score))
 
@@ -85,10 +86,32 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_run_options(demo)
 
+    _add_doctor(commands)
+
     listing = commands.add_parser("ls", help="list benchmarks, editors, judges, rubrics, or runs")
     listing.add_argument("what", nargs="?", choices=_KINDS, help="default: all but runs")
     listing.add_argument("--runs", metavar="DIR", default="runs", help="where runs are (default: runs)")
     return parser
+
+
+def _named(value: str) -> str:
+    """Refuse an empty value: most likely a shell variable that is not set."""
+    if not value.strip():
+        raise argparse.ArgumentTypeError("is empty; is a variable of your shell not set?")
+    return value
+
+
+def _add_doctor(commands: argparse._SubParsersAction[_Parser]) -> None:
+    doctor = commands.add_parser(
+        "doctor",
+        help="look whether this machine, or a run of a config, is in order",
+        description="Look at this machine, or at everything that a run of CONFIG needs, and say how to mend what is "
+        "wrong. Exit code 2 if the run would fail.",
+    )
+    _add_place_options(_add_config(doctor))
+    doctor.add_argument(
+        "--deep", action="store_true", help="also import torch, and make one real edit and one verdict"
+    )
 
 
 def _add_config(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
@@ -100,12 +123,9 @@ def _add_config(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
 
 
 def _add_run_options(parser: argparse.ArgumentParser) -> None:
+    _add_place_options(parser)
     parser.add_argument(
-        "--set", action="append", default=[], metavar="A.B=C", help="override one key of the config"
-    )
-    parser.add_argument("--output", metavar="DIR", help="run directory (config key: output)")
-    parser.add_argument(
-        "--devices", metavar="LIST", help="devices of both stages, e.g. cuda:0,cuda:1 or cpu:0 or all"
+        "--dry-run", action="store_true", help="say what would be done, where and for how long; do nothing"
     )
     parser.add_argument("--display", choices=_DISPLAYS, help="default: rich on a terminal, else plain")
     parser.add_argument(
@@ -136,11 +156,22 @@ def _price(text: str) -> float:
     return price
 
 
+def _add_place_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="A.B=C", help="override one key of the config"
+    )
+    parser.add_argument("--output", metavar="DIR", type=_named, help="run directory (config key: output)")
+    parser.add_argument(
+        "--devices", metavar="LIST", help="devices of both stages, e.g. cuda:0,cuda:1 or cpu:0 or all"
+    )
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    arguments = _parser().parse_args(argv)
-    signal.signal(signal.SIGTERM, _interrupt)
     try:
+        _open_streams()
+        arguments = _parser().parse_args(argv)
+        signal.signal(signal.SIGTERM, _interrupt)
         code = _run_command(arguments)
         sys.stdout.flush()
     except UserError as error:
@@ -162,6 +193,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         return _complain(f"this path is too long: {error.filename}", EXIT_USER_ERROR)
     return code
+
+
+def _open_streams() -> None:
+    """Make output possible whatever the terminal: no character that it lacks, and no closed stream, ends a run."""
+    if sys.stdout is None:  # started with `>&-`
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - lives as long as we do
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _run_command(arguments: argparse.Namespace) -> int:

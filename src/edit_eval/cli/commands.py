@@ -11,13 +11,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from edit_eval.cli import EXIT_OK, EXIT_PARTIAL, config_argument
+from edit_eval.cli import EXIT_OK, EXIT_PARTIAL, EXIT_USER_ERROR, config_argument
 from edit_eval.cli.signals import obey_signals
 from edit_eval.core.errors import ConfigError, RunError
 from edit_eval.driver import registry
-from edit_eval.driver.config import Checked, load_config
+from edit_eval.driver.config import Checked, check_config, read_tree
 from edit_eval.driver.control import Control
+from edit_eval.driver.doctor import examine, examine_machine
 from edit_eval.driver.events import StageName
+from edit_eval.driver.forecast import forecast
 from edit_eval.driver.job import Job, prepare
 from edit_eval.driver.pipeline import run_job
 from edit_eval.driver.rubrics import builtin_rubrics
@@ -26,7 +28,9 @@ from edit_eval.driver.summary import Summary, read_rows, summarize
 from edit_eval.driver.telemetry import read_telemetry
 from edit_eval.driver.usage import usage
 from edit_eval.views.closing import closing_block
+from edit_eval.views.doctor import show_findings
 from edit_eval.views.export import canonical_lines
+from edit_eval.views.forecast import forecast_json, forecast_text
 from edit_eval.views.report import html_report, json_report, text_report
 from edit_eval.views.terminal import open_display
 from edit_eval.views.usage import usage_block
@@ -40,6 +44,15 @@ def _checked(
     replace: Mapping[str, Any] | None = None,
 ) -> Checked:
     """Return the config that the arguments describe; a run directory stands for the config it was made from."""
+    return check_config(_tree(arguments, base, replace))
+
+
+def _tree(
+    arguments: argparse.Namespace,
+    base: Mapping[str, Any] | None = None,
+    replace: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Return the same, not yet checked."""
     overrides = list(arguments.set)
     if arguments.output:
         overrides.append(f"output={json.dumps(arguments.output)}")
@@ -50,15 +63,18 @@ def _checked(
             base, path = {**RunReader(Path(path)).info["config"], "output": path}, None
         elif Path(path).is_dir():
             raise ConfigError(f"{path} is a folder without run.json; name a config file or a run directory")
+    tree = read_tree(path, overrides, base, replace)
     if arguments.devices:
-        devices = json.dumps([part.strip() for part in arguments.devices.split(",")])
-        judged = load_config(path, overrides, base, replace).config.judge is not None
-        overrides += [f"{stage}.devices={devices}" for stage in ("editor", "judge")[: 1 + judged]]
-    return load_config(path, overrides, base, replace)
+        devices = [part.strip() for part in arguments.devices.split(",")]
+        stages = [name for name in ("editor", "judge") if isinstance(tree.get(name), dict)]
+        tree |= {name: {**tree[name], "devices": devices} for name in stages}
+    return tree
 
 
 def _perform(arguments: argparse.Namespace, checked: Checked, stages: Sequence[StageName]) -> int:
     """Do what is left of a job, then write the page, say how it ended and return the exit code."""
+    if arguments.dry_run:
+        return _foresee(arguments, checked, stages)
     job = prepare(checked, stages=stages)
     control = Control()
     with open_display(arguments.display, sys.stdout) as display, obey_signals(control):
@@ -74,6 +90,14 @@ def _perform(arguments: argparse.Namespace, checked: Checked, stages: Sequence[S
     return _conclude(job, arguments, stages, worked=worked)
 
 
+def _foresee(arguments: argparse.Namespace, checked: Checked, stages: Sequence[StageName]) -> int:
+    """Say what a start would do, and do nothing."""
+    found = forecast(checked, stages=stages, retry_failed=arguments.retry_failed, verify=arguments.verify)
+    as_json = arguments.display == "json"
+    print(json.dumps(forecast_json(found)) if as_json else forecast_text(found))
+    return EXIT_OK
+
+
 def _conclude(job: Job, arguments: argparse.Namespace, stages: Sequence[StageName], *, worked: bool) -> int:
     """Write the page, print how the run ended, and return the exit code."""
     run = RunReader(job.output)
@@ -84,7 +108,7 @@ def _conclude(job: Job, arguments: argparse.Namespace, stages: Sequence[StageNam
     if arguments.display == "json":
         print(
             json.dumps(
-                {"event": "RunFinished", "worked": worked, "report": shown, **json_report(summary, [], used)}
+                {"event": "run_finished", "worked": worked, "report": shown, **json_report(summary, [], used)}
             )
         )
     else:
@@ -127,6 +151,18 @@ def score(arguments: argparse.Namespace) -> int:
     return _perform(
         arguments, _checked(arguments, replace={"editor": editor, "output": output}), ("edit", "judge")
     )
+
+
+def doctor(arguments: argparse.Namespace) -> int:
+    """`edit-eval doctor [CONFIG]`."""
+    if arguments.config or arguments.config_option:
+        findings = examine(lambda: _tree(arguments), deep=arguments.deep)
+    elif arguments.deep or arguments.set or arguments.devices or arguments.output:
+        raise ConfigError("these options need a config: edit-eval doctor CONFIG")
+    else:
+        findings = examine_machine()
+    shown = show_findings(findings, sys.stdout)
+    return EXIT_USER_ERROR if any(one.level == "bad" for one in shown) else EXIT_OK
 
 
 def demo(arguments: argparse.Namespace) -> int:
@@ -226,5 +262,6 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "report": report,
     "export": export,
     "demo": demo,
+    "doctor": doctor,
     "ls": ls,
 }

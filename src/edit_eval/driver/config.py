@@ -28,6 +28,7 @@ __all__ = [
     "StageConfig",
     "check_config",
     "load_config",
+    "read_tree",
 ]
 
 _SECTIONS = {"diffusion_model": "editor", "reward_model": "judge"}
@@ -144,6 +145,20 @@ def load_config(
     Raises:
         ConfigError: with every fault found.
     """
+    return check_config(read_tree(path, overrides, base, replace))
+
+
+def read_tree(
+    path: str | Path | None,
+    overrides: Sequence[str] = (),
+    base: Mapping[str, Any] | None = None,
+    replace: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Return all layers of a config as one normalised tree, not yet checked; arguments as for `load_config`.
+
+    Raises:
+        ConfigError: the file cannot be read, or a layer says one thing twice.
+    """
     tree: dict[str, Any] = {}
     if base:
         tree = _merge(tree, _normalise(dict(base)))
@@ -151,7 +166,7 @@ def load_config(
         tree = _merge(tree, _normalise(_read(Path(path))))
     for override in overrides:
         tree = _merge(tree, _normalise(_nested(override)))
-    return check_config(_without_aliases({**tree, **(replace or {})}))
+    return _without_aliases({**tree, **(replace or {})})
 
 
 def check_config(tree: Mapping[str, Any]) -> Checked:

@@ -94,14 +94,44 @@ class GpuMemory:
 
     def used_bytes(self, device: Device) -> int | None:
         """Return the bytes in use on all GPUs of `device`, by whomever; None for CPUs and where NVML cannot tell."""
+        return self._memory(device, "used")
+
+    def _memory(self, device: Device, what: str) -> int | None:
         if self._nvml is None or device.kind != "cuda":
             return None
         try:
             return sum(
-                int(self._nvml.nvmlDeviceGetMemoryInfo(self._handle(token)).used) for token in device.tokens
+                int(getattr(self._nvml.nvmlDeviceGetMemoryInfo(self._handle(token)), what))
+                for token in device.tokens
             )
         except self._nvml.NVMLError:  # shared with the CPU, or not ours to look at
             return None
+
+    def total_bytes(self, device: Device) -> int | None:
+        """Return the memory of all GPUs of `device`; None for CPUs and where NVML cannot tell."""
+        return self._memory(device, "total")
+
+    def model_name(self, device: Device) -> str | None:
+        """Return what the first GPU of `device` is called (`NVIDIA H100 80GB HBM3`); None as above."""
+        if self._nvml is None or device.kind != "cuda":
+            return None
+        try:
+            name = self._nvml.nvmlDeviceGetName(self._handle(device.tokens[0]))
+        except self._nvml.NVMLError:
+            return None
+        return name.decode() if isinstance(name, bytes) else str(name)
+
+    def driver(self) -> tuple[str, tuple[int, int]] | None:
+        """Return the version of the NVIDIA driver and the newest CUDA (major, minor) that it runs, or None."""
+        if self._nvml is None:
+            return None
+        try:
+            version = self._nvml.nvmlSystemGetDriverVersion()
+            cuda = int(self._nvml.nvmlSystemGetCudaDriverVersion_v2())
+        except self._nvml.NVMLError:
+            return None
+        text = version.decode() if isinstance(version, bytes) else str(version)
+        return text, (cuda // 1000, cuda % 1000 // 10)
 
     def holders(self, device: Device) -> list[str]:
         """Return `process (pid) GiB` of everyone who holds memory on `device`, as far as NVML tells."""

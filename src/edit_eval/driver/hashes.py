@@ -11,18 +11,24 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from edit_eval.core.identity import file_sha256
+from edit_eval.core.identity import digest, file_sha256
 
-__all__ = ["FileHashes"]
+__all__ = ["FileHashes", "UnreadHashes"]
 
 _RACY_NS = 2_000_000_000
 """A file changed within the last two seconds may change again within the clock's grain: it is not remembered."""
 
 
 class FileHashes:
-    """`sha256(path)` with a memory. Use as a context manager; what was learnt is appended on exit."""
+    """`sha256(path)` with a memory. Use as a context manager; what was learnt is appended on exit.
 
-    def __init__(self, path: Path | None = None) -> None:
+    Args:
+        path: of the memory; None: in the user's cache folder.
+        keep: whether what was learnt is written down.
+    """
+
+    def __init__(self, path: Path | None = None, *, keep: bool = True) -> None:
+        self._keep = keep
         cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
         self._path = path or Path(cache).expanduser() / "edit-eval" / "file-hashes.tsv"
         self._known: dict[str, str] = {}
@@ -59,7 +65,7 @@ class FileHashes:
 
     def save(self) -> None:
         """Append what was learnt; a cache that cannot be written is no error."""
-        if not self._new:
+        if not self._new or not self._keep:
             return
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -68,3 +74,18 @@ class FileHashes:
         except OSError:
             return
         self._new.clear()
+
+
+class UnreadHashes(FileHashes):
+    """Stand-ins for hashes, made of paths: for asking what a run would do where no ledger holds a real one yet.
+
+    Spares reading a hundred gigabytes of weights. Keys made from these must never be written anywhere.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(keep=False)
+
+    def sha256(self, path: str | Path) -> str:
+        """Return a digest of the path; the file must be readable. Raises `OSError`."""
+        with Path(path).open("rb"):
+            return digest(["not read", str(path)])

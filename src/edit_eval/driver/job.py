@@ -28,7 +28,7 @@ from edit_eval.driver.samples import check_images, load_samples
 from edit_eval.driver.stage import Deadlines, StageSpec
 from edit_eval.driver.store import RunReader
 
-__all__ = ["Job", "JudgeJob", "prepare"]
+__all__ = ["Job", "JudgeJob", "StageJob", "output_folder", "prepare", "stage_devices"]
 
 
 @dataclass(frozen=True)
@@ -109,6 +109,8 @@ def prepare(
     *,
     stages: Sequence[StageName] = ("edit", "judge"),
     progress: Callable[[str], None] = lambda _text: None,
+    hashes: FileHashes | None = None,
+    workspace: Path | None = None,
 ) -> Job:
     """Find everything that the config names and the stages need.
 
@@ -119,6 +121,8 @@ def prepare(
         checked: from `load_config`.
         stages: which will run.
         progress: told what takes long.
+        hashes: of files; None: the real ones, remembered.
+        workspace: where a benchmark that makes its own images puts them; None: in the run directory.
 
     Raises:
         UserError: something is missing; one line.
@@ -132,27 +136,31 @@ def prepare(
     judge_place = None
     if "judge" in stages and config.judge and checked.judge:
         judge_place = _place("judge", config.judge, checked.judge, gpus)
-    with FileHashes() as hashes:
+    with hashes or FileHashes() as known:
         if editor_place:
-            samples = load_samples(checked, output)
-            editor = _editor_job(checked, editor_place, hashes, progress)
-            wanted: Sequence[WantedEdit] = _wanted(checked, samples, editor, hashes)
+            samples = load_samples(checked, output, workspace)
+            editor = _editor_job(checked, editor_place, known, progress)
+            wanted: Sequence[WantedEdit] = _wanted(checked, samples, editor, known)
         else:
             editor, wanted = _recorded(output)
-        judge = _judge_job(checked, judge_place, hashes, progress) if judge_place else None
+        judge = _judge_job(checked, judge_place, known, progress) if judge_place else None
     protocol = _protocol(checked, judge.judging.rubric if judge else None)
     return Job(checked, output, wanted, editor, judge, protocol)
 
 
 def _place(where: str, stage: StageConfig, found: Found, gpus: Sequence[Gpu]) -> _Place:
+    return _Place(
+        stage_devices(where, stage, found, gpus), resolve_interpreter(where, stage.python, stage.conda)
+    )
+
+
+def stage_devices(where: str, stage: StageConfig, found: Found, gpus: Sequence[Gpu]) -> list[Device]:
+    """Return the devices of a stage, defaults included. Raises `DeviceError`."""
     accelerated = found.cls.accelerated
     devices = default_devices(accelerated=accelerated) if stage.devices is None else stage.devices
     if devices == "auto":
         devices = ["cuda:0" if accelerated or gpus else "cpu:0"]
-    return _Place(
-        parse_devices(devices, f"{where}.devices", gpus),
-        resolve_interpreter(where, stage.python, stage.conda),
-    )
+    return parse_devices(devices, f"{where}.devices", gpus)
 
 
 def _recorded(output: Path) -> tuple[StageJob, Sequence[WantedEdit]]:

@@ -13,7 +13,7 @@ from edit_eval.core.errors import ModelError
 from edit_eval.core.identity import digest
 from edit_eval.driver.hashes import FileHashes
 
-__all__ = ["Model", "resolve_model"]
+__all__ = ["Model", "locate_model", "resolve_model"]
 
 _WEIGHT_SUFFIXES = (
     ".safetensors",
@@ -56,22 +56,30 @@ def resolve_model(where: str, name: str, model_file: str, hashes: FileHashes) ->
     Raises:
         ModelError: no such folder, no model in it, or a hub id that is not in the cache.
     """
-    folder = Path(name).expanduser()
-    if folder.exists() or name.startswith(("/", "./", "../", "~")):
-        return _local(where, name, folder.absolute(), model_file, hashes)
-    return _cached(where, name, model_file)
-
-
-def _local(where: str, name: str, folder: Path, model_file: str, hashes: FileHashes) -> Model:
-    if not folder.is_dir():
-        raise ModelError(f"{where}: no model folder at {name}; give a folder or a hub id such as owner/name")
-    if model_file and not (folder / model_file).is_file():
-        raise ModelError(f"{where}: {name} holds no model: {model_file} is missing")
+    folder = locate_model(where, name, model_file)
+    if not _is_local(name):
+        return Model(name, folder, {"repository": name.partition("@")[0], "commit": folder.name})
     files = [path for path in sorted(folder.rglob("*")) if path.suffix in _WEIGHT_SUFFIXES and path.is_file()]
     if not files:
         raise ModelError(f"{where}: {name} holds no model: no weight or config file in it")
     parts = {str(path.relative_to(folder)): hashes.sha256(path) for path in files}
     return Model(name, folder, {"files": digest(parts)})
+
+
+def locate_model(where: str, name: str, model_file: str) -> Path:
+    """Return the folder of a model without reading its weights; arguments and errors as for `resolve_model`."""
+    if not _is_local(name):
+        return _cached(where, name, model_file)
+    folder = Path(name).expanduser().absolute()
+    if not folder.is_dir():
+        raise ModelError(f"{where}: no model folder at {name}; give a folder or a hub id such as owner/name")
+    if model_file and not (folder / model_file).is_file():
+        raise ModelError(f"{where}: {name} holds no model: {model_file} is missing")
+    return folder
+
+
+def _is_local(name: str) -> bool:
+    return name.startswith(("/", "./", "../", "~")) or Path(name).expanduser().exists()
 
 
 def _hub_cache() -> Path:
@@ -81,7 +89,7 @@ def _hub_cache() -> Path:
     return Path(home).expanduser() / "hub"
 
 
-def _cached(where: str, name: str, model_file: str) -> Model:
+def _cached(where: str, name: str, model_file: str) -> Path:
     repository, _, revision = name.partition("@")
     if repository.count("/") != 1 or not all(repository.split("/")):
         raise ModelError(f"{where}: {name!r} is neither a folder here nor a hub id such as owner/name")
@@ -99,4 +107,4 @@ def _cached(where: str, name: str, model_file: str) -> Model:
         raise ModelError(
             f"{where}: {name} in {cache} holds no model, or only a part of it: {model_file} is missing"
         )
-    return Model(name, snapshot, {"repository": repository, "commit": snapshot.name})
+    return snapshot

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import edit_eval
-from edit_eval.core.identity import file_sha256
 from edit_eval.core.types import EditFailureKind, UnscoredKind, Verdict
 from edit_eval.driver.backends import Backend
 from edit_eval.driver.backends.local import LocalBackend
@@ -37,7 +36,7 @@ from edit_eval.driver.plan import EditPlan, WantedEdit, plan_edits, verdict_is_d
 from edit_eval.driver.pool import Pool
 from edit_eval.driver.queue import Task
 from edit_eval.driver.stage import StageSpec
-from edit_eval.driver.store import RunStore, image_path, thumbnail_path
+from edit_eval.driver.store import RunStore, image_is_intact, image_path, thumbnail_path
 from edit_eval.driver.telemetry import Recorder
 
 __all__ = ["Pipeline", "run_job"]
@@ -172,18 +171,7 @@ class Pipeline:
     # Planning
 
     def _intact(self, one: WantedEdit, record: Mapping[str, Any]) -> bool:
-        """Whether an edit's image is the recorded one: by size and time, or by its bytes where these differ."""
-        image = record["image"]
-        path = self._store.path / image_path(one.key)
-        try:
-            stat = path.stat()
-        except OSError:
-            return False
-        if stat.st_size != image["bytes"]:
-            return False
-        if stat.st_mtime_ns == image["mtime_ns"] and not self._verify:
-            return True
-        return file_sha256(path) == str(image["sha256"])
+        return image_is_intact(self._store.path, one.key, record, verify=self._verify)
 
     def _edit_task(self, one: WantedEdit) -> Task:
         root = self._store.path

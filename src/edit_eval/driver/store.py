@@ -25,11 +25,21 @@ from typing import Any, Self
 import orjson
 
 from edit_eval.core.errors import RunError
+from edit_eval.core.identity import file_sha256
 from edit_eval.core.types import Sample
 from edit_eval.driver.ledger import Ledger, json_bytes, json_value, read_ledger
 from edit_eval.driver.plan import WantedEdit
 
-__all__ = ["RunReader", "RunStore", "cannot_write", "image_path", "thumbnail_path"]
+__all__ = [
+    "RunReader",
+    "RunStore",
+    "cannot_write",
+    "image_is_intact",
+    "image_path",
+    "lock_holder",
+    "refuse_foreign",
+    "thumbnail_path",
+]
 
 _RUN_FORMAT = 1
 
@@ -42,6 +52,28 @@ def image_path(key: str) -> str:
 def thumbnail_path(key: str) -> str:
     """Return where the thumbnail of an edit (by key) or of a source (by its bytes' hash) lies."""
     return f"thumbs/{key[:2]}/{key}.webp"
+
+
+def image_is_intact(root: Path, key: str, record: Mapping[str, Any], *, verify: bool = False) -> bool:
+    """Whether an edit's image is the recorded one: by size and time, or by its bytes where these differ.
+
+    Args:
+        root: run directory.
+        key: of the edit.
+        record: what the ledger says of it.
+        verify: compare the bytes in any case.
+    """
+    image = record["image"]
+    path = root / image_path(key)
+    try:
+        stat = path.stat()
+    except OSError:
+        return False
+    if stat.st_size != image["bytes"]:
+        return False
+    if stat.st_mtime_ns == image["mtime_ns"] and not verify:
+        return True
+    return file_sha256(path) == str(image["sha256"])
 
 
 def cannot_write(path: Path, error: OSError) -> RunError:
@@ -111,7 +143,7 @@ _OURS = frozenset(
 )
 
 
-def _refuse_foreign(path: Path) -> None:
+def refuse_foreign(path: Path) -> None:
     """Refuse a folder that holds files of something else: a run would spread among them."""
     try:
         foreign = sorted(
@@ -121,6 +153,27 @@ def _refuse_foreign(path: Path) -> None:
         return  # not there yet, or not a folder: said where it is made
     if foreign and not (path / "run.json").exists():
         raise RunError(f"{path} holds other files ({foreign[0]!r} ...) and is no run; set another output")
+
+
+def lock_holder(path: Path) -> str | None:
+    """Return who holds the run now (`process 12 on host`), or None. Takes the lock, shared, for a moment only."""
+    try:
+        file = os.open(path / "lock", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _lock_text(file)
+    except OSError:
+        return None
+    finally:
+        os.close(file)
+    return None
+
+
+def _lock_text(file: int) -> str:
+    return os.pread(file, 1000, 0).decode("utf-8", "replace").strip() or "an unknown process"
 
 
 class RunStore:
@@ -133,7 +186,7 @@ class RunStore:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock_file: int | None = None
-        _refuse_foreign(path)
+        refuse_foreign(path)
         try:
             for folder in ("images", "thumbs", "logs", "report"):
                 (path / folder).mkdir(parents=True, exist_ok=True)
@@ -222,7 +275,7 @@ class RunStore:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = os.pread(file, 1000, 0).decode("utf-8", "replace").strip() or "an unknown process"
+            holder = _lock_text(file)
             os.close(file)
             raise RunError(f"{self.path} is in use by {holder}; wait for it, or set another output") from None
         except OSError as error:

@@ -33,12 +33,15 @@ class Editor:
         version: raise it by hand whenever the same parameters give other pixels.
         model_file: file that a model folder must hold (`model_index.json`); empty if the kind takes no model.
         accelerated: whether it wants GPUs by default (`devices` left out).
+        needs: what its interpreter must be able to import, such as `torch` or `transformers>=4.57`; `edit-eval
+            doctor` looks for it.
     """
 
     Params: ClassVar[type[Any]] = NoParams
     version: ClassVar[int] = 1
     model_file: ClassVar[str] = ""
     accelerated: ClassVar[bool] = False
+    needs: ClassVar[tuple[str, ...]] = ("PIL",)
 
     def __init__(self, params: Any, context: HostContext) -> None:
         """Load the model.

@@ -56,6 +56,7 @@ class PipelineEditor(Editor):
 
     model_file: ClassVar[str] = MODEL_INDEX
     accelerated: ClassVar[bool] = True
+    needs: ClassVar[tuple[str, ...]] = (*_LIBRARIES, "PIL")
 
     def __init__(self, params: Any, context: HostContext) -> None:
         """Build the pipeline on the context's device.

@@ -66,6 +66,7 @@ class Qwen3VL(Judge):
     version: ClassVar[int] = 1
     model_file: ClassVar[str] = "config.json"
     accelerated: ClassVar[bool] = True
+    needs: ClassVar[tuple[str, ...]] = ("torch", "torchvision", "PIL", "transformers>=4.57")
     label: ClassVar[str] = "Qwen3-VL"
 
     def __init__(self, params: Any, context: HostContext, rubric: Rubric) -> None:

@@ -14,7 +14,7 @@ from typing import TextIO
 
 from rich.cells import cell_len, set_cell_size
 
-__all__ = ["Ink", "clean", "clock", "fit", "kinds", "number", "pad", "per_second", "ranges"]
+__all__ = ["Ink", "clean", "clock", "fit", "kinds", "number", "pad", "per_second", "ranges", "wrapped"]
 
 UNDEFINED = "-"
 """What stands where a number is undefined. Never 0."""
@@ -65,6 +65,23 @@ def pad(text: str, columns: int, *, right: bool = False) -> str:
     """Return `text` filled with spaces to `columns` terminal columns; `right` puts the text at the right."""
     space = " " * max(0, columns - cell_len(text))
     return space + text if right else text + space
+
+
+def wrapped(text: str, columns: int) -> list[str]:
+    """Return `text` in lines of at most `columns` terminal columns, broken at spaces where there are any."""
+    lines = [""]
+    for word in text.split(" "):
+        joined = f"{lines[-1]} {word}" if lines[-1] else word
+        if cell_len(joined) <= columns:
+            lines[-1] = joined
+            continue
+        if lines[-1]:
+            lines.append("")
+        for character in word:
+            if cell_len(lines[-1] + character) > columns:
+                lines.append("")
+            lines[-1] += character
+    return lines
 
 
 def number(value: float | None, decimals: int = 3) -> str:
