@@ -10,8 +10,12 @@ from pathlib import Path
 import pytest
 from harness import cli, config_tree, make_benchmark
 
+from edit_eval.core.types import Verdict
 from edit_eval.driver import events
 from edit_eval.driver.events import Event, VerdictGiven
+from edit_eval.driver.laggards import Laggard
+from edit_eval.driver.summary import Estimate
+from edit_eval.driver.usage import DeviceUsage, StageUsage, Usage
 from edit_eval.views.terminal_json import event_schema, event_to_json
 from views.contract import check_event, kinds
 from views.samples import scored, whole_run
@@ -90,6 +94,22 @@ def test_a_score_and_a_reason_for_none_exclude_each_other() -> None:
     for verdict in ({"unscored": "refused"}, {"overall": None}):
         with pytest.raises(AssertionError):
             check_event({**data, "verdict": {**data["verdict"], **verdict}})
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("usage", Usage),
+        ("device_usage", DeviceUsage),
+        ("stage_usage", StageUsage),
+        ("laggard", Laggard),
+        ("estimate", Estimate),
+        ("verdict", Verdict),
+    ],
+)
+def test_what_events_hold_is_in_the_contract_to_the_last_field(name: str, kind: type) -> None:
+    schema = event_schema()["$defs"][name]
+    assert list(schema["properties"]) == schema["required"] == [field.name for field in fields(kind)]
 
 
 def test_a_reader_with_this_schema_takes_later_events() -> None:
