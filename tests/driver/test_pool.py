@@ -167,8 +167,9 @@ def test_slow_batches_are_no_stall(tmp_path):
     assert summarize(ran.run).coverage == 1.0
 
 
-def test_a_verdict_that_is_no_json_fails_its_sample_alone(tmp_path):
-    tags = [{}, {"judge": "not-json"}, {}]
+@pytest.mark.parametrize("odd", ["off-scale", "no-scores", "other-overall", "true", "unknown-dimension"])
+def test_a_verdict_that_the_rubric_does_not_allow_is_no_number(tmp_path, odd):
+    tags = [{}, {"judge": odd}, {}]
     ran = Ran(config_tree(tmp_path, make_benchmark(tmp_path / "data", ["ok"] * 3, tags)))
     assert [row.verdict.unscored for row in ran.rows if row.verdict] == [None, "error", None]
     assert not any(event.state == "restarting" for event in ran.of(DeviceState))

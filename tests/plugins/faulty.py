@@ -28,6 +28,16 @@ class Params:
     load: str = ""
 
 
+ODD = {
+    "off-scale": Verdict({"similarity": 99.0}, 99.0),
+    "no-scores": Verdict({}, 5.0),
+    "other-overall": Verdict({"similarity": 1.0}, 9.0),
+    "true": Verdict({"similarity": True}, 1.0),
+    "unknown-dimension": Verdict({"similarity": 1.0, "beauty": 1.0}, 1.0),
+}
+"""Verdicts that the rubric does not allow."""
+
+
 def misbehave(what: str, beside: str) -> None:
     if what.startswith("once:"):
         marker = Path(beside + ".once")
@@ -99,8 +109,9 @@ class FaultyJudge(Judge):
             for what in request.sample.tags.get("judge", "").split("+"):
                 misbehave(what, request.sample.images[0] + ".judge")
             score = 5.0 + len(request.sample.id) % 5
-            if request.sample.tags.get("judge") == "not-json":
-                verdicts.append(Verdict({"similarity": score}, score, reply={1, 2}))
+            odd = ODD.get(request.sample.tags.get("judge", ""))
+            if odd:
+                verdicts.append(odd)
                 continue
             verdicts.append(
                 verdict_from_scores(

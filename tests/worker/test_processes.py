@@ -62,6 +62,8 @@ print(json.dumps({"started": started, "seen": seen, "reaped": sorted(reaped), "l
                   "seconds": time.monotonic() - began, "after": descendants(os.getpid())}))
 """
 
+MARK = f"mark-{os.getpid()}"  # of this test run alone
+
 
 def alive(pid: int) -> bool:
     try:
@@ -149,20 +151,20 @@ def test_descendants_are_found_through_odd_names(tmp_path):
 
 
 def test_what_carries_the_mark_is_killed_and_nothing_else():
-    env = {**os.environ, "EDIT_EVAL_TEST_MARK": "abc"}
+    env = {**os.environ, "EDIT_EVAL_TEST_MARK": MARK}
     nested = "import subprocess, time; print(subprocess.Popen(['sleep', '3600'], start_new_session=True).pid, flush=True); time.sleep(3600)"
     marked = subprocess.Popen([sys.executable, "-c", nested], env=env, stdout=subprocess.PIPE, text=True)
-    other = subprocess.Popen(["sleep", "3600"], env={**env, "EDIT_EVAL_TEST_MARK": "abcd"})
-    longer = subprocess.Popen(["sleep", "3600"], env={**os.environ, "MY_EDIT_EVAL_TEST_MARK": "abc"})
+    other = subprocess.Popen(["sleep", "3600"], env={**env, "EDIT_EVAL_TEST_MARK": MARK + "d"})
+    longer = subprocess.Popen(["sleep", "3600"], env={**os.environ, "MY_EDIT_EVAL_TEST_MARK": MARK})
     try:
         grandchild = int(marked.stdout.readline())
         wait_until(lambda: alive(grandchild))
-        assert set(kill_marked("EDIT_EVAL_TEST_MARK", "abc")) == {marked.pid, grandchild}
+        assert set(kill_marked("EDIT_EVAL_TEST_MARK", MARK)) == {marked.pid, grandchild}
         marked.communicate(timeout=5)
         wait_until(lambda: not alive(grandchild))
         assert other.poll() is None
         assert longer.poll() is None
-        assert kill_marked("EDIT_EVAL_TEST_MARK", "abc") == []
+        assert kill_marked("EDIT_EVAL_TEST_MARK", MARK) == []
     finally:
         for process in (marked, other, longer):
             process.kill()

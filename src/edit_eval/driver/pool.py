@@ -197,7 +197,10 @@ class Pool:
             return
         tasks = self._plan.tasks_for(slot, host)
         if tasks:
+            waited = host.announced == "waiting"
             host.dispatch(tasks)
+            if waited:
+                self._say(slot, "ready")
             slot.send("task", tasks=[{"id": task.id, "payload": task.payload} for task in tasks])
             self._handler.sent(host.stage.name, slot.device)
 

@@ -354,12 +354,14 @@ def held_to(rubric: Rubric, verdict: Verdict) -> Verdict:
 
     Raises:
         ValueError: what is scored are not the rubric's dimensions, a score is off its scale, the overall score is
-            outside the rubric's range, or an unscored verdict has a kind that there is not (faults of the judge's code).
+            outside the rubric's range or not what its expression gives, or an unscored verdict has a kind that there is not (faults of the judge's code).
     """
     if verdict.overall is None:
         if verdict.unscored not in get_args(UnscoredKind):
             raise ValueError(f"there is no kind of unscored verdict {verdict.unscored!r}")
         return Verdict(unscored=verdict.unscored, reply=_printable(str(verdict.reply)))
+    if any(isinstance(score, bool) for score in verdict.scores.values()):
+        raise ValueError("a score is true or false, and not a number")
     scores = {str(name): float(score) for name, score in verdict.scores.items()}
     overall = float(verdict.overall)
     if set(scores) != {one.name for one in rubric.dimensions}:
@@ -371,6 +373,9 @@ def held_to(rubric: Rubric, verdict: Verdict) -> Verdict:
             raise ValueError(f"the score {scores[one.name]:g} of {one.name} is no {_scale(one)}")
     if not rubric.low <= overall <= rubric.high:
         raise ValueError(f"the overall score {overall:g} is outside {rubric.low:g} to {rubric.high:g}")
+    made = _overall(rubric, scores)
+    if made is None or not math.isclose(made, overall, rel_tol=1e-6, abs_tol=1e-6):
+        raise ValueError(f"the overall score {overall:g} is not what the rubric makes of the scores: {made}")
     ordered = {one.name: scores[one.name] for one in rubric.dimensions}
     reasons = {str(name): _printable(str(reason)) for name, reason in verdict.reasons.items()}
     return Verdict(ordered, overall, None, reasons, _printable(str(verdict.reply)))
