@@ -211,7 +211,8 @@ def report(watches: dict[str, Watch], sampler: Sampler, unloads: Sequence[Unload
     edit_end = {label: (one.edits[-1] if one.edits else None) for label, one in every}
     judge_start = {label: (one.verdicts[0] if one.verdicts else None) for label, one in every}
     row(
-        "editor: start to ready", *(between(w.at("edit", "loading"), w.at("edit", "ready")) for _, w in every)
+        "editor: start to ready",
+        *(between(w.at("edit", "starting"), w.at("edit", "ready")) for _, w in every),
     )
     rows.append(("edits", [str(len(w.edits)) for _, w in every]))
     row("a denoising step", *(w.seconds_a_step() for _, w in every), digits=3)
@@ -234,7 +235,7 @@ def report(watches: dict[str, Watch], sampler: Sampler, unloads: Sequence[Unload
     )
     row(
         "of it, judge: start to ready",
-        *(between(w.at("judge", "loading"), w.at("judge", "ready")) for _, w in every),
+        *(between(w.at("judge", "starting"), w.at("judge", "ready")) for _, w in every),
     )
     row(
         "of it, the first batch", *(between(w.at("judge", "ready"), judge_start[label]) for label, w in every)

@@ -225,7 +225,7 @@ def test_a_run_has_the_states_of_both_devices_and_its_seconds_add_up(tmp_path, m
     assert sum("no NVML" in note.text for note in ran.of(Note)) <= 1
     for label in ("CPU 0", "CPU 1"):
         own = [one["state"] for one in records if one["type"] == "state" and one["device"] == label]
-        assert own[:3] == ["loading", "ready", "working"]
+        assert own[:4] == ["starting", "loading", "ready", "working"]
     found = usage(records, price=2.0)
     assert found.starts == 1
     assert [one.device for one in found.devices] == ["CPU 0", "CPU 1"]

@@ -264,7 +264,7 @@ class Pool:
             load=stage.spec.load(slot.device),
         )
         self._say(
-            slot, "loading" if not slot.barren and not slot.failed_loads else "restarting", slot.last_reason
+            slot, "starting" if not slot.barren and not slot.failed_loads else "restarting", slot.last_reason
         )
 
     def _stop(self, slot: Slot, host: HostRun) -> None:
@@ -318,7 +318,7 @@ class Pool:
         if host is None or kind in ("hello", "beat"):
             return
         if kind == "started":
-            self._handler.started(host.stage.name, slot.device, message["pid"])
+            self._on_started(slot, host, message["pid"])
         elif kind == "ready":
             self._on_ready(slot, host, message)
         elif kind == "refused":
@@ -344,6 +344,11 @@ class Pool:
             )
         elif kind == "exited":
             self._on_exit(slot, host, message)
+
+    def _on_started(self, slot: Slot, host: HostRun, pid: int) -> None:
+        self._handler.started(host.stage.name, slot.device, pid)
+        if host.announced == "starting":
+            self._say(slot, "loading")
 
     def _on_ready(self, slot: Slot, host: HostRun, message: dict[str, Any]) -> None:
         if host.phase is not Phase.STARTING:
