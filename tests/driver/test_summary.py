@@ -329,15 +329,15 @@ def test_a_tag_that_only_names_its_sample_is_no_group():
 
 
 def test_grouping_by_tag_is_linear():
-    tags = [{"pair": str(number // 2)} for number in range(8000)]
+    tags = [{"pair": str(number // 2)} for number in range(24000)]
     rows = [
         Row(
             n, Sample(str(n), "x", ("a",), tags=tags[n]), 0, "k", True, None, {}, None, None, None, None, None
         )
-        for n in range(8000)
+        for n in range(24000)
     ]
     began = time.monotonic()
-    assert len(_by_tag([(row, 5.0) for row in rows], (0, 10))["pair"]) == 4000
+    assert len(_by_tag([(row, 5.0) for row in rows], (0, 10))["pair"]) == 12000
     assert time.monotonic() - began < 5
 
 

@@ -99,6 +99,12 @@ def test_an_unscored_verdict_has_a_kind_that_there_is(tmp_path):
         judging(tmp_path, [Verdict(unscored="tired")])
 
 
+@pytest.mark.parametrize("texts", [{"reply": {1, 2}}, {"reply": None}, {"reasons": {"a": 3}}])
+def test_a_reply_or_reason_that_is_no_text_is_refused(tmp_path, texts):
+    with pytest.raises(ValueError, match="no text"):
+        judging(tmp_path, [Verdict({"a": 4.0, "b": 2.0}, 2.0, **texts)])
+
+
 def test_an_altered_or_removed_edit_has_an_error_of_its_own(tmp_path):
     with pytest.raises(AlteredImageError, match="was altered"):
         judging(tmp_path, [], altered=True)

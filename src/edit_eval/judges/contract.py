@@ -350,16 +350,19 @@ def verdict_from_scores(
 
 
 def held_to(rubric: Rubric, verdict: Verdict) -> Verdict:
-    """Return `verdict` with plain floats and texts, whoever made it.
+    """Return `verdict` with plain floats, whoever made it.
 
     Raises:
         ValueError: what is scored are not the rubric's dimensions, a score is off its scale, the overall score is
-            outside the rubric's range or not what its expression gives, or an unscored verdict has a kind that there is not (faults of the judge's code).
+            outside the rubric's range or not what its expression gives, an unscored verdict has a kind that there is
+            not, or a reply or reason is no text (faults of the judge's code).
     """
+    if not all(isinstance(text, str) for text in (verdict.reply, *verdict.reasons.values())):
+        raise ValueError("the judge's reply or a reason is no text")
     if verdict.overall is None:
         if verdict.unscored not in get_args(UnscoredKind):
             raise ValueError(f"there is no kind of unscored verdict {verdict.unscored!r}")
-        return Verdict(unscored=verdict.unscored, reply=_printable(str(verdict.reply)))
+        return Verdict(unscored=verdict.unscored, reply=_printable(verdict.reply))
     if any(isinstance(score, bool) for score in verdict.scores.values()):
         raise ValueError("a score is true or false, and not a number")
     scores = {str(name): float(score) for name, score in verdict.scores.items()}
@@ -377,8 +380,8 @@ def held_to(rubric: Rubric, verdict: Verdict) -> Verdict:
     if made is None or not math.isclose(made, overall, rel_tol=1e-6, abs_tol=1e-6):
         raise ValueError(f"the overall score {overall:g} is not what the rubric makes of the scores: {made}")
     ordered = {one.name: scores[one.name] for one in rubric.dimensions}
-    reasons = {str(name): _printable(str(reason)) for name, reason in verdict.reasons.items()}
-    return Verdict(ordered, overall, None, reasons, _printable(str(verdict.reply)))
+    reasons = {str(name): _printable(reason) for name, reason in verdict.reasons.items()}
+    return Verdict(ordered, overall, None, reasons, _printable(verdict.reply))
 
 
 def _overall(rubric: Rubric, scores: Mapping[str, float]) -> float | None:
