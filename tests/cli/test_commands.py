@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 
 import pytest
 from harness import cli
@@ -221,3 +223,24 @@ def test_a_price_is_a_number(tmp_path, price):
     assert result.returncode == 2
     assert result.stderr.startswith("edit-eval: argument --gpu-hour-price: ")
     assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_reader_that_has_gone_does_not_change_the_exit_code(tmp_path, config):
+    folder = tmp_path / "none"
+    folder.mkdir()
+    text = CONFIG.replace("type: scripted,", "type: precomputed,").replace(
+        "{error_rate: 0.4}", f"{{folder: {folder}}}"
+    )
+    config.write_text(text)
+    command = f"{sys.executable} -m edit_eval run {config} --display none --output run | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, check=False, capture_output=True, timeout=60)
+    assert done.returncode == 3, done.stderr
+
+
+def test_nothing_to_do_says_what_could_be_tried_again(tmp_path, config):
+    config.write_text(CONFIG.replace("{type: reference,", "{type: reference, params: {}, "))
+    folder = tmp_path / "none"
+    folder.mkdir()
+    assert cli("score", str(config), "--edits", str(folder), "--output", "run", cwd=tmp_path).returncode == 3
+    again = cli("score", str(config), "--edits", str(folder), "--output", "run", cwd=tmp_path)
+    assert "--retry-failed takes up the 8 failed or unscored again." in again.stdout

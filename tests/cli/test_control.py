@@ -80,7 +80,7 @@ def test_the_first_signal_finishes_what_is_begun_and_begins_nothing(start, numbe
     assert run.edited == 4
     [line] = err.splitlines()
     assert "the same command goes on from there" in line
-    assert "[Note] stopping: 2 begun are finished first, for at most 25 s" in out
+    assert "[Note] stopping: 2 begun finish first, at most 25 s; a second signal stops at once" in out
     assert all(
         json.loads(line)["status"] == "edited"
         for line in (run.folder / "run/edits.jsonl").read_text().splitlines()

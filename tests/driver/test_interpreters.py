@@ -243,5 +243,5 @@ def test_an_environment_without_what_a_stage_needs_fails_with_the_reason(tmp_pat
         editor__type="nosy_plugin:Nosy",
         editor__python=str(tmp_path / "bare"),
     )
-    with pytest.raises(EditEvalError, match="only_here"):
+    with pytest.raises(EditEvalError, match="has no Pillow"):
         Ran(tree)

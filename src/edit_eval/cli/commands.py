@@ -116,17 +116,31 @@ def _conclude(job: Job, arguments: argparse.Namespace, stages: Sequence[StageNam
     used = usage(read_telemetry(job.output), arguments.gpu_hour_price)
     shown = _nearest(html_report(job.output, summary, rows, used))
     if arguments.display == "json":
-        print(
+        _show(
             json.dumps(
                 {"event": "run_finished", "worked": worked, "report": shown, **json_report(summary, [], used)}
             )
         )
     else:
         if not worked:
-            print(f"Nothing to do: everything in {_nearest(job.output)} is done already.")
+            _show(_nothing_to_do(job, summary))
         blocks = [closing_block(summary), *([usage_block(used)] if used else []), f"Report: {shown}"]
-        print("\n\n".join(blocks))
+        _show("\n\n".join(blocks))
     return _exit_code(summary, judged="judge" in stages)
+
+
+def _nothing_to_do(job: Job, summary: Summary) -> str:
+    again = sum(summary.edit_failed.values()) + sum(summary.unscored.values())
+    hint = f" --retry-failed takes up the {again} failed or unscored again." if again else ""
+    return f"Nothing to do: everything in {_nearest(job.output)} is done already.{hint}"
+
+
+def _show(text: str) -> None:
+    """Print; a reader that has gone (`| head`) changes nothing about how the run ended."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _exit_code(summary: Summary, *, judged: bool = True) -> int:
@@ -203,8 +217,10 @@ def report(arguments: argparse.Namespace) -> int:
         text = json.dumps(json_report(summary, rows, used), ensure_ascii=False, indent=2)
         print(text.encode("utf-8", "backslashreplace").decode())  # lone surrogates become JSON's own escapes
     else:
+        if arguments.format == "text":
+            print(text_report(summary, rows, used))  # first: a page that cannot be written costs no number
         page = _nearest(html_report(run_reader.path, summary, rows, used))
-        print(page if arguments.format == "html" else f"{text_report(summary, rows, used)}\nReport: {page}")
+        print(page if arguments.format == "html" else f"Report: {page}")
     return _exit_code(summary)
 
 

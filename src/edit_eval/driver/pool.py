@@ -188,8 +188,9 @@ class Pool:
             for slot, host in hosts:
                 if ids := [task.id for task in host.not_begun()]:
                     slot.send("recall", ids=ids)
-            text = f"stopping: {begun} begun are finished first, for at most {self._control.grace_s:g} s"
-            self._emit(Note(self._clock(), "info", f"{text}; ask again to stop at once"))
+            grace = f"at most {self._control.grace_s:g} s"
+            text = f"stopping: {begun} begun finish first, {grace}; a second signal stops at once"
+            self._emit(Note(self._clock(), "info", text))
         return self._control.overdue or not any(host.in_flight for _, host in hosts)
 
     def _feed(self, slot: Slot, host: HostRun) -> None:

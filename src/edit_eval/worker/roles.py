@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import importlib.util
 import io
 import sys
 import time
@@ -17,6 +18,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edit_eval.core.errors import ModelError
 from edit_eval.core.types import EditRequest, HostContext, JudgeRequest, Prompt, Rubric, Sample
 from edit_eval.judges.contract import held_to
 from edit_eval.worker.images import open_rgb, png_bytes, rgb, save_thumbnail, write_png
@@ -94,12 +96,21 @@ def _context(load: dict[str, Any]) -> HostContext:
     )
 
 
+def _require_pillow(stage: str) -> None:
+    """Say at once, and not once a sample, that images cannot be opened here. Raises `ModelError`."""
+    if importlib.util.find_spec("PIL") is None:
+        raise ModelError(
+            f"{sys.executable} has no Pillow; pip install pillow into it, or set {stage}.python to another interpreter"
+        )
+
+
 class EditRole(Role):
     """One edit at a time: open the sources, edit, write the PNG whole, then the thumbnails."""
 
     window = 2  # one in work, one at hand
 
     def __init__(self, load: dict[str, Any]) -> None:
+        _require_pillow("editor")
         target = _target(load)
         self._editor: Editor = target(_params(target, load["params"]), _context(load))
 
@@ -148,6 +159,7 @@ class JudgeRole(Role):
     """A batch of verdicts at a time."""
 
     def __init__(self, load: dict[str, Any]) -> None:
+        _require_pillow("judge")
         target = _target(load)
         self._rubric = Rubric.from_json(load["rubric"])
         self._judge: Judge = target(_params(target, load["params"]), _context(load), self._rubric)
