@@ -9,9 +9,9 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from json.encoder import encode_basestring
 from pathlib import Path
 from typing import Any
 
@@ -21,44 +21,81 @@ __all__ = [
     "canonical_json",
     "digest",
     "edit_key",
+    "edit_keys",
     "file_sha256",
     "identity_params",
     "rubric_hash",
     "sample_seed",
     "verdict_key",
+    "verdict_keys",
 ]
 
 _CHUNK_BYTES = 1 << 20
 
 
 def canonical_json(value: Any) -> str:
-    """Return the one JSON text of `value`: sorted keys, no spaces, no escapes, no NaN.
+    """Return the one JSON text of `value`: sorted keys, no spaces, no escapes but those JSON demands, no NaN.
+
+    Whole floats are written as integers, so that 4 and 4.0 in a config are the same wish.
 
     Raises:
         ValueError: a number that is not finite.
         TypeError: something that JSON has no word for.
     """
-    return json.dumps(
-        _plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    )
-
-
-def _plain(value: Any) -> Any:
-    """Whole floats become integers, so that 4 and 4.0 in a config are the same wish."""
-    if value is None or isinstance(value, (str, int)):  # bool is an int
-        return value
-    if isinstance(value, float):
-        return int(value) if math.isfinite(value) and value.is_integer() else value
+    if isinstance(value, str):
+        return encode_basestring(value)
+    if isinstance(value, (list, tuple)):
+        return "[" + ",".join([canonical_json(item) for item in value]) + "]"
+    if value is None or isinstance(value, (bool, int, float)):
+        return _constant(value)
     if isinstance(value, (dict, Mapping)):  # dict first: asking the abstract class is slow
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple, Sequence)):
-        return [_plain(item) for item in value]
+        parts = {str(key): canonical_json(item) for key, item in value.items()}
+        return _object(parts)
+    if isinstance(value, Sequence):
+        return canonical_json(list(value))
     raise TypeError(f"{type(value).__name__} cannot be part of an identity")
+
+
+def _constant(value: float | None) -> str:
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, int):
+        return int.__repr__(value)
+    if not math.isfinite(value):
+        raise ValueError(f"{value} is no number that JSON knows, and no part of an identity")
+    return int.__repr__(int(value)) if value.is_integer() else float.__repr__(value)
+
+
+def _object(parts: Mapping[str, str]) -> str:
+    """Return the object whose values are written already."""
+    return "{" + ",".join([f"{encode_basestring(name)}:{parts[name]}" for name in sorted(parts)]) + "}"
+
+
+class _Form:
+    """The canonical JSON of an object with gaps: what is the same in many keys is written once.
+
+    Args:
+        same: what is written already.
+        gaps: names of what each key fills in.
+    """
+
+    def __init__(self, same: Mapping[str, Any], gaps: Sequence[str]) -> None:
+        parts = {name: canonical_json(value).replace("%", "%%") for name, value in same.items()}
+        parts |= {name: f"%({name})s" for name in gaps}
+        self._text = _object(parts)
+
+    def digest(self, **own: Any) -> str:
+        """Return the digest of the whole object."""
+        return _sha256(self._text % {name: canonical_json(value) for name, value in own.items()})
 
 
 def digest(value: Any) -> str:
     """Return the sha256 (64 hex digits) of the canonical JSON of `value`."""
-    return hashlib.sha256(canonical_json(value).encode("utf-8", "surrogatepass")).hexdigest()
+    return _sha256(canonical_json(value))
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def file_sha256(path: str | Path) -> str:
@@ -106,17 +143,38 @@ def edit_key(
         seed: of this sample and repeat.
         repeat: 0-based.
     """
-    return digest(
-        {
-            "what": "edit",
-            "editor": editor,
-            "instruction": sample.editor_instruction,
-            "images": image_sha256,
-            "conditioning": conditioning_sha256,
-            "seed": seed,
-            "repeat": repeat,
-        }
+    return edit_keys(editor)(
+        sample=sample,
+        image_sha256=image_sha256,
+        conditioning_sha256=conditioning_sha256,
+        seed=seed,
+        repeat=repeat,
     )
+
+
+def edit_keys(editor: Mapping[str, Any]) -> Callable[..., str]:
+    """Return `edit_key` for one editor, whose own part is written once and not once a sample."""
+    form = _Form(
+        {"what": "edit", "editor": editor}, ["instruction", "images", "conditioning", "seed", "repeat"]
+    )
+
+    def key(
+        *,
+        sample: Sample,
+        image_sha256: Sequence[str],
+        conditioning_sha256: Sequence[str],
+        seed: int,
+        repeat: int,
+    ) -> str:
+        return form.digest(
+            instruction=sample.editor_instruction,
+            images=image_sha256,
+            conditioning=conditioning_sha256,
+            seed=seed,
+            repeat=repeat,
+        )
+
+    return key
 
 
 @functools.lru_cache(maxsize=64)
@@ -148,16 +206,39 @@ def verdict_key(
         seed: of this judgement.
         repeat: 0-based.
     """
-    return digest(
-        {
-            "what": "verdict",
-            "judge": judge,
-            "rubric": rubric_hash(rubric),
-            "prompts": [[one.call, one.text, list(one.images)] for one in prompts],
-            "edited": edited_sha256,
-            "sources": source_sha256,
-            "references": reference_sha256,
-            "seed": seed,
-            "repeat": repeat,
-        }
+    return verdict_keys(judge, rubric)(
+        prompts=prompts,
+        edited_sha256=edited_sha256,
+        source_sha256=source_sha256,
+        reference_sha256=reference_sha256,
+        seed=seed,
+        repeat=repeat,
     )
+
+
+def verdict_keys(judge: Mapping[str, Any], rubric: Rubric) -> Callable[..., str]:
+    """Return `verdict_key` for one judge and rubric, whose own parts are written once and not once a verdict."""
+    form = _Form(
+        {"what": "verdict", "judge": judge, "rubric": rubric_hash(rubric)},
+        ["prompts", "edited", "sources", "references", "seed", "repeat"],
+    )
+
+    def key(
+        *,
+        prompts: Sequence[Prompt],
+        edited_sha256: str,
+        source_sha256: Sequence[str],
+        reference_sha256: Sequence[str],
+        seed: int,
+        repeat: int,
+    ) -> str:
+        return form.digest(
+            prompts=[[one.call, one.text, one.images] for one in prompts],
+            edited=edited_sha256,
+            sources=source_sha256,
+            references=reference_sha256,
+            seed=seed,
+            repeat=repeat,
+        )
+
+    return key

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from edit_eval.core.identity import digest, rubric_hash, verdict_key
+from edit_eval.core.identity import digest, rubric_hash, verdict_keys
 from edit_eval.core.types import Prompt, Rubric, Sample
 from edit_eval.judges.contract import prompt_renderer
 
@@ -66,11 +66,13 @@ class Judging:
     def _render(self) -> Callable[[Sample], tuple[Prompt, ...]]:
         return prompt_renderer(self.rubric)
 
+    @cached_property
+    def _keys(self) -> Callable[..., str]:
+        return verdict_keys(self.identity, self.rubric)
+
     def key(self, wanted: WantedEdit, edited_sha256: str, prompts: tuple[Prompt, ...] | None = None) -> str:
         """Return the key of the verdict on one edit, whose image has that hash; `prompts` if they are there already."""
-        return verdict_key(
-            judge=self.identity,
-            rubric=self.rubric,
+        return self._keys(
             prompts=self.prompts(wanted.sample) if prompts is None else prompts,
             edited_sha256=edited_sha256,
             source_sha256=wanted.source_sha256,
