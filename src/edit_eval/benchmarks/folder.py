@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,6 +33,7 @@ _FIELDS = (
     *_IMAGES, "instruction", "edit_instruction", "id", "tags", *_TAG_FIELDS, *_REFERENCES, "target", "cluster",
 )  # fmt: skip
 _SEPARATOR = "|"
+_UNTIDY = re.compile(r"//|/\.?(?:/|\Z)")
 _TAGS_EXAMPLE = '{"category": "recolour"}'
 _MAGIC = (
     (b"\x89PNG", ".png"),
@@ -173,7 +175,7 @@ class _Problems:
 
 @dataclass(frozen=True)
 class _Draft:
-    """A sample that may still need an id."""
+    """A sample that may still need an id, made from `stem`."""
 
     id: str | None
     stem: str
@@ -237,9 +239,10 @@ class _Reader:
         targets = _listed(values, ("target",), flat=row.flat)
         if len(targets) > 1:
             raise _WrongError("target", "'target' names several images; expected one")
+        name = _text(values, "id", numbers=True)
         return _Draft(
-            id=_text(values, "id", numbers=True),
-            stem=_stem(given[0]) or row.where.replace(" ", "-"),
+            id=name,
+            stem=name or _stem(given[0]) or row.where.replace(" ", "-"),
             values={
                 "instruction": instruction,
                 "images": tuple(self._path(one, "image") for one in given),
@@ -292,14 +295,19 @@ class _Reader:
     def _path(self, value: Any, name: str) -> str:
         """Return the absolute path of one image, written first if it is embedded."""
         if isinstance(value, str):
-            return str(self.base / value)
+            return self._joined(value)
         if isinstance(value, Mapping) and isinstance(value.get("bytes"), bytes):
             return self._unpacked(value["bytes"], str(value.get("path") or ""))
         if isinstance(value, Mapping) and isinstance(value.get("path"), str):
-            return str(self.base / value["path"])
+            return self._joined(value["path"])
         raise _WrongError(
             f"type of {name}", f"{name!r} is {_shown(value)}; expected a path in quotes, or a list of them"
         )
+
+    def _joined(self, path: str) -> str:
+        """Return `base / path` as text; `Path`, which is slow, is asked only where it has something to tidy."""
+        whole = os.path.join(self.base, path)  # noqa: PTH118
+        return str(Path(whole)) if _UNTIDY.search(whole) else whole
 
     def _unpacked(self, data: bytes, named: str) -> str:
         """Write embedded bytes under their hash, whole or not at all, and return the path."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import edit_eval
 from edit_eval.core.errors import ConfigError, DataError, RunError
-from edit_eval.core.identity import edit_key, identity_params, rubric_hash, sample_seed
+from edit_eval.core.identity import edit_keys, identity_params, rubric_hash, sample_seed
 from edit_eval.core.types import Rubric, Sample
 from edit_eval.driver.config import Checked, EditorConfig, JudgeConfig, StageConfig
 from edit_eval.driver.devices import Device, Gpu, default_devices, parse_devices, visible_gpus
@@ -360,6 +360,7 @@ def _wanted(
     checked: Checked, samples: Sequence[Sample], editor: StageJob, hashes: FileHashes
 ) -> list[WantedEdit]:
     config = checked.config
+    key_of = edit_keys(editor.identity)
     wanted: list[WantedEdit] = []
     for sample in samples:
         try:
@@ -372,8 +373,7 @@ def _wanted(
         clustered = sample if sample.cluster else dataclasses.replace(sample, cluster=sources[0])
         for repeat in range(config.repeats):
             seed = sample_seed(config.seed, sample.id, repeat)
-            key = edit_key(
-                editor=editor.identity,
+            key = key_of(
                 sample=sample,
                 image_sha256=sources,
                 conditioning_sha256=conditioning,

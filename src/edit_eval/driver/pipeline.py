@@ -129,7 +129,7 @@ class Pipeline:
             self._job.wanted, self._store.edits.records, self._intact, retry_failed=self._retry_failed
         )
         edits = [self._edit_task(one) for one in plan.todo] if self._editing else []
-        verdicts = self._verdict_tasks(plan.edited)
+        verdicts = self._verdict_tasks(plan)
         self._record_start(working=bool(edits or verdicts))
         self._store.write_wanted(self._job.wanted)
         if not edits and not verdicts:
@@ -193,18 +193,17 @@ class Pipeline:
         }
         return Task(one.key, payload, estimate=float(len(one.sample.images)))
 
-    def _verdict_tasks(self, edited: Sequence[WantedEdit]) -> list[Task]:
-        tasks = [self._verdict_task(one) for one in edited]
+    def _verdict_tasks(self, plan: EditPlan) -> list[Task]:
+        tasks = [self._verdict_task(one, plan.edited_sha256[one.key]) for one in plan.edited]
         return [task for task in tasks if task is not None]
 
-    def _verdict_task(self, one: WantedEdit) -> Task | None:
-        """Return the task of judging this edit, or None if its verdict stands (or nothing is judged)."""
+    def _verdict_task(self, one: WantedEdit, sha: str) -> Task | None:
+        """Return the task of judging this edit, whose image has that hash, or None if its verdict stands."""
         if self._judge is None:
             return None
-        sha = self._store.edits.records[one.key]["image"]["sha256"]
         prompts = self._judge.judging.prompts(one.sample)
         key = self._judge.judging.key(one, sha, prompts)
-        if verdict_is_done(self._store.verdicts.records.get(key), retry_failed=self._retry_failed):
+        if self._has_verdict(key):
             return None
         self._edit_of[key] = one
         payload = {
@@ -218,6 +217,12 @@ class Pipeline:
             "seed": one.seed,
         }
         return Task(key, payload)
+
+    def _has_verdict(self, key: str) -> bool:
+        records = self._store.verdicts.records
+        if key not in records:
+            return False
+        return not self._retry_failed or verdict_is_done(records[key], retry_failed=True)
 
     # The record of this start
 
@@ -369,7 +374,7 @@ class Pipeline:
                 self._now(), device.label, one.index, one.sample.id, outcome["seconds"], outcome["steps"]
             )
         )
-        verdict_task = self._verdict_task(one)
+        verdict_task = self._verdict_task(one, outcome["sha256"])
         if verdict_task and self._pool:
             self._pool.add("judge", [verdict_task])
 

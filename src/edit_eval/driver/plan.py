@@ -93,11 +93,12 @@ class Judging:
 
 @dataclass
 class EditPlan:
-    """Which edits are to be made, and which outcomes are there already."""
+    """Which edits are to be made, and which outcomes are there already; of those edited, by key, the image's hash."""
 
     todo: list[WantedEdit] = field(default_factory=list)
     edited: list[WantedEdit] = field(default_factory=list)
     failed: list[WantedEdit] = field(default_factory=list)
+    edited_sha256: dict[str, str] = field(default_factory=dict)
 
 
 def plan_edits(
@@ -124,6 +125,7 @@ def plan_edits(
             (plan.todo if retry_failed else plan.failed).append(one)
         elif intact(one, record):
             plan.edited.append(one)
+            plan.edited_sha256[one.key] = record["image"]["sha256"]
         else:
             plan.todo.append(one)
     return plan
