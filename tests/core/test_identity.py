@@ -17,13 +17,11 @@ from edit_eval.core.identity import (
     canonical_json,
     digest,
     edit_key,
-    edit_keys,
     file_sha256,
     identity_params,
     rubric_hash,
     sample_seed,
     verdict_key,
-    verdict_keys,
 )
 from edit_eval.core.types import Call, Dimension, Prompt, Rubric, Sample
 from edit_eval.editors.scripted import ScriptedParams
@@ -271,59 +269,6 @@ any_trees = st.recursive(
 @given(any_trees)
 def test_canonical_json_is_that_of_the_standard_library(tree):
     assert canonical_json(tree) == said_by_the_standard_library(tree)
-
-
-@given(any_trees, any_text, st.lists(any_text, max_size=3), st.lists(any_text, max_size=2), st.integers())
-def test_what_is_written_once_gives_the_same_edit_keys(editor, instruction, images, conditioning, number):
-    keys = edit_keys({"editor": editor})
-    for seed in (number, number + 1):
-        given_parts = {
-            "sample": Sample("s", instruction, ("/a",)),
-            "image_sha256": images,
-            "conditioning_sha256": conditioning,
-            "seed": seed,
-            "repeat": 1,
-        }
-        whole = {
-            "what": "edit",
-            "editor": {"editor": editor},
-            "instruction": instruction,
-            "images": images,
-            "conditioning": conditioning,
-            "seed": seed,
-            "repeat": 1,
-        }
-        text = said_by_the_standard_library(whole).encode("utf-8", "surrogatepass")
-        assert keys(**given_parts) == hashlib.sha256(text).hexdigest()
-        assert keys(**given_parts) == edit_key(editor={"editor": editor}, **given_parts)
-
-
-@given(any_trees, st.lists(any_text, max_size=3), any_text, st.lists(any_text, max_size=2), st.integers())
-def test_what_is_written_once_gives_the_same_verdict_keys(judge, texts, edited, sources, seed):
-    prompts = [Prompt(f"call {number}", text, ("source", text)) for number, text in enumerate(texts)]
-    parts = {
-        "prompts": prompts,
-        "edited_sha256": edited,
-        "source_sha256": sources,
-        "reference_sha256": [edited],
-        "seed": seed,
-        "repeat": 0,
-    }
-    whole = {
-        "what": "verdict",
-        "judge": {"judge": judge},
-        "rubric": rubric_hash(RUBRIC),
-        "prompts": [[one.call, one.text, list(one.images)] for one in prompts],
-        "edited": edited,
-        "sources": sources,
-        "references": [edited],
-        "seed": seed,
-        "repeat": 0,
-    }
-    text = said_by_the_standard_library(whole).encode("utf-8", "surrogatepass")
-    key = verdict_keys({"judge": judge}, RUBRIC)(**parts)
-    assert key == hashlib.sha256(text).hexdigest()
-    assert key == verdict_key(judge={"judge": judge}, rubric=RUBRIC, **parts)
 
 
 # Edits

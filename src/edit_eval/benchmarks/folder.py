@@ -245,19 +245,21 @@ class _Reader:
             stem=name or _stem(given[0]) or row.where.replace(" ", "-"),
             values={
                 "instruction": instruction,
-                "images": tuple(self._path(one, "image") for one in given),
+                "images": tuple([self._path(one, "image") for one in given]),
                 "edit_instruction": _text(values, "edit_instruction"),
                 "tags": self._tags(values),
                 "cluster": _text(values, "cluster", numbers=True) or "",
                 "references": tuple(
-                    self._path(one, "reference") for one in _listed(values, _REFERENCES, flat=row.flat)
+                    [self._path(one, "reference") for one in _listed(values, _REFERENCES, flat=row.flat)]
                 ),
                 "target": self._path(targets[0], "target") if targets else None,
             },
         )
 
-    def _renamed(self, theirs: Mapping[str, Any]) -> dict[str, Any]:
+    def _renamed(self, theirs: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the row under our names. A renamed field takes the place of one that already had our name."""
+        if not self.params.fields:
+            return theirs
         values = dict(theirs)
         for ours, name in self.params.fields.items():
             for synonym in next((group for group in (_IMAGES, _REFERENCES) if ours in group), (ours,)):
@@ -337,13 +339,13 @@ def _text(values: Mapping[str, Any], name: str, *, numbers: bool = False) -> str
     return value
 
 
-def _listed(values: Mapping[str, Any], names: tuple[str, ...], *, flat: bool) -> list[Any]:
+def _listed(values: Mapping[str, Any], names: tuple[str, ...], *, flat: bool) -> Sequence[Any]:
     """Return the images under whichever of `names` is given, as they stand in the table."""
     given = [name for name in names if name in values]
     if len(given) > 1:
         raise _WrongError("both", f"both {given[0]!r} and {given[1]!r} are given; keep one")
     if not given:
-        return []
+        return ()
     value = values[given[0]]
     if flat:
         return [part.strip() for part in str(value).split(_SEPARATOR) if part.strip()]

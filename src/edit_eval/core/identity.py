@@ -9,93 +9,66 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from json.encoder import encode_basestring
 from pathlib import Path
 from typing import Any
 
 from edit_eval.core.types import Prompt, Rubric, Sample
 
 __all__ = [
+    "Write",
+    "canonical_bytes",
     "canonical_json",
     "digest",
     "edit_key",
-    "edit_keys",
     "file_sha256",
     "identity_params",
     "rubric_hash",
     "sample_seed",
     "verdict_key",
-    "verdict_keys",
 ]
+
+Write = Callable[[Any], bytes]
+"""How a value is written before it is hashed. Another one than `canonical_bytes` may be faster; it gives the same bytes."""
 
 _CHUNK_BYTES = 1 << 20
 
 
 def canonical_json(value: Any) -> str:
-    """Return the one JSON text of `value`: sorted keys, no spaces, no escapes but those JSON demands, no NaN.
-
-    Whole floats are written as integers, so that 4 and 4.0 in a config are the same wish.
+    """Return the one JSON text of `value`: sorted keys, no spaces, no escapes, no NaN.
 
     Raises:
         ValueError: a number that is not finite.
         TypeError: something that JSON has no word for.
     """
-    if isinstance(value, str):
-        return encode_basestring(value)
-    if isinstance(value, (list, tuple)):
-        return "[" + ",".join([canonical_json(item) for item in value]) + "]"
-    if value is None or isinstance(value, (bool, int, float)):
-        return _constant(value)
+    return json.dumps(
+        _plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
+
+
+def _plain(value: Any) -> Any:
+    """Whole floats become integers, so that 4 and 4.0 in a config are the same wish."""
+    if value is None or isinstance(value, (str, int)):  # bool is an int
+        return value
+    if isinstance(value, float):
+        return int(value) if math.isfinite(value) and value.is_integer() else value
     if isinstance(value, (dict, Mapping)):  # dict first: asking the abstract class is slow
-        parts = {str(key): canonical_json(item) for key, item in value.items()}
-        return _object(parts)
-    if isinstance(value, Sequence):
-        return canonical_json(list(value))
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, Sequence)):
+        return [_plain(item) for item in value]
     raise TypeError(f"{type(value).__name__} cannot be part of an identity")
 
 
-def _constant(value: float | None) -> str:
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    if isinstance(value, int):
-        return int.__repr__(value)
-    if not math.isfinite(value):
-        raise ValueError(f"{value} is no number that JSON knows, and no part of an identity")
-    return int.__repr__(int(value)) if value.is_integer() else float.__repr__(value)
+def canonical_bytes(value: Any) -> bytes:
+    """Return the canonical JSON of `value` in UTF-8; a lone surrogate is three bytes. Raises what `canonical_json` does."""
+    return canonical_json(value).encode("utf-8", "surrogatepass")
 
 
-def _object(parts: Mapping[str, str]) -> str:
-    """Return the object whose values are written already."""
-    return "{" + ",".join([f"{encode_basestring(name)}:{parts[name]}" for name in sorted(parts)]) + "}"
-
-
-class _Form:
-    """The canonical JSON of an object with gaps: what is the same in many keys is written once.
-
-    Args:
-        same: what is written already.
-        gaps: names of what each key fills in.
-    """
-
-    def __init__(self, same: Mapping[str, Any], gaps: Sequence[str]) -> None:
-        parts = {name: canonical_json(value).replace("%", "%%") for name, value in same.items()}
-        parts |= {name: f"%({name})s" for name in gaps}
-        self._text = _object(parts)
-
-    def digest(self, **own: Any) -> str:
-        """Return the digest of the whole object."""
-        return _sha256(self._text % {name: canonical_json(value) for name, value in own.items()})
-
-
-def digest(value: Any) -> str:
+def digest(value: Any, write: Write = canonical_bytes) -> str:
     """Return the sha256 (64 hex digits) of the canonical JSON of `value`."""
-    return _sha256(canonical_json(value))
-
-
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return hashlib.sha256(write(value)).hexdigest()
 
 
 def file_sha256(path: str | Path) -> str:
@@ -107,9 +80,9 @@ def file_sha256(path: str | Path) -> str:
     return hasher.hexdigest()
 
 
-def sample_seed(base_seed: int, sample_id: str, repeat: int) -> int:
+def sample_seed(base_seed: int, sample_id: str, repeat: int, write: Write = canonical_bytes) -> int:
     """Return the 63-bit seed of one sample: a hash of what it is, never of where or in which order it runs."""
-    return int(digest([base_seed, sample_id, repeat])[:16], 16) >> 1
+    return int(digest([base_seed, sample_id, repeat], write)[:16], 16) >> 1
 
 
 def identity_params(params: Any) -> dict[str, Any]:
@@ -126,12 +99,13 @@ def identity_params(params: Any) -> dict[str, Any]:
 
 def edit_key(
     *,
-    editor: Mapping[str, Any],
+    editor: Any,
     sample: Sample,
     image_sha256: Sequence[str],
     conditioning_sha256: Sequence[str],
     seed: int,
     repeat: int,
+    write: Write = canonical_bytes,
 ) -> str:
     """Return the key of one edit.
 
@@ -142,39 +116,20 @@ def edit_key(
         conditioning_sha256: of other files whose bytes decide the edit (`Editor.conditioning`).
         seed: of this sample and repeat.
         repeat: 0-based.
+        write: how all this is written.
     """
-    return edit_keys(editor)(
-        sample=sample,
-        image_sha256=image_sha256,
-        conditioning_sha256=conditioning_sha256,
-        seed=seed,
-        repeat=repeat,
+    return digest(
+        {
+            "what": "edit",
+            "editor": editor,
+            "instruction": sample.editor_instruction,
+            "images": image_sha256,
+            "conditioning": conditioning_sha256,
+            "seed": seed,
+            "repeat": repeat,
+        },
+        write,
     )
-
-
-def edit_keys(editor: Mapping[str, Any]) -> Callable[..., str]:
-    """Return `edit_key` for one editor, whose own part is written once and not once a sample."""
-    form = _Form(
-        {"what": "edit", "editor": editor}, ["instruction", "images", "conditioning", "seed", "repeat"]
-    )
-
-    def key(
-        *,
-        sample: Sample,
-        image_sha256: Sequence[str],
-        conditioning_sha256: Sequence[str],
-        seed: int,
-        repeat: int,
-    ) -> str:
-        return form.digest(
-            instruction=sample.editor_instruction,
-            images=image_sha256,
-            conditioning=conditioning_sha256,
-            seed=seed,
-            repeat=repeat,
-        )
-
-    return key
 
 
 @functools.lru_cache(maxsize=64)
@@ -185,60 +140,40 @@ def rubric_hash(rubric: Rubric) -> str:
 
 def verdict_key(
     *,
-    judge: Mapping[str, Any],
-    rubric: Rubric,
+    judge: Any,
+    rubric: Rubric | str,
     prompts: Sequence[Prompt],
     edited_sha256: str,
     source_sha256: Sequence[str],
     reference_sha256: Sequence[str],
     seed: int,
     repeat: int,
+    write: Write = canonical_bytes,
 ) -> str:
     """Return the key of one verdict.
 
     Args:
         judge: the judge's identity: name, version, model, mode, sampling, image encoding and size limits.
-        rubric: hashed whole.
+        rubric: hashed whole; or its hash.
         prompts: the rendered questions, before the chat template.
         edited_sha256: of the edited image's bytes.
         source_sha256: of each source image's bytes, in order.
         reference_sha256: of each reference's bytes (and an exact target's), in order.
         seed: of this judgement.
         repeat: 0-based.
+        write: how all this is written.
     """
-    return verdict_keys(judge, rubric)(
-        prompts=prompts,
-        edited_sha256=edited_sha256,
-        source_sha256=source_sha256,
-        reference_sha256=reference_sha256,
-        seed=seed,
-        repeat=repeat,
+    return digest(
+        {
+            "what": "verdict",
+            "judge": judge,
+            "rubric": rubric if isinstance(rubric, str) else rubric_hash(rubric),
+            "prompts": [[one.call, one.text, list(one.images)] for one in prompts],
+            "edited": edited_sha256,
+            "sources": source_sha256,
+            "references": reference_sha256,
+            "seed": seed,
+            "repeat": repeat,
+        },
+        write,
     )
-
-
-def verdict_keys(judge: Mapping[str, Any], rubric: Rubric) -> Callable[..., str]:
-    """Return `verdict_key` for one judge and rubric, whose own parts are written once and not once a verdict."""
-    form = _Form(
-        {"what": "verdict", "judge": judge, "rubric": rubric_hash(rubric)},
-        ["prompts", "edited", "sources", "references", "seed", "repeat"],
-    )
-
-    def key(
-        *,
-        prompts: Sequence[Prompt],
-        edited_sha256: str,
-        source_sha256: Sequence[str],
-        reference_sha256: Sequence[str],
-        seed: int,
-        repeat: int,
-    ) -> str:
-        return form.digest(
-            prompts=[[one.call, one.text, one.images] for one in prompts],
-            edited=edited_sha256,
-            sources=source_sha256,
-            references=reference_sha256,
-            seed=seed,
-            repeat=repeat,
-        )
-
-    return key

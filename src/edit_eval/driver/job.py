@@ -13,13 +13,14 @@ from typing import Any
 
 import edit_eval
 from edit_eval.core.errors import ConfigError, DataError, RunError
-from edit_eval.core.identity import edit_keys, identity_params, rubric_hash, sample_seed
+from edit_eval.core.identity import identity_params, rubric_hash
 from edit_eval.core.types import Rubric, Sample
 from edit_eval.driver.config import Checked, EditorConfig, JudgeConfig, StageConfig
 from edit_eval.driver.devices import Device, Gpu, default_devices, parse_devices, visible_gpus
 from edit_eval.driver.events import StageName
 from edit_eval.driver.hashes import FileHashes
 from edit_eval.driver.interpreters import Interpreter, resolve_interpreter
+from edit_eval.driver.keys import edit_keys, seeds
 from edit_eval.driver.models import Model, find_model, resolve_model
 from edit_eval.driver.plan import Judging, WantedEdit
 from edit_eval.driver.registry import Found
@@ -232,9 +233,9 @@ def _refuse_changed(wanted: Sequence[WantedEdit], hashes: FileHashes) -> None:
 
 def _hashes_of(sample: Sample, hashes: FileHashes) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:
     """Return the hashes of the sources, and of the sample's other images by what they are. Raises `OSError`."""
-    sources = tuple(hashes.sha256(path) for path in sample.images)
+    sources = tuple(map(hashes.sha256, sample.images))
     beside = {
-        "reference": tuple(hashes.sha256(path) for path in sample.references),
+        "reference": tuple(map(hashes.sha256, sample.references)),
         "target": (hashes.sha256(sample.target),) if sample.target else (),
     }
     return sources, beside
@@ -360,7 +361,7 @@ def _wanted(
     checked: Checked, samples: Sequence[Sample], editor: StageJob, hashes: FileHashes
 ) -> list[WantedEdit]:
     config = checked.config
-    key_of = edit_keys(editor.identity)
+    seed_of, key_of = seeds(config.seed), edit_keys(editor.identity)
     wanted: list[WantedEdit] = []
     for sample in samples:
         try:
@@ -372,7 +373,7 @@ def _wanted(
             raise _unreadable(sample, error) from error
         clustered = sample if sample.cluster else dataclasses.replace(sample, cluster=sources[0])
         for repeat in range(config.repeats):
-            seed = sample_seed(config.seed, sample.id, repeat)
+            seed = seed_of(sample.id, repeat)
             key = key_of(
                 sample=sample,
                 image_sha256=sources,

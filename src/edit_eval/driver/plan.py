@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from edit_eval.core.identity import digest, rubric_hash, verdict_keys
+from edit_eval.core.identity import digest, rubric_hash
 from edit_eval.core.types import Prompt, Rubric, Sample
+from edit_eval.driver.keys import verdict_keys
 from edit_eval.judges.contract import prompt_renderer
 
 __all__ = ["EditPlan", "Judging", "WantedEdit", "plan_edits", "verdict_is_done"]

@@ -134,16 +134,21 @@ def _share(part: int, whole: int) -> float:
     return part / whole if whole else 0.0
 
 
-def read_rows(run: RunReader) -> list[Row]:
+def read_rows(run: RunReader, *, thumbnails: bool = True) -> list[Row]:
     """Return one row per sample and repeat, in the benchmark's order.
 
     Of several verdicts on one edit, the row has that of the run's present judge and rubric, on the present image.
+
+    Args:
+        run: what to read.
+        thumbnails: whether to look which there are; only pages show them.
     """
     judging = Judging.from_json(run.info["judging"]) if run.info.get("judging") else None
-    return [_row(run, one, judging) for one in sorted(run.wanted, key=lambda one: one.index)]
+    root = str(run.path) if thumbnails else None
+    return [_row(run, one, judging, root) for one in sorted(run.wanted, key=lambda one: one.index)]
 
 
-def _row(run: RunReader, one: WantedEdit, judging: Judging | None) -> Row:
+def _row(run: RunReader, one: WantedEdit, judging: Judging | None, root: str | None) -> Row:
     record = run.edits.get(one.key)
     edited = None if record is None else record["status"] == "edited"
     key = judging.key(one, record["image"]["sha256"]) if judging and record and edited else None
@@ -157,15 +162,15 @@ def _row(run: RunReader, one: WantedEdit, judging: Judging | None) -> Row:
         edit_failure=(record["kind"], record["reason"]) if record and not edited else None,
         edit=_edit_facts(record) if record and edited else {},
         image=image_path(one.key) if edited else None,
-        thumbnail=_existing(run, thumbnail_path(one.key)) if edited else None,
-        source_thumbnail=_existing(run, thumbnail_path(one.source_sha256[0])),
+        thumbnail=_existing(root, thumbnail_path(one.key)) if edited else None,
+        source_thumbnail=_existing(root, thumbnail_path(one.source_sha256[0])),
         verdict_key=key,
         verdict=Verdict.from_json(judged["verdict"]) if judged else None,
     )
 
 
-def _existing(run: RunReader, path: str) -> str | None:
-    return path if os.path.exists(f"{run.path}/{path}") else None  # noqa: PTH110 - fast
+def _existing(root: str | None, path: str) -> str | None:
+    return path if root and os.path.exists(f"{root}/{path}") else None  # noqa: PTH110 - fast
 
 
 def _edit_facts(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -216,13 +221,8 @@ _MANY = 20
 
 
 def _estimate(values: Sequence[tuple[Row, float]], scale: tuple[float, float]) -> Estimate:
-    by_sample: dict[str, list[float]] = {}
-    clusters: dict[str, str] = {}
-    for row, value in values:
-        by_sample.setdefault(row.sample.id, []).append(value)
-        clusters[row.sample.id] = row.sample.cluster
-    means = [math.fsum(part) / len(part) for part in by_sample.values()]
-    known = mean_interval(means, [clusters[one] for one in by_sample])
+    means, clusters = _by_sample(values)
+    known = mean_interval(means, clusters)
     return Estimate(
         n=known.n,
         clusters=known.clusters,
@@ -233,6 +233,19 @@ def _estimate(values: Sequence[tuple[Row, float]], scale: tuple[float, float]) -
         minimum=min(means, default=None),
         maximum=max(means, default=None),
     )
+
+
+def _by_sample(values: Sequence[tuple[Row, float]]) -> tuple[list[float], list[str]]:
+    """Return the mean value of every sample, and its cluster; without repeats there is nothing to average."""
+    ids = [row.sample.id for row, _ in values]
+    clusters = [row.sample.cluster for row, _ in values]
+    if len(set(ids)) == len(ids):
+        return [value for _, value in values], clusters
+    by_sample: dict[str, list[float]] = {}
+    for one, (_, value) in zip(ids, values, strict=True):
+        by_sample.setdefault(one, []).append(value)
+    cluster_of = dict(zip(ids, clusters, strict=True))
+    return [math.fsum(part) / len(part) for part in by_sample.values()], [cluster_of[one] for one in by_sample]
 
 
 def _by_dimension(rubric: Rubric | None, scored: Sequence[Row]) -> dict[str, Estimate]:
