@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import selectors
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -35,7 +35,7 @@ from edit_eval.driver.scheduler import Scheduler
 from edit_eval.driver.slot import HostRun, Phase, Slot
 from edit_eval.driver.stage import Stage, StageSpec
 
-__all__ = ["Handler", "Pool"]
+__all__ = ["Handler", "OutcomeError", "Pool"]
 
 _TICK_S = 0.25
 _STOP_GRACE_S = 2.0
@@ -54,13 +54,17 @@ _BACK_OFF_S = 0.5
 _LONGEST_BACK_OFF_S = 30.0
 
 
+class OutcomeError(Exception):
+    """What a host says came of a task cannot be; the host is not to be trusted."""
+
+
 class Handler(Protocol):
     """Who owns the outcomes. Called from the pool's loop; must not block for long."""
 
     def done(
         self, stage: StageName, task: Task, outcome: dict[str, Any], device: Device, seconds: float
     ) -> None:
-        """A task has its outcome."""
+        """A task has its outcome. Raises `OutcomeError`, and records nothing, if it cannot be one."""
 
     def failed(self, stage: StageName, task: Task, kind: str, reason: str, device: Device) -> None:
         """A task has failed and will not be tried again."""
@@ -194,7 +198,7 @@ class Pool:
         return self._control.overdue or not any(host.in_flight for _, host in hosts)
 
     def _feed(self, slot: Slot, host: HostRun) -> None:
-        if self._pausing() or host.stalled:
+        if self._pausing() or host.given_up:
             return
         tasks = self._plan.tasks_for(slot, host)
         if tasks:
@@ -323,14 +327,11 @@ class Pool:
         elif kind == "ready":
             self._on_ready(slot, host, message)
         elif kind == "refused":
-            host.refused = (message["kind"], message["reason"])
+            self._on_refused(slot, host, message)
         elif kind == "begun":
             host.begin(message["ids"])
         elif kind == "progress":
-            task = host.in_flight.get(message["id"])
-            host.touch()
-            if task:
-                self._handler.progress(host.stage.name, task, slot.device, message["step"], message["steps"])
+            self._on_progress(slot, host, message)
         elif kind == "done":
             self._on_done(slot, host, message)
         elif kind == "failed":
@@ -338,7 +339,7 @@ class Pool:
         elif kind == "recalled":
             self._on_recalled(host, message["ids"])
         elif kind == "window":
-            host.window = max(1, int(message["window"]))
+            host.window = message["window"]
         elif kind == "fatal":
             self._fault = RunFailed(
                 f"{message['reason']}; what was finished is kept: mend that and start again"
@@ -351,24 +352,40 @@ class Pool:
         if host.announced == "starting":
             self._say(slot, "loading")
 
+    def _on_refused(self, slot: Slot, host: HostRun, message: dict[str, Any]) -> None:
+        if host.phase is Phase.STARTING:
+            host.refused = (message["kind"], message["reason"])
+            slot.send("stop", grace_s=_STOP_GRACE_S)  # it ends by itself, or is ended
+
     def _on_ready(self, slot: Slot, host: HostRun, message: dict[str, Any]) -> None:
         if host.phase is not Phase.STARTING:
             return  # it was told to stop meanwhile
         host.phase = Phase.READY
-        host.window = max(1, int(message["window"]))
+        host.window = message["window"]
         host.touch()
         host.stage.ever_ready = True
         slot.failed_loads = 0
         self._handler.loaded(host.stage.name, slot.device, {"load_s": message["load_s"], **message["facts"]})
         self._say(slot, "ready", f"loaded in {message['load_s']:.1f} s")
 
+    def _on_progress(self, slot: Slot, host: HostRun, message: dict[str, Any]) -> None:
+        task = host.in_flight.get(message["id"])
+        if task:
+            host.touch()
+            self._handler.progress(host.stage.name, task, slot.device, message["step"], message["steps"])
+
     def _on_done(self, slot: Slot, host: HostRun, message: dict[str, Any]) -> None:
-        task = host.in_flight.pop(message["id"], None)
+        task = host.in_flight.get(message["id"])
         if task is None:
+            return  # not, or no longer, its task
+        try:
+            self._handler.done(host.stage.name, task, message["outcome"], slot.device, message["seconds"])
+        except OutcomeError as error:
+            self._give_up(slot, host, f"the host sent {error}")
             return
+        del host.in_flight[task.id]
         host.stage.note_duration(host.finish(task.id))
         slot.barren = 0
-        self._handler.done(host.stage.name, task, message["outcome"], slot.device, message["seconds"])
 
     def _on_failed(self, slot: Slot, host: HostRun, message: dict[str, Any]) -> None:
         task = host.in_flight.pop(message["id"], None)
@@ -482,16 +499,20 @@ class Pool:
             host = slot.host
             if host and host.phase is Phase.DRAINING:
                 self._drain(slot, host)
-            elif host and not host.stalled and now > host.deadline():
+            elif host and not host.given_up and now > host.deadline():
                 host.stalled = True
                 what = "loading" if host.phase is Phase.STARTING else "working"
-                host.stall_reason = f"no sign of life while {what} for {now - host.touched_at:.0f} s"
-                host.gone_by = now + _END_S
-                slot.send("kill")
+                self._give_up(slot, host, f"no sign of life while {what} for {now - host.touched_at:.0f} s")
             elif host and now > host.gone_by:
                 self._lose_keeper(slot, f"a host that was told to end did not within {_END_S:.0f} s")
             if slot.link and now - slot.heard_at > _KEEPER_SILENT_S:
                 self._lose_keeper(slot, f"the keeper was silent for {_KEEPER_SILENT_S:.0f} s")
+
+    def _give_up(self, slot: Slot, host: HostRun, reason: str) -> None:
+        """End a host at once; what it had in flight is tried elsewhere."""
+        host.given_up = reason
+        host.gone_by = time.monotonic() + _END_S
+        slot.send("kill")
 
     def _shut_down(self) -> None:
         """Take what has arrived, then end all keepers at once, and with them everything below them."""
@@ -518,12 +539,11 @@ class Pool:
                     self._on_message(slot, message)
 
 
-def _why(message: dict[str, Any], host: HostRun) -> str:
-    if host.stalled:
-        return host.stall_reason
-    if host.refused:
-        return host.refused[1]
-    code = message["code"]
+def _why(message: Mapping[str, Any], host: HostRun) -> str:
+    known = host.given_up or (host.refused[1] if host.refused else message["why"])
+    if known:
+        return known
+    code: int | None = message["code"]
     if code == -9:
         return "killed by SIGKILL, often by the kernel for want of memory"
     if code is not None and code < 0:

@@ -14,7 +14,7 @@ from pathlib import Path
 import edit_eval
 from edit_eval.driver.devices import Device
 from edit_eval.worker.processes import kill_marked
-from edit_eval.worker.protocol import Channel
+from edit_eval.worker.protocol import FROM_KEEPER, Channel
 
 __all__ = ["LocalBackend"]
 
@@ -47,7 +47,7 @@ class _LocalKeeper:
                 start_new_session=True,
                 env={**os.environ, _MARK: self._token},
             )
-        self.channel = Channel(ours)
+        self.channel = Channel(ours, FROM_KEEPER)
 
     def lost(self) -> None:
         """Kill the keeper and everything that carries its mark."""
