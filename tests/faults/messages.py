@@ -111,7 +111,7 @@ def _twice(trial: Trial) -> None:
 
 
 def _no_end_of_line(trial: Trial) -> None:
-    trial.strike("say done", {"raw": "x", "repeat": (64 << 20) + 2}, after=trial.number % 4)
+    trial.strike("say done", {"raw": "x", "repeat": 65 << 20}, after=trial.number % 4)
     assert trial.run() == 0
     assert trial.struck()
 

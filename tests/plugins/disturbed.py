@@ -187,10 +187,10 @@ def _altered(message: dict[str, Any], stage: str) -> list[dict[str, Any]]:
 
 def _shout(data: bytes) -> None:
     """Write to the keeper whatever it is; the keeper may end this process meanwhile."""
-    socket = int(sys.argv[1])
-    while data:
+    socket, left = int(sys.argv[1]), memoryview(data)
+    while left:
         select.select([], [socket], [])
-        data = data[os.write(socket, data) :]
+        left = left[os.write(socket, left) :]
 
 
 def _place(message: dict[str, Any], dotted: str) -> dict[str, Any]:

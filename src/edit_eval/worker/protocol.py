@@ -193,6 +193,12 @@ class Channel:
         A line that is no message ends the conversation: what came before it is returned, `broken` says what is wrong
         with it, and the channel counts as closed.
         """
+        begun = len(self._unread)
+        self._read()
+        return self._messages(begun)
+
+    def _read(self) -> None:
+        """Take what has arrived, until a line is too long."""
         while len(self._unread) <= _MAX_LINE_BYTES:
             try:
                 data = self._sock.recv(_READ_BYTES)
@@ -205,14 +211,18 @@ class Channel:
                 self.closed = True
                 break
             self._unread += data
-        *lines, rest = self._unread.split(b"\n")
-        self._unread = bytearray(rest)
+
+    def _messages(self, begun: int) -> list[dict[str, Any]]:
+        """Take the whole lines; `begun` bytes of the first one were there before, and no end of a line in them."""
+        end = self._unread.rfind(b"\n", begun) + 1
+        lines = bytes(self._unread[:end]).split(b"\n")[:-1]
+        del self._unread[:end]
         messages: list[dict[str, Any]] = []
         try:
-            messages.extend(_parse(bytes(line), self._hears) for line in lines)
+            messages.extend(_parse(line, self._hears) for line in lines)
         except ProtocolError as error:
             self._break(error)
-        if len(rest) > _MAX_LINE_BYTES:
+        if len(self._unread) > _MAX_LINE_BYTES:
             self._break(ProtocolError("a line is longer than 64 MiB"))
         return messages
 
@@ -233,8 +243,10 @@ class Channel:
         if not data:
             self.closed = True
             return []
+        begun = len(self._unread)
         self._unread += data
-        return self.receive()
+        self._read()
+        return self._messages(begun)
 
     def send_blocking(self, messages: list[dict[str, Any]]) -> None:
         """Send `messages` (dicts with `type`) as one write, waiting as long as the peer needs."""

@@ -167,7 +167,7 @@ class JudgeRole(Role):
     @property
     def batch(self) -> int:  # type: ignore[override]
         """As many as the judge wants now; it shrinks when memory runs out. Raises `ValueError` if that is none."""
-        wanted = self._judge.window
+        wanted: Any = self._judge.window  # other people's code
         if isinstance(wanted, bool) or not isinstance(wanted, int) or wanted < 1:
             raise ValueError(f"the judge's window is {wanted!r}; it must be a whole number of at least 1")
         return wanted
