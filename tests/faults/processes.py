@@ -64,6 +64,17 @@ def _stop_keeper(trial: Trial) -> None:
     assert trial.end(driver) == 0
 
 
+def _stop_driver(trial: Trial) -> None:
+    """Longer than any deadline: hosts whose answers wait to be heard are not to blame."""
+    driver = trial.start()
+    trial.wait_for(lambda: trial.lines() > trial.spread() * 5, "no edit")
+    kill(driver.pid, signal.SIGSTOP)
+    time.sleep(5)
+    kill(driver.pid, signal.SIGCONT)
+    assert trial.end(driver) == 0
+    assert "Restarting" not in trial.text(), trial.text()
+
+
 def _kill_driver(trial: Trial) -> None:
     """Again and again, at moments spread over a start's life, with another number of devices each time."""
     trial.injected = 0
@@ -204,6 +215,20 @@ FAULTS = (
     ),
     Fault("processes", "SIGKILL of a keeper", _kill_keeper, short=2, long=10, says="the keeper went away"),
     Fault("processes", "SIGKILL of the driver, then other devices", _kill_driver, long=17, config=SLOW),
+    Fault(
+        "processes",
+        "the driver is stopped and goes on (SIGSTOP)",
+        _stop_driver,
+        short=0,
+        long=4,
+        config=IMPATIENT,
+    ),
+    Fault(
+        "processes",
+        "a host hangs up and stays",
+        partial(_host_does, "edit", "hang up"),
+        says="the host closed its socket and did not end",
+    ),
     Fault(
         "processes",
         "a host hangs in Python",

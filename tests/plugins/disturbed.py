@@ -4,8 +4,8 @@ What is wanted of the run, and so its results, are those of an undisturbed one: 
 `EDIT_EVAL_FAULT` holds a list of strikes: `{"at": PLACE, "what": FAULT, "times": N, "after": N, "one_device": BOOL}`.
 
 `at` is `load`, `edit`, `image` (within the image's temporary file), `line` (between the image and its line), `load judge`
-or `judge`; `what` is what `faulty.misbehave` knows, `wait` (until killed), `refuse` (to load), `eat:CGROUP` (memory), or
-`wander` (leave descendants, then crash). A strike lets `after` chances pass, then
+or `judge`; `what` is what `faulty.misbehave` knows, `wait` (until killed), `refuse` (to load), `eat:CGROUP` (memory),
+`hang up` (close the socket and stay), or `wander` (leave descendants, then crash). A strike lets `after` chances pass, then
 hits `times` chances (1 by default), whichever host meets them, or with `one_device` only hosts of the device that met
 it first. Chances are counted by files in `EDIT_EVAL_FAULT_COUNTS`; `struck.*` there hold the pids of those it hit.
 
@@ -60,6 +60,9 @@ def strike(place: str) -> None:
             _wander()
         elif what == "refuse":
             raise ModelError("this device is not well")
+        elif what == "hang up":
+            os.dup2(os.open(os.devnull, os.O_RDWR), int(sys.argv[1]))
+            misbehave("hang-c", "")
         elif what.startswith("eat:"):
             _eat(what.removeprefix("eat:"))
         misbehave(what, "/nonexistent")

@@ -36,10 +36,11 @@ from edit_eval.driver.events import (
     StepProgress,
     VerdictGiven,
 )
+from edit_eval.driver.handler import OutcomeError
 from edit_eval.driver.job import Job
 from edit_eval.driver.outcomes import checked_edit, checked_verdict
 from edit_eval.driver.plan import EditPlan, WantedEdit, plan_edits, verdict_is_done
-from edit_eval.driver.pool import OutcomeError, Pool
+from edit_eval.driver.pool import Pool
 from edit_eval.driver.queue import Task
 from edit_eval.driver.stage import StageSpec
 from edit_eval.driver.store import RunStore, image_is_intact, image_path, link_names, thumbnail_path

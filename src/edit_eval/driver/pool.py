@@ -15,12 +15,12 @@ import selectors
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from edit_eval.core.errors import Interrupted, ModelError, RunFailed
 from edit_eval.driver.backends import Backend
 from edit_eval.driver.control import Control
-from edit_eval.driver.devices import Device, GpuMemory
+from edit_eval.driver.devices import GpuMemory
 from edit_eval.driver.events import (
     DeviceState,
     DeviceStateName,
@@ -30,12 +30,13 @@ from edit_eval.driver.events import (
     StageName,
     Unloaded,
 )
+from edit_eval.driver.handler import Handler, OutcomeError
 from edit_eval.driver.queue import Task
 from edit_eval.driver.scheduler import Scheduler
 from edit_eval.driver.slot import HostRun, Phase, Slot
 from edit_eval.driver.stage import Stage, StageSpec
 
-__all__ = ["Handler", "OutcomeError", "Pool"]
+__all__ = ["Pool"]
 
 _TICK_S = 0.25
 _STOP_GRACE_S = 2.0
@@ -50,39 +51,10 @@ _BARREN_HOSTS = 5
 _BARREN_HOSTS_OF_THE_LAST = 10
 """How many hosts in a row may be lost on one device without finishing a task before it is retired; more patience with
 the last device of a stage, because samples that crash in a row look the same as a broken device."""
+_AWAY_S = 2.0
+"""Seconds between two looks at the deadlines from which this process counts as having been stopped."""
 _BACK_OFF_S = 0.5
 _LONGEST_BACK_OFF_S = 30.0
-
-
-class OutcomeError(Exception):
-    """What a host says came of a task cannot be; the host is not to be trusted."""
-
-
-class Handler(Protocol):
-    """Who owns the outcomes. Called from the pool's loop; must not block for long."""
-
-    def done(
-        self, stage: StageName, task: Task, outcome: dict[str, Any], device: Device, seconds: float
-    ) -> None:
-        """A task has its outcome. Raises `OutcomeError`, and records nothing, if it cannot be one."""
-
-    def failed(self, stage: StageName, task: Task, kind: str, reason: str, device: Device) -> None:
-        """A task has failed and will not be tried again."""
-
-    def started(self, stage: StageName, device: Device, pid: int) -> None:
-        """A host's process was started."""
-
-    def loaded(self, stage: StageName, device: Device, facts: dict[str, Any]) -> None:
-        """A host is ready; `facts` are its versions and load time."""
-
-    def sent(self, stage: StageName, device: Device) -> None:
-        """A host was sent tasks; if it had none, it works from now on."""
-
-    def progress(self, stage: StageName, task: Task, device: Device, step: int, steps: int) -> None:
-        """A task has come a step further."""
-
-    def tick(self) -> None:
-        """Called several times a second."""
 
 
 class Pool:
@@ -127,6 +99,7 @@ class Pool:
         self._control = control or Control()
         self._was_paused = self._was_ending = False
         self._fault: Exception | None = None
+        self._looked_at = time.monotonic()
 
     def add(self, stage: StageName, tasks: Iterable[Task]) -> None:
         """Put tasks into a stage's queue."""
@@ -253,11 +226,22 @@ class Pool:
 
     # Acting
 
-    def _start(self, slot: Slot, stage: Stage) -> None:
+    def _launch(self, slot: Slot, stage: Stage) -> bool:
+        """Start the device's keeper, if it has none; where the machine has no room for one, try again later."""
         if slot.link is None:
-            slot.link = self._backend.launch(slot.device, self._log_folder)
+            try:
+                slot.link = self._backend.launch(slot.device, self._log_folder)
+            except OSError as error:
+                self._note_failed_load(slot, stage, f"cannot start a keeper: {error}")
+                self._back_off(slot, stage)
+                return False
             slot.heard_at = time.monotonic()
             self._selector.register(slot.link.channel, selectors.EVENT_READ, slot)
+        return True
+
+    def _start(self, slot: Slot, stage: Stage) -> None:
+        if not self._launch(slot, stage):
+            return
         if slot.baseline_bytes is None and self._memory:
             slot.baseline_bytes = self._memory.used_bytes(slot.device)
         stage.started_at = stage.started_at or time.monotonic()
@@ -457,11 +441,17 @@ class Pool:
             others = any(stage.serves(other.device) for other in self._slots if other is not slot)
             if slot.barren >= (_BARREN_HOSTS if others else _BARREN_HOSTS_OF_THE_LAST):
                 self._retire(slot, stage, f"{slot.barren} hosts in a row were lost: {reason}")
+        self._back_off(slot, stage)
+
+    def _back_off(self, slot: Slot, stage: Stage) -> None:
+        """Leave a device alone for a while, longer every time, and say why; one that is retired has said so."""
         slot.retry_at = time.monotonic() + min(
             _BACK_OFF_S * 2 ** max(0, slot.barren - 1), _LONGEST_BACK_OFF_S
         )
         if stage.serves(slot.device):
-            self._emit(DeviceState(self._clock(), slot.device.label, stage.name, "restarting", reason))
+            self._emit(
+                DeviceState(self._clock(), slot.device.label, stage.name, "restarting", slot.last_reason)
+            )
 
     def _retry(
         self, slot: Slot, stage: Stage, tasks: Sequence[Task], kind: Literal["crash", "timeout"], reason: str
@@ -479,12 +469,15 @@ class Pool:
 
     def _failed_load(self, slot: Slot, host: HostRun, reason: str) -> None:
         kind, said = host.refused or ("error", reason)
-        slot.last_reason = host.stage.last_reason = said
-        slot.failed_loads += 1
         if kind == "user":
             host.stage.refusal = said
-        if kind == "user" or slot.failed_loads >= _LOADS:
-            self._retire(slot, host.stage, f"the model does not load: {said}")
+        self._note_failed_load(slot, host.stage, said, last=kind == "user")
+
+    def _note_failed_load(self, slot: Slot, stage: Stage, reason: str, *, last: bool = False) -> None:
+        slot.last_reason = stage.last_reason = reason
+        slot.failed_loads += 1
+        if last or slot.failed_loads >= _LOADS:
+            self._retire(slot, stage, f"the model does not load: {reason}")
 
     def _retire(self, slot: Slot, stage: Stage, reason: str) -> None:
         stage.retired.add(slot.device)
@@ -494,7 +487,11 @@ class Pool:
     # Time
 
     def _check_times(self) -> None:
-        now = time.monotonic()
+        now, before = time.monotonic(), self._looked_at
+        away = now - before > _AWAY_S
+        self._looked_at = float("inf") if away else now  # so that it is never twice in a row
+        if away:
+            return  # this process itself stood still; what was said to it meanwhile is heard first
         for slot in self._slots:
             host = slot.host
             if host and host.phase is Phase.DRAINING:
