@@ -98,6 +98,7 @@ def _devices(count: int) -> str:
 def _out_of_memory(trial: Trial) -> None:
     """An exception of the sample's own: it fails by name, others go on, and it is taken up when asked."""
     trial.strike("edit", "oom", after=int(trial.spread() * 8))
+    trial.tree["editor"]["devices"] = ["cpu:0"]  # no other device is asked for a second opinion
     assert trial.run() == 3
     failed = [record for record in RunReader(trial.output).edits.values() if record["status"] == "failed"]
     assert [record["kind"] for record in failed] == ["out_of_memory"]
@@ -149,6 +150,14 @@ def _never_loads(trial: Trial) -> None:
 def _one_never_loads(trial: Trial) -> None:
     trial.strike("load", ("raise", "crash", "exit", "refuse")[trial.number % 4], times=1000, one_device=True)
     assert trial.run() == 0
+
+
+def _one_fails_everything(trial: Trial) -> None:
+    """An ordinary exception for every sample, on one device alone: faster than the others can work."""
+    place = ("edit", "judge")[trial.number % 2]
+    trial.strike(place, ("raise", "oom")[trial.number // 2 % 2], times=10_000, one_device=True)
+    assert trial.run() == 0
+    assert len(trial.struck()) >= 3
 
 
 def _two_starts(trial: Trial) -> None:
@@ -306,6 +315,14 @@ FAULTS = (
         _one_never_loads,
         long=8,
         says="Retired from editing: the model does not load",
+        config=SLOW,
+    ),
+    Fault(
+        "processes",
+        "every sample fails on one device",
+        _one_fails_everything,
+        long=8,
+        says="what failed here succeeded elsewhere",
         config=SLOW,
     ),
     Fault("processes", "two starts of one run", _two_starts, short=2, long=6, says="is in use by process"),
