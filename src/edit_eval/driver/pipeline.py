@@ -361,12 +361,20 @@ class Pipeline:
                 "source_size": outcome["source_size"],
                 "seconds": outcome["seconds"],
                 "steps": outcome["steps"],
+                "flags": outcome["flags"],
+                **({"first_frames": outcome["first_frames"]} if outcome["first_frames"] else {}),
             }
         )
         self._link(one)
         self._emit(
             EditFinished(
-                self._now(), device.label, one.index, one.sample.id, outcome["seconds"], outcome["steps"]
+                self._now(),
+                device.label,
+                one.index,
+                one.sample.id,
+                outcome["seconds"],
+                outcome["steps"],
+                tuple(outcome["flags"]),
             )
         )
         verdict_task = self._verdict_task(one)

@@ -34,6 +34,7 @@ __all__ = [
     "THUMBNAIL_PX",
     "OpenedImage",
     "UnreadableImageError",
+    "holds_nan",
     "image_size",
     "open_image",
     "open_rgb",
@@ -66,6 +67,10 @@ _BAND_PX = 1 << 24
 
 class UnreadableImageError(OSError):
     """An image cannot be read; the message names it, says in one line what it is, and what to do."""
+
+
+class _GoneError(UnreadableImageError, FileNotFoundError):
+    """There is no such file."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +118,7 @@ def _opened_file(path: str | Path, name: str) -> BinaryIO:
         if stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 - before opening it
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError as error:
-        raise UnreadableImageError(f"{name} is not there any more") from error
+        raise _GoneError(f"{name} is not there any more") from error
     except (OSError, ValueError) as error:
         raise UnreadableImageError(f"{name} cannot be read: {getattr(error, 'strerror', error)}") from error
     if descriptor is None:
@@ -277,14 +282,18 @@ def _eight_bits(image: Image) -> Image:
     return grey
 
 
+def holds_nan(image: Image) -> bool:
+    """Whether a float image (mode F) holds NaN or infinity; no other mode can."""
+    return image.mode == "F" and not math.isfinite(sum(array("f", image.tobytes())))
+
+
 def _finite(image: Image) -> Image:
     """Return a float image with 0 for NaN and infinity; the same object where it holds none."""
     from PIL import Image
 
-    values = array("f", image.tobytes())
-    if math.isfinite(sum(values)):
+    if not holds_nan(image):
         return image
-    numbers = array("f", (value if math.isfinite(value) else 0.0 for value in values))
+    numbers = array("f", (value if math.isfinite(value) else 0.0 for value in array("f", image.tobytes())))
     return Image.frombytes("F", image.size, numbers.tobytes())
 
 
