@@ -237,7 +237,9 @@ def test_by_tag_and_by_dimension():
     ]
     tags = [{"category": "add", "language": "en"}, {"category": "add"}, {"category": "remove"}, {}]
     summary = summary_of(samples, tags=tags)
-    assert {tag: one.mean for tag, one in summary.tags["category"].items()} == {"add": 3.0}
+    assert {tag: one.mean for tag, one in summary.tags["category"].items()} == {"add": 3.0, "remove": None}
+    assert {tag: one.n for tag, one in summary.tags["category"].items()} == {"add": 2, "remove": 0}
+    assert summary.tag_coverage == {"category": {"add": 1.0, "remove": 0.0}, "language": {"en": 1.0}}
     assert {tag: one.n for tag, one in summary.tags["language"].items()} == {"en": 1}
     assert set(summary.dimensions) == {one.name for one in RUBRIC.dimensions}
     assert all(one.mean == 5.0 and one.n == 3 for one in summary.dimensions.values())
