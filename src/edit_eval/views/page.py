@@ -22,6 +22,7 @@ __all__ = ["page", "visible"]
 DASH = "–"
 _LONGEST_TEXT = 4000
 _LONGEST_NAME = 160
+_LONGEST_CELL = 60
 _FIRST_TEXT = 320
 _FIRST_LINES = 6
 _NOT_WORTH_HIDING = 80
@@ -165,12 +166,12 @@ def _table(
 ) -> dict[str, Any]:
     """Return a table of estimates; `coverage` by the same names, or empty where there is none to show."""
     return {
-        "title": _short(title),
-        "heading": _short(heading),
+        "title": _short(title, _LONGEST_CELL),
+        "heading": _short(heading, _LONGEST_CELL),
         "coverage": bool(coverage),
         "rows": [
             (
-                _short(name),
+                _short(name, _LONGEST_CELL),
                 _number(one.mean),
                 _interval(one),
                 one.n,
@@ -238,9 +239,9 @@ def _source(row: Row) -> dict[str, str | None]:
     return _picture(row.source_thumbnail, link)
 
 
-def _short(text: str) -> str:
+def _short(text: str, longest: int = _LONGEST_NAME) -> str:
     """Return a name as it may stand in a line or a table: visible, and not longer than one can take in."""
-    return visible(text if len(text) <= _LONGEST_NAME else text[: _LONGEST_NAME - 1] + "…")
+    return visible(text if len(text) <= longest else text[: longest - 1] + "…")
 
 
 def _words(text: str) -> dict[str, str | None]:

@@ -48,6 +48,9 @@ FORMAT = 1
 _LOWEST = 5
 _FEW = 5
 _REASON_COLUMNS = 100
+_FAILURE_COLUMNS = 300
+"""Of what we say ourselves, which ends with what to do."""
+_NAME_COLUMNS = 80
 
 
 def text_report(summary: Summary, rows: Sequence[Row], usage: Usage | None = None) -> str:
@@ -98,13 +101,14 @@ def _flagged_row(row: Row) -> str:
 
 
 def _name(row: Row) -> str:
-    return clean(row.sample.id) + (f" (repeat {row.repeat})" if row.repeat else "")
+    return fit(clean(row.sample.id), _NAME_COLUMNS, "...") + (f" (repeat {row.repeat})" if row.repeat else "")
 
 
 def _text_row(row: Row) -> str:
     status = status_of(row)
     result = number(row.verdict.overall, 2) if status.name == "scored" and row.verdict else status.label
-    reason = fit(clean(status.reason), _REASON_COLUMNS, "...")
+    columns = _REASON_COLUMNS if row.edited else _FAILURE_COLUMNS
+    reason = fit(clean(status.reason), columns, "...")
     return f"  [Sample {row.index:>3}] {result} {_name(row)}" + (f" | {reason}" if reason else "")
 
 

@@ -163,11 +163,10 @@ def _plain_words(file: BinaryIO, name: str) -> Iterator[None]:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UnreadableImageError(f"{name} has {_too_many(error)}") from error
     except Exception as error:
-        kind = image_format(_head(file)) or "image"
+        kind = image_format(_head(file))
+        what = f"is a damaged or cut short {kind} image" if kind else "is a damaged or cut short image"
         detail = " ".join(str(error).split())[:120] or type(error).__name__
-        raise UnreadableImageError(
-            f"{name} is damaged or cut short ({kind}: {detail}); get it again"
-        ) from error
+        raise UnreadableImageError(f"{name} {what} ({detail}); get it again") from error
 
 
 def _too_many(error: Exception) -> str:

@@ -59,6 +59,7 @@ def as_image(returned: Any) -> Returned:
     if isinstance(returned, Image.Image):
         _check_size(*returned.size)
         with _the_editors_fault(returned):
+            returned.load()  # here, if it was not yet, or is closed
             nan = bool(returned.info.get(_MARK)) or holds_nan(returned)
             return Returned(rgb(returned), nan)
     if type(returned).__module__.partition(".")[0] == "numpy" and hasattr(returned, "dtype"):
