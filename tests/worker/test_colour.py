@@ -5,8 +5,8 @@ from __future__ import annotations
 from io import BytesIO
 
 import pytest
-from PIL import Image, ImageChops, ImageCms
 from pictures import grey_profile, photograph, rgb_profile, saved
+from PIL import Image, ImageChops, ImageCms
 
 from edit_eval.worker.images import open_rgb, png_bytes, rgb
 
