@@ -89,7 +89,7 @@ def outside_images(checked: Checked, samples: Sequence[Sample], output: Path) ->
         for one in samples
         for path in (*one.images, *one.references, *([one.target] if one.target else ()))
     )
-    found = dict.fromkeys(path for path in named if not os.path.normpath(path).startswith(inside))
+    found = dict.fromkeys(path for path in map(os.path.normpath, named) if not path.startswith(inside))
     if not found:
         return None
     count = f"{len(found)} image{' lies' if len(found) == 1 else 's lie'}"
