@@ -219,7 +219,9 @@ class _Reader:
     def __init__(self, params: FolderParams, home: Path, base: Path, embedded: Path) -> None:
         self.params = params
         self.base = base
-        self.within = tuple(f"{os.path.normpath(one)}{os.sep}" for one in dict.fromkeys((base, home)))
+        self.within = tuple(
+            os.path.normpath(one).rstrip(os.sep) + os.sep for one in dict.fromkeys((base, home))
+        )
         self.embedded = embedded
         self.problems = _Problems()
         self.columns: set[str] = set()

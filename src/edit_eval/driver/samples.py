@@ -83,7 +83,9 @@ def outside_images(checked: Checked, samples: Sequence[Sample], output: Path) ->
     if places is None:
         return None
     folders = {os.path.normpath(one) for one in (*places, output / "inputs")}
-    inside = tuple(f"{one}{os.sep}" for one in folders | {os.path.realpath(one) for one in folders})
+    inside = tuple(
+        one.rstrip(os.sep) + os.sep for one in folders | {os.path.realpath(one) for one in folders}
+    )
     named = (
         path
         for one in samples
