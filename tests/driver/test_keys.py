@@ -52,7 +52,9 @@ def test_edits(editor, instruction, rewritten, images, conditioning, seed, repea
     }
     key = edit_keys(editor)
     assert key(**parts) == edit_key(editor=editor, **parts)
-    assert key(**{**parts, "repeat": repeat + 1}) == edit_key(editor=editor, **{**parts, "repeat": repeat + 1})
+    assert key(**{**parts, "repeat": repeat + 1}) == edit_key(
+        editor=editor, **{**parts, "repeat": repeat + 1}
+    )
 
 
 @given(identities, hashes, texts, hashes, hashes, whole)

@@ -93,6 +93,17 @@ class TestEdits:
         assert both.size == (80, 160)
         assert distance(both, editor.edit(request(images=(first,)), no_step)) > 1
 
+    def test_the_size_that_comes_out_is_foreseen(self, plus, edited):
+        from diffusers.pipelines.qwenimage.pipeline_qwenimage_edit_plus import calculate_dimensions
+
+        assert plus.edit_size(request()) == edited.size == (192, 128)
+        chooses = QwenImageEdit.__new__(QwenImageEdit)
+        chooses.params = replace(PARAMS, height=None, width=None)
+        for size in ((64, 64), (96, 64), (1440, 2160), (681, 975), (3000, 500), (33, 1000)):
+            images = (picture(size=(50, 50)), picture(size=size))
+            expected = calculate_dimensions(1024 * 1024, size[0] / size[1])
+            assert chooses.edit_size(request(images=images)) == expected
+
     def test_component_from_elsewhere_changes_it(self, tiny, edited):
         other = str(tiny("qwen-image-edit-plus", 1) / "transformer")
         context = HostContext(model=str(tiny("qwen-image-edit-plus")), components={"transformer": other})

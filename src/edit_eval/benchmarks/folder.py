@@ -53,11 +53,14 @@ class FolderParams:
             the command was started. Default: the table's folder.
         language: tag `language` of samples that have none of their own.
         fields: our field names to the table's, as in `{image: input_path, instruction: prompt}`.
+        outside: whether relative paths may lead out of the table's folder and of `images` (`../photos/a.png`), and
+            absolute ones anywhere without a word.
     """
 
     images: str | None = None
     language: str | None = None
     fields: dict[str, str] = field(default_factory=dict)
+    outside: bool = False
 
 
 class Folder(Benchmark):
@@ -74,11 +77,23 @@ class Folder(Benchmark):
     table's order. `tags` is an object (in CSV: as JSON); `tag.NAME` fields, `category`, `language` and `task` become
     tags too. `reference` or `references`, `target`, `cluster` and `edit_instruction` are as in `Sample`. Other
     fields are left alone.
+
+    A relative path stays in the folder that it counts from or in the table's (links in there may lead anywhere); one
+    that climbs out of both is refused unless `outside` says that it may. An absolute path is taken as it is: it names a
+    place on this machine on purpose. Which of these lie elsewhere is said at the start.
     """
 
     Params = FolderParams
     name: ClassVar[str] = "folder"
     version: ClassVar[int] = 1
+
+    @classmethod
+    def places(cls, path: Path | None, params: FolderParams) -> Sequence[Path] | None:
+        """Return the table's folder and that of the images; None where these may be anywhere."""
+        if path is None or params.outside:
+            return None
+        table = _table(path)
+        return table.parent, _base(table, params.images)
 
     @classmethod
     def load(cls, path: Path | None, params: FolderParams, workspace: Path) -> Sequence[Sample]:
@@ -100,7 +115,7 @@ class Folder(Benchmark):
                 f"benchmark.params.fields: there is no field {unknown[0]!r}{did_you_mean(unknown[0], _FIELDS)}; "
                 f"known: {', '.join(_FIELDS)} and tag.NAME"
             )
-        reader = _Reader(params, _base(table, params.images), workspace / "embedded")
+        reader = _Reader(params, table.parent, _base(table, params.images), workspace / "embedded")
         drafts = [reader.draft(row) for row in read_rows(table)]
         if drafts:
             reader.check_renames(table)
@@ -203,9 +218,12 @@ def _with_ids(drafts: Sequence[_Draft]) -> list[Sample]:
 class _Reader:
     """Turns rows into drafts of samples, and keeps what was wrong with those that make none."""
 
-    def __init__(self, params: FolderParams, base: Path, embedded: Path) -> None:
+    def __init__(self, params: FolderParams, home: Path, base: Path, embedded: Path) -> None:
         self.params = params
         self.base = base
+        self.within = tuple(
+            os.path.normpath(one).rstrip(os.sep) + os.sep for one in dict.fromkeys((base, home))
+        )
         self.embedded = embedded
         self.problems = _Problems()
         self.columns: set[str] = set()
@@ -297,11 +315,11 @@ class _Reader:
     def _path(self, value: Any, name: str) -> str:
         """Return the absolute path of one image, written first if it is embedded."""
         if isinstance(value, str):
-            return self._joined(value)
+            return self._inside(value, name)
         if isinstance(value, Mapping) and isinstance(value.get("bytes"), bytes):
             return self._unpacked(value["bytes"], str(value.get("path") or ""))
         if isinstance(value, Mapping) and isinstance(value.get("path"), str):
-            return self._joined(value["path"])
+            return self._inside(value["path"], name)
         raise _WrongError(
             f"type of {name}", f"{name!r} is {_shown(value)}; expected a path in quotes, or a list of them"
         )
@@ -310,6 +328,19 @@ class _Reader:
         """Return `base / path` as text; `Path`, which is slow, is asked only where it has something to tidy."""
         whole = os.path.join(self.base, path)  # noqa: PTH118
         return str(Path(whole)) if _UNTIDY.search(whole) else whole
+
+    def _inside(self, value: str, name: str) -> str:
+        """Return the absolute path; refuse a relative one that climbs out of where the images are."""
+        path = self._joined(value)
+        if self.params.outside or os.path.isabs(value):  # noqa: PTH117 - called 100,000 times
+            return path
+        if not os.path.normpath(path).startswith(self.within):
+            raise _WrongError(
+                f"{name} outside",
+                f"{name!r} is {_shown(value)}, which leads out of {self.base}; if you trust this table, set "
+                "benchmark.params.outside=true",
+            )
+        return path
 
     def _unpacked(self, data: bytes, named: str) -> str:
         """Write embedded bytes under their hash, whole or not at all, and return the path."""

@@ -12,7 +12,7 @@ import platform
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +29,10 @@ from edit_eval.driver.machine import cores, memory, nearest_folder, size_text
 from edit_eval.driver.pipeline import run_job
 from edit_eval.driver.registry import Found
 from edit_eval.driver.rubrics import load_rubric
-from edit_eval.driver.samples import missing_images, read_samples
+from edit_eval.driver.samples import ImageFault, image_faults, read_samples
 from edit_eval.driver.stagecheck import Measured, StageCheck
 from edit_eval.driver.store import RunReader, lock_holder, refuse_foreign
+from edit_eval.worker.formats import shown
 
 __all__ = ["Finding", "examine", "examine_machine"]
 
@@ -214,7 +215,7 @@ def _benchmark(checked: Checked, output: Path | None, disk_usage: DiskUsage) -> 
     with tempfile.TemporaryDirectory(prefix="edit-eval-doctor-") as scratch:
         try:
             samples = read_samples(checked, Path(scratch), Path(scratch))
-            missing = missing_images(samples)
+            faults = image_faults(samples)
             size = edit_bytes(
                 checked.params["editor"], samples, has_model=bool(checked.editor.cls.model_file)
             )
@@ -222,10 +223,10 @@ def _benchmark(checked: Checked, output: Path | None, disk_usage: DiskUsage) -> 
             yield from from_error("benchmark", error, "correct benchmark.path, or the file that it names")
             return
     count = f"{len(samples)} samples of {config.benchmark.type}"
-    if missing:
+    if faults:
         yield bad(
             "benchmark",
-            f"{count}; {len(missing)} images are missing, the first is {missing[0][1]} of sample {missing[0][0]!r}",
+            f"{count}; {_image_faults(faults)}",
             "put them there, or set benchmark.params.images to their folder"
             if checked.benchmark.name == "folder"
             else "put them there",
@@ -234,6 +235,14 @@ def _benchmark(checked: Checked, output: Path | None, disk_usage: DiskUsage) -> 
         yield ok("benchmark", f"{count}; every image is there")
     if output:
         yield _disk(samples, config.repeats, output, size, disk_usage)
+
+
+def _image_faults(faults: Sequence[ImageFault]) -> str:
+    number = f"{len(faults)} image{'s are' if len(faults) > 1 else ' is'}"
+    first = faults[0]
+    if {one.kind for one in faults} == {"missing"}:
+        return f"{number} missing, the first is {shown(first.path)} of sample {first.sample_id!r}"
+    return f"{number} of no use; {first}"
 
 
 def _disk(

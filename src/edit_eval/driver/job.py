@@ -25,7 +25,7 @@ from edit_eval.driver.models import Model, find_model, resolve_model
 from edit_eval.driver.plan import Judging, WantedEdit
 from edit_eval.driver.registry import Found
 from edit_eval.driver.rubrics import load_rubric
-from edit_eval.driver.samples import check_images, load_samples
+from edit_eval.driver.samples import check_images, load_samples, outside_images
 from edit_eval.driver.stage import Deadlines, StageSpec
 from edit_eval.driver.store import RunReader, refuse_foreign
 
@@ -142,6 +142,8 @@ def prepare(
         if editor_place:
             refuse_foreign(output)
             samples = load_samples(checked, output, workspace)
+            if line := outside_images(checked, samples, workspace or output):
+                progress(line)
             editor = _editor_job(checked, editor_place, known, progress)
             wanted: Sequence[WantedEdit] = _wanted(checked, samples, editor, known)
         else:

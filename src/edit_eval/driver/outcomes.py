@@ -18,7 +18,7 @@ __all__ = ["checked_edit", "checked_verdict"]
 
 
 def checked_edit(root: Path, key: str, outcome: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the ledger records of an edit: `image`, `source_size`, `seconds` and `steps`.
+    """Return what the ledger records of an edit: `image`, `source_size`, `seconds`, `steps`, `flags` ...
 
     Args:
         root: run directory.
@@ -44,7 +44,10 @@ def checked_edit(root: Path, key: str, outcome: Mapping[str, Any]) -> dict[str, 
         "source_size": [_whole(dict(enumerate(sizes)), position) for position in (0, 1)],
         "seconds": seconds,
         "steps": steps,
+        "flags": _names(outcome, "flags"),
     }
+    if frames := _names(outcome, "first_frames"):
+        record["first_frames"] = frames
     if not image_is_intact(root, key, record):
         raise ValueError(f"an edit whose image is not in {root / image_path(key)}")
     return record
@@ -61,5 +64,12 @@ def checked_verdict(rubric: Rubric, outcome: Mapping[str, Any]) -> Verdict:
 def _whole(fields: Mapping[Any, Any], name: Any) -> int:
     value = fields.get(name)
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 63:
+        raise ValueError(f"an edit with {name} {value!r:.80}")
+    return value
+
+
+def _names(fields: Mapping[str, Any], name: str) -> list[str]:
+    value = fields.get(name, [])
+    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
         raise ValueError(f"an edit with {name} {value!r:.80}")
     return value

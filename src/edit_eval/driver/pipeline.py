@@ -374,10 +374,16 @@ class Pipeline:
         self._link(one)
         self._emit(
             EditFinished(
-                self._now(), device.label, one.index, one.sample.id, record["seconds"], record["steps"]
+                self._now(),
+                device.label,
+                one.index,
+                one.sample.id,
+                record["seconds"],
+                record["steps"],
+                tuple(record["flags"]),
             )
         )
-        verdict_task = self._verdict_task(one, outcome["sha256"])
+        verdict_task = self._verdict_task(one, record["image"]["sha256"])
         if verdict_task and self._pool:
             self._pool.add("judge", [verdict_task])
 

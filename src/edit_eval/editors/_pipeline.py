@@ -12,6 +12,7 @@ import importlib.util
 import inspect
 import json
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ from edit_eval.core.errors import ConfigError, DeviceError, ModelError, UserErro
 from edit_eval.core.types import EditRequest, HostContext, StepCallback
 from edit_eval.editors import Editor
 from edit_eval.worker.images import resize_to
+from edit_eval.worker.returned import mark_nan
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -83,8 +85,12 @@ class PipelineEditor(Editor):
         """Return the pipeline, its models on `self.context.device`, ready to be called."""
         raise NotImplementedError
 
+    def edit_size(self, request: EditRequest) -> tuple[int, int] | None:
+        """Return the source's size where edits are brought back to it; else None: the pipeline's own."""
+        return request.images[0].size if getattr(self.params, "size", "model") == "source" else None
+
     def run(self, arguments: Mapping[str, Any], request: EditRequest, step: StepCallback, size: str) -> Image:
-        """Call the pipeline with `arguments` and the request's seed; return its first image, RGB.
+        """Call the pipeline with `arguments` and the request's seed; return its first image, RGB, marked if it held NaN.
 
         Args:
             arguments: everything but generator, output type and step callback.
@@ -100,9 +106,12 @@ class PipelineEditor(Editor):
             extra["output_type"] = "pil"
         if "callback_on_step_end" in known:
             extra["callback_on_step_end"] = _reporter(step)
-        edited: Image = self.pipeline(**arguments, **extra)[0][0]
+        with _watched(getattr(self.pipeline, "image_processor", None)) as odd:
+            edited: Image = self.pipeline(**arguments, **extra)[0][0]
         edited = edited.convert("RGB")
-        return resize_to(edited, request.images[0].size) if size == "source" else edited
+        if size == "source":
+            edited = resize_to(edited, request.images[0].size)
+        return mark_nan(edited) if odd else edited
 
     def set_attention_backend(self, name: str) -> None:
         """Choose diffusers' attention kernel for the denoiser.
@@ -120,6 +129,32 @@ class PipelineEditor(Editor):
             raise UserError(
                 f"editor.params.attention_backend: {name!r} is not usable: {_reason(error)}"
             ) from error
+
+
+@contextmanager
+def _watched(processor: Any) -> Iterator[list[str]]:
+    """Yield a list that is no longer empty once a `VaeImageProcessor` was given NaN or infinity to make images of.
+
+    diffusers makes them black without a word. What it makes of anything else is not touched.
+    """
+    odd: list[str] = []
+    make = getattr(processor, "postprocess", None)
+    if make is None:
+        yield odd
+        return
+
+    def postprocess(image: Any, *arguments: Any, **options: Any) -> Any:
+        if hasattr(image, "isfinite") and not bool(image.isfinite().all()):
+            odd.append("NaN or infinity")
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "invalid value encountered in cast", RuntimeWarning)
+            return make(image, *arguments, **options)
+
+    processor.postprocess = postprocess
+    try:
+        yield odd
+    finally:
+        del processor.postprocess
 
 
 def _reporter(step: StepCallback) -> Callable[[Any, int, Any, dict[str, Any]], dict[str, Any]]:

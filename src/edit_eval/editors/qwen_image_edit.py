@@ -122,6 +122,15 @@ class QwenImageEdit(PipelineEditor):
         )
         return f"in: sources resized to 1024 x 1024 px in area, aspect kept; out: {made}{back}"
 
+    def edit_size(self, request: EditRequest) -> tuple[int, int]:
+        """Return the source's size, or the one that the pipeline chooses by the aspect of the last source."""
+        if self.params.size == "source":
+            return request.images[0].size
+        width, height = request.images[-1].size
+        side = math.sqrt(_AREA_PX * width / height)
+        chosen = _near_32(side), _near_32(side * height / width)
+        return self.params.width or chosen[0], self.params.height or chosen[1]
+
     def build(self) -> Any:
         """Return the checkpoint's own pipeline, on the device."""
         kind = _pipeline_of(self.context.model)

@@ -22,7 +22,9 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from edit_eval.core.errors import UserError
+from edit_eval.worker.images import UnreadableImageError
 from edit_eval.worker.protocol import TO_HOST, Channel, ProtocolError
+from edit_eval.worker.returned import UnusableEditError
 from edit_eval.worker.roles import CannotWriteError, Role
 
 __all__ = ["Host", "main"]
@@ -174,6 +176,10 @@ def _make_role(load: dict[str, Any]) -> Role:
 
 def _failure(error: BaseException) -> dict[str, str]:
     text = _one_line(error)
+    if isinstance(error, UnreadableImageError):
+        return {"kind": "unreadable", "reason": str(error)}
+    if isinstance(error, UnusableEditError):
+        return {"kind": "error", "reason": str(error)}
     if isinstance(error, FileNotFoundError) and getattr(error, "missing_edit", False):
         return {"kind": "missing", "reason": text}
     if (
