@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 from edit_eval.benchmarks import Benchmark
 from edit_eval.benchmarks._tables import SUFFIXES, Row, read_rows
 from edit_eval.core.errors import DataError, did_you_mean
-from edit_eval.core.types import Sample
+from edit_eval.core.types import Sample, is_blank
 
 __all__ = ["Folder", "FolderParams"]
 
@@ -324,8 +324,9 @@ def _text(values: Mapping[str, Any], name: str, *, numbers: bool = False) -> str
         return str(value)
     if not isinstance(value, str):
         raise _WrongError(f"type of {name}", f"{name!r} is {_shown(value)}; expected text in quotes")
-    if not value.strip():
-        raise _WrongError(f"blank {name}", f"{name!r} is blank; write it, or leave the field out")
+    if is_blank(value):
+        mend = "say what is to be done" if name == "instruction" else "write it, or leave the field out"
+        raise _WrongError(f"blank {name}", f"{name!r} is blank; {mend}")
     return value
 
 

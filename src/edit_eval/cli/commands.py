@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from edit_eval.cli import EXIT_OK, EXIT_PARTIAL, EXIT_USER_ERROR, config_argument
+from edit_eval.cli.output import one_line, say, show, show_json
 from edit_eval.cli.signals import obey_signals
 from edit_eval.core.errors import ConfigError, RunError
 from edit_eval.core.identity import digest
@@ -34,6 +35,7 @@ from edit_eval.views.export import canonical_lines
 from edit_eval.views.forecast import forecast_json, forecast_text
 from edit_eval.views.report import html_report, json_report, text_report
 from edit_eval.views.terminal import open_display
+from edit_eval.views.text import clean
 from edit_eval.views.usage import usage_block
 
 __all__ = ["COMMANDS"]
@@ -80,7 +82,7 @@ def _perform(arguments: argparse.Namespace, checked: Checked, stages: Sequence[S
     """Do what is left of a job, then write the page, say how it ended and return the exit code."""
     if arguments.dry_run:
         return _foresee(arguments, checked, stages)
-    job = prepare(checked, stages=stages, progress=_say)
+    job = prepare(checked, stages=stages, progress=say)
     control = Control()
     with open_display(arguments.display, sys.stdout) as display, obey_signals(control):
         worked = run_job(
@@ -95,16 +97,13 @@ def _perform(arguments: argparse.Namespace, checked: Checked, stages: Sequence[S
     return _conclude(job, arguments, stages, worked=worked)
 
 
-def _say(text: str) -> None:
-    """Say what takes long before there is a display; beside the results, not among them."""
-    print(f"edit-eval: {text}", file=sys.stderr, flush=True)
-
-
 def _foresee(arguments: argparse.Namespace, checked: Checked, stages: Sequence[StageName]) -> int:
     """Say what a start would do, and do nothing."""
     found = forecast(checked, stages=stages, retry_failed=arguments.retry_failed, verify=arguments.verify)
-    as_json = arguments.display == "json"
-    print(json.dumps(forecast_json(found)) if as_json else forecast_text(found))
+    if arguments.display == "json":
+        show_json(forecast_json(found))
+    else:
+        show(forecast_text(found))
     return EXIT_OK
 
 
@@ -116,11 +115,8 @@ def _conclude(job: Job, arguments: argparse.Namespace, stages: Sequence[StageNam
     used = usage(read_telemetry(job.output), arguments.gpu_hour_price)
     shown = _nearest(html_report(job.output, summary, rows, used))
     if arguments.display == "json":
-        _show(
-            json.dumps(
-                {"event": "run_finished", "worked": worked, "report": shown, **json_report(summary, [], used)}
-            )
-        )
+        end = {"event": "run_finished", "worked": worked, "report": shown, **json_report(summary, [], used)}
+        _show(json.dumps(end))
     else:
         if not worked:
             _show(_nothing_to_do(job, summary))
@@ -138,7 +134,7 @@ def _nothing_to_do(job: Job, summary: Summary) -> str:
 def _show(text: str) -> None:
     """Print; a reader that has gone (`| head`) changes nothing about how the run ended."""
     try:
-        print(text, flush=True)
+        show(text)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
@@ -214,13 +210,12 @@ def report(arguments: argparse.Namespace) -> int:
     summary = summarize(run_reader, rows)
     used = usage(read_telemetry(run_reader.path), arguments.gpu_hour_price)
     if arguments.format == "json":
-        text = json.dumps(json_report(summary, rows, used), ensure_ascii=False, indent=2)
-        print(text.encode("utf-8", "backslashreplace").decode())  # lone surrogates become JSON's own escapes
+        show_json(json_report(summary, rows, used), indent=2)
     else:
         if arguments.format == "text":
-            print(text_report(summary, rows, used))  # first: a page that cannot be written costs no number
+            show(text_report(summary, rows, used))  # first: a page that cannot be written costs no number
         page = _nearest(html_report(run_reader.path, summary, rows, used))
-        print(page if arguments.format == "html" else f"Report: {page}")
+        show(page if arguments.format == "html" else f"Report: {page}")
     return _exit_code(summary)
 
 
@@ -241,26 +236,30 @@ def ls(arguments: argparse.Namespace) -> int:
         if arguments.what in (None, title):
             _ls_kind(title, kind)
     if arguments.what in (None, "rubrics"):
-        print("rubrics\n  " + "\n  ".join(builtin_rubrics()))
+        show("rubrics\n  " + "\n  ".join(builtin_rubrics()))
     return EXIT_OK
 
 
 def _ls_kind(title: str, kind: registry.Kind) -> None:
-    print(title)
+    show(title)
     for name in sorted(registry.names(kind)):
+        show(f"  {clean(name, 80):<18} ", end="")  # before it is imported: a plugin may take long, or never end
         try:
             found = registry.find(kind, name)
+            found.refuse_unusable()
         except ConfigError as error:
-            print(f"  {name:<18} unusable: {error}")
+            show(f"unusable: {one_line(str(error))}")
             continue
-        print(f"  {name:<18} {_first_sentence(found.cls)}")
+        show(_first_sentence(found.cls))
+    for name, why in registry.left_out(kind):
+        show(f"  {clean(name, 80):<18} unusable: {one_line(why)}")
     aliases = registry.ALIASES[kind]
     for name, alias in sorted(aliases.items()):
-        print(f"  {name:<18} = {alias.type}, model {alias.model}")
+        show(f"  {name:<18} = {alias.type}, model {alias.model}")
 
 
 def _first_sentence(cls: type) -> str:
-    text = " ".join((cls.__doc__ or "").split("\n\n")[0].split()).replace("`", "")
+    text = clean(str(cls.__doc__ or "").split("\n\n")[0]).replace("`", "")
     return text.split(". ")[0].rstrip(".")
 
 
@@ -268,15 +267,15 @@ def _ls_runs(folder: Path) -> int:
     if not folder.is_dir():
         raise RunError(f"no folder of runs at {folder}")
     for path in sorted(one.parent for one in folder.glob("*/run.json")):
+        shown = clean(str(path))
         try:
             summary = summarize(RunReader(path))
         except RunError as error:
-            print(f"{path}  unreadable: {error}")
+            show(f"{shown}  unreadable: {one_line(str(error))}")
             continue
         mean = "-" if summary.headline.mean is None else f"{summary.headline.mean:.3f}"
-        print(
-            f"{path}  {summary.protocol}  {summary.editor}  mean {mean}  n {summary.headline.n}/{summary.wanted}"
-        )
+        counts = f"n {summary.headline.n}/{summary.wanted}"
+        show(f"{shown}  {clean(summary.protocol)}  {clean(summary.editor)}  mean {mean}  {counts}")
     return EXIT_OK
 
 

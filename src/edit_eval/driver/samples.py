@@ -6,9 +6,11 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from edit_eval.core.errors import ConfigError, DataError
-from edit_eval.core.types import Sample
+from edit_eval.core.errors import ConfigError, DataError, shown
+from edit_eval.core.types import Sample, is_blank
 from edit_eval.driver.config import Checked
+from edit_eval.driver.plugins import sample_fault
+from edit_eval.driver.registry import Found
 from edit_eval.driver.store import cannot_write
 
 __all__ = ["check_images", "load_samples", "missing_images", "read_samples"]
@@ -41,18 +43,33 @@ def read_samples(checked: Checked, output: Path, workspace: Path | None = None) 
     if path is not None and not path.exists():
         raise DataError(f"benchmark.path: there is nothing at {config.path}")
     try:
-        samples = list(found.cls.load(path, checked.params["benchmark"], workspace or output / "inputs"))
+        samples = found.load(path, checked.params["benchmark"], workspace or output / "inputs")
     except OSError as error:
+        if error.filename is None:
+            raise DataError(f"benchmark {found.name}: cannot load its samples: {error}") from error
         place = Path(error.filename or output)
         if output in (place, *place.parents) or place in output.parents:
             raise cannot_write(output, error) from error
-        raise DataError(f"benchmark.path: cannot read {place}: {error.strerror}") from error
+        raise DataError(f"benchmark.path: cannot read {place}: {error.strerror or error}") from error
     if not samples:
         raise DataError(f"the benchmark {config.path or found.name} has no samples")
+    _check_each(samples, found)
     _check_unique(samples)
     if checked.config.limit:
         samples = samples[: checked.config.limit]
     return samples
+
+
+def _check_each(samples: Sequence[Sample], found: Found) -> None:
+    """Refuse what a plugin made that is no sample, and a sample without an instruction."""
+    for number, sample in enumerate(samples, start=1):
+        if fault := sample_fault(sample):
+            raise DataError(f"benchmark {found.name}: sample {number} {fault}")
+        if is_blank(sample.instruction):
+            raise DataError(
+                f"the instruction of sample {shown(sample.id)} is blank; say what is to be done, such as 'Keep the image as "
+                "it is.' for a benchmark of reconstruction"
+            )
 
 
 def _check_unique(samples: Sequence[Sample]) -> None:
@@ -64,7 +81,7 @@ def _check_unique(samples: Sequence[Sample]) -> None:
         seen.add(sample.id)
     if doubled:
         more = f", and {len(doubled) - 1} more ids are used twice" if len(doubled) > 1 else ""
-        raise DataError(f"two samples have the id {doubled[0]!r}{more}; give every sample its own id")
+        raise DataError(f"two samples have the id {shown(doubled[0])}{more}; give every sample its own id")
 
 
 def check_images(samples: Sequence[Sample]) -> None:
@@ -73,7 +90,7 @@ def check_images(samples: Sequence[Sample]) -> None:
     if missing:
         sample_id, path = missing[0]
         more = f", and {len(missing) - 1} more are missing" if len(missing) > 1 else ""
-        raise DataError(f"the image {path} of sample {sample_id!r} is missing{more}")
+        raise DataError(f"the image {path} of sample {shown(sample_id)} is missing{more}")
 
 
 def missing_images(samples: Sequence[Sample]) -> list[tuple[str, str]]:
@@ -85,7 +102,7 @@ def missing_images(samples: Sequence[Sample]) -> list[tuple[str, str]]:
     missing = []
     for sample in samples:
         if not sample.images:
-            raise DataError(f"sample {sample.id!r} has no source image")
+            raise DataError(f"sample {shown(sample.id)} has no source image")
         extra = [sample.target] if sample.target else []
         named = [*sample.images, *sample.references, *extra]
         missing += [(sample.id, path) for path in named if not os.path.isfile(path)]  # noqa: PTH113 - fast
