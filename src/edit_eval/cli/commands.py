@@ -63,7 +63,10 @@ def _tree(
     if base is None:
         path = config_argument(arguments)
         if (Path(path) / "run.json").is_file():
-            base, path = {**RunReader(Path(path)).info["config"], "output": path}, None
+            config = RunReader(Path(path)).info.get("config")
+            if not isinstance(config, dict):
+                raise RunError(f"{path}/run.json holds no config; name a config file")
+            base, path = {**config, "output": path}, None
         elif Path(path).is_dir():
             raise ConfigError(f"{path} is a folder without run.json; name a config file or a run directory")
     tree = read_tree(path, overrides, base, replace)

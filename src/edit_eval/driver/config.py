@@ -73,6 +73,14 @@ def _said(text: str) -> str:
         raise ValueError("cannot hold a null byte")
     if len(text) > _LONGEST_TEXT:
         raise ValueError(f"is longer than {_LONGEST_TEXT} characters")
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError as error:
+        raise ValueError("holds half of a character (a lone surrogate)") from error
+    try:
+        Path(text).expanduser()
+    except RuntimeError as error:
+        raise ValueError("names a home folder that cannot be found; write the path out") from error
     return text
 
 
@@ -216,7 +224,11 @@ def check_config(tree: Mapping[str, Any]) -> Checked:
     sections: tuple[Kind, ...] = ("benchmark", "editor", "judge")
     for kind in sections:
         section = tree.get(kind)
-        if not isinstance(section, Mapping) or not isinstance(section.get("type"), str):
+        if not isinstance(section, Mapping):
+            continue
+        problems += _env_problems(kind, section) if kind != "benchmark" else ()
+        problems += _secret_problems(section, kind)
+        if not _is_type(section.get("type")):
             continue
         given = section.get("params", {})
         try:
@@ -228,8 +240,7 @@ def check_config(tree: Mapping[str, Any]) -> Checked:
                 problems += faults
         except ConfigError as error:
             problems += error.problems
-        problems += _env_problems(kind, section) if kind != "benchmark" else ()
-        problems += _secret_problems(kind, section)
+    problems += _secret_problems({name: tree[name] for name in tree if name not in sections})
     if config is None or problems:
         raise ConfigError(problems)
     return Checked(config, found["benchmark"], found["editor"], found.get("judge"), params)
@@ -373,12 +384,18 @@ def _is_unicode(text: str) -> bool:
     return not any("\ud800" <= one <= "\udfff" for one in text)
 
 
-def _secret_problems(kind: str, section: Mapping[str, Any]) -> Iterator[str]:
+def _is_type(name: Any) -> bool:
+    """Whether `name` can be looked for; what else is wrong with it, the model of the config says."""
+    return isinstance(name, str) and bool(name.strip()) and len(name) <= _LONGEST_TEXT and not holds_password(name)
+
+
+def _secret_problems(section: Mapping[str, Any], kind: str = "") -> Iterator[str]:
     """Yield where a password or a key stands in a part of the config that run.json keeps as it is."""
     for name, value in section.items():
         if name == "env":
             continue
-        for place, text in _texts(value, f"{kind}.{name}"):
+        key = shown(str(name), quote=False)
+        for place, text in _texts(value, f"{kind}.{key}" if kind else key):
             if holds_password(text):
                 yield f"{place}: holds a password (NAME:PASSWORD@); secrets come from the environment only"
             elif name == "params" and is_secret_parameter(place.rpartition(".")[2]) and text:
@@ -428,7 +445,9 @@ def _problem(error: Any) -> str:
 def _message(error: Any) -> str:
     """Return what pydantic says, in our voice, with a hint where YAML took a value for something else."""
     said, value = error["msg"].removeprefix("Value error, "), error.get("input")
-    text = f"{said[0].lower()}{said[1:]}"
+    text = f"{said[0].lower()}{said[1:]}".partition(" or instance of ")[0]
+    if value is None:
+        return f"{text}, and is empty; write it, or leave the key out"
     if error["type"] == "string_type" and isinstance(value, bool):
         return f"{text}; yes, no, on, off, true and false are no texts in YAML: put it in quotes"
     if error["type"] == "string_type" and isinstance(value, (int, float)):

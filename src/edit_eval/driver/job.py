@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import edit_eval
-from edit_eval.core.errors import ConfigError, DataError, RunError
+from edit_eval.core.errors import ConfigError, DataError, RunError, shown
 from edit_eval.core.identity import edit_key, identity_params, rubric_hash, sample_seed
 from edit_eval.core.types import Rubric, Sample
 from edit_eval.driver.config import Checked, EditorConfig, JudgeConfig, StageConfig
@@ -226,7 +226,7 @@ def _refuse_changed(wanted: Sequence[WantedEdit], hashes: FileHashes) -> None:
         names = sorted({*changed})
         more = f", and those of {len(names) - 1} more did" if len(names) > 1 else ""
         raise DataError(
-            f"the images of sample {changed[0]!r} changed since it was edited{more}; use 'edit-eval run', which edits anew"
+            f"the images of sample {shown(changed[0])} changed since it was edited{more}; use 'edit-eval run', which edits anew"
         )
 
 
@@ -242,7 +242,7 @@ def _hashes_of(sample: Sample, hashes: FileHashes) -> tuple[tuple[str, ...], dic
 
 def _unreadable(sample: Sample, error: OSError) -> DataError:
     return DataError(
-        f"sample {sample.id!r}: cannot read {error.filename or sample.images[0]}: {error.strerror}"
+        f"sample {shown(sample.id)}: cannot read {error.filename or sample.images[0]}: {error.strerror}"
     )
 
 

@@ -333,10 +333,13 @@ def _link_name(wanted: WantedEdit) -> str:
     return f"{_file_name(tag)}/{_file_name(wanted.sample.id)}{repeat}"
 
 
+_UNSEEN = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"})
+
+
 def _file_name(text: str) -> str:
     """Return `text` as a file name: nothing that separates, hides, controls or is too long."""
     clean = "".join(
-        "_" if char in '/\\:*?"<>|' or unicodedata.category(char).startswith("C") else char for char in text
+        "_" if char in '/\\:*?"<>|' or unicodedata.category(char) in _UNSEEN else char for char in text
     )
     clean = re.sub(r"^\.+", "_", clean.strip()) or "_"
     while len(clean.encode("utf-8", "replace")) > 180:

@@ -181,15 +181,23 @@ def _failure(error: BaseException) -> dict[str, str]:
     return {"kind": "error", "reason": text}
 
 
+def _text(error: BaseException) -> str:
+    """Return an error's message; some cannot even be written."""
+    try:
+        return str(error)
+    except Exception as fault:  # noqa: BLE001 - the error itself is told, its message is lost
+        return f"(its message cannot be written: {type(fault).__name__})"
+
+
 def _is_beyond_repair(error: BaseException) -> bool:
     """Whether the accelerator's context is lost, so that every later task here would fail too."""
-    text = str(error)
+    text = _text(error)
     lost = "CUDA error" in text or "HIP error" in text or type(error).__name__ == "AcceleratorError"
     return lost and "out of memory" not in text.lower()
 
 
 def _one_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
+    lines = _text(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"[:500]
 
 
