@@ -8,18 +8,19 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from edit_eval.cli import EXIT_OK, EXIT_PARTIAL, EXIT_USER_ERROR, config_argument
-from edit_eval.cli.output import one_line, say, show, show_json
+from edit_eval.cli.output import one_line, say, show, show_json, without_secrets
 from edit_eval.cli.signals import obey_signals
 from edit_eval.core.errors import ConfigError, RunError
 from edit_eval.core.identity import digest
 from edit_eval.driver import registry
 from edit_eval.driver.config import Checked, check_config, read_tree
 from edit_eval.driver.control import Control
-from edit_eval.driver.doctor import examine, examine_machine
+from edit_eval.driver.doctor import Finding, examine, examine_machine
 from edit_eval.driver.events import StageName
 from edit_eval.driver.forecast import forecast
 from edit_eval.driver.job import Job, prepare
@@ -183,8 +184,13 @@ def doctor(arguments: argparse.Namespace) -> int:
         raise ConfigError("these options need a config: edit-eval doctor CONFIG")
     else:
         findings = examine_machine()
-    shown = show_findings(findings, sys.stdout)
+    shown = show_findings(map(_without_secrets, findings), sys.stdout)
     return EXIT_USER_ERROR if any(one.level == "bad" for one in shown) else EXIT_OK
+
+
+def _without_secrets(finding: Finding) -> Finding:
+    what, detail, mend = map(without_secrets, (finding.what, finding.detail, finding.mend))
+    return replace(finding, what=what, detail=detail, mend=mend)
 
 
 def demo(arguments: argparse.Namespace) -> int:

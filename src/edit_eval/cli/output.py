@@ -7,13 +7,12 @@ show a key. Heavy modules are imported inside, so that `--help` stays light.
 from __future__ import annotations
 
 import json
-import os
 import sys
 import traceback
 from types import TracebackType
 from typing import Any
 
-__all__ = ["complain", "one_line", "report_fault", "say", "show", "show_json"]
+__all__ = ["complain", "one_line", "report_fault", "say", "show", "show_json", "without_secrets"]
 
 _LONGEST_LINE = 4000
 _LINE_END = 800
@@ -24,7 +23,7 @@ def one_line(message: str) -> str:
     """Return `message` as one harmless line without secrets; of a very long one the middle is left out."""
     from edit_eval.views.harmless import clean
 
-    line = clean(_without_secrets(message), len(message))
+    line = clean(without_secrets(message), len(message))
     if len(line) <= _LONGEST_LINE:
         return line
     return f"{line[: _LONGEST_LINE - _LINE_END]} ... {line[-_LINE_END:]}"
@@ -44,7 +43,7 @@ def show(text: str, end: str = "\n") -> None:
     """Print a result, of one or several lines."""
     from edit_eval.views.harmless import harmless
 
-    print(harmless(_without_secrets(text), kept="\n"), end=end, flush=True)
+    print(harmless(without_secrets(text), kept="\n"), end=end, flush=True)
 
 
 def show_json(data: Any, indent: int | None = None) -> None:
@@ -61,10 +60,11 @@ def report_fault(kind: type[BaseException], error: BaseException, trace: Traceba
     from edit_eval.views.harmless import harmless
 
     text = "".join(traceback.format_exception(kind, error, trace))
-    print(harmless(_without_secrets(text), kept="\n"), end="", file=sys.stderr, flush=True)
+    print(harmless(without_secrets(text), kept="\n"), end="", file=sys.stderr, flush=True)
 
 
-def _without_secrets(text: str) -> str:
-    from edit_eval.worker.secrets import Redactor, secrets_of
+def without_secrets(text: str) -> str:
+    """Return `text` without the secrets of our environment, and without passwords in addresses."""
+    from edit_eval.worker.secrets import ours
 
-    return Redactor(secrets_of(os.environ)).text(text)
+    return ours().text(text)

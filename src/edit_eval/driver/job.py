@@ -242,7 +242,7 @@ def _hashes_of(sample: Sample, hashes: FileHashes) -> tuple[tuple[str, ...], dic
 
 def _unreadable(sample: Sample, error: OSError) -> DataError:
     return DataError(
-        f"sample {shown(sample.id)}: cannot read {error.filename or sample.images[0]}: {error.strerror}"
+        f"sample {shown(sample.id)}: cannot read {error.filename or sample.images[0]}: {error.strerror or error}"
     )
 
 

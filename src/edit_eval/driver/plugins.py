@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import inspect
+import json
 import re
 import sys
 import traceback
@@ -16,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from edit_eval.core.errors import ConfigError, UserError, shown
-from edit_eval.core.identity import canonical_json
 from edit_eval.core.types import Sample
+from edit_eval.worker.secrets import ours
 
 __all__ = ["class_faults", "guarded", "printing_to_stderr", "sample_fault", "unwritable_field", "why"]
 
@@ -36,10 +38,10 @@ def printing_to_stderr() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def guarded(what: str, passed: type[Exception] | tuple[type[Exception], ...] = ()) -> Iterator[None]:
+def guarded(what: str) -> Iterator[None]:
     """Turn whatever a plugin's code raises within into a `ConfigError` that begins with `what`.
 
-    Errors meant for users, and those `passed`, go through as they are.
+    Errors meant for users, and those of a file that is named, go through as they are.
     """
     try:
         with printing_to_stderr():
@@ -47,14 +49,15 @@ def guarded(what: str, passed: type[Exception] | tuple[type[Exception], ...] = (
     except UserError:
         raise
     except (Exception, SystemExit) as error:
-        if isinstance(error, passed):
+        if isinstance(error, OSError) and error.filename is not None and error.strerror:
             raise
         raise ConfigError(f"{what} failed: {why(error)}") from error
 
 
 def why(error: BaseException) -> str:
     """Return an error in one line: its kind, its message, and where in the plugin's file it was raised."""
-    text = " ".join(str(error).split())
+    said = traceback.TracebackException.from_exception(error)  # its text is there even where str(error) raises
+    text = " ".join(ours().text(str(said)).split())  # before it is cut: half a secret is not found any more
     if isinstance(error, SystemExit):
         text = f"it wants to end the process (SystemExit{f': {text}' if text else ''})"
     elif not text:
@@ -79,7 +82,8 @@ def _place(error: BaseException) -> str:
 def class_faults(kind: str, cls: Any, base: type) -> Iterator[str]:
     """Yield what is wrong with the class of a `benchmark`, `editor` or `judge`, whose base class is `base`."""
     method = _METHOD[kind]
-    if getattr(cls, method) is getattr(base, method) or not callable(getattr(cls, method)):
+    missing = inspect.getattr_static(cls, method) is inspect.getattr_static(base, method)
+    if missing or not callable(getattr(cls, method)):
         yield f"it has no method {method}()"
     if not (isinstance(cls.Params, type) and dataclasses.is_dataclass(cls.Params)):
         yield "its Params must be a dataclass of the standard library"
@@ -118,8 +122,9 @@ def unwritable_field(params: Any) -> str | None:
     """Return the name of the first field of a `Params` instance that JSON has no word for, or None."""
     for one in dataclasses.fields(params):
         value = getattr(params, one.name)
+        plain = dataclasses.asdict(value) if dataclasses.is_dataclass(value) and not isinstance(value, type) else value
         try:
-            canonical_json(dataclasses.asdict(value) if dataclasses.is_dataclass(value) else value)  # type: ignore[arg-type]
+            json.dumps(plain, allow_nan=False)
         except (TypeError, ValueError, RecursionError):
             return one.name
     return None

@@ -9,9 +9,9 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.util
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, distributions
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Literal
 
@@ -91,13 +91,11 @@ class Found:
     package: tuple[str, Path]
     kind: Kind = "editor"
 
-    def guard(
-        self, what: str, passed: type[Exception] | tuple[type[Exception], ...] = ()
-    ) -> contextlib.AbstractContextManager[None]:
+    def guard(self, what: str) -> contextlib.AbstractContextManager[None]:
         """Return a context in which a plugin's code is called; built-in code raises as it is."""
         if self.package[0] == "edit_eval":
             return printing_to_stderr()
-        return guarded(f"{self.kind}.type: {self.name!r}: {what}", passed)
+        return guarded(f"{self.kind}.type: {self.name!r}: {what}")
 
     def refuse_unusable(self) -> None:
         """Raise `ConfigError` if the class lacks what the driver and the hosts will ask of it."""
@@ -141,7 +139,7 @@ class Found:
 
     def conditioning(self, params: Any, sample: Sample) -> Sequence[str]:
         """Return the class's `conditioning(params, sample)`. Raises `UserError` and `OSError`."""
-        with self.guard("conditioning()", OSError):
+        with self.guard("conditioning()"):
             paths = tuple(self.cls.conditioning(params, sample))
             if not all(isinstance(one, str) for one in paths):
                 raise TypeError(f"it must return paths as texts, and returned {shown(paths)}")
@@ -149,13 +147,13 @@ class Found:
 
     def load(self, path: Path | None, params: Any, workspace: Path) -> list[Any]:
         """Return what the class's `load` yields. Raises `UserError`, and `OSError`."""
-        with self.guard("load()", OSError):
+        with self.guard("load()"):
             return list(self.cls.load(path, params, workspace))
 
 
 def names(kind: Kind) -> dict[str, str]:
     """Return every name of `kind` with its `module:Class`: built-in ones, then plugins."""
-    plugins = {point.name: point.value for point in _points(kind) if point.name not in ALIASES[kind]}
+    plugins = {point.name: point.value for point in entry_points(group=_GROUPS[kind]) if point.name not in ALIASES[kind]}
     return {**plugins, **_BUILT_IN[kind]}
 
 
@@ -164,17 +162,10 @@ def left_out(kind: Kind) -> list[tuple[str, str]]:
     taken = {**_BUILT_IN[kind], **{name: alias.type for name, alias in ALIASES[kind].items()}}
     found = [
         (point.name, f"the plugin {point.value} has the name of a built-in type; write it as type: {point.value}")
-        for point in _points(kind)
+        for point in entry_points(group=_GROUPS[kind])
         if point.name in taken
     ]
     return sorted(set(found))
-
-
-def _points(kind: Kind) -> Iterator[EntryPoint]:
-    """Yield the entry points of `kind`; a package whose metadata is damaged has none, and spoils no other's."""
-    for package in distributions():
-        with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
-            yield from [point for point in package.entry_points if point.group == _GROUPS[kind]]
 
 
 def find(kind: Kind, name: str) -> Found:
@@ -201,7 +192,7 @@ def find(kind: Kind, name: str) -> Found:
 
 def _target(kind: Kind, name: str) -> str:
     """Return the `module:Class` of a plugin's name, or of a name that is one itself. Raises `ConfigError`."""
-    targets = sorted({point.value for point in _points(kind) if point.name == name})
+    targets = sorted({point.value for point in entry_points(group=_GROUPS[kind]) if point.name == name})
     if len(targets) > 1:
         raise ConfigError(
             f"{kind}.type: {len(targets)} plugins are called {shown(name)}: {' and '.join(targets)}; uninstall one, or "

@@ -171,7 +171,7 @@ def _usage(usage: Usage) -> dict[str, Any]:
 
 
 def _missing(row: Row) -> dict[str, Any]:
-    return {"index": row.index, "id": visible(row.sample.id), "label": status_of(row).label}
+    return {"index": row.index, "id": visible(row.sample.id), "label": visible(status_of(row).label)}
 
 
 def _card(row: Row, summary: Summary, *, repeats: bool) -> dict[str, Any]:
@@ -189,7 +189,7 @@ def _card(row: Row, summary: Summary, *, repeats: bool) -> dict[str, Any]:
         "given": visible(row.sample.edit_instruction) if row.sample.edit_instruction is not None else None,
         "tags": [(visible(tag), visible(value)) for tag, value in row.sample.tags.items()],
         "status": status.name,
-        "label": status.label,
+        "label": visible(status.label),
         "overall": DASH
         if verdict is None or verdict.overall is None
         else f"{verdict.overall:.2f}".replace("-", "\u2212"),

@@ -25,7 +25,7 @@ The keys of the JSON report (`"format": 1`; a number that is undefined is null, 
 from __future__ import annotations
 
 import os
-import tempfile
+import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -70,7 +70,7 @@ def _overall(row: Row) -> float:
 
 def _text_row(row: Row) -> str:
     status = status_of(row)
-    result = number(row.verdict.overall, 2) if status.name == "scored" and row.verdict else status.label
+    result = number(row.verdict.overall, 2) if status.name == "scored" and row.verdict else clean(status.label)
     reason = fit(clean(status.reason), _REASON_COLUMNS, "...")
     repeat = f" (repeat {row.repeat})" if row.repeat else ""
     return f"  [Sample {row.index:>3}] {result} {clean(row.sample.id)}{repeat}" + (
@@ -132,12 +132,11 @@ def html_report(run_dir: Path, summary: Summary, rows: Sequence[Row], usage: Usa
 
 
 def _replace(path: Path, pieces: Iterable[str]) -> None:
-    handle, name = tempfile.mkstemp(prefix=".index-", suffix=".html", dir=path.parent)
+    temporary = path.with_name(f".index-{os.getpid()}-{secrets.token_hex(8)}.html")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+        with temporary.open("x", encoding="utf-8", newline="\n") as file:  # mode by the umask, as all of a run
             file.writelines(pieces)
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
+        temporary.replace(path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise

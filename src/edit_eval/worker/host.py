@@ -23,6 +23,7 @@ from typing import Any, NoReturn
 
 from edit_eval.core.errors import UserError
 from edit_eval.worker.protocol import Channel, ProtocolError
+from edit_eval.worker.secrets import ours
 from edit_eval.worker.roles import CannotWriteError, Role
 
 __all__ = ["Host", "main"]
@@ -197,7 +198,7 @@ def _is_beyond_repair(error: BaseException) -> bool:
 
 
 def _one_line(error: BaseException) -> str:
-    lines = _text(error).strip().splitlines()
+    lines = ours().text(_text(error)).strip().splitlines()  # before it is cut: half a secret is not found any more
     return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"[:500]
 
 

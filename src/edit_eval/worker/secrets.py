@@ -7,11 +7,14 @@ run.json, the command line out of what it prints. Knows no file and no process.
 
 from __future__ import annotations
 
+import json
+import os
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
+from urllib.parse import quote
 
-__all__ = ["HIDDEN", "Redactor", "holds_password", "is_secret", "is_secret_parameter", "secrets_of"]
+__all__ = ["HIDDEN", "Redactor", "holds_password", "is_secret", "is_secret_parameter", "ours", "secrets_of"]
 
 HIDDEN = "***"
 
@@ -50,7 +53,7 @@ def holds_password(text: str) -> bool:
 
 
 def secrets_of(variables: Mapping[str, str | None]) -> set[str]:
-    """Return the secret values among environment variables."""
+    """Return the secret values among environment variables, in the forms they are usually written in."""
     found = set()
     for name, value in variables.items():
         if value is None:
@@ -58,7 +61,12 @@ def secrets_of(variables: Mapping[str, str | None]) -> set[str]:
         if _NAME.search(name):
             found.add(value.strip())
         found |= {part for match in _WITH_PASSWORD.findall(value) for part in (match, match.partition(":")[2])}
-    return {value for value in found if len(value) >= _SHORTEST}
+    return {form for value in found if len(value) >= _SHORTEST for form in _forms(value)}
+
+
+def _forms(value: str) -> set[str]:
+    """Return a secret as it is, and as Python, JSON and an address write it."""
+    return {value, repr(value)[1:-1], json.dumps(value)[1:-1], quote(value, safe="", errors="surrogateescape")}
 
 
 class Redactor:
@@ -105,6 +113,11 @@ class Redactor:
         """Return what was held back, at the end of the stream: hidden too if it is much of a secret."""
         held, self._held = self._held, b""
         return held if len(held) < _SHORTEST else HIDDEN.encode()
+
+
+def ours() -> Redactor:
+    """Return what takes the secrets of this process's environment out."""
+    return Redactor(secrets_of(os.environ))
 
 
 def _overlap(data: bytes, secret: bytes) -> int:
