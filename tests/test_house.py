@@ -392,7 +392,7 @@ def unsafe_calls(tree: ast.AST) -> list[int]:
             or any(given.get(name, value) != value for name, value in FORBIDDEN.items())
         ):
             found.append(node.lineno)
-    return found
+    return sorted(set(found))
 
 
 def test_the_check_of_calls_finds_what_it_looks_for():

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from edit_eval.cli import EXIT_OK, EXIT_PARTIAL, EXIT_USER_ERROR, config_argument
-from edit_eval.cli.output import one_line, say, show, show_json, without_secrets
+from edit_eval.cli.output import one_line, say, show, show_json, show_record, without_secrets
 from edit_eval.cli.signals import obey_signals
 from edit_eval.core.errors import ConfigError, RunError
 from edit_eval.core.identity import digest
@@ -232,7 +232,7 @@ def export(arguments: argparse.Namespace) -> int:
     """`edit-eval export RUN --canonical`."""
     run_reader = RunReader(Path(arguments.run))
     for line in canonical_lines(read_rows(run_reader)):
-        print(line)
+        show_record(line)
     return EXIT_OK
 
 

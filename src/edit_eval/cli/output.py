@@ -12,7 +12,7 @@ import traceback
 from types import TracebackType
 from typing import Any
 
-__all__ = ["complain", "one_line", "report_fault", "say", "show", "show_json", "without_secrets"]
+__all__ = ["complain", "one_line", "report_fault", "say", "show", "show_json", "show_record", "without_secrets"]
 
 _LONGEST_LINE = 4000
 _LINE_END = 800
@@ -44,6 +44,11 @@ def show(text: str, end: str = "\n") -> None:
     from edit_eval.views.harmless import harmless
 
     print(harmless(without_secrets(text), kept="\n"), end=end, flush=True)
+
+
+def show_record(line: str) -> None:
+    """Print one line of a file for programs, which is ASCII and printable already, as it is."""
+    print(line)
 
 
 def show_json(data: Any, indent: int | None = None) -> None:
