@@ -182,7 +182,8 @@ def _parquet(path: Path) -> Iterator[Row]:
                     number += 1
                     yield Row(f"row {number}", _given(values))
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:  # no UTF-8; nanoseconds
-        raise DataError(f"{path}, after row {number}: this is not readable as Parquet: {error}") from error
+        why = " ".join(str(error).split())
+        raise DataError(f"{path}, after row {number}: this is not readable as Parquet: {why}") from error
 
 
 def _given(values: dict[str, Any]) -> dict[str, Any]:

@@ -146,12 +146,13 @@ def _base(table: Path, images: str | None) -> Path:
         return table.parent
     try:
         given = Path(images).expanduser()
-    except RuntimeError as error:
-        raise DataError(f"benchmark.params.images: {shown(images)} is no path: {error}") from error
-    tried = [table.parent / given, given.absolute()]
-    for folder in tried:
-        if folder.is_dir():
-            return folder
+        tried = [table.parent / given, given.absolute()]
+        for folder in tried:
+            if folder.is_dir():
+                return folder
+    except (RuntimeError, OSError) as error:  # no such home; a name that is too long
+        why = getattr(error, "strerror", None) or error
+        raise DataError(f"benchmark.params.images: {shown(images)} is no path: {why}") from error
     raise DataError(
         f"benchmark.params.images: there is no folder {' or '.join(dict.fromkeys(str(one) for one in tried))}"
     )
@@ -355,7 +356,7 @@ def _listed(values: Mapping[str, Any], names: tuple[str, ...], *, flat: bool) ->
     several = value if isinstance(value, list) else [value]
     if not several and given[0] in _IMAGES:
         raise _WrongError("no image", f"{given[0]!r} is an empty list; expected at least one path")
-    if any(isinstance(one, str) and not one.strip() for one in several):
+    if any(isinstance(one, str) and is_blank(one) for one in several):
         raise _WrongError(f"blank {given[0]}", f"{given[0]!r} is blank; expected a path")
     return several
 
@@ -366,10 +367,9 @@ def _tag_pairs(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     if isinstance(tags, str):
         try:
             tags = json.loads(tags)
-        except json.JSONDecodeError as error:
-            raise _WrongError(
-                "tags", f"'tags' is not a JSON object: {error.msg}; expected {_TAGS_EXAMPLE}"
-            ) from error
+        except (ValueError, RecursionError) as error:
+            why = getattr(error, "msg", error)
+            raise _WrongError("tags", f"'tags' is not a JSON object: {why}; expected {_TAGS_EXAMPLE}") from error
     if isinstance(tags, list) and all(isinstance(one, tuple) and len(one) == 2 for one in tags):
         tags = dict(tags)  # a map column of Parquet
     if not isinstance(tags, Mapping):

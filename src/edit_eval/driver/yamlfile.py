@@ -101,23 +101,34 @@ class _Loader(yaml.SafeLoader):
     def __init__(self, text: str, where: str) -> None:
         super().__init__(text)
         self._where = where
-        self._count = self._depth = 0
+        self._count = 0
+        self._above: list[str] = []
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
-            name = self.peek_event().anchor
-            raise ConfigError(
-                f"{self._where}: YAML aliases (*{shown(name, quote=False)}) are not allowed; write the value out"
-            )
+            name = shown(self.peek_event().anchor, quote=False)
+            raise self._refused(index, f"YAML aliases (*{name}) are not allowed; write the value out")
         self._count += 1
-        self._depth += 1
-        if self._depth > _MAX_DEPTH:
+        if len(self._above) > _MAX_DEPTH:
             raise ConfigError(f"{self._where} is nested too deeply: more than {_MAX_DEPTH} levels")
         if self._count > _MAX_VALUES:
             raise ConfigError(f"{self._where} holds more than {_MAX_VALUES} values")
+        self._above.append(_step(index))
         node = super().compose_node(parent, index)  # type: ignore[no-untyped-call]
-        self._depth -= 1
+        self._above.pop()
         return node
+
+    def _refused(self, index: Any, why: str) -> ConfigError:
+        line = self.peek_event().start_mark.line + 1
+        path = "".join([*self._above, _step(index)]).removeprefix(".")
+        return ConfigError(f"{self._where}: line {line}: {path}{': ' if path else ''}{why}")
+
+
+def _step(index: Any) -> str:
+    """Return the part of a dotted key that a value adds, by what PyYAML says of its place."""
+    if isinstance(index, yaml.ScalarNode):
+        return f".{shown(index.value, quote=False)}"
+    return f"[{index}]" if isinstance(index, int) else ""
 
 
 class _Reader:
