@@ -11,15 +11,15 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
 from edit_eval.benchmarks import Benchmark
 from edit_eval.benchmarks._tables import SUFFIXES, Row, read_rows
-from edit_eval.core.errors import DataError, did_you_mean
-from edit_eval.core.types import Sample
+from edit_eval.core.errors import DataError, did_you_mean, shown
+from edit_eval.core.types import Sample, is_blank
 
 __all__ = ["Folder", "FolderParams"]
 
@@ -32,8 +32,10 @@ _TAG_FIELDS = ("category", "language", "task")
 _FIELDS = (
     *_IMAGES, "instruction", "edit_instruction", "id", "tags", *_TAG_FIELDS, *_REFERENCES, "target", "cluster",
 )  # fmt: skip
+_SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,8}")
 _SEPARATOR = "|"
 _UNTIDY = re.compile(r"//|/\.?(?:/|\Z)")
+_SHOWN_NAMES = 20
 _TAGS_EXAMPLE = '{"category": "recolour"}'
 _MAGIC = (
     (b"\x89PNG", ".png"),
@@ -108,11 +110,16 @@ class Folder(Benchmark):
             raise DataError(
                 "benchmark.path is missing: give a .jsonl, .json, .csv or .parquet file, or its folder"
             )
+        given = {"images": params.images, "language": params.language}
+        given |= {f"fields.{ours}": theirs for ours, theirs in params.fields.items()}
+        for name, value in given.items():
+            if value is not None and is_blank(value):
+                raise DataError(f"benchmark.params.{name} is blank; write it, or leave it out")
         table = _table(path)
         unknown = [name for name in params.fields if name not in _FIELDS and not name.startswith("tag.")]
         if unknown:
             raise DataError(
-                f"benchmark.params.fields: there is no field {unknown[0]!r}{did_you_mean(unknown[0], _FIELDS)}; "
+                f"benchmark.params.fields: there is no field {shown(unknown[0])}{did_you_mean(unknown[0], _FIELDS)}; "
                 f"known: {', '.join(_FIELDS)} and tag.NAME"
             )
         reader = _Reader(params, table.parent, _base(table, params.images), workspace / "embedded")
@@ -153,10 +160,15 @@ def _base(table: Path, images: str | None) -> Path:
     """Return the folder that relative image paths count from."""
     if images is None:
         return table.parent
-    tried = [table.parent / Path(images).expanduser(), Path(images).expanduser().absolute()]
-    for folder in tried:
-        if folder.is_dir():
-            return folder
+    try:
+        given = Path(images).expanduser()
+        tried = [table.parent / given, given.absolute()]
+        for folder in tried:
+            if folder.is_dir():
+                return folder
+    except (RuntimeError, OSError) as error:  # no such home; a name that is too long
+        why = getattr(error, "strerror", None) or error
+        raise DataError(f"benchmark.params.images: {shown(images)} is no path: {why}") from error
     raise DataError(
         f"benchmark.params.images: there is no folder {' or '.join(dict.fromkeys(str(one) for one in tried))}"
     )
@@ -242,8 +254,8 @@ class _Reader:
         for ours, theirs in self.params.fields.items():
             if theirs not in self.columns:
                 raise DataError(
-                    f"{table}: benchmark.params.fields says that {ours!r} is called {theirs!r}, but no row has it"
-                    f"{did_you_mean(theirs, sorted(self.columns))}; found: {', '.join(sorted(self.columns))}"
+                    f"{table}: benchmark.params.fields says that {ours!r} is called {shown(theirs)}, but no row has it"
+                    f"{did_you_mean(theirs, sorted(self.columns))}; found: {_list(sorted(self.columns), quote=False)}"
                 )
 
     def _draft(self, row: Row) -> _Draft:
@@ -292,9 +304,9 @@ class _Reader:
             near = "" if other in _FIELDS else did_you_mean(other, [name])
             if near:
                 return _WrongError(
-                    f"no {name}", f"{name!r} is missing, and {other!r} is no known field{near}"
+                    f"no {name}", f"{name!r} is missing, and {shown(other)} is no known field{near}"
                 )
-        has = ", ".join(repr(other) for other in row) or "nothing"
+        has = _list(row) or "nothing"
         return _WrongError(
             f"no {name}",
             f"{name!r} is missing; found {has}. Where it has another name, say so: "
@@ -309,7 +321,7 @@ class _Reader:
             elif isinstance(value, (str, int, float)):
                 tags[name] = str(value)
             elif value is not None:
-                raise _WrongError("tag", f"tag {name!r} is {_shown(value)}; expected text or a number")
+                raise _WrongError("tag", f"tag {shown(name)} is {_shown(value)}; expected text or a number")
         return tags
 
     def _path(self, value: Any, name: str) -> str:
@@ -344,9 +356,9 @@ class _Reader:
 
     def _unpacked(self, data: bytes, named: str) -> str:
         """Write embedded bytes under their hash, whole or not at all, and return the path."""
-        suffix = next(
-            (suffix for magic, suffix in _MAGIC if data.startswith(magic)), Path(named).suffix or ".image"
-        )
+        given = Path(named).suffix
+        other = given if _SUFFIX.fullmatch(given) else ".image"
+        suffix = next((suffix for magic, suffix in _MAGIC if data.startswith(magic)), other)
         path = self.embedded.absolute() / f"{hashlib.sha256(data).hexdigest()}{suffix}"
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -365,8 +377,9 @@ def _text(values: Mapping[str, Any], name: str, *, numbers: bool = False) -> str
         return str(value)
     if not isinstance(value, str):
         raise _WrongError(f"type of {name}", f"{name!r} is {_shown(value)}; expected text in quotes")
-    if not value.strip():
-        raise _WrongError(f"blank {name}", f"{name!r} is blank; write it, or leave the field out")
+    if is_blank(value):
+        mend = "say what is to be done" if name == "instruction" else "write it, or leave the field out"
+        raise _WrongError(f"blank {name}", f"{name!r} is blank; {mend}")
     return value
 
 
@@ -383,7 +396,7 @@ def _listed(values: Mapping[str, Any], names: tuple[str, ...], *, flat: bool) ->
     several = value if isinstance(value, list) else [value]
     if not several and given[0] in _IMAGES:
         raise _WrongError("no image", f"{given[0]!r} is an empty list; expected at least one path")
-    if any(isinstance(one, str) and not one.strip() for one in several):
+    if any(isinstance(one, str) and is_blank(one) for one in several):
         raise _WrongError(f"blank {given[0]}", f"{given[0]!r} is blank; expected a path")
     return several
 
@@ -394,9 +407,10 @@ def _tag_pairs(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     if isinstance(tags, str):
         try:
             tags = json.loads(tags)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
+            why = getattr(error, "msg", error)
             raise _WrongError(
-                "tags", f"'tags' is not a JSON object: {error.msg}; expected {_TAGS_EXAMPLE}"
+                "tags", f"'tags' is not a JSON object: {why}; expected {_TAGS_EXAMPLE}"
             ) from error
     if isinstance(tags, list) and all(isinstance(one, tuple) and len(one) == 2 for one in tags):
         tags = dict(tags)  # a map column of Parquet
@@ -409,6 +423,13 @@ def _tag_pairs(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     )
 
 
+def _list(names: Iterable[str], *, quote: bool = True) -> str:
+    """Return names as a list that stays readable, however many and long they are."""
+    some = list(names)
+    more = f" and {len(some) - _SHOWN_NAMES} more" if len(some) > _SHOWN_NAMES else ""
+    return ", ".join(shown(name, 40, quote=quote) for name in some[:_SHOWN_NAMES]) + more
+
+
 def _stem(image: Any) -> str:
     """Return the name without extension, or an empty text where an embedded image has none."""
     return Path(str((image.get("path") or "") if isinstance(image, Mapping) else image)).stem
@@ -418,4 +439,4 @@ def _shown(value: Any) -> str:
     """Return a value as it may stand in a one-line message."""
     if isinstance(value, (list, Mapping)):
         return "a list" if isinstance(value, list) else "an object"
-    return f"{value!r:.40}"
+    return shown(value, 40)

@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from types import FrameType
+from types import FrameType, TracebackType
 from typing import NoReturn
 
 from edit_eval import __version__
@@ -36,7 +36,9 @@ class _Parser(argparse.ArgumentParser):
                 word.strip("' ") for word in message.split("choose from", 1)[-1].strip(" )").split(",")
             ]
             message = f"no such choice: {wrong[0]!r}{did_you_mean(wrong[0], choices) or '; there are ' + ', '.join(choices)}"
-        self.exit(EXIT_USER_ERROR, f"edit-eval: {message}; see {self.prog} --help\n")
+        from edit_eval.cli.output import one_line
+
+        self.exit(EXIT_USER_ERROR, f"edit-eval: {one_line(message)}; see {self.prog} --help\n")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -170,6 +172,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     try:
         _open_streams()
+        sys.excepthook = _report_fault
         arguments = _parser().parse_args(argv)
         signal.signal(signal.SIGTERM, _interrupt)
         code = _run_command(arguments)
@@ -214,9 +217,16 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
+def _report_fault(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    from edit_eval.cli.output import report_fault
+
+    report_fault(kind, error, trace)
+
+
 def _complain(message: str, code: int) -> int:
-    line = " ".join(message.split())
-    print(f"edit-eval: {line}", file=sys.stderr)
+    from edit_eval.cli.output import complain
+
+    complain(message)
     return code
 
 

@@ -8,17 +8,19 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from edit_eval.cli import EXIT_OK, EXIT_PARTIAL, EXIT_USER_ERROR, config_argument
+from edit_eval.cli.output import one_line, say, show, show_json, show_record, without_secrets
 from edit_eval.cli.signals import obey_signals
 from edit_eval.core.errors import ConfigError, RunError
 from edit_eval.core.identity import digest
 from edit_eval.driver import registry
 from edit_eval.driver.config import Checked, check_config, read_tree
 from edit_eval.driver.control import Control
-from edit_eval.driver.doctor import examine, examine_machine
+from edit_eval.driver.doctor import Finding, examine, examine_machine
 from edit_eval.driver.events import StageName
 from edit_eval.driver.forecast import forecast
 from edit_eval.driver.job import Job, prepare
@@ -34,6 +36,7 @@ from edit_eval.views.export import canonical_lines
 from edit_eval.views.forecast import forecast_json, forecast_text
 from edit_eval.views.report import html_report, json_report, missing_block, text_report
 from edit_eval.views.terminal import open_display
+from edit_eval.views.text import clean
 from edit_eval.views.usage import usage_block
 
 __all__ = ["COMMANDS"]
@@ -61,7 +64,10 @@ def _tree(
     if base is None:
         path = config_argument(arguments)
         if (Path(path) / "run.json").is_file():
-            base, path = {**RunReader(Path(path)).info["config"], "output": path}, None
+            config = RunReader(Path(path)).info.get("config")
+            if not isinstance(config, dict):
+                raise RunError(f"{path}/run.json holds no config; name a config file")
+            base, path = {**config, "output": path}, None
         elif Path(path).is_dir():
             raise ConfigError(f"{path} is a folder without run.json; name a config file or a run directory")
     tree = read_tree(path, overrides, base, replace)
@@ -80,7 +86,7 @@ def _perform(arguments: argparse.Namespace, checked: Checked, stages: Sequence[S
     """Do what is left of a job, then write the page, say how it ended and return the exit code."""
     if arguments.dry_run:
         return _foresee(arguments, checked, stages)
-    job = prepare(checked, stages=stages, progress=_say)
+    job = prepare(checked, stages=stages, progress=say)
     control = Control()
     with open_display(arguments.display, sys.stdout) as display, obey_signals(control):
         worked = run_job(
@@ -95,16 +101,13 @@ def _perform(arguments: argparse.Namespace, checked: Checked, stages: Sequence[S
     return _conclude(job, arguments, stages, worked=worked)
 
 
-def _say(text: str) -> None:
-    """Say what takes long before there is a display; beside the results, not among them."""
-    print(f"edit-eval: {text}", file=sys.stderr, flush=True)
-
-
 def _foresee(arguments: argparse.Namespace, checked: Checked, stages: Sequence[StageName]) -> int:
     """Say what a start would do, and do nothing."""
     found = forecast(checked, stages=stages, retry_failed=arguments.retry_failed, verify=arguments.verify)
-    as_json = arguments.display == "json"
-    print(json.dumps(forecast_json(found)) if as_json else forecast_text(found))
+    if arguments.display == "json":
+        show_json(forecast_json(found))
+    else:
+        show(forecast_text(found))
     return EXIT_OK
 
 
@@ -116,11 +119,8 @@ def _conclude(job: Job, arguments: argparse.Namespace, stages: Sequence[StageNam
     used = usage(read_telemetry(job.output), arguments.gpu_hour_price)
     shown = _nearest(html_report(job.output, summary, rows, used))
     if arguments.display == "json":
-        _show(
-            json.dumps(
-                {"event": "run_finished", "worked": worked, "report": shown, **json_report(summary, [], used)}
-            )
-        )
+        end = {"event": "run_finished", "worked": worked, "report": shown, **json_report(summary, [], used)}
+        _show(json.dumps(end))
     else:
         if not worked:
             _show(_nothing_to_do(job, summary))
@@ -138,7 +138,7 @@ def _nothing_to_do(job: Job, summary: Summary) -> str:
 def _show(text: str) -> None:
     """Print; a reader that has gone (`| head`) changes nothing about how the run ended."""
     try:
-        print(text, flush=True)
+        show(text)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
@@ -184,8 +184,13 @@ def doctor(arguments: argparse.Namespace) -> int:
         raise ConfigError("these options need a config: edit-eval doctor CONFIG")
     else:
         findings = examine_machine()
-    shown = show_findings(findings, sys.stdout)
+    shown = show_findings(map(_without_secrets, findings), sys.stdout)
     return EXIT_USER_ERROR if any(one.level == "bad" for one in shown) else EXIT_OK
+
+
+def _without_secrets(finding: Finding) -> Finding:
+    what, detail, mend = map(without_secrets, (finding.what, finding.detail, finding.mend))
+    return replace(finding, what=what, detail=detail, mend=mend)
 
 
 def demo(arguments: argparse.Namespace) -> int:
@@ -214,13 +219,12 @@ def report(arguments: argparse.Namespace) -> int:
     summary = summarize(run_reader, rows)
     used = usage(read_telemetry(run_reader.path), arguments.gpu_hour_price)
     if arguments.format == "json":
-        text = json.dumps(json_report(summary, rows, used), ensure_ascii=False, indent=2)
-        print(text.encode("utf-8", "backslashreplace").decode())  # lone surrogates become JSON's own escapes
+        show_json(json_report(summary, rows, used), indent=2)
     else:
         if arguments.format == "text":
-            print(text_report(summary, rows, used))  # first: a page that cannot be written costs no number
+            show(text_report(summary, rows, used))  # first: a page that cannot be written costs no number
         page = _nearest(html_report(run_reader.path, summary, rows, used))
-        print(page if arguments.format == "html" else f"Report: {page}")
+        show(page if arguments.format == "html" else f"Report: {page}")
     return _exit_code(summary)
 
 
@@ -228,7 +232,7 @@ def export(arguments: argparse.Namespace) -> int:
     """`edit-eval export RUN --canonical`."""
     run_reader = RunReader(Path(arguments.run))
     for line in canonical_lines(read_rows(run_reader)):
-        print(line)
+        show_record(line)
     return EXIT_OK
 
 
@@ -241,26 +245,32 @@ def ls(arguments: argparse.Namespace) -> int:
         if arguments.what in (None, title):
             _ls_kind(title, kind)
     if arguments.what in (None, "rubrics"):
-        print("rubrics\n  " + "\n  ".join(builtin_rubrics()))
+        show("rubrics\n  " + "\n  ".join(builtin_rubrics()))
     return EXIT_OK
 
 
 def _ls_kind(title: str, kind: registry.Kind) -> None:
-    print(title)
+    show(title)
     for name in sorted(registry.names(kind)):
+        show(
+            f"  {clean(name, 80):<18} ", end=""
+        )  # before it is imported: a plugin may take long, or never end
         try:
             found = registry.find(kind, name)
+            found.refuse_unusable()
         except ConfigError as error:
-            print(f"  {name:<18} unusable: {error}")
+            show(f"unusable: {one_line(str(error))}")
             continue
-        print(f"  {name:<18} {_first_sentence(found.cls)}")
+        show(_first_sentence(found.cls))
+    for name, why in registry.left_out(kind):
+        show(f"  {clean(name, 80):<18} unusable: {one_line(why)}")
     aliases = registry.ALIASES[kind]
     for name, alias in sorted(aliases.items()):
-        print(f"  {name:<18} = {alias.type}, model {alias.model}")
+        show(f"  {name:<18} = {alias.type}, model {alias.model}")
 
 
 def _first_sentence(cls: type) -> str:
-    text = " ".join((cls.__doc__ or "").split("\n\n")[0].split()).replace("`", "")
+    text = clean(str(cls.__doc__ or "").split("\n\n")[0]).replace("`", "")
     return text.split(". ")[0].rstrip(".")
 
 
@@ -268,15 +278,15 @@ def _ls_runs(folder: Path) -> int:
     if not folder.is_dir():
         raise RunError(f"no folder of runs at {folder}")
     for path in sorted(one.parent for one in folder.glob("*/run.json")):
+        shown = clean(str(path))
         try:
             summary = summarize(RunReader(path))
         except RunError as error:
-            print(f"{path}  unreadable: {error}")
+            show(f"{shown}  unreadable: {one_line(str(error))}")
             continue
         mean = "-" if summary.headline.mean is None else f"{summary.headline.mean:.3f}"
-        print(
-            f"{path}  {summary.protocol}  {summary.editor}  mean {mean}  n {summary.headline.n}/{summary.wanted}"
-        )
+        counts = f"n {summary.headline.n}/{summary.wanted}"
+        show(f"{shown}  {clean(summary.protocol)}  {clean(summary.editor)}  mean {mean}  {counts}")
     return EXIT_OK
 
 

@@ -7,6 +7,7 @@ imported inside every model process.
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -27,6 +28,7 @@ __all__ = [
     "StepCallback",
     "UnscoredKind",
     "Verdict",
+    "is_blank",
 ]
 
 EditFailureKind = Literal["error", "unreadable", "missing", "out_of_memory", "crash", "timeout"]
@@ -35,6 +37,14 @@ dead host, a deadline."""
 
 UnscoredKind = Literal["unparsable", "refused", "out_of_range", "truncated", "timeout", "error"]
 """Why an edit has no score. None of these is ever a number."""
+
+
+def is_blank(text: str) -> bool:
+    """Whether nobody could see anything of `text`: empty, spaces, control characters, characters without width."""
+    return all(one.isspace() or unicodedata.category(one) in _UNSEEN for one in text)
+
+
+_UNSEEN = frozenset({"Cc", "Cf", "Zs", "Zl", "Zp"})
 
 
 @dataclass(frozen=True)

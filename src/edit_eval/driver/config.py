@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from edit_eval.core.errors import ConfigError, did_you_mean
+from edit_eval.core.errors import ConfigError, did_you_mean, shown
+from edit_eval.driver.plugins import unwritable_field
 from edit_eval.driver.registry import ALIASES, Found, Kind, find
 from edit_eval.driver.yamlfile import parse_yaml, read_yaml
+from edit_eval.worker.secrets import HIDDEN, holds_password, is_secret, is_secret_parameter
 
 __all__ = [
     "BenchmarkConfig",
@@ -50,6 +53,41 @@ _LIFTED = (
 """What may stand under a stage's `params` in the user's shape and belongs to the stage itself."""
 
 
+_LONGEST_TEXT = 4096
+"""Characters; no path may be longer on Linux."""
+
+_MOST_SECONDS = 1e7
+_INT_64 = (-(1 << 63), (1 << 63) - 1)
+_LONGEST_VALUE = 100_000
+"""Of a variable, in characters: Linux takes 128 KiB for one."""
+
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_MOST_NAMES = 40
+"""Parts of the key that an override may have."""
+
+
+def _said(text: str) -> str:
+    if not text.strip():
+        raise ValueError("is blank; write it, or leave the key out")
+    if "\0" in text:
+        raise ValueError("cannot hold a null byte")
+    if len(text) > _LONGEST_TEXT:
+        raise ValueError(f"is longer than {_LONGEST_TEXT} characters")
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError as error:
+        raise ValueError("holds half of a character (a lone surrogate)") from error
+    try:
+        Path(text).expanduser()
+    except RuntimeError as error:
+        raise ValueError("names a home folder that cannot be found; write the path out") from error
+    return text
+
+
+_Text = Annotated[str, AfterValidator(_said)]
+_Seconds = Annotated[float, Field(gt=0, le=_MOST_SECONDS)]
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, allow_inf_nan=False)
 
@@ -57,45 +95,45 @@ class _Strict(BaseModel):
 class BenchmarkConfig(_Strict):
     """Where the samples come from."""
 
-    type: str
-    path: str | None = None
+    type: _Text
+    path: _Text | None = None
     params: dict[str, Any] = {}
 
 
 class DeadlinesConfig(_Strict):
     """Seconds after which a silent host counts as stalled; see `driver.stage.Deadlines`."""
 
-    load_s: float = Field(default=1800.0, gt=0)
-    first_task_s: float = Field(default=900.0, gt=0)
-    task_s: float = Field(default=120.0, gt=0)
-    task_factor: float = Field(default=10.0, gt=0)
+    load_s: _Seconds = 1800.0
+    first_task_s: _Seconds = 900.0
+    task_s: _Seconds = 120.0
+    task_factor: _Seconds = 10.0
 
 
 class StageConfig(_Strict):
     """What editor and judge have in common."""
 
-    type: str
-    model: str | None = None
+    type: _Text
+    model: _Text | None = None
     devices: Any = None
-    python: str | None = None
-    conda: str | None = None
-    env: dict[str, str | int | float] = {}
+    python: _Text | None = None
+    conda: _Text | None = None
+    env: dict[str, Any] = {}
     params: dict[str, Any] = {}
     deadlines: DeadlinesConfig = DeadlinesConfig()
-    max_attempts: int = Field(default=2, ge=1)
+    max_attempts: int = Field(default=2, ge=1, le=100)
 
 
 class EditorConfig(StageConfig):
     """The editor."""
 
-    components: dict[str, str] = {}
+    components: dict[_Text, _Text] = {}
 
 
 class JudgeConfig(StageConfig):
     """The judge."""
 
-    rubric: str | None = None
-    batch_size: int = Field(default=4, ge=1)
+    rubric: _Text | None = None
+    batch_size: int = Field(default=4, ge=1, le=4096)
 
 
 class Config(_Strict):
@@ -104,13 +142,13 @@ class Config(_Strict):
     benchmark: BenchmarkConfig
     editor: EditorConfig
     judge: JudgeConfig | None = None
-    seed: int = 0
-    repeats: int = Field(default=1, ge=1)
-    limit: int | None = Field(default=None, ge=1)
-    output: str | None = None
+    seed: int = Field(default=0, ge=_INT_64[0], le=_INT_64[1])
+    repeats: int = Field(default=1, ge=1, le=1000)
+    limit: int | None = Field(default=None, ge=1, le=_INT_64[1])
+    output: _Text | None = None
     stages: Literal["overlapped", "sequential"] = "overlapped"
     busy_gpus: Literal["refuse", "leave_out"] = "refuse"
-    grace_s: float = Field(default=25.0, ge=0, allow_inf_nan=False)
+    grace_s: float = Field(default=25.0, ge=0, le=_MOST_SECONDS)
     min_coverage: float = Field(default=0.98, ge=0, le=1)
 
 
@@ -186,18 +224,23 @@ def check_config(tree: Mapping[str, Any]) -> Checked:
     sections: tuple[Kind, ...] = ("benchmark", "editor", "judge")
     for kind in sections:
         section = tree.get(kind)
-        if not isinstance(section, Mapping) or not isinstance(section.get("type"), str):
+        if not isinstance(section, Mapping):
             continue
-        try:
-            found[kind] = find(kind, section["type"])
-        except ConfigError as error:
-            problems += error.problems
+        problems += _env_problems(kind, section) if kind != "benchmark" else ()
+        problems += _secret_problems(section, kind)
+        if not _is_type(section.get("type")):
             continue
         given = section.get("params", {})
-        if isinstance(given, Mapping):
-            params[kind], faults = _check_params(kind, found[kind], given)
-            problems += faults
-        problems += _env_problems(kind, section)
+        try:
+            found[kind] = find(kind, section["type"])
+            found[kind].refuse_unusable()
+            if isinstance(given, Mapping):
+                with found[kind].guard("its Params"):
+                    params[kind], faults = _check_params(kind, found[kind], given)
+                problems += faults
+        except ConfigError as error:
+            problems += error.problems
+    problems += _secret_problems({name: tree[name] for name in tree if name not in sections})
     if config is None or problems:
         raise ConfigError(problems)
     return Checked(config, found["benchmark"], found["editor"], found.get("judge"), params)
@@ -217,9 +260,9 @@ def _read(path: Path) -> dict[str, Any]:
 def _nested(override: str) -> dict[str, Any]:
     key, equals, text = override.partition("=")
     names = key.strip().split(".")
-    if not equals or not all(names):
-        raise ConfigError(f"--set {override}: write it as a.b=value")
-    tree: dict[str, Any] = {names[-1]: parse_yaml(text, f"--set {key}")}
+    if not equals or not all(names) or len(names) > _MOST_NAMES:
+        raise ConfigError(f"--set {shown(override, quote=False)}: write it as a.b=value")
+    tree: dict[str, Any] = {names[-1]: parse_yaml(text, f"--set {shown(key, quote=False)}")}
     for name in reversed(names[:-1]):
         tree = {name: tree}
     return tree
@@ -279,10 +322,6 @@ def _without_aliases(tree: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
-_HIDDEN = "***"
-_SECRET = re.compile(r"(TOKEN|KEY|SECRET|PASSWORD)S?(_|$)", re.IGNORECASE)
-"""Names of variables whose values are for nobody who reads a run directory: `HF_TOKEN`, `OPENAI_API_KEY` ..."""
-
 _SET_BY_US = ("CUDA_DEVICE_ORDER", "CUDA_VISIBLE_DEVICES", "PYTHONSAFEPATH")
 
 
@@ -293,7 +332,7 @@ def without_secrets(config: Config) -> dict[str, Any]:
         if tree[kind]:
             env = tree[kind]["env"]
             tree[kind]["env"] = {
-                name: _HIDDEN if _SECRET.search(name) else value for name, value in env.items()
+                name: HIDDEN if is_secret(name, str(value)) else value for name, value in env.items()
             }
     return tree
 
@@ -306,7 +345,7 @@ def _with_secrets(tree: dict[str, Any]) -> dict[str, Any]:
         section = tree.get(kind)
         if not isinstance(section, dict) or not isinstance(env := section.get("env"), dict):
             continue
-        hidden = [name for name, value in env.items() if value == _HIDDEN and _SECRET.search(str(name))]
+        hidden = [name for name, value in env.items() if value == HIDDEN]
         problems += [
             f"{kind}.env.{name}: a run directory does not keep it; set the variable {name} where you start edit-eval"
             for name in hidden
@@ -319,14 +358,68 @@ def _with_secrets(tree: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _env_problems(kind: Kind, section: Mapping[str, Any]) -> list[str]:
+def _env_problems(kind: Kind, section: Mapping[str, Any]) -> Iterator[str]:
     env = section.get("env")
-    given = [name for name in _SET_BY_US if isinstance(env, Mapping) and name in env]
-    return [
-        f"{kind}.env.{name}: edit-eval sets it itself"
-        + (f"; choose devices with {kind}.devices" if "DEVICE" in name else "")
-        for name in given
-    ]
+    for key, value in env.items() if isinstance(env, Mapping) else ():
+        name = str(key)
+        where = f"{kind}.env.{shown(name, quote=False)}"
+        if name in _SET_BY_US:
+            choose = f"; choose devices with {kind}.devices" if "DEVICE" in name else ""
+            yield f"{where}: edit-eval sets it itself{choose}"
+        elif not _VARIABLE.fullmatch(name):
+            yield f"{where}: is no name of a variable: use letters, digits and _"
+        elif isinstance(value, bool) or not isinstance(value, (str, int, float)):
+            yield f"{where}: must be a text or a number; put it in quotes"
+        elif isinstance(value, float) and not math.isfinite(value):
+            yield f"{where}: must be a finite number, or a text in quotes"
+        elif isinstance(value, int) and abs(value) > _INT_64[1]:
+            yield f"{where}: is too large a number; put it in quotes"
+        elif isinstance(value, str) and ("\0" in value or len(value) > _LONGEST_VALUE):
+            yield f"{where}: " + ("cannot hold a null byte" if "\0" in value else "is too long")
+        elif isinstance(value, str) and not _is_unicode(value):
+            yield f"{where}: holds half of a character (a lone surrogate), which no environment can"
+
+
+def _is_unicode(text: str) -> bool:
+    return not any("\ud800" <= one <= "\udfff" for one in text)
+
+
+def _is_type(name: Any) -> bool:
+    """Whether `name` can be looked for; what else is wrong with it, the model of the config says."""
+    return (
+        isinstance(name, str)
+        and bool(name.strip())
+        and len(name) <= _LONGEST_TEXT
+        and not holds_password(name)
+    )
+
+
+def _secret_problems(section: Mapping[str, Any], kind: str = "") -> Iterator[str]:
+    """Yield where a password or a key stands in a part of the config that run.json keeps as it is."""
+    for name, value in section.items():
+        if name == "env":
+            continue
+        key = shown(str(name), quote=False)
+        for place, text in _texts(value, f"{kind}.{key}" if kind else key):
+            if holds_password(text):
+                yield f"{place}: holds a password (NAME:PASSWORD@); secrets come from the environment only"
+            elif name == "params" and is_secret_parameter(place.rpartition(".")[2]) and text:
+                yield (
+                    f"{place}: is a secret, and run.json would keep it; secrets come from the environment only, "
+                    "or from " + (f"{kind}.env" if kind != "benchmark" else "a file of yours")
+                )
+
+
+def _texts(value: Any, place: str) -> Iterator[tuple[str, str]]:
+    """Yield every text within `value` with the dotted key that leads to it."""
+    if isinstance(value, str):
+        yield place, value
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _texts(inner, f"{place}.{shown(str(key), quote=False)}")
+    elif isinstance(value, (list, tuple)):
+        for inner in value:
+            yield from _texts(inner, place)
 
 
 _FIELDS: Mapping[tuple[str, ...], type[BaseModel]] = {
@@ -341,7 +434,7 @@ _FIELDS: Mapping[tuple[str, ...], type[BaseModel]] = {
 
 def _problem(error: Any) -> str:
     where = tuple(str(part) for part in error["loc"])
-    name = ".".join(where)
+    name = ".".join(shown(part, quote=False) for part in where)
     if error["type"] == "extra_forbidden":
         known = [*_FIELDS[where[:-1]].model_fields]
         if len(where) == 1 and (hint := did_you_mean(where[0], [*known, *_SECTIONS])):
@@ -351,7 +444,30 @@ def _problem(error: Any) -> str:
         )
     if error["type"] == "missing":
         return f"{name}: is missing"
-    return f"{name}: {error['msg'][0].lower()}{error['msg'][1:]}"
+    return f"{name}: {_message(error)}"
+
+
+def _message(error: Any) -> str:
+    """Return what pydantic says, in our voice, with a hint where YAML took a value for something else."""
+    said, value = error["msg"].removeprefix("Value error, "), error.get("input")
+    text = f"{said[0].lower()}{said[1:]}".partition(" or instance of ")[0]
+    if value is None:
+        return f"{text}, and is empty; write it, or leave the key out"
+    if error["type"] == "string_type" and isinstance(value, bool):
+        return f"{text}; yes, no, on, off, true and false are no texts in YAML: put it in quotes"
+    if error["type"] == "string_type" and isinstance(value, (int, float)):
+        return f"{text}; put it in quotes"
+    if error["type"] in ("int_type", "float_type") and isinstance(value, str) and _is_number(value):
+        return f"{text}; {shown(value)} is a text here: write it without quotes, and 1e5 as 1.0e+5"
+    return text
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _check_params(kind: Kind, found: Found, given: Mapping[str, Any]) -> tuple[Any, list[str]]:
@@ -359,16 +475,16 @@ def _check_params(kind: Kind, found: Found, given: Mapping[str, Any]) -> tuple[A
     hints = TypeAdapter(found.cls.Params)
     known = [one.name for one in dataclasses.fields(found.cls.Params)]
     problems = [
-        f"{kind}.params.{key}: {found.name} has no such parameter"
+        f"{kind}.params.{shown(str(key), quote=False)}: {found.name} has no such parameter"
         + (did_you_mean(str(key), known) or f"; there are {', '.join(known) or 'none'}")
         for key in given
         if key not in known
     ]
     written = {}
     for key in [key for key in given if key in known]:
-        try:
-            written[key] = json.dumps(given[key], default=str, allow_nan=False)
-        except (TypeError, ValueError):
+        if _is_plain(given[key]):
+            written[key] = json.dumps(given[key])
+        else:
             problems.append(f"{kind}.params.{key}: must be made of texts, finite numbers, lists and mappings")
     try:
         # As JSON, so that lists may become tuples and yet nothing is coerced.
@@ -376,8 +492,26 @@ def _check_params(kind: Kind, found: Found, given: Mapping[str, Any]) -> tuple[A
         params = hints.validate_json(text, strict=True)
     except ValidationError as error:
         for one in error.errors():
-            where = ".".join(str(part) for part in one["loc"])
-            message = "is missing" if one["type"] in ("missing", "missing_argument") else one["msg"]
-            problems.append(f"{kind}.params.{where}: {message[0].lower()}{message[1:]}")
+            where = ".".join(shown(str(part), quote=False) for part in one["loc"])
+            message = "is missing" if one["type"] in ("missing", "missing_argument") else _message(one)
+            problems.append(f"{kind}.params{'.' if where else ''}{where}: {message}")
         return None, problems
+    if field := unwritable_field(params):
+        problems.append(
+            f"{kind}.type: {shown(found.name)}: its parameter {field!r} has the default "
+            f"{shown(getattr(params, field))}, which is not made of texts, finite numbers, lists and mappings"
+        )
     return params, problems
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether `value` can be written as JSON and read back the same: 64 bits for whole numbers, whole characters."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, int):
+        return _INT_64[0] <= value <= _INT_64[1]
+    if isinstance(value, str):
+        return _is_unicode(value)
+    if isinstance(value, Mapping):
+        return all(isinstance(key, str) and _is_unicode(key) and _is_plain(one) for key, one in value.items())
+    return value is None or (isinstance(value, (list, tuple)) and all(map(_is_plain, value)))

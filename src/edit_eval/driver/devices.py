@@ -12,11 +12,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from edit_eval.core.errors import DeviceError, did_you_mean
+from edit_eval.core.errors import DeviceError, did_you_mean, shown
 
 __all__ = ["Device", "Gpu", "GpuMemory", "cpu_count", "default_devices", "parse_devices", "visible_gpus"]
 
 _GIB = 1 << 30
+_MOST_INDEX = 9999
 _FOREIGN_BYTES = 2 * _GIB
 """Memory in use by others from which a GPU counts as taken; a bare CUDA context or a desktop needs less."""
 
@@ -284,17 +285,18 @@ def _all_gpus(where: str, gpus: Sequence[Gpu]) -> list[Device]:
 
 
 def _single(entry: Any, where: str) -> Device:
-    if isinstance(entry, int) and not isinstance(entry, bool) and entry >= 0:
+    if isinstance(entry, int) and not isinstance(entry, bool) and 0 <= entry <= _MOST_INDEX:
         return Device("cuda", (entry,))
     if entry == "cpu":
         return Device("cpu", (0,))
-    match = re.fullmatch(r"(cuda|cpu):(\d{1,4})", str(entry))
+    text = entry if isinstance(entry, str) else ""
+    match = re.fullmatch(r"(cuda|cpu):(\d{1,4})", text, re.ASCII)
     if not match:
-        near = re.sub(r"^(gpu|cuda)[ :_-]?", "cuda:", str(entry).lower())
-        hint = did_you_mean(str(entry), ["all", "cpu", "cpu:0", "cuda:0", "cuda:1"])
-        if re.fullmatch(r"cuda:\d+", near):
+        near = re.sub(r"^(gpu|cuda)[ :_-]?", "cuda:", text.lower())
+        hint = did_you_mean(text, ["all", "cpu", "cpu:0", "cuda:0", "cuda:1"])
+        if re.fullmatch(r"cuda:\d{1,4}", near, re.ASCII):
             hint = f" (did you mean {near!r}?)"
-        raise DeviceError(f"{where}: unknown device {entry!r}{hint or '; write cuda:0, cpu:0 or all'}")
+        raise DeviceError(f"{where}: unknown device {shown(entry)}{hint or '; write cuda:0, cpu:0 or all'}")
     return Device(match[1], (int(match[2]),))
 
 
@@ -306,7 +308,7 @@ def _composite(entries: Sequence[Any], where: str, gpus: Sequence[Gpu]) -> Devic
         )
     indices = tuple(part.indices[0] for part in parts)
     if len(set(indices)) != len(indices):
-        raise DeviceError(f"{where}: {list(entries)} names a GPU twice")
+        raise DeviceError(f"{where}: {shown(list(entries))} names a GPU twice")
     _check_counts(parts, where, gpus)
     return Device("cuda", indices)
 

@@ -32,7 +32,7 @@ from edit_eval.driver.rubrics import load_rubric
 from edit_eval.driver.samples import ImageFault, image_faults, read_samples
 from edit_eval.driver.stagecheck import Measured, StageCheck
 from edit_eval.driver.store import RunReader, lock_holder, refuse_foreign
-from edit_eval.worker.formats import shown
+from edit_eval.worker.formats import shown_path
 
 __all__ = ["Finding", "examine", "examine_machine"]
 
@@ -241,7 +241,7 @@ def _image_faults(faults: Sequence[ImageFault]) -> str:
     number = f"{len(faults)} image{'s are' if len(faults) > 1 else ' is'}"
     first = faults[0]
     if {one.kind for one in faults} == {"missing"}:
-        return f"{number} missing, the first is {shown(first.path)} of sample {first.sample_id!r}"
+        return f"{number} missing, the first is {shown_path(first.path)} of sample {first.sample_id!r}"
     return f"{number} of no use; {first}"
 
 

@@ -98,7 +98,7 @@ def _conda_prefix(where: str, name: str) -> Path:
 
 def _conda_environments() -> dict[str, Path]:
     """Return every environment that conda would list: those under its roots and those it has recorded."""
-    home = Path.home()
+    home = Path(os.path.expanduser("~"))  # noqa: PTH111 - Path.home() raises where there is none
     roots = [
         home / name
         for name in ("miniconda3", "anaconda3", "miniforge3", "mambaforge", "micromamba", ".conda")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import edit_eval
-from edit_eval.core.errors import ConfigError, DataError, RunError
+from edit_eval.core.errors import ConfigError, DataError, RunError, shown
 from edit_eval.core.identity import identity_params, rubric_hash
 from edit_eval.core.types import Rubric, Sample
 from edit_eval.driver.config import Checked, EditorConfig, JudgeConfig, StageConfig
@@ -159,16 +159,16 @@ def _find_cheap_faults(checked: Checked, *, edit: bool, judge: bool) -> None:
     if judge and config.judge and checked.judge:
         _rubric(checked, config.judge, checked.judge)
         folder = _model_folder("judge", config.judge, checked.judge)
-        checked.judge.cls.resolve(checked.params["judge"], folder)
+        checked.judge.resolve(checked.params["judge"], folder)
     if edit:
         folder = _model_folder("editor", config.editor, checked.editor)
         if folder:
-            checked.editor.cls.check(folder, config.editor.components)
+            checked.editor.check(folder, config.editor.components)
         elif config.editor.components:
             raise ConfigError(f"editor.components: {checked.editor.name} has no components")
         for name, path in sorted(config.editor.components.items()):
             find_model(f"editor.components.{name}", path, "")
-        checked.editor.cls.resolve(checked.params["editor"], folder)
+        checked.editor.resolve(checked.params["editor"], folder)
 
 
 def _model_folder(where: str, stage: StageConfig, found: Found) -> str | None:
@@ -229,7 +229,7 @@ def _refuse_changed(wanted: Sequence[WantedEdit], hashes: FileHashes) -> None:
         names = sorted({*changed})
         more = f", and those of {len(names) - 1} more did" if len(names) > 1 else ""
         raise DataError(
-            f"the images of sample {changed[0]!r} changed since it was edited{more}; use 'edit-eval run', which edits anew"
+            f"the images of sample {shown(changed[0])} changed since it was edited{more}; use 'edit-eval run', which edits anew"
         )
 
 
@@ -245,7 +245,7 @@ def _hashes_of(sample: Sample, hashes: FileHashes) -> tuple[tuple[str, ...], dic
 
 def _unreadable(sample: Sample, error: OSError) -> DataError:
     return DataError(
-        f"sample {sample.id!r}: cannot read {error.filename or sample.images[0]}: {error.strerror}"
+        f"sample {shown(sample.id)}: cannot read {error.filename or sample.images[0]}: {error.strerror or error}"
     )
 
 
@@ -323,7 +323,7 @@ def _stage_job(
 ) -> StageJob:
     """Return what both stages have in common; `message` and `parts` are what only one has."""
     path = str(model.path) if model else None
-    params = found.cls.resolve(given, path)
+    params = found.resolve(given, path)
     identity = {
         "name": found.name,
         "version": found.cls.version,
@@ -334,7 +334,7 @@ def _stage_job(
     whole = {**message, "target": found.target, "params": dataclasses.asdict(params), "model": path}
     title = f"{found.name} {config.model}" if config.model else found.name
     spec = _spec(name, config, found, place, whole)
-    return StageJob(spec, params, identity, title, found.cls.size_policy(params))
+    return StageJob(spec, params, identity, title, found.size_policy(params))
 
 
 def _spec(
@@ -369,7 +369,7 @@ def _wanted(
         try:
             sources, beside = _hashes_of(sample, hashes)
             conditioning = [
-                hashes.sha256(path) for path in checked.editor.cls.conditioning(editor.params, sample)
+                hashes.sha256(path) for path in checked.editor.conditioning(editor.params, sample)
             ]
         except OSError as error:
             raise _unreadable(sample, error) from error

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from edit_eval.core.errors import ModelError
+from edit_eval.core.errors import ModelError, shown
 from edit_eval.core.identity import digest
 from edit_eval.driver.hashes import FileHashes
 
@@ -129,13 +129,16 @@ def _hub_cache() -> Path:
     if cache := os.environ.get("HF_HUB_CACHE"):
         return Path(cache).expanduser()
     home = os.environ.get("HF_HOME", os.environ.get("XDG_CACHE_HOME", "~/.cache") + "/huggingface")
-    return Path(home).expanduser() / "hub"
+    try:
+        return Path(home).expanduser() / "hub"
+    except RuntimeError as error:
+        raise ModelError(f"there is no home folder to look for models in ({home}); set HF_HOME") from error
 
 
 def _cached(where: str, name: str, model_file: str) -> Path:
     repository, _, revision = name.partition("@")
     if repository.count("/") != 1 or not all(repository.split("/")):
-        raise ModelError(f"{where}: {name!r} is neither a folder here nor a hub id such as owner/name")
+        raise ModelError(f"{where}: {shown(name)} is neither a folder here nor a hub id such as owner/name")
     cache = _hub_cache()
     folder = cache / f"models--{repository.replace('/', '--')}"
     reference = folder / "refs" / (revision or "main")

@@ -46,8 +46,13 @@ def checked_edit(root: Path, key: str, outcome: Mapping[str, Any]) -> dict[str, 
         "steps": steps,
         "flags": _names(outcome, "flags"),
     }
-    if frames := _names(outcome, "first_frames"):
-        record["first_frames"] = frames
+    frames = outcome.get("first_frames", [])
+    if not isinstance(frames, list):
+        raise ValueError(f"an edit with first_frames {frames!r:.80}")
+    if frames:
+        record["first_frames"] = [
+            _whole(dict(enumerate(frames)), position) for position in range(len(frames))
+        ]
     if not image_is_intact(root, key, record):
         raise ValueError(f"an edit whose image is not in {root / image_path(key)}")
     return record

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import edit_eval
+from edit_eval.core.errors import shown
 from edit_eval.core.identity import canonical_json
 from edit_eval.core.types import EditFailureKind, UnscoredKind, Verdict
 from edit_eval.driver.backends import Backend
@@ -358,7 +359,7 @@ class Pipeline:
         """Make the next start look at an image's bytes, whatever its size and time; no verdict is given on it now."""
         record = self._store.edits.records[one.key]
         self._store.edits.append({**record, "image": {**record["image"], "mtime_ns": 0}})
-        text = f"sample {one.sample.id!r} is not judged: {reason}; the next run edits it anew"
+        text = f"sample {shown(one.sample.id)} is not judged: {reason}; the next run edits it anew"
         self._emit(Note(self._now(), "warning", text))
 
     def tick(self) -> None:

@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from edit_eval.core.errors import ConfigError, did_you_mean
+from edit_eval.core.errors import ConfigError, did_you_mean, shown
 from edit_eval.core.expression import evaluate, names_in
 from edit_eval.core.types import Call, Dimension, Rubric
 from edit_eval.driver.yamlfile import parse_yaml, read_yaml
@@ -31,7 +31,9 @@ _RESERVED = frozenset({"min", "max", "mean", "sqrt", "overall"})
 
 _ROUNDING = 1e-9
 
-_Text = Annotated[str, Field(strict=True, min_length=1)]
+_Text = Annotated[str, Field(strict=True, min_length=1, pattern=r"\S")]
+_Name = Annotated[str, Field(strict=True, min_length=1, max_length=60)]
+_Formula = Annotated[str, Field(strict=True, min_length=1, max_length=1000)]
 _Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 _Range = tuple[_Number, _Number]
 
@@ -41,16 +43,16 @@ class _Strict(BaseModel):
 
 
 class _DimensionFile(_Strict):
-    name: _Text
+    name: _Name
     scale: _Range
     integer: Annotated[bool, Field(strict=True)] = False
     description: Annotated[str, Field(strict=True)] = ""
 
 
 class _CallFile(_Strict):
-    name: _Text
+    name: _Name
     prompt: _Text
-    dimensions: Annotated[tuple[_Text, ...], Field(min_length=1)]
+    dimensions: Annotated[tuple[_Name, ...], Field(min_length=1)]
     images: Annotated[tuple[Literal["source", "edited", "reference"], ...], Field(min_length=1)] = (
         "source",
         "edited",
@@ -58,10 +60,10 @@ class _CallFile(_Strict):
 
 
 class _RubricFile(_Strict):
-    name: Annotated[str, Field(strict=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    name: Annotated[str, Field(strict=True, max_length=60, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     dimensions: Annotated[tuple[_DimensionFile, ...], Field(min_length=1, max_length=12)]
-    calls: tuple[_CallFile, ...] = ()
-    overall: _Text
+    calls: Annotated[tuple[_CallFile, ...], Field(max_length=12)] = ()
+    overall: _Formula
     range: _Range
 
 
@@ -89,7 +91,7 @@ def load_rubric(name_or_path: str, base: Path | None = None) -> Rubric:
     if not (name_or_path.endswith(_SUFFIXES) or "/" in name_or_path or _is_file(path)):
         known = builtin_rubrics()
         raise ConfigError(
-            f"no rubric {name_or_path!r}{did_you_mean(name_or_path, known)}; there are {', '.join(known)}, "
+            f"no rubric {shown(name_or_path)}{did_you_mean(name_or_path, known)}; there are {', '.join(known)}, "
             "or give the path of a YAML file"
         )
     rubric = _checked(_read_file(path), str(path))

@@ -145,11 +145,11 @@ class StageCheck:
 
     def _suits(self, folder: Path | None) -> Iterator[Finding]:
         """Ask the class whether the checkpoint and the parameters are of its kind."""
-        cls, components = self._found.cls, getattr(self._config, "components", {})
+        found, components = self._found, getattr(self._config, "components", {})
         try:
-            if folder and hasattr(cls, "check"):
-                cls.check(str(folder), components)
-            self._params = cls.resolve(self._params, str(folder) if folder else None)
+            if folder and hasattr(found.cls, "check"):
+                found.check(str(folder), components)
+            self._params = found.resolve(self._params, str(folder) if folder else None)
         except UserError as error:
             if isinstance(error, ModelError):
                 mend = f"use another {self._kind}.type, or another model"

@@ -348,6 +348,7 @@ def _link_name(wanted: WantedEdit) -> str:
 
 _HARMLESS = re.compile(r"[A-Za-z0-9_-](?:[A-Za-z0-9_. -]{0,178}[A-Za-z0-9_.-])?")
 """What needs no second look: a run of 100,000 samples has 200,000 names."""
+_UNSEEN = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"})
 
 
 def _file_name(text: str) -> str:
@@ -355,7 +356,7 @@ def _file_name(text: str) -> str:
     if _HARMLESS.fullmatch(text):
         return text
     clean = "".join(
-        "_" if char in '/\\:*?"<>|' or unicodedata.category(char).startswith("C") else char for char in text
+        "_" if char in '/\\:*?"<>|' or unicodedata.category(char) in _UNSEEN else char for char in text
     )
     clean = re.sub(r"^\.+", "_", clean.strip()) or "_"
     while len(clean.encode("utf-8", "replace")) > 180:

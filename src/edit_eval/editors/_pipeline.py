@@ -269,6 +269,10 @@ def load_pipeline(context: HostContext, dtype: str, class_name: str) -> Any:
     parts = {}
     for name, (library, part_class_name) in _slots(index).items():
         path = context.components.get(name)
+        if (folder / name / f"{library}.py").is_file() or (path and (Path(path) / f"{library}.py").is_file()):
+            raise ModelError(
+                f"editor.model: the {name} of {folder} is code of the checkpoint itself, which is not run"
+            )
         with _typed_failures(
             f"editor.components.{name}: {path}" if path else f"editor.model: {folder / name}"
         ):
@@ -280,7 +284,7 @@ def load_pipeline(context: HostContext, dtype: str, class_name: str) -> Any:
             f"editor.components.{lost[0]}: {class_name} has no use for it, or its class is not installed"
         )
     with _typed_failures(f"editor.model: {folder}"):
-        return cls.from_pretrained(str(folder), local_files_only=True, **parts)
+        return cls.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False, **parts)
 
 
 def pipeline_class(name: str) -> Any:
@@ -364,6 +368,8 @@ def _load_part(cls: Any, path: str, dtype: str, device: str) -> Any:
     version = tuple(int(part) for part in diffusers.__version__.split(".")[:2])
     old_word = issubclass(cls, diffusers.ModelMixin) and version < _DTYPE_KEYWORD_SINCE
     options: dict[str, Any] = {"torch_dtype" if old_word else "dtype": getattr(torch, dtype)}
+    if any(Path(path).glob("*.safetensors")):
+        options["use_safetensors"] = True  # else the libraries read a .bin, as weights only
     straight = not device.startswith("cpu") and importlib.util.find_spec("accelerate") is not None
     if straight:
         options["device_map"] = {"": device}

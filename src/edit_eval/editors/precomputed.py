@@ -15,7 +15,7 @@ from pathlib import Path
 from stat import S_ISDIR
 from typing import TYPE_CHECKING, ClassVar
 
-from edit_eval.core.errors import ConfigError, DataError, did_you_mean
+from edit_eval.core.errors import ConfigError, DataError, did_you_mean, shown
 from edit_eval.core.types import EditRequest, Sample, StepCallback
 from edit_eval.editors import Editor
 from edit_eval.worker.images import open_rgb
@@ -72,9 +72,12 @@ class Precomputed(Editor):
             raise ConfigError("editor.params.folder is missing: give the folder that holds the edited images")
         if not {"id", "source"} & set(_PLACEHOLDER.findall(params.names)):
             raise ConfigError(
-                f"editor.params.names is {params.names!r}: it needs {{id}} or {{source}}, as in '{{id}}_edited'"
+                f"editor.params.names is {shown(params.names)}: it needs {{id}} or {{source}}, as in '{{id}}_edited'"
             )
-        folder = Path(params.folder).expanduser().resolve()
+        try:
+            folder = Path(params.folder).expanduser().resolve()
+        except (RuntimeError, ValueError) as error:  # no such home; a null byte
+            raise ConfigError(f"editor.params.folder: {shown(params.folder)} is no path: {error}") from error
         if not folder.exists():
             raise DataError(
                 f"the folder of edits {folder} does not exist{_nearest(folder)}: set editor.params.folder"

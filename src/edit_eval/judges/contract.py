@@ -31,8 +31,11 @@ __all__ = [
 ]
 
 _PLACEHOLDER = re.compile(r"\{(instruction|output_format)\}")
-_MARKUP = re.compile(r"<(?=[|｜/!A-Za-z_])")
-"""What may begin a tag or a tokenizer's special token (`<|im_end|>`) inside an instruction."""
+_MARKUP = re.compile(r"<(?=[|｜/!A-Za-z_])|\[(?=/?(?:[A-Z_]{3,}|[gs]MASK)\])")
+"""What may begin a tag or a tokenizer's special token (`<|im_end|>`, `[INST]`) inside an instruction."""
+
+_UNSEEN = re.compile("[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+"""What ends a line or turns the direction of the text that follows it, and which JSON leaves as it is."""
 
 _MARK = re.compile(r'<think>|</think>|[\[{][\[{\s]*"?')
 """A thought's tag, or a run of opening brackets; `{"` at its end is where JSON begins, anything else is prose."""
@@ -121,10 +124,13 @@ def _closed_object(properties: Mapping[str, Any]) -> dict[str, Any]:
 def instruction_literal(instruction: str) -> str:
     r"""Return `instruction` as a JSON string literal that cannot end its own section of a prompt.
 
-    Quotes and line breaks are escaped by JSON; a `<` that could begin a tag or a special token of a tokenizer becomes
-    `\u003c`, a lone surrogate its escape. `json.loads` gives the instruction back.
+    Quotes and line breaks are escaped by JSON. Escaped as well: a `<` or `[` that could begin a tag or a special token
+    of a tokenizer (`\u003c`, `\u005b`), Unicode's own line ends and direction overrides, and lone surrogates.
+    `json.loads` gives the instruction back.
     """
-    literal = _MARKUP.sub(r"\\u003c", json.dumps(instruction, ensure_ascii=False))
+    literal = json.dumps(instruction, ensure_ascii=False)
+    for pattern in (_MARKUP, _UNSEEN):
+        literal = pattern.sub(lambda match: f"\\u{ord(match.group()):04x}", literal)
     return literal.encode("utf-8", "backslashreplace").decode("utf-8")
 
 

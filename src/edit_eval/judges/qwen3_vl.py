@@ -226,6 +226,8 @@ class Qwen3VL(Judge):
             chosen["device_map"] = {
                 "": device
             }  # straight onto the device, with no copy of all weights in host memory
+        if any(Path(model_path).glob("*.safetensors")):
+            chosen["use_safetensors"] = True  # else transformers reads a .bin, as weights only
         local = {"local_files_only": True, "trust_remote_code": False}
         try:
             processor = AutoProcessor.from_pretrained(model_path, **local)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from edit_eval.core.errors import UserError
+from edit_eval.core.errors import ConfigError, UserError
 from edit_eval.core.types import HostContext, JudgeRequest, Rubric, Verdict
 from edit_eval.judges import Judge
 from edit_eval.judges.contract import verdict_from_scores
@@ -60,6 +60,14 @@ class Reference(Judge):
                 f"the reference judge scores {_DIMENSION!r} alone, but rubric {rubric.name!r} wants "
                 f"{', '.join(names)}; use judge.rubric: reference-v1"
             )
+
+    @classmethod
+    def resolve(cls, params: Any, model: str | None) -> Any:
+        """Return `params` as they are. Raises `ConfigError` for a time that is none."""
+        del model
+        if not (math.isfinite(params.seconds) and params.seconds >= 0):
+            raise ConfigError(f"judge.params.seconds is {params.seconds}; give 0 or more")
+        return params
 
     @property
     def window(self) -> int:

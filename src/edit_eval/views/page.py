@@ -216,7 +216,7 @@ def _card(row: Row, summary: Summary, *, repeats: bool) -> dict[str, Any]:
         "flags": [(visible(flag), FLAG_MEANINGS.get(flag, "")) for flag in row.flags],
         "first_frame": bool(row.edit.get("first_frames")),
         "status": status.name,
-        "label": status.label,
+        "label": visible(status.label),
         "overall": DASH
         if verdict is None or verdict.overall is None
         else f"{verdict.overall:.2f}".replace("-", "\u2212"),

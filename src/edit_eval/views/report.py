@@ -28,7 +28,7 @@ The keys of the JSON report (`"format": 1`; a number that is undefined is null, 
 from __future__ import annotations
 
 import os
-import tempfile
+import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -106,7 +106,9 @@ def _name(row: Row) -> str:
 
 def _text_row(row: Row) -> str:
     status = status_of(row)
-    result = number(row.verdict.overall, 2) if status.name == "scored" and row.verdict else status.label
+    result = (
+        number(row.verdict.overall, 2) if status.name == "scored" and row.verdict else clean(status.label)
+    )
     columns = _REASON_COLUMNS if row.edited else _FAILURE_COLUMNS
     reason = fit(clean(status.reason), columns, "...")
     return f"  [Sample {row.index:>3}] {result} {_name(row)}" + (f" | {reason}" if reason else "")
@@ -167,12 +169,13 @@ def html_report(run_dir: Path, summary: Summary, rows: Sequence[Row], usage: Usa
 
 
 def _replace(path: Path, pieces: Iterable[str]) -> None:
-    handle, name = tempfile.mkstemp(prefix=".index-", suffix=".html", dir=path.parent)
+    temporary = path.with_name(f".index-{os.getpid()}-{secrets.token_hex(8)}.html")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+        with temporary.open(
+            "x", encoding="utf-8", newline="\n"
+        ) as file:  # mode by the umask, as all of a run
             file.writelines(pieces)
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
+        temporary.replace(path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise

@@ -26,6 +26,7 @@ from edit_eval.worker.images import UnreadableImageError
 from edit_eval.worker.protocol import TO_HOST, Channel, ProtocolError
 from edit_eval.worker.returned import UnusableEditError
 from edit_eval.worker.roles import CannotWriteError, Role
+from edit_eval.worker.secrets import ours
 
 __all__ = ["Host", "main"]
 
@@ -191,15 +192,25 @@ def _failure(error: BaseException) -> dict[str, str]:
     return {"kind": "error", "reason": text}
 
 
+def _text(error: BaseException) -> str:
+    """Return an error's message; some cannot even be written."""
+    try:
+        return str(error)
+    except Exception as fault:  # noqa: BLE001 - the error itself is told, its message is lost
+        return f"(its message cannot be written: {type(fault).__name__})"
+
+
 def _is_beyond_repair(error: BaseException) -> bool:
     """Whether the accelerator's context is lost, so that every later task here would fail too."""
-    text = str(error)
+    text = _text(error)
     lost = "CUDA error" in text or "HIP error" in text or type(error).__name__ == "AcceleratorError"
     return lost and "out of memory" not in text.lower()
 
 
 def _one_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
+    lines = (
+        ours().text(_text(error)).strip().splitlines()
+    )  # before it is cut: half a secret is not found any more
     return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"[:500]
 
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from edit_eval.worker.colour import in_srgb
-from edit_eval.worker.formats import HEAD_BYTES, OPENED, image_format, naming, shown
+from edit_eval.worker.formats import HEAD_BYTES, OPENED, image_format, naming, shown_path
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -99,14 +99,14 @@ def open_image(path: str | Path | BinaryIO) -> OpenedImage:
     """Return what `open_rgb` does, and whether there are further frames or pages. Raises `UnreadableImageError`."""
     if not isinstance(path, (str, Path)):
         return _decoded(path, "the image")
-    name = shown(str(path))
+    name = shown_path(str(path))
     with _opened_file(path, name) as file:
         return _decoded(file, name)
 
 
 def image_size(path: str | Path) -> tuple[int, int]:
     """Return (width, height) in pixels, as the file's head says. Raises `UnreadableImageError`."""
-    name = shown(str(path))
+    name = shown_path(str(path))
     with _opened_file(path, name) as file, _strict(), _plain_words(file, name), _identified(file) as opened:
         return opened.size
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
+from edit_eval.worker.secrets import Redactor
+
 __all__ = ["CAP_BYTES", "CappedLog"]
 
 CAP_BYTES = 20 << 20
@@ -18,9 +20,12 @@ _MARK_BYTES = 64
 
 
 class CappedLog:
-    """Appends to `path`; past half of `cap` the newest half is kept in two segments beside it, joined on `close`."""
+    """Appends to `path`; past half of `cap` the newest half is kept in two segments beside it, joined on `close`.
 
-    def __init__(self, path: Path, cap: int = CAP_BYTES) -> None:
+    `redactor` takes secrets out of all that is written.
+    """
+
+    def __init__(self, path: Path, cap: int = CAP_BYTES, *, redactor: Redactor | None = None) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
         self._half = (cap - _MARK_BYTES) // 2
@@ -34,9 +39,13 @@ class CappedLog:
         self._in_tail = False
         self._dropped = 0
         self._recent = bytearray()
+        self._redactor = redactor or Redactor(())
 
     def write(self, data: bytes) -> None:
         """Append `data`. A disk that is full costs the log, never its writer: `tail` goes on."""
+        self._write(self._redactor.piece(data))
+
+    def _write(self, data: bytes) -> None:
         self._recent += data
         if len(self._recent) > 1 << 16:
             del self._recent[: -(1 << 15)]
@@ -71,6 +80,7 @@ class CappedLog:
 
     def close(self) -> None:
         """Join the segments into one file of at most the cap."""
+        self._write(self._redactor.rest())
         with contextlib.suppress(OSError):
             self._join()
 
