@@ -24,7 +24,9 @@ class FakeGpu:
     refused: bool = False
     instances: dict[int, str] | None = None  # place -> MIG id; None: not in MIG mode
     instance_memory: int = 1 << 30
-    holders: list[tuple[int, int | None]] | None = field(default_factory=list)  # pid and bytes; None: not told
+    holders: list[tuple[int, int | None]] | None = field(
+        default_factory=list
+    )  # pid and bytes; None: not told
     total: int = 80 << 30
     name: str | bytes = b"NVIDIA Fake 80GB"
     began: float = 0.0

@@ -120,7 +120,7 @@ def probe_environment(
 
 def _environment(interpreter: Interpreter, env: Mapping[str, str], device: Device) -> dict[str, str]:
     """Return the variables that a host would have."""
-    changes = {**device.environment(1), **interpreter.env, **env, "PYTHONSAFEPATH": "1"}
+    changes = {**interpreter.env, **device.environment(1), **env, "PYTHONSAFEPATH": "1"}
     inherited = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     merged: dict[str, str | None] = {**inherited, **changes}
     return {name: value for name, value in merged.items() if value is not None}

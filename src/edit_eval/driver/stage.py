@@ -61,12 +61,12 @@ class StageSpec:
     def host_spec(self, device: Device, log: Path, hosts_here: int) -> dict[str, Any]:
         """Return what a keeper needs to start a host of this stage on `device`."""
         env: dict[str, str | None] = {
+            **self.interpreter.env,
             "TOKENIZERS_PARALLELISM": "false",
             "HF_HUB_OFFLINE": "1",
             "PYTHONUNBUFFERED": "1",
             "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
             **device.environment(hosts_here),
-            **self.interpreter.env,
             **self.env,
         }
         return {
