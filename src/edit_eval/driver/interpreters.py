@@ -180,9 +180,8 @@ def _conda_roots() -> list[Path]:
     found: list[Path] = []
     if root := os.environ.get("MAMBA_ROOT_PREFIX"):
         found.append(Path(root))
-    for name in ("CONDA_EXE", "MAMBA_EXE"):
-        if executable := os.environ.get(name):
-            found.append(Path(executable).parent.parent)
+    programs = filter(None, [os.environ.get("CONDA_EXE"), os.environ.get("MAMBA_EXE")])
+    found += [Path(program).parent.parent for program in programs]
     # From an environment in use, ours or the shell's, to the root that it lies under.
     for prefix in filter(None, [os.environ.get("CONDA_PREFIX"), sys.prefix]):
         place = Path(prefix)

@@ -100,7 +100,8 @@ def visible(nvml: Any, inherited: str | None) -> Visible:
     if inherited is None:
         tokens = [token for one in ours for token in _all_of(one, by_number=by_number)]
         return Visible(tuple(tokens), tuple(notes))
-    tokens, meant = [], set()
+    tokens = []
+    meant: set[str] = set()
     for entry in (part.strip() for part in inherited.split(",")):
         token = _meant(nvml, entry, ours, by_number=by_number)
         if token is None:
