@@ -95,12 +95,18 @@ class Device:
 _GONE = {15, 16}
 """NVML's numbers for a GPU that has fallen off the bus, and for one that must be reset."""
 
-_NVML_MENDS = {
-    4: "ask for access to /dev/nvidia*",
-    9: "load the NVIDIA driver; into a container, GPUs must be passed (docker run --gpus all)",
-    18: "the NVIDIA driver was replaced while it was in use: reboot, or load its kernel modules anew",
+_NVML_FAULTS = {
+    4: ("no permission", "ask for access to /dev/nvidia*"),
+    9: (
+        "the driver is not loaded",
+        "load the NVIDIA driver; GPUs must be passed into a container (docker run --gpus all)",
+    ),
+    18: (
+        "driver/library version mismatch",
+        "the NVIDIA driver was replaced while in use: reboot, or load its kernel modules anew",
+    ),
 }
-"""What to do about NVML's errors, by number: no permission, driver not loaded, driver and library differ."""
+"""What NVML's errors mean and what to do, by number."""
 
 
 class GpuMemory:
@@ -301,7 +307,8 @@ def nvml_fault() -> tuple[str, str]:
     except pynvml.NVMLError as error:
         if error.value == pynvml.NVML_ERROR_LIBRARY_NOT_FOUND:
             return "", ""
-        return f"NVML: {error}", _NVML_MENDS.get(error.value, "ask who looks after this machine")
+        text, mend = _NVML_FAULTS.get(error.value, (str(error), "ask who looks after this machine"))
+        return f"NVML: {text}", mend
     return "", ""
 
 

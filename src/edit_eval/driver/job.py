@@ -352,6 +352,7 @@ def _spec(
     package, location = found.package
     packages = {"edit_eval": Path(edit_eval.__file__).resolve().parent}
     packages.setdefault(package if location.is_dir() else f"{package}.py", location)
+    asks = GpuMemory() if found.cls.engine else None
     return StageSpec(
         name=name,
         devices=place.devices,
@@ -361,6 +362,8 @@ def _spec(
         message=message,
         deadlines=Deadlines(**config.deadlines.model_dump()),
         max_attempts=config.max_attempts,
+        numbers={device: asks.numbers(device) for device in place.devices} if asks else {},
+        shares_memory=found.cls.engine,
     )
 
 
