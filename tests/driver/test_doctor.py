@@ -117,7 +117,17 @@ def test_nothing_is_wrong_with_a_good_config(tmp_path):
 
 def test_a_machine_by_itself():
     found = {one.what: one for one in examine_machine()}
-    assert list(found) == ["edit-eval", "libraries", "CPU", "memory", "disk", "GPUs"]
+    assert list(found) == [
+        "edit-eval",
+        "libraries",
+        "CPU",
+        "memory",
+        "disk",
+        "temporary",
+        "shared memory",
+        "cache",
+        "GPUs",
+    ]
     assert (found["GPUs"].level, found["GPUs"].detail) == ("warn", "none (NVML finds none)")
     assert "run where there are GPUs" in found["GPUs"].mend
 

@@ -30,8 +30,7 @@ class FileHashes:
 
     def __init__(self, path: Path | None = None, *, keep: bool = True) -> None:
         self._keep = keep
-        cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-        self._path = path or Path(cache).expanduser() / "edit-eval" / "file-hashes.tsv"
+        self._path = path or _cache_folder() / "edit-eval" / "file-hashes.tsv"
         self._known: dict[str, str] = {}
         self._new: list[str] = []
 
@@ -99,6 +98,14 @@ class UnreadHashes(FileHashes):
         """Return a digest of the path; the file must be readable. Raises `OSError`."""
         with Path(path).open("rb"):
             return digest(["not read", str(path)])
+
+
+def _cache_folder() -> Path:
+    """Return the user's cache folder; for a user without a home, one that is not there and cannot be made."""
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    except RuntimeError:
+        return Path("/dev/null")
 
 
 def _fact(path: str, stat: os.stat_result) -> str:

@@ -54,11 +54,11 @@ def resolve_interpreter(where: str, python: str | None, conda: str | None) -> In
         key = f"{where}.conda"
         return _checked(key, path, activated(key, prefix, name, without_own(key, os.environ, prefix)))
     if python:
-        path = Path(python).expanduser()
-        if path.is_dir():
-            path = path / "bin" / "python"
-        path = Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would leave the virtual environment
-        return _checked(f"{where}.python", path, _with_its_tools(f"{where}.python", path))
+        given = Path(python).expanduser()
+        if given.is_dir():
+            given = given / "bin" / "python"
+        path = Path(os.path.abspath(given))  # noqa: PTH100 - resolve() would leave the virtual environment
+        return _checked(f"{where}.python", path, _with_its_tools(f"{where}.python", path), given)
     return Interpreter(sys.executable)
 
 
@@ -73,14 +73,15 @@ def _with_its_tools(key: str, python: Path) -> dict[str, str]:
     return env
 
 
-def _checked(key: str, path: Path, env: Mapping[str, str]) -> Interpreter:
+def _checked(key: str, path: Path, env: Mapping[str, str], shown: Path | None = None) -> Interpreter:
+    shown = shown or path
     if not path.is_file() or not os.access(path, os.X_OK):
         mend = (
             "install Python there (conda install python), or name another environment"
             if key.endswith(".conda")
             else "give the path of a Python executable (./setup_qwen3_vl_env.sh makes one for the judge)"
         )
-        raise ConfigError(f"{key}: no interpreter at {path}; {mend}")
+        raise ConfigError(f"{key}: no interpreter at {shown}; {mend}")
     try:
         answer = subprocess.run(
             [str(path), "-I", "-S", "-c", "import sys; print(*sys.version_info[:2])"],
@@ -93,11 +94,11 @@ def _checked(key: str, path: Path, env: Mapping[str, str]) -> Interpreter:
         ).stdout.split()
         version = (int(answer[0]), int(answer[1]))
     except subprocess.TimeoutExpired as error:
-        raise ConfigError(f"{key}: {path} gave no answer within {_START_S:.0f} s") from error
+        raise ConfigError(f"{key}: {shown} gave no answer within {_START_S:.0f} s") from error
     except (OSError, subprocess.SubprocessError, ValueError, IndexError) as error:
-        raise ConfigError(f"{key}: {path} does not run as a Python interpreter") from error
+        raise ConfigError(f"{key}: {shown} does not run as a Python interpreter") from error
     if version < _OLDEST:
-        raise ConfigError(f"{key}: {path} is Python {version[0]}.{version[1]}; 3.10 or newer is needed")
+        raise ConfigError(f"{key}: {shown} is Python {version[0]}.{version[1]}; 3.10 or newer is needed")
     return Interpreter(str(path), changes(os.environ, env))
 
 
