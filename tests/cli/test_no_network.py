@@ -79,7 +79,7 @@ def test_real_model_classes(tmp_path, tiny):
     text = CONFIG.format(editor=tiny("qwen-image-edit-plus"), judge=tiny("qwen3-vl-moe"), benchmark=benchmark)
     (tmp_path / "config.yaml").write_text(text, encoding="utf-8")
     done = offline(
-        "run", "config.yaml", "--output", "run", "--devices", "cpu:0", cwd=tmp_path, loopback=loopback
+        "run", "config.yaml", "--output", "run", "--devices", "cpu:0", cwd=tmp_path, loopback="down"
     )
     assert done.returncode == 3, done.stderr  # random weights: no reply can be read
     assert "Unscored:  1 (1 unparsable)" in done.stdout
