@@ -289,7 +289,7 @@ def test_libraries_that_are_too_old_or_do_not_know_the_model(tmp_path, probed):
 def test_a_diffusers_without_the_pipeline(tmp_path, probed):
     probed(Environment("3.12.3", PACKAGES, unknown=["QwenImageEditPlusPipeline"]))
     one = only_bad(with_model(tmp_path, devices=["cpu:0"]), "editor.python")
-    assert one.detail == "the installed diffusers has no QwenImageEditPlusPipeline"
+    assert one.detail == "the installed diffusers has no QwenImageEditPlusPipeline, which needs 0.36 or newer"
 
 
 # Devices

@@ -23,6 +23,7 @@ from edit_eval.driver.job import stage_devices
 from edit_eval.driver.machine import memory, size_text
 from edit_eval.driver.models import find_model
 from edit_eval.driver.registry import Found
+from edit_eval.editors._pipeline import first_release
 
 __all__ = ["Measured", "StageCheck"]
 
@@ -307,7 +308,11 @@ class StageCheck:
             yield warn(what, text, f"{interpreter.python} -m pip install accelerate")
         for name in found.unknown:
             if name in self._pipelines():
-                yield bad(what, f"the installed diffusers has no {name}", mend)
+                since = first_release(name)
+                text = f"the installed diffusers has no {name}" + (
+                    f", which needs {since} or newer" if since else ""
+                )
+                yield bad(what, text, mend)
             else:
                 yield warn(what, f"the installed transformers does not know the model type {name!r}", mend)
 
