@@ -16,7 +16,7 @@ from edit_eval.core.errors import ConfigError, DataError, RunError, shown
 from edit_eval.core.identity import identity_params, rubric_hash
 from edit_eval.core.types import Rubric, Sample
 from edit_eval.driver.config import Checked, EditorConfig, JudgeConfig, StageConfig
-from edit_eval.driver.devices import Device, Gpu, default_devices, parse_devices, visible_gpus
+from edit_eval.driver.devices import Device, Gpu, GpuMemory, default_devices, parse_devices, visible_gpus
 from edit_eval.driver.events import StageName
 from edit_eval.driver.hashes import FileHashes
 from edit_eval.driver.interpreters import Interpreter, resolve_interpreter
@@ -193,12 +193,20 @@ def _place(where: str, stage: StageConfig, found: Found, gpus: Sequence[Gpu]) ->
 
 
 def stage_devices(where: str, stage: StageConfig, found: Found, gpus: Sequence[Gpu]) -> list[Device]:
-    """Return the devices of a stage, defaults included. Raises `DeviceError`."""
+    """Return the devices of a stage, defaults included; `auto` is one, free if any is. Raises `DeviceError`."""
     accelerated = found.cls.accelerated
     devices = default_devices(accelerated=accelerated) if stage.devices is None else stage.devices
     if devices == "auto":
-        devices = ["cuda:0" if accelerated or gpus else "cpu:0"]
+        devices = _one_device(gpus) if gpus else ["cuda:0" if accelerated else "cpu:0"]
     return parse_devices(devices, f"{where}.devices", gpus)
+
+
+def _one_device(gpus: Sequence[Gpu]) -> list[str]:
+    """Return the first GPU whose memory nobody else holds; the first of all where every one is held."""
+    asks = GpuMemory()
+    every = [Device("cuda", (gpu.index,), (gpu.token,)) for gpu in gpus]
+    free = [device for device in every if not asks.taken([device])]
+    return [f"cuda:{(free or every)[0].indices[0]}"]
 
 
 def _recorded(output: Path, hashes: FileHashes) -> tuple[StageJob, Sequence[WantedEdit]]:
@@ -347,6 +355,7 @@ def _spec(
     package, location = found.package
     packages = {"edit_eval": Path(edit_eval.__file__).resolve().parent}
     packages.setdefault(package if location.is_dir() else f"{package}.py", location)
+    asks = GpuMemory() if found.cls.engine else None
     return StageSpec(
         name=name,
         devices=place.devices,
@@ -356,6 +365,8 @@ def _spec(
         message=message,
         deadlines=Deadlines(**config.deadlines.model_dump()),
         max_attempts=config.max_attempts,
+        numbers={device: asks.numbers(device) for device in place.devices} if asks else {},
+        shares_memory=found.cls.engine,
     )
 
 

@@ -251,7 +251,7 @@ class Pool:
         slot.send(
             "start",
             host=stage.spec.host_spec(slot.device, log, len(self._slots)),
-            load=stage.spec.load(slot.device),
+            load=stage.spec.load(slot.device, self._memory),
         )
         self._say(
             slot, "starting" if not slot.barren and not slot.failed_loads else "restarting", slot.last_reason
@@ -455,6 +455,8 @@ class Pool:
         tasks = [task for task in host.in_flight.values() if task not in innocent]
         suspects = bool(tasks) and all(task.solo for task in tasks)
         self._retry(slot, stage, tasks, "timeout" if host.stalled else "crash", _with_tail(reason, tail))
+        if self._is_gone(slot):
+            return
         if host.phase is Phase.STARTING:
             self._failed_load(slot, host, reason)
         elif not suspects:  # else the task is to blame, or will be
@@ -487,6 +489,15 @@ class Pool:
         for task in tasks:
             task.solo = True
             stage.queue.put(task)
+
+    def _is_gone(self, slot: Slot) -> bool:
+        """Retire a device for good whose GPU has gone (fallen off the bus): no fresh host can help."""
+        fault = self._memory.fault(slot.device) if self._memory else ""
+        for stage in self._stages if fault else ():
+            if stage.serves(slot.device):
+                stage.last_reason = fault
+                self._retire(slot, stage, fault)
+        return bool(fault)
 
     def _failed_load(self, slot: Slot, host: HostRun, reason: str) -> None:
         kind, said = host.refused or ("error", reason)

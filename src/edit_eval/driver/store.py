@@ -17,6 +17,7 @@ import fcntl
 import os
 import re
 import socket
+import tempfile
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -43,6 +44,7 @@ __all__ = [
     "RunReader",
     "RunStore",
     "cannot_write",
+    "flock_fault",
     "image_is_intact",
     "image_path",
     "link_names",
@@ -185,6 +187,19 @@ def lock_holder(path: Path) -> str | None:
     finally:
         os.close(file)
     return None
+
+
+def flock_fault(folder: Path) -> str:
+    """Return why files in `folder` cannot be locked; empty if they can. Leaves nothing there."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                return error.strerror or str(error)
+    except OSError:  # not writable, or full: others say so
+        return ""
+    return ""
 
 
 def _lock_text(file: int) -> str:

@@ -37,6 +37,9 @@ class Editor:
         accelerated: whether it wants GPUs by default (`devices` left out).
         needs: what its interpreter must be able to import, such as `torch` or `transformers>=4.57`; `edit-eval
             doctor` looks for it.
+        engine: whether it holds an engine that takes GPUs by number and memory as a share of the whole, as vLLM does.
+            Its process then sees plain integers in `CUDA_VISIBLE_DEVICES`, and `context.options["memory_share"]`
+            is the part (0..1) of the memory that is free for it now; None where that is not known.
     """
 
     Params: ClassVar[type[Any]] = NoParams
@@ -44,6 +47,7 @@ class Editor:
     model_file: ClassVar[str] = ""
     accelerated: ClassVar[bool] = False
     needs: ClassVar[tuple[str, ...]] = ("PIL",)
+    engine: ClassVar[bool] = False
 
     def __init__(self, params: Any, context: HostContext) -> None:
         """Load the model.

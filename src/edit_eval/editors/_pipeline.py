@@ -11,6 +11,7 @@ import importlib
 import importlib.util
 import inspect
 import json
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -33,6 +34,7 @@ __all__ = [
     "SIZES",
     "PipelineEditor",
     "choice_problems",
+    "first_release",
     "load_pipeline",
     "pipeline_class",
     "pipeline_class_name",
@@ -45,6 +47,18 @@ DTYPES = ("bfloat16", "float16", "float32")
 SIZES = ("model", "source")
 
 _LIBRARIES = ("torch", "diffusers", "transformers")
+_OLDEST = {"diffusers": (0, 35), "transformers": (4, 57)}
+_SINCE = {
+    "QwenImageEditPlusPipeline": "0.36",
+    "QwenImageEditInpaintPipeline": "0.36",
+    "Flux2Pipeline": "0.36",
+    "ChronoEditPipeline": "0.36",
+    "Flux2KleinPipeline": "0.37",
+    "LongCatImageEditPipeline": "0.37",
+    "BriaFiboEditPipeline": "0.37",
+}
+"""The first diffusers that has a pipeline, where the oldest that we run has not."""
+
 _DTYPE_KEYWORD_SINCE = (0, 40)
 """diffusers from 0.40 calls it `dtype`; older ones call it `torch_dtype` and ignore the new word silently."""
 
@@ -58,7 +72,7 @@ class PipelineEditor(Editor):
 
     model_file: ClassVar[str] = MODEL_INDEX
     accelerated: ClassVar[bool] = True
-    needs: ClassVar[tuple[str, ...]] = (*_LIBRARIES, "PIL")
+    needs: ClassVar[tuple[str, ...]] = ("torch", "diffusers>=0.35", "transformers>=4.57", "PIL")
 
     def __init__(self, params: Any, context: HostContext) -> None:
         """Build the pipeline on the context's device.
@@ -301,9 +315,28 @@ def pipeline_class(name: str) -> Any:
     if inspect.isclass(cls) and issubclass(cls, diffusers.DiffusionPipeline):
         return cls
     near = did_you_mean(name, [one for one in dir(diffusers) if one.endswith("Pipeline")])
-    raise ModelError(
-        f"diffusers {diffusers.__version__} of {sys.executable} has no pipeline {name}{near}; newer releases may"
+    mend = (
+        f"it needs diffusers {since} or newer: {_upgrade('diffusers')}"
+        if (since := first_release(name))
+        else "newer releases may"
     )
+    raise ModelError(
+        f"diffusers {diffusers.__version__} of {sys.executable} has no pipeline {name}{near}; {mend}"
+    )
+
+
+def first_release(pipeline: str) -> str:
+    """Return the first version of diffusers that has a pipeline; empty if it is not known here."""
+    return _SINCE.get(pipeline, "")
+
+
+def _upgrade(library: str) -> str:
+    return f"{sys.executable} -m pip install -U {library}"
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """Return the first two numbers of a version."""
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:2])
 
 
 def signature_names(cls: Any, method: str = "__call__") -> tuple[str, ...]:
@@ -320,6 +353,12 @@ def _import_libraries() -> Any:
             importlib.import_module(name)
     except ImportError as error:
         raise ModelError(_mend(error)) from error
+    for name, least in _OLDEST.items():
+        version = sys.modules[name].__version__
+        if _numbers(version) < least:
+            raise ModelError(
+                f"{sys.executable} has {name} {version}, and {'.'.join(map(str, least))} or newer is needed: {_upgrade(name)}"
+            )
     return sys.modules["diffusers"]
 
 
@@ -365,8 +404,9 @@ def _load_part(cls: Any, path: str, dtype: str, device: str) -> Any:
 
     if not _is_model(cls):
         return cls.from_pretrained(path, local_files_only=True)
-    version = tuple(int(part) for part in diffusers.__version__.split(".")[:2])
-    old_word = issubclass(cls, diffusers.ModelMixin) and version < _DTYPE_KEYWORD_SINCE
+    old_word = (
+        issubclass(cls, diffusers.ModelMixin) and _numbers(diffusers.__version__) < _DTYPE_KEYWORD_SINCE
+    )
     options: dict[str, Any] = {"torch_dtype" if old_word else "dtype": getattr(torch, dtype)}
     if any(Path(path).glob("*.safetensors")):
         options["use_safetensors"] = True  # else the libraries read a .bin, as weights only
