@@ -100,7 +100,9 @@ def test_code_of_a_judges_checkpoint_is_not_run(tiny, tmp_path, marker):
     (judge / "evil.py").write_text(
         evil(marker, "Evil", "from transformers import Qwen3VLForConditionalGeneration as Base")
     )
-    auto = dict.fromkeys(("AutoConfig", "AutoModel", "AutoModelForImageTextToText", "AutoProcessor"), "evil.Evil")
+    auto = dict.fromkeys(
+        ("AutoConfig", "AutoModel", "AutoModelForImageTextToText", "AutoProcessor"), "evil.Evil"
+    )
     for name in ("config.json", "processor_config.json", "tokenizer_config.json", "preprocessor_config.json"):
         if (judge / name).is_file():
             changed(judge / name, auto_map=auto)

@@ -363,6 +363,7 @@ def test_a_run_json_that_lacks_provenance_is_summarized_all_the_same(tmp_path):
 
 def test_flags_are_counted_by_edit_and_by_flag(tmp_path):
     run = write_run(tmp_path, [("a", [Outcome(score=1.0)] * 4), ("b", [Outcome(failed="error")])])
+    run.edits = dict(run.edits)
     flags = {"000-0": ["blank", "nan"], "000-1": ["blank"], "000-2": []}
     for key, found in flags.items():
         run.edits[key] = {**run.edits[key], "flags": found}
@@ -378,6 +379,7 @@ def test_flags_are_counted_by_edit_and_by_flag(tmp_path):
 @pytest.mark.parametrize("odd", [None, "blank", 3, {"blank": 1}, [None, 3]])
 def test_odd_flags_in_a_ledger_are_none(tmp_path, odd):
     run = write_run(tmp_path, [("a", [Outcome(score=1.0)])])
+    run.edits = dict(run.edits)
     run.edits["000-0"] = {**run.edits["000-0"], "flags": odd}
     assert summarize(run).flagged == 0
 

@@ -412,7 +412,7 @@ def _tag_pairs(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             raise _WrongError(
                 "tags", f"'tags' is not a JSON object: {why}; expected {_TAGS_EXAMPLE}"
             ) from error
-    if isinstance(tags, list) and all(isinstance(one, tuple) and len(one) == 2 for one in tags):
+    if isinstance(tags, list) and tags and all(isinstance(one, tuple) and len(one) == 2 for one in tags):
         tags = dict(tags)  # a map column of Parquet
     if not isinstance(tags, Mapping):
         raise _WrongError("tags", f"'tags' is {_shown(tags)}; expected an object as in {_TAGS_EXAMPLE}")

@@ -223,9 +223,7 @@ def _not_found(path: str, error: OSError) -> tuple[str, str]:
         return "missing", "is missing: the name is too long for a file"
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
         if os.path.islink(path):  # noqa: PTH114 - as above
-            return (
-                "missing",
-                f"is missing: it is a link to {shown_path(os.readlink(path))}, which is not there",
-            )
+            led = shown_path(os.readlink(path))  # noqa: PTH115
+            return "missing", f"is missing: it is a link to {led}, which is not there"
         return "missing", "is missing"
     return "unreadable", f"cannot be read: {error.strerror}"
