@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from edit_eval.core.errors import ConfigError, did_you_mean
 from edit_eval.driver.registry import ALIASES, Found, Kind, find
@@ -27,6 +27,7 @@ __all__ = [
     "DeadlinesConfig",
     "EditorConfig",
     "JudgeConfig",
+    "LoraConfig",
     "StageConfig",
     "check_config",
     "load_config",
@@ -43,6 +44,8 @@ _LIFTED = (
     "device_ids",
     "devices",
     "env",
+    "hub",
+    "lora",
     "model",
     "python",
     "rubric",
@@ -76,6 +79,7 @@ class StageConfig(_Strict):
 
     type: str
     model: str | None = None
+    hub: Literal["huggingface", "modelscope"] = "huggingface"
     devices: Any = None
     python: str | None = None
     conda: str | None = None
@@ -85,10 +89,23 @@ class StageConfig(_Strict):
     max_attempts: int = Field(default=2, ge=1)
 
 
+class LoraConfig(_Strict):
+    """Low-rank weights put over the editor's own; a text stands for its `model`."""
+
+    model: str
+    scale: float = 1.0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, given: Any) -> Any:
+        return {"model": given} if isinstance(given, str) else given
+
+
 class EditorConfig(StageConfig):
     """The editor."""
 
     components: dict[str, str] = {}
+    lora: LoraConfig | None = None
 
 
 class JudgeConfig(StageConfig):
@@ -108,6 +125,7 @@ class Config(_Strict):
     repeats: int = Field(default=1, ge=1)
     limit: int | None = Field(default=None, ge=1)
     output: str | None = None
+    hub_cache: str | None = None
     stages: Literal["overlapped", "sequential"] = "overlapped"
     busy_gpus: Literal["refuse", "leave_out"] = "refuse"
     grace_s: float = Field(default=25.0, ge=0, allow_inf_nan=False)
@@ -335,6 +353,7 @@ _FIELDS: Mapping[tuple[str, ...], type[BaseModel]] = {
     ("editor",): EditorConfig,
     ("judge",): JudgeConfig,
     ("editor", "deadlines"): DeadlinesConfig,
+    ("editor", "lora"): LoraConfig,
     ("judge", "deadlines"): DeadlinesConfig,
 }
 
