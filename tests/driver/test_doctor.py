@@ -17,6 +17,7 @@ from edit_eval.driver import devices, stagecheck
 from edit_eval.driver.config import read_tree
 from edit_eval.driver.doctor import examine, examine_machine
 from edit_eval.driver.environments import Environment, TorchFacts
+from edit_eval.driver.hubcache import FETCH
 from edit_eval.driver.store import RunStore
 
 PACKAGES = dict.fromkeys(("torch", "torchvision", "diffusers", "transformers", "PIL", "accelerate"), "9.9")
@@ -310,7 +311,7 @@ def test_gpu_memory_that_others_hold(tmp_path, gpus):
 def test_a_model_that_is_missing(tmp_path):
     one = only_bad(with_model(tmp_path, model="Qwen/Qwen-Image-Edit-2509", devices=["cpu:0"]), "editor.model")
     assert "is not on this machine" in one.detail
-    assert "hf download Qwen/Qwen-Image-Edit-2509" in one.mend
+    assert one.mend == "run 'edit-eval fetch CONFIG' on a node with internet"
 
 
 def test_a_model_without_a_name_and_a_name_without_a_model(tmp_path):
@@ -342,11 +343,13 @@ def test_a_download_that_was_cut_short(tmp_path, probed, monkeypatch):
     (snapshot.parent.parent / "blobs").mkdir()
     (snapshot.parent.parent / "blobs" / "b.incomplete").touch()
     given = with_model(tmp_path, model="Qwen/Edit", devices=["cpu:0"])
-    first = findings(given)["editor.model"][0]
-    assert (first.level, first.mend) == ("warn", "hf download Qwen/Edit")
+    one = only_bad(given, "editor.model")
+    assert "a download of Qwen/Edit has not ended" in one.detail
+    assert one.mend == f"{FETCH}, or remove that file if it is a leftover"
+    (snapshot.parent.parent / "blobs" / "b.incomplete").unlink()
     (snapshot / "transformer" / "model.safetensors").unlink()
     one = only_bad(given, "editor.model")
-    assert (one.detail, one.mend) == ("Qwen/Edit: transformer/ holds no weights", "hf download Qwen/Edit")
+    assert (one.detail, one.mend) == ("Qwen/Edit: transformer/ holds no weights", FETCH)
 
 
 def test_a_model_of_another_class(tmp_path, probed):

@@ -67,7 +67,10 @@ class FakeHub:
         self.closing = threading.Event()
         self._lock = threading.Lock()
         self._servers = [_Server(self, cdn=False), _Server(self, cdn=True)]
-        self.url, self.cdn_url = (f"http://127.0.0.1:{one.server_address[1]}" for one in self._servers)
+        self.url, self.cdn_url = (
+            f"http://{host}:{one.server_address[1]}"
+            for host, one in zip(("127.0.0.1", "localhost"), self._servers, strict=True)
+        )
 
     def __enter__(self) -> Self:
         for server in self._servers:
@@ -150,7 +153,8 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer()
 
     def _answer(self) -> None:
-        self.hub.asked.append((self.command, self.path, dict(self.headers)))
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        self.hub.asked.append((self.command, self.path, headers))
         fault = self.hub.take(self.command, unquote(self.path))
         if fault and fault.hang_s:
             self.hub.closing.wait(fault.hang_s)
@@ -163,7 +167,11 @@ class _Handler(BaseHTTPRequestHandler):
         raise NotImplementedError
 
     def send(
-        self, status: int, body: bytes = b"", headers: Mapping[str, str] | None = None, fault: Fault | None = None
+        self,
+        status: int,
+        body: bytes = b"",
+        headers: Mapping[str, str] | None = None,
+        fault: Fault | None = None,
     ) -> None:
         """Send an answer; a part of it if a range is asked for, or if a fault says so."""
         headers = dict(headers or {})
@@ -240,7 +248,9 @@ class _Hub(_Handler):
             self.send(401, b"", {"X-Error-Message": "Invalid credentials in Authorization header"})
         elif repository is None or (repository.private and sent is None):
             status = 404 if sent else 401  # as the hub does: it does not tell strangers what there is
-            self.send(status, b"", {"X-Error-Code": "RepoNotFound", "X-Error-Message": "Repository not found"})
+            self.send(
+                status, b"", {"X-Error-Code": "RepoNotFound", "X-Error-Message": "Repository not found"}
+            )
         elif (commit := repository.refs.get(revision, revision)) not in repository.commits:
             self.send(404, b"", {"X-Error-Code": "RevisionNotFound"})
         else:
@@ -272,7 +282,9 @@ class _Hub(_Handler):
             return
         commit, repository = found
         if repository.gated and self.headers.get("Authorization") is None:
-            self.send(401, b"", {"X-Error-Code": "GatedRepo", "X-Error-Message": "Access to model is restricted"})
+            self.send(
+                401, b"", {"X-Error-Code": "GatedRepo", "X-Error-Message": "Access to model is restricted"}
+            )
             return
         if repository.gated and repository.gated != "accepted":
             self.send(403, b"", {"X-Error-Code": "GatedRepo"})

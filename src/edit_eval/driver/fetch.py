@@ -10,16 +10,16 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edit_eval.benchmarks import HubData
 from edit_eval.core.errors import ModelError, UserError, did_you_mean
 from edit_eval.driver.config import Checked, EditorConfig, StageConfig
 from edit_eval.driver.hashes import FileHashes
 from edit_eval.driver.hubcache import HubCache, HubKind, HubName, RepoKind, hub_name, open_cache
+from edit_eval.driver.hubdata import wanted_data
 from edit_eval.driver.huberrors import HubError
 from edit_eval.driver.hubs import Hub, Listing, RemoteFile, Watch
 from edit_eval.driver.machine import nearest_folder, size_text
@@ -207,8 +207,7 @@ class Fetcher:
             self._add(item, [_lora_path("editor.lora", name, list(item.listing.files))])
 
     def _benchmark(self) -> None:
-        for data in wanted_data(self._checked):
-            where = f"benchmark.params.{data.into}" if data.into else "benchmark.path"
+        for where, data in wanted_data(self._checked):
             name = hub_name(where, data.repository)
             item = self._item(where, "huggingface", name, data.kind)
             paths = matching_files(item.listing.files, data.files)
@@ -286,15 +285,6 @@ class Fetcher:
             except UserError as error:
                 text = str(error).replace(folder, name.text)
                 raise ModelError(text if text.startswith(where) else f"{where}: {text}") from error
-
-
-def wanted_data(checked: Checked) -> Iterator[HubData]:
-    """Yield what the benchmark reads from a hub, but for what the user gives as a folder."""
-    params = checked.params["benchmark"]
-    for data in checked.benchmark.cls.hub_data(params):
-        given = getattr(params, data.into, None) if data.into else checked.config.benchmark.path
-        if not given:
-            yield data
 
 
 def _open_hub(kind: HubKind, cache: HubCache, hashes: FileHashes) -> Hub:

@@ -158,6 +158,7 @@ _BROKE = "the connection to {endpoint} broke; try again: " + _STAYS
 _CONNECT = "ConnectError ConnectionError NewConnectionError"
 _FAULTS: Sequence[_Fault] = (
     _fault("OfflineModeIsEnabled", "", "HF_HUB_OFFLINE (or TRANSFORMERS_OFFLINE) is set; unset it to fetch"),
+    _fault("JSONDecodeError", "", "{endpoint} does not answer as a hub does; correct {variable}"),
     _fault("HFValidationError InvalidParameter", "", "{repository!r} is no hub id; write it as owner/name"),
     _fault(
         "ImportError InvalidSchema",

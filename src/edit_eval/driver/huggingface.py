@@ -12,8 +12,8 @@ import contextlib
 import errno
 import fcntl
 import hashlib
-import ipaddress
 import os
+import secrets
 import shutil
 from collections import Counter
 from collections.abc import Iterator, MutableMapping, Sequence
@@ -38,11 +38,12 @@ from edit_eval.driver.hubcache import (
 )
 from edit_eval.driver.huberrors import Asked, HubError, disk_error, from_status, told
 from edit_eval.driver.hubs import Listing, RemoteFile, Stopped, Watch, facts_of, listed, persist
+from edit_eval.driver.proxies import bypass_proxies
 
-__all__ = ["HuggingFace", "bypass_proxies", "settle_environment"]
+__all__ = ["HuggingFace", "settle_environment"]
 
 _AT_ONCE = 4
-_CHUNK_BYTES = 1 << 20
+_CHUNK_BYTES = 1 << 14
 _ASK_TIMEOUT_S = 30.0
 _HOME_HOSTS = ("huggingface.co", "hf.co")
 _LONG_BYTES = 1 << 30
@@ -52,35 +53,12 @@ _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS)
 
 def settle_environment(environ: MutableMapping[str, str]) -> None:
     """Set what the hub's library reads when it is imported: no telemetry, no bars of its own, no proxy for loopback."""
-    environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    environ.setdefault("DO_NOT_TRACK", "1")
-    environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    for name in ("HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK", "HF_HUB_DISABLE_PROGRESS_BARS"):
+        environ[name] = "1"
     endpoints = [
         environ.get(name, "") for name in ("HF_ENDPOINT", "MODELSCOPE_ENDPOINT", "MODELSCOPE_DOMAIN")
     ]
     environ.update(bypass_proxies(environ, endpoints))
-
-
-def bypass_proxies(environ: MutableMapping[str, str], addresses: Sequence[str] = ()) -> dict[str, str]:
-    """Return `NO_PROXY` and `no_proxy` such that no proxy stands before loopback, nor before private addresses.
-
-    Args:
-        environ: gives what they hold now.
-        addresses: those of them that are private (10.*, 192.168.* ...) are named too.
-    """
-    hosts = ["localhost", "127.0.0.1", "::1", *filter(None, map(_private_host, addresses))]
-    given = environ.get("no_proxy") or environ.get("NO_PROXY") or ""
-    have = [one.strip() for one in given.split(",") if one.strip()]
-    value = ",".join(dict.fromkeys([*have, *hosts])) if "*" not in have else "*"
-    return {"NO_PROXY": value, "no_proxy": value}
-
-
-def _private_host(address: str) -> str | None:
-    host = urlsplit(address if "//" in address else f"//{address}").hostname or ""
-    try:
-        return host if ipaddress.ip_address(host).is_private else None
-    except ValueError:
-        return None
 
 
 class HuggingFace:
@@ -368,7 +346,7 @@ def _told_each(asked: Asked, chunks: Iterator[bytes]) -> Iterator[bytes]:
 
 def _stream(session: Any, url: str, options: dict[str, Any]) -> Any:
     """Open an answer without reading it, by httpx (hub 1 and later) or by requests (before)."""
-    if hasattr(session, "stream"):
+    if callable(getattr(session, "stream", None)):
         return session.stream("GET", url, follow_redirects=True, **options)
     return session.get(url, stream=True, **options)
 
@@ -439,7 +417,7 @@ def _link(blob: Path, path: Path, *, again: bool) -> None:
     target = os.path.relpath(blob, path.parent)
     if path.is_symlink() and os.readlink(path) == target:  # noqa: PTH115 - compared as text
         return
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         temporary.symlink_to(target)
     except OSError as error:

@@ -25,7 +25,7 @@ from edit_eval.driver.hubcache import (
 )
 from edit_eval.driver.weightfiles import WEIGHT_SUFFIXES, lora_files, training_state, weight_files
 
-__all__ = ["Model", "find_lora", "find_model", "is_local", "resolve_lora", "resolve_model"]
+__all__ = ["Model", "find_lora", "find_model", "is_local", "refuse_half", "resolve_lora", "resolve_model"]
 
 _LONG_BYTES = 1 << 30
 """Hashing so much takes seconds."""
@@ -238,7 +238,7 @@ def _cached(where: str, name: str, model_file: str, cache: HubCache) -> tuple[Pa
         raise ModelError(f"{where}: no model folder at {name}, though {first} is one; correct the path")
     snapshot = cache.find(where, wanted)
     path = snapshot.path / wanted.inside
-    _refuse_half(where, name, snapshot)
+    refuse_half(where, name, snapshot)
     if not path.exists():
         raise ModelError(f"{where}: {name}: its repository is here, without {wanted.inside}; {FETCH}")
     if path.is_file() and (model_file or path.suffix != _WHOLE_FILE):
@@ -257,7 +257,7 @@ def _cached(where: str, name: str, model_file: str, cache: HubCache) -> tuple[Pa
     return path, identity
 
 
-def _refuse_half(where: str, name: str, snapshot: Snapshot) -> None:
+def refuse_half(where: str, name: str, snapshot: Snapshot) -> None:
     """Raise `ModelError` if a download of this repository has not brought all that it was to bring."""
     record = read_record(snapshot.path)
     if record is not None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from edit_eval.core.errors import ConfigError, DataError
 from edit_eval.core.types import Sample
 from edit_eval.driver.config import Checked
+from edit_eval.driver.hubdata import find_data
 from edit_eval.driver.store import cannot_write
 
 __all__ = ["check_images", "load_samples", "missing_images", "read_samples"]
@@ -35,13 +36,14 @@ def read_samples(checked: Checked, output: Path, workspace: Path | None = None) 
     """Do what `load_samples` does, but for looking whether the images are there."""
     config = checked.config.benchmark
     found = checked.benchmark
-    path = Path(config.path).expanduser().absolute() if config.path else None
+    data = find_data(checked)
+    path = data.path
     if found.cls.needs_path and path is None:
         raise ConfigError(f"benchmark.path: {found.name} needs the path of its data")
     if path is not None and not path.exists():
         raise DataError(f"benchmark.path: there is nothing at {config.path}")
     try:
-        samples = list(found.cls.load(path, checked.params["benchmark"], workspace or output / "inputs"))
+        samples = list(found.cls.load(path, data.params, workspace or output / "inputs"))
     except OSError as error:
         place = Path(error.filename or output)
         if output in (place, *place.parents) or place in output.parents:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -12,9 +13,24 @@ from typing import Any
 from edit_eval.driver.devices import Device
 from edit_eval.driver.events import StageName
 from edit_eval.driver.interpreters import Interpreter
+from edit_eval.driver.proxies import bypass_proxies
 from edit_eval.driver.queue import TaskQueue
 
 __all__ = ["Deadlines", "Stage", "StageSpec"]
+
+
+_OFFLINE: Mapping[str, str] = {
+    "HF_HUB_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "HF_DATASETS_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "DISABLE_TELEMETRY": "1",
+    "DO_NOT_TRACK": "1",
+    "HF_HUB_DISABLE_UPDATE_CHECK": "1",
+    "VLLM_NO_USAGE_STATS": "1",
+    "VLLM_USE_MODELSCOPE": "False",
+}
+"""Hosts get local paths and ask nobody: neither a hub nor those who count users."""
 
 
 @dataclass(frozen=True)
@@ -62,9 +78,10 @@ class StageSpec:
         """Return what a keeper needs to start a host of this stage on `device`."""
         env: dict[str, str | None] = {
             "TOKENIZERS_PARALLELISM": "false",
-            "HF_HUB_OFFLINE": "1",
+            **_OFFLINE,
             "PYTHONUNBUFFERED": "1",
             "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+            **bypass_proxies(os.environ),
             **device.environment(hosts_here),
             **self.interpreter.env,
             **self.env,
