@@ -371,6 +371,29 @@ def test_parameters_that_the_class_refuses(tmp_path, probed):
     assert list(findings(given, "bad")) == ["editor.params"]
 
 
+def test_a_lora(tmp_path, probed):
+    asked = probed(Environment("3.12.3", PACKAGES | {"peft": "0.21"}))
+    given = with_model(
+        tmp_path, devices=["cpu:0"], lora={"model": str(tmp_path / "l.safetensors"), "scale": 0.5}
+    )
+    assert "no model folder or file at" in only_bad(given, "editor.lora").detail
+    header = b'{"a":{"dtype":"U8","shape":[10485760],"data_offsets":[0,10485760]}}'
+    data = len(header).to_bytes(8, "little") + header + bytes(10485760)
+    (tmp_path / "l.safetensors").write_bytes(data[:-1])
+    assert "is cut off" in only_bad(given, "editor.lora").detail
+    (tmp_path / "l.safetensors").write_bytes(data)
+    found = findings(given)
+    [one] = found["editor.lora"]
+    assert (one.level, one.detail[-60:].split(", ")[-1]) == ("ok", f"at {tmp_path / 'l.safetensors'}"[-60:])
+    assert "scale 0.5" in one.detail
+    assert "(10.0 MiB of weights" in found["editor memory"][0].detail
+    assert asked
+    probed(Environment("3.12.3", {**PACKAGES, "peft": None}))
+    assert "has no peft" in only_bad(given, "editor.python").detail
+    given["editor"] = {"type": "scripted", "lora": "x"}
+    assert "scripted takes no LoRA" in only_bad(given, "editor.lora").detail
+
+
 # Do they fit?
 
 

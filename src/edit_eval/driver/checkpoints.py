@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edit_eval.driver.hubcache import unfinished
+from edit_eval.core.errors import ModelError
+from edit_eval.driver.hubcache import FETCH, unfinished
 from edit_eval.driver.weightfiles import component_slots, weight_files
 
-__all__ = ["Checkpoint", "inspect_checkpoint", "memory_need"]
+__all__ = ["Checkpoint", "inspect_checkpoint", "memory_need", "refuse_cut_off"]
 
 _GIB = 1 << 30
 _MARGIN_BYTES = 2 * _GIB
@@ -89,6 +90,20 @@ def inspect_checkpoint(
         total += size
         faults += wrong
     return Checkpoint(total, tuple(faults), tuple(_unfinished(folder)), pipeline, tuple(types))
+
+
+def refuse_cut_off(where: str, name: str, path: Path) -> None:
+    """Raise `ModelError` if one file of weights is shorter than its own header says, or no such file at all.
+
+    Args:
+        where: config key, for messages.
+        name: as the config says.
+        path: of the file.
+    """
+    try:
+        _weights_bytes(path, None)
+    except ValueError as error:
+        raise ModelError(f"{where}: {name} {error}; {FETCH}, or copy it again") from error
 
 
 def _part(folder: Path, wanted: int | None, name: str) -> tuple[int, list[str]]:

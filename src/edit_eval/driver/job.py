@@ -15,7 +15,7 @@ import edit_eval
 from edit_eval.core.errors import ConfigError, DataError, ModelError, RunError
 from edit_eval.core.identity import edit_key, identity_params, rubric_hash, sample_seed
 from edit_eval.core.types import Rubric, Sample
-from edit_eval.driver.checkpoints import inspect_checkpoint
+from edit_eval.driver.checkpoints import inspect_checkpoint, refuse_cut_off
 from edit_eval.driver.config import Checked, EditorConfig, JudgeConfig, StageConfig
 from edit_eval.driver.devices import Device, Gpu, default_devices, parse_devices, visible_gpus
 from edit_eval.driver.events import StageName
@@ -188,7 +188,7 @@ def _found_parts(checked: Checked, folder: str | None) -> dict[str, Path]:
     if config.lora:
         if not found.cls.takes_lora:
             raise ConfigError(f"editor.lora: {found.name} takes no LoRA")
-        find_lora("editor.lora", config.lora.model, cache)
+        refuse_cut_off("editor.lora", config.lora.model, find_lora("editor.lora", config.lora.model, cache))
     return parts
 
 

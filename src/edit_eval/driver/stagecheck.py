@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from edit_eval.core.errors import ModelError, UserError
-from edit_eval.driver.checkpoints import Checkpoint, inspect_checkpoint, memory_need
+from edit_eval.driver.checkpoints import Checkpoint, inspect_checkpoint, memory_need, refuse_cut_off
 from edit_eval.driver.config import StageConfig
 from edit_eval.driver.devices import Device, GpuMemory, visible_gpus
 from edit_eval.driver.environments import Environment, TorchFacts, older, probe_environment
@@ -172,6 +172,7 @@ class StageCheck:
             return
         try:
             path = find_lora(what, lora.model, self._cache)
+            refuse_cut_off(what, lora.model, path)
             size = path.stat().st_size
         except (UserError, OSError) as error:
             yield from from_error(what, error, "give a .safetensors file, or a hub id of one")
@@ -244,7 +245,7 @@ class StageCheck:
                 what, error, "give the path of a Python 3.10 or newer; ./setup_qwen3_vl_env.sh makes one"
             )
             return
-        lora = ("peft",) if getattr(self._config, "lora", None) else ()
+        lora = ("peft",) if getattr(self._config, "lora", None) and self._found.cls.takes_lora else ()
         needs = dict(_name_and_version(one) for one in (*self._found.cls.needs, *lora))
         try:
             found = self._probe(interpreter, needs)
