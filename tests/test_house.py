@@ -131,7 +131,11 @@ def test_the_driver_imports_no_model_library_during_a_run(tmp_path, monkeypatch)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     tree = config_tree(tmp_path, make_benchmark(tmp_path / "data", ["ok"] * 3))
     out = python(
-        "-c", RUN, str(PLUGINS), json.dumps(tree), json.dumps([*HEAVY, "pandas", "pyarrow", "accelerate"])
+        "-c",
+        RUN,
+        str(PLUGINS),
+        json.dumps(tree),
+        json.dumps([*HEAVY, "pandas", "pyarrow", "accelerate", "huggingface_hub"]),
     )
     assert out.splitlines()[-1] == "[]"
 
@@ -153,7 +157,7 @@ def test_help_imports_nothing_heavy(arguments):
         "try: main(sys.argv[1:])\n"
         "except SystemExit: pass\n"
         "print([name for name in ('numpy', 'scipy', 'pandas', 'PIL', 'pydantic', 'yaml', 'rich', 'jinja2', 'orjson',"
-        " 'pynvml', 'torch') if name in sys.modules])"
+        " 'pynvml', 'torch', 'huggingface_hub', 'modelscope_hub') if name in sys.modules])"
     )
     assert python("-c", code, *arguments).splitlines()[-1] == "[]"
 

@@ -301,7 +301,7 @@ class TestComponents:
         assert caught.value.problems == [
             "editor.components: the model has no 'transfomer' (did you mean 'transformer'?); it has transformer, vae",
             "editor.components: the model has no 'image_encoder'; it has transformer, vae",
-            "editor.components.vae: no folder at /nowhere",
+            "editor.components.vae: no folder or file at /nowhere",
             f"editor.components.transformer: {model} is a whole pipeline; give {model}/transformer",
         ]
 

@@ -7,13 +7,34 @@ group `edit_eval.benchmarks`). Benchmarks are loaded in the driver: they may rea
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from edit_eval.core.types import Sample
 from edit_eval.editors import NoParams
 
-__all__ = ["Benchmark"]
+__all__ = ["Benchmark", "HubData"]
+
+
+@dataclass(frozen=True)
+class HubData:
+    """Files of a hub that a benchmark reads: its data, or prompts.
+
+    `edit-eval fetch` brings them; at run time the driver finds them in the cache, without a network.
+
+    Attributes:
+        repository: `owner/name`, or `owner/name@revision` (pin a commit where numbers depend on the data).
+        files: patterns of the paths that are needed; `*` also matches `/`.
+        kind: of the repository.
+        into: the parameter that gets the local folder; empty: `benchmark.path`. Either way the user may name a
+            folder instead, and then nothing is fetched.
+    """
+
+    repository: str
+    files: tuple[str, ...] = ("*",)
+    kind: Literal["dataset", "model"] = "dataset"
+    into: str = ""
 
 
 class Benchmark:
@@ -45,6 +66,12 @@ class Benchmark:
         """
         del path, params
         return None
+
+    @classmethod
+    def hub_data(cls, params: Any) -> Sequence[HubData]:
+        """Return which files of a hub the benchmark reads with these parameters, where the user names no folder."""
+        del params
+        return ()
 
     @classmethod
     def load(cls, path: Path | None, params: Any, workspace: Path) -> Sequence[Sample]:

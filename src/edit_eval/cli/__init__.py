@@ -89,6 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_run_options(demo)
 
     _add_doctor(commands)
+    _add_fetch(commands)
 
     listing = commands.add_parser("ls", help="list benchmarks, editors, judges, rubrics, or runs")
     listing.add_argument("what", nargs="?", choices=_KINDS, help="default: all but runs")
@@ -116,6 +117,18 @@ def _add_doctor(commands: argparse._SubParsersAction[_Parser]) -> None:
     )
 
 
+def _add_fetch(commands: argparse._SubParsersAction[_Parser]) -> None:
+    fetch = commands.add_parser(
+        "fetch",
+        help="bring the models and data that a config names from the hub; needs internet",
+        description="Bring every model and data set that CONFIG names from the hub to its cache (config key: "
+        "hub_cache), verified. Runs ask no network.",
+    )
+    _add_set(_add_config(fetch))
+    _add_dry_run(fetch, "say what is needed and how large it is; fetch nothing large")
+    fetch.set_defaults(output=None, devices=None)
+
+
 def _add_config(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     parser.add_argument(
         "config", nargs="?", metavar="CONFIG", help="YAML file, or the directory of an earlier run"
@@ -126,9 +139,7 @@ def _add_config(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
 
 def _add_run_options(parser: argparse.ArgumentParser) -> None:
     _add_place_options(parser)
-    parser.add_argument(
-        "--dry-run", action="store_true", help="say what would be done, where and for how long; do nothing"
-    )
+    _add_dry_run(parser, "say what would be done, where and for how long; do nothing")
     parser.add_argument("--display", choices=_DISPLAYS, help="default: rich on a terminal, else plain")
     parser.add_argument(
         "--retry-failed", action="store_true", help="take up failed edits and unscored verdicts again"
@@ -158,10 +169,18 @@ def _price(text: str) -> float:
     return price
 
 
-def _add_place_options(parser: argparse.ArgumentParser) -> None:
+def _add_dry_run(parser: argparse.ArgumentParser, what: str) -> None:
+    parser.add_argument("--dry-run", action="store_true", help=what)
+
+
+def _add_set(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="A.B=C", help="override one key of the config"
     )
+
+
+def _add_place_options(parser: argparse.ArgumentParser) -> None:
+    _add_set(parser)
     parser.add_argument("--output", metavar="DIR", type=_named, help="run directory (config key: output)")
     parser.add_argument(
         "--devices", metavar="LIST", help="devices of both stages, e.g. cuda:0,cuda:1 or cpu:0 or all"

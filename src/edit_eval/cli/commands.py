@@ -22,7 +22,11 @@ from edit_eval.driver.config import Checked, check_config, read_tree
 from edit_eval.driver.control import Control
 from edit_eval.driver.doctor import Finding, examine, examine_machine
 from edit_eval.driver.events import StageName
+from edit_eval.driver.fetch import Fetcher
 from edit_eval.driver.forecast import forecast
+from edit_eval.driver.hashes import FileHashes
+from edit_eval.driver.hubs import Watch
+from edit_eval.driver.huggingface import settle_environment
 from edit_eval.driver.job import Job, prepare
 from edit_eval.driver.pipeline import run_job
 from edit_eval.driver.rubrics import builtin_rubrics
@@ -33,6 +37,7 @@ from edit_eval.driver.usage import usage
 from edit_eval.views.closing import closing_block
 from edit_eval.views.doctor import show_findings
 from edit_eval.views.export import canonical_lines
+from edit_eval.views.fetch import fetch_text, open_progress
 from edit_eval.views.forecast import forecast_json, forecast_text
 from edit_eval.views.report import html_report, json_report, missing_block, text_report
 from edit_eval.views.terminal import open_display
@@ -193,6 +198,25 @@ def _without_secrets(finding: Finding) -> Finding:
     return replace(finding, what=what, detail=detail, mend=mend)
 
 
+def fetch(arguments: argparse.Namespace) -> int:
+    """`edit-eval fetch CONFIG`: sizes first, then the files, each repository visible to runs once it is whole."""
+    settle_environment(os.environ)
+    checked = _checked(arguments)
+    with FileHashes() as hashes, open_progress(sys.stderr) as progress:
+        watch = Watch(advance=progress.advance, say=progress.say)
+        fetcher = Fetcher(checked, hashes, watch)
+        plan = fetcher.plan()
+        show(fetch_text(plan))
+        if arguments.dry_run or not plan.items:
+            return EXIT_OK
+        fetcher.refuse_too_large(plan)
+        progress.begin(plan.bytes_left)
+        fetcher.fetch(plan)
+    folders = ", ".join(str(folder) for folder, _ in plan.free)
+    show(f"All of it is in {folders}, whole and verified. Runs find it there and ask no network.")
+    return EXIT_OK
+
+
 def demo(arguments: argparse.Namespace) -> int:
     """`edit-eval demo`: the built-in benchmark; each demo gets a directory of its own unless one is named."""
     import yaml
@@ -298,5 +322,6 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "export": export,
     "demo": demo,
     "doctor": doctor,
+    "fetch": fetch,
     "ls": ls,
 }

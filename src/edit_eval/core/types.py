@@ -235,12 +235,14 @@ class HostContext:
         model: local path of the model, or None for kinds that need none.
         components: parts replaced over the base model: component name -> local path.
         options: settings that do not change pixels or scores (batch size ...).
+        lora: low-rank weights to put over the model: path of their file, and their scale; None: none.
     """
 
     devices: tuple[str, ...] = ("cpu",)
     model: str | None = None
     components: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
+    lora: tuple[str, float] | None = None
 
     @property
     def device(self) -> str:

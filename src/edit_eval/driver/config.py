@@ -15,7 +15,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
 from edit_eval.core.errors import ConfigError, did_you_mean, shown
 from edit_eval.driver.plugins import unwritable_field
@@ -30,6 +38,7 @@ __all__ = [
     "DeadlinesConfig",
     "EditorConfig",
     "JudgeConfig",
+    "LoraConfig",
     "StageConfig",
     "check_config",
     "load_config",
@@ -46,6 +55,8 @@ _LIFTED = (
     "device_ids",
     "devices",
     "env",
+    "hub",
+    "lora",
     "model",
     "python",
     "rubric",
@@ -114,6 +125,7 @@ class StageConfig(_Strict):
 
     type: _Text
     model: _Text | None = None
+    hub: Literal["huggingface", "modelscope"] = "huggingface"
     devices: Any = None
     python: _Text | None = None
     conda: _Text | None = None
@@ -123,10 +135,23 @@ class StageConfig(_Strict):
     max_attempts: int = Field(default=2, ge=1, le=100)
 
 
+class LoraConfig(_Strict):
+    """Low-rank weights put over the editor's own; a text stands for its `model`."""
+
+    model: _Text
+    scale: float = 1.0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, given: Any) -> Any:
+        return {"model": given} if isinstance(given, str) else given
+
+
 class EditorConfig(StageConfig):
     """The editor."""
 
     components: dict[_Text, _Text] = {}
+    lora: LoraConfig | None = None
 
 
 class JudgeConfig(StageConfig):
@@ -146,6 +171,7 @@ class Config(_Strict):
     repeats: int = Field(default=1, ge=1, le=1000)
     limit: int | None = Field(default=None, ge=1, le=_INT_64[1])
     output: _Text | None = None
+    hub_cache: _Text | None = None
     stages: Literal["overlapped", "sequential"] = "overlapped"
     busy_gpus: Literal["refuse", "leave_out"] = "refuse"
     grace_s: float = Field(default=25.0, ge=0, le=_MOST_SECONDS)
@@ -428,6 +454,7 @@ _FIELDS: Mapping[tuple[str, ...], type[BaseModel]] = {
     ("editor",): EditorConfig,
     ("judge",): JudgeConfig,
     ("editor", "deadlines"): DeadlinesConfig,
+    ("editor", "lora"): LoraConfig,
     ("judge", "deadlines"): DeadlinesConfig,
 }
 

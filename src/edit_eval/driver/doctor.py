@@ -23,7 +23,7 @@ from edit_eval.driver.config import Checked, StageConfig, check_config
 from edit_eval.driver.devices import Device, Gpu, GpuMemory, gpu_notes, nvml_fault, visible_gpus
 from edit_eval.driver.findings import Finding, bad, from_error, ok, salvaged, warn
 from edit_eval.driver.forecast import edit_bytes
-from edit_eval.driver.job import output_folder, prepare
+from edit_eval.driver.job import output_folder, prepare, stage_cache
 from edit_eval.driver.ledger import read_ledger
 from edit_eval.driver.machine import cores, memory, nearest_folder, size_text
 from edit_eval.driver.pipeline import run_job
@@ -197,7 +197,10 @@ def _stage(kind: str, checked: Checked, measured: Measured, *, deep: bool) -> It
         return
     leave_out = checked.config.busy_gpus == "leave_out"
     params = checked.params["editor" if kind == "editor" else "judge"]
-    yield from StageCheck(kind, config, found, params, measured, leave_out=leave_out, deep=deep).findings()
+    cache = stage_cache(checked, config)
+    yield from StageCheck(
+        kind, config, found, params, measured, cache, leave_out=leave_out, deep=deep
+    ).findings()
     if checked.config.judge and kind == "judge":
         wanted = checked.config.judge.rubric or found.cls.default_rubric
         try:

@@ -195,6 +195,8 @@ class _Foreseen:
             parts = {name: Path(path) for name, path in message["components"].items()}
             dtype = getattr(stage.params, "dtype", None)
             weights = inspect_checkpoint(Path(message["model"]), dtype, parts).weights_bytes
+            if message.get("lora"):
+                weights += Path(message["lora"][0]).stat().st_size
         sizes = [size for device in devices if (size := self._memory.total_bytes(device)) is not None]
         return StageForecast(
             title=stage.title,

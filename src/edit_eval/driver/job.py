@@ -12,16 +12,19 @@ from pathlib import Path
 from typing import Any
 
 import edit_eval
-from edit_eval.core.errors import ConfigError, DataError, RunError, shown
+from edit_eval.core.errors import ConfigError, DataError, ModelError, RunError, shown
 from edit_eval.core.identity import identity_params, rubric_hash
 from edit_eval.core.types import Rubric, Sample
+from edit_eval.driver.checkpoints import inspect_checkpoint, refuse_cut_off
 from edit_eval.driver.config import Checked, EditorConfig, JudgeConfig, StageConfig
 from edit_eval.driver.devices import Device, Gpu, GpuMemory, default_devices, parse_devices, visible_gpus
 from edit_eval.driver.events import StageName
 from edit_eval.driver.hashes import FileHashes
+from edit_eval.driver.hubcache import FETCH, HubCache, open_cache
+from edit_eval.driver.hubdata import find_data
 from edit_eval.driver.interpreters import Interpreter, resolve_interpreter
 from edit_eval.driver.keys import edit_keys, seeds
-from edit_eval.driver.models import Model, find_model, resolve_model
+from edit_eval.driver.models import Model, find_lora, find_model, resolve_lora, resolve_model
 from edit_eval.driver.plan import Judging, WantedEdit
 from edit_eval.driver.registry import Found
 from edit_eval.driver.rubrics import load_rubric
@@ -29,7 +32,7 @@ from edit_eval.driver.samples import check_images, load_samples, outside_images
 from edit_eval.driver.stage import Deadlines, StageSpec
 from edit_eval.driver.store import RunReader, refuse_foreign
 
-__all__ = ["Job", "JudgeJob", "StageJob", "output_folder", "prepare", "stage_devices"]
+__all__ = ["Job", "JudgeJob", "StageJob", "output_folder", "prepare", "stage_cache", "stage_devices"]
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,7 @@ class Job:
         wanted: every edit, in the benchmark's order, repeats of a sample side by side.
         editor, judge: the stages.
         protocol: id of what is measured.
+        data: config key -> repository and commit of what the benchmark reads from a hub.
     """
 
     checked: Checked
@@ -94,6 +98,7 @@ class Job:
     editor: StageJob
     judge: JudgeJob | None
     protocol: str
+    data: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
 
     def identity(self) -> dict[str, Any]:
         """Return what may not change silently between two starts of one run."""
@@ -150,7 +155,8 @@ def prepare(
             editor, wanted = _recorded(output, known)
         judge = _judge_job(checked, judge_place, known, progress) if judge_place else None
     protocol = _protocol(checked, judge.judging.rubric if judge else None)
-    return Job(checked, output, wanted, editor, judge, protocol)
+    data = find_data(checked).commits if editor_place else {}
+    return Job(checked, output, wanted, editor, judge, protocol, data)
 
 
 def _find_cheap_faults(checked: Checked, *, edit: bool, judge: bool) -> None:
@@ -158,20 +164,57 @@ def _find_cheap_faults(checked: Checked, *, edit: bool, judge: bool) -> None:
     config = checked.config
     if judge and config.judge and checked.judge:
         _rubric(checked, config.judge, checked.judge)
-        folder = _model_folder("judge", config.judge, checked.judge)
+        folder = _model_folder(checked, "judge", config.judge, checked.judge)
         checked.judge.resolve(checked.params["judge"], folder)
+        _refuse_incomplete("judge", config.judge, folder, {})
     if edit:
-        folder = _model_folder("editor", config.editor, checked.editor)
-        if folder:
-            checked.editor.check(folder, config.editor.components)
-        elif config.editor.components:
-            raise ConfigError(f"editor.components: {checked.editor.name} has no components")
-        for name, path in sorted(config.editor.components.items()):
-            find_model(f"editor.components.{name}", path, "")
+        folder = _model_folder(checked, "editor", config.editor, checked.editor)
+        parts = _found_parts(checked, folder)
         checked.editor.resolve(checked.params["editor"], folder)
+        _refuse_incomplete("editor", config.editor, folder, parts)
 
 
-def _model_folder(where: str, stage: StageConfig, found: Found) -> str | None:
+def _found_parts(checked: Checked, folder: str | None) -> dict[str, Path]:
+    """Return where the components lie that replace those of the editor's model, which is in `folder`; look for a LoRA."""
+    config, found = checked.config.editor, checked.editor
+    cache = stage_cache(checked, config)
+    if config.components and folder is None:
+        raise ConfigError(f"editor.components: {found.name} has no components")
+    if folder is not None:
+        found.check(folder, config.components)  # first by name: a wrong one need not be looked for
+    parts = {
+        name: find_model(f"editor.components.{name}", path, "", cache)
+        for name, path in sorted(config.components.items())
+    }
+    if folder is not None and parts:
+        found.check(folder, {name: str(path) for name, path in parts.items()})
+    if config.lora:
+        if not found.cls.takes_lora:
+            raise ConfigError(f"editor.lora: {found.name} takes no LoRA")
+        refuse_cut_off("editor.lora", config.lora.model, find_lora("editor.lora", config.lora.model, cache))
+    return parts
+
+
+def _refuse_incomplete(
+    where: str, config: StageConfig, folder: str | None, parts: Mapping[str, Path]
+) -> None:
+    """Raise `ModelError` if a part of a model is missing or cut off, by its index and its files' own headers."""
+    if folder is None:
+        return
+    faults = inspect_checkpoint(Path(folder), None, parts).faults
+    if faults:
+        more = f" (and {len(faults) - 1} more faults)" if len(faults) > 1 else ""
+        raise ModelError(
+            f"{where}.model: {config.model} is incomplete: {faults[0]}{more}; {FETCH}, or copy it again"
+        )
+
+
+def stage_cache(checked: Checked, stage: StageConfig) -> HubCache:
+    """Return the cache in which a stage's models are looked for."""
+    return open_cache(stage.hub, checked.config.hub_cache)
+
+
+def _model_folder(checked: Checked, where: str, stage: StageConfig, found: Found) -> str | None:
     """Return the folder of a stage's model, its weights unread; None for a kind that takes none."""
     if not found.cls.model_file:
         if stage.model:
@@ -179,7 +222,7 @@ def _model_folder(where: str, stage: StageConfig, found: Found) -> str | None:
         return None
     if not stage.model:
         raise ConfigError(f"{where}.model: is missing; give a local folder or a hub id such as owner/name")
-    return str(find_model(f"{where}.model", stage.model, found.cls.model_file))
+    return str(find_model(f"{where}.model", stage.model, found.cls.model_file, stage_cache(checked, stage)))
 
 
 def _rubric(checked: Checked, config: JudgeConfig, found: Found) -> Rubric:
@@ -275,28 +318,38 @@ def _protocol(checked: Checked, rubric: Rubric | None) -> str:
 
 
 def _model(
-    where: str, stage: StageConfig, found: Found, hashes: FileHashes, progress: Callable[[str], None]
+    checked: Checked,
+    where: str,
+    stage: StageConfig,
+    found: Found,
+    hashes: FileHashes,
+    progress: Callable[[str], None],
 ) -> Model | None:
     if not found.cls.model_file or not stage.model:
         return None
-    return resolve_model(f"{where}.model", stage.model, found.cls.model_file, hashes, progress)
+    cache = stage_cache(checked, stage)
+    return resolve_model(f"{where}.model", stage.model, found.cls.model_file, hashes, progress, cache)
 
 
 def _editor_job(
     checked: Checked, place: _Place, hashes: FileHashes, progress: Callable[[str], None]
 ) -> StageJob:
     config, found = checked.config.editor, checked.editor
-    model = _model("editor", config, found, hashes, progress)
+    model, cache = _model(checked, "editor", config, found, hashes, progress), stage_cache(checked, config)
     components = {
-        name: resolve_model(f"editor.components.{name}", path, "", hashes, progress)
+        name: resolve_model(f"editor.components.{name}", path, "", hashes, progress, cache)
         for name, path in sorted(config.components.items())
     }
-    message = {
+    message: dict[str, Any] = {
         "role": "edit_eval.worker.roles:EditRole",
         "components": {name: str(part.path) for name, part in components.items()},
         "options": {},
     }
-    parts = {"components": {name: part.identity for name, part in components.items()}}
+    parts: dict[str, Any] = {"components": {name: part.identity for name, part in components.items()}}
+    if config.lora:  # else the key stays what it was before there were any
+        lora = resolve_lora("editor.lora", config.lora.model, hashes, progress, cache)
+        message["lora"] = [str(lora.path), config.lora.scale]
+        parts["lora"] = {**lora.identity, "scale": config.lora.scale}
     return _stage_job("edit", config, found, checked.params["editor"], model, place, message, parts)
 
 
@@ -307,7 +360,7 @@ def _judge_job(
     if config is None or found is None:
         raise ConfigError("judge: is missing")
     rubric = _rubric(checked, config, found)
-    model = _model("judge", config, found, hashes, progress)
+    model = _model(checked, "judge", config, found, hashes, progress)
     message = {
         "role": "edit_eval.worker.roles:JudgeRole",
         "components": {},

@@ -255,6 +255,7 @@ class Pipeline:
             "name": job.output.name,
             "config": without_secrets(job.checked.config),
             "identity": identity,
+            "data": {name: dict(facts) for name, facts in job.data.items()} or info.get("data", {}),
             "editor": job.editor.title,
             "size_policy": {"editor": job.editor.size_policy},
             "min_coverage": job.checked.config.min_coverage,

@@ -13,6 +13,7 @@ from pathlib import Path
 from edit_eval.core.errors import ConfigError, DataError, shown
 from edit_eval.core.types import Sample, is_blank
 from edit_eval.driver.config import Checked
+from edit_eval.driver.hubdata import find_data
 from edit_eval.driver.plugins import sample_fault
 from edit_eval.driver.registry import Found
 from edit_eval.driver.store import cannot_write
@@ -42,13 +43,14 @@ def read_samples(checked: Checked, output: Path, workspace: Path | None = None) 
     """Do what `load_samples` does, but for looking whether the images are there."""
     config = checked.config.benchmark
     found = checked.benchmark
-    path = Path(config.path).expanduser().absolute() if config.path else None
+    data = find_data(checked)
+    path = data.path
     if found.cls.needs_path and path is None:
         raise ConfigError(f"benchmark.path: {found.name} needs the path of its data")
     if path is not None and not path.exists():
         raise DataError(f"benchmark.path: there is nothing at {config.path}")
     try:
-        samples = found.load(path, checked.params["benchmark"], workspace or output / "inputs")
+        samples = found.load(path, data.params, workspace or output / "inputs")
     except OSError as error:
         if error.filename is None:
             raise DataError(f"benchmark {found.name}: cannot load its samples: {error}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -13,12 +14,27 @@ from edit_eval.driver.devices import Device, GpuMemory
 from edit_eval.driver.doubts import Doubts
 from edit_eval.driver.events import StageName
 from edit_eval.driver.interpreters import Interpreter
+from edit_eval.driver.proxies import bypass_proxies
 from edit_eval.driver.queue import TaskQueue
 
 __all__ = ["Deadlines", "Stage", "StageSpec"]
 
 _RESERVE_BYTES = 1 << 30
 """GPU memory that an engine leaves free: its CUDA context, and what colleagues' processes there grow by."""
+
+
+_OFFLINE: Mapping[str, str] = {
+    "HF_HUB_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "HF_DATASETS_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "DISABLE_TELEMETRY": "1",
+    "DO_NOT_TRACK": "1",
+    "HF_HUB_DISABLE_UPDATE_CHECK": "1",
+    "VLLM_NO_USAGE_STATS": "1",
+    "VLLM_USE_MODELSCOPE": "False",
+}
+"""Hosts get local paths and ask nobody: neither a hub nor those who count users."""
 
 
 @dataclass(frozen=True)
@@ -71,9 +87,10 @@ class StageSpec:
         env: dict[str, str | None] = {
             **self.interpreter.env,
             "TOKENIZERS_PARALLELISM": "false",
-            "HF_HUB_OFFLINE": "1",
+            **_OFFLINE,
             "PYTHONUNBUFFERED": "1",
             "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+            **bypass_proxies(os.environ),
             **device.environment(hosts_here),
         }
         if device in self.numbers:

@@ -6,22 +6,22 @@ Loads nothing. Where there are GPUs (or with `deep`), the stage's interpreter im
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from edit_eval.core.errors import ModelError, UserError
-from edit_eval.driver.checkpoints import Checkpoint, inspect_checkpoint, memory_need
+from edit_eval.driver.checkpoints import Checkpoint, inspect_checkpoint, memory_need, refuse_cut_off
 from edit_eval.driver.config import StageConfig
 from edit_eval.driver.devices import Device, GpuMemory, visible_gpus
 from edit_eval.driver.environments import Environment, TorchFacts, older, probe_environment
 from edit_eval.driver.findings import Finding, bad, from_error, ok, warn
+from edit_eval.driver.hubcache import FETCH, HubCache
 from edit_eval.driver.interpreters import Interpreter, resolve_interpreter
 from edit_eval.driver.job import stage_devices
 from edit_eval.driver.machine import memory, size_text
-from edit_eval.driver.models import find_model
+from edit_eval.driver.models import find_lora, find_model, is_local
 from edit_eval.driver.registry import Found
 from edit_eval.editors._pipeline import first_release
 
@@ -53,6 +53,7 @@ class StageCheck:
         found: its class.
         params: its parameters, checked.
         measured: by earlier checks; added to.
+        cache: where models of a hub are looked for.
         leave_out: whether GPUs that others hold may be left out.
         deep: whether to import torch also where there is no GPU.
     """
@@ -64,6 +65,7 @@ class StageCheck:
         found: Found,
         params: Any,
         measured: Measured,
+        cache: HubCache,
         *,
         leave_out: bool,
         deep: bool,
@@ -73,6 +75,7 @@ class StageCheck:
         self._found = found
         self._params = params
         self._measured = measured
+        self._cache = cache
         self._leave_out = leave_out
         self._deep = deep
         self._memory = GpuMemory()
@@ -83,6 +86,7 @@ class StageCheck:
         """Yield everything that was found about this stage."""
         yield from self._look_at_devices()
         yield from self._look_at_model()
+        yield from self._look_at_lora()
         yield from self._fit()
         yield from self._look_at_interpreter()
 
@@ -131,9 +135,9 @@ class StageCheck:
         if not name:
             yield bad(what, "is missing", "give a local folder or a hub id such as owner/name")
             return
-        again = _download(name)
+        again = "copy or download it again" if is_local(name) else FETCH
         try:
-            folder = find_model(what, name, cls.model_file)
+            folder = find_model(what, name, cls.model_file, self._cache)
             yield from self._suits(folder)
             parts = self._components()
         except (UserError, OSError) as error:
@@ -146,12 +150,6 @@ class StageCheck:
         self._checkpoint = found = inspect_checkpoint(folder, dtype, parts)
         for fault in found.faults:
             yield bad(what, f"{name}: {fault}", again)
-        if found.unfinished and not found.faults:
-            yield warn(
-                what,
-                f"{len(found.unfinished)} unfinished downloads beside it, such as {found.unfinished[0]}",
-                again,
-            )
         if not found.faults:
             yield ok(
                 what,
@@ -174,7 +172,30 @@ class StageCheck:
 
     def _components(self) -> dict[str, Path]:
         given = getattr(self._config, "components", {})
-        return {name: find_model(f"editor.components.{name}", path, "") for name, path in given.items()}
+        return {
+            name: find_model(f"editor.components.{name}", path, "", self._cache)
+            for name, path in given.items()
+        }
+
+    def _look_at_lora(self) -> Iterator[Finding]:
+        """Look for the editor's LoRA; its few weights are added to those of the model."""
+        lora, what = getattr(self._config, "lora", None), self._key("lora")
+        if lora is None:
+            return
+        if not self._found.cls.takes_lora:
+            yield bad(what, f"{self._found.name} takes no LoRA", f"leave {what} out")
+            return
+        try:
+            path = find_lora(what, lora.model, self._cache)
+            refuse_cut_off(what, lora.model, path)
+            size = path.stat().st_size
+        except (UserError, OSError) as error:
+            yield from from_error(what, error, "give a .safetensors file, or a hub id of one")
+            return
+        if self._checkpoint:
+            total = self._checkpoint.weights_bytes + size
+            self._checkpoint = replace(self._checkpoint, weights_bytes=total)
+        yield ok(what, f"{lora.model}, {size_text(size)}, scale {lora.scale:g}, at {path}")
 
     # Do they fit?
 
@@ -217,6 +238,17 @@ class StageCheck:
                 "ask for more (sbatch --mem, docker run -m), or use fewer devices",
             )
 
+    def _main_memory(self, mend: str) -> Iterator[Finding]:
+        """Compare what GPUs that load through main memory, all at once, need of it with what is free."""
+        count = sum(one.kind == "cuda" for one in self._devices)
+        there = memory()
+        if self._checkpoint is None or there is None:
+            return
+        need = count * self._checkpoint.weights_bytes
+        if need > there.free:
+            text = f"{count} loads at once put {size_text(need)} there; {size_text(there.free)} are free"
+            yield bad(f"{self._kind} main memory", text, f"{mend}, or use fewer devices")
+
     def _fits(self, what: str, text: str, weights: int, need: int, there: int) -> Finding:
         smaller = f"use fewer or larger devices, a smaller model, or a smaller {self._kind}.params.dtype"
         if weights > there:
@@ -238,7 +270,8 @@ class StageCheck:
                 what, error, "give the path of a Python 3.10 or newer; ./setup_qwen3_vl_env.sh makes one"
             )
             return
-        needs = dict(_name_and_version(one) for one in self._found.cls.needs)
+        lora = ("peft",) if getattr(self._config, "lora", None) and self._found.cls.takes_lora else ()
+        needs = dict(_name_and_version(one) for one in (*self._found.cls.needs, *lora))
         try:
             found = self._probe(interpreter, needs)
         except UserError as error:
@@ -306,6 +339,7 @@ class StageCheck:
         ):
             text = "has no accelerate: every load puts all weights into main memory first"
             yield warn(what, text, f"{interpreter.python} -m pip install accelerate")
+            yield from self._main_memory(f"{interpreter.python} -m pip install accelerate")
         for name in found.unknown:
             if name in self._pipelines():
                 since = first_release(name)
@@ -357,10 +391,3 @@ def _name_and_version(need: str) -> tuple[str, str]:
     """Split `transformers>=4.57`."""
     name, _, least = need.partition(">=")
     return name, least
-
-
-def _download(name: str) -> str:
-    if re.fullmatch(r"[\w.-]+/[\w.-]+(@[\w./-]+)?", name) and not Path(name).expanduser().exists():
-        repository, _, revision = name.partition("@")
-        return f"hf download {repository}{f' --revision {revision}' if revision else ''}"
-    return "copy or download it again; a hub id such as owner/name works too"

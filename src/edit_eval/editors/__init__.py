@@ -34,6 +34,9 @@ class Editor:
             `metadata={"identity": False}` does not change pixels and is not part of the edit's key.
         version: raise it by hand whenever the same parameters give other pixels.
         model_file: file that a model folder must hold (`model_index.json`); empty if the kind takes no model.
+        hub_files: patterns of the files that `edit-eval fetch` brings of a model; empty: those that a diffusers
+            pipeline, or a model of transformers, is loaded from.
+        takes_lora: whether it loads the config's `editor.lora` (`HostContext.lora`).
         accelerated: whether it wants GPUs by default (`devices` left out).
         needs: what its interpreter must be able to import, such as `torch` or `transformers>=4.57`; `edit-eval
             doctor` looks for it.
@@ -45,6 +48,8 @@ class Editor:
     Params: ClassVar[type[Any]] = NoParams
     version: ClassVar[int] = 1
     model_file: ClassVar[str] = ""
+    hub_files: ClassVar[tuple[str, ...]] = ()
+    takes_lora: ClassVar[bool] = False
     accelerated: ClassVar[bool] = False
     needs: ClassVar[tuple[str, ...]] = ("PIL",)
     engine: ClassVar[bool] = False

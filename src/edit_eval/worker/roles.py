@@ -95,6 +95,7 @@ def _context(load: dict[str, Any]) -> HostContext:
         model=load["model"],
         components=load["components"],
         options=load["options"],
+        lora=(load["lora"][0], load["lora"][1]) if load.get("lora") else None,
     )
 
 
