@@ -8,6 +8,7 @@ opened for writing.
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -16,8 +17,9 @@ from typing import Any
 
 import orjson
 
-from edit_eval.core.errors import RunError, RunFailed
+from edit_eval.core.errors import RunError
 from edit_eval.core.types import Verdict
+from edit_eval.driver.writing import cannot_write
 
 __all__ = [
     "VERSION",
@@ -48,9 +50,16 @@ def json_value(text: bytes) -> Any:
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:
-        if b"\\ud" in text:
-            return json.loads(text)
-        raise
+        if b"\\ud" not in text:
+            raise
+    try:
+        return json.loads(text, parse_constant=_no_number)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+def _no_number(word: str) -> float:
+    raise ValueError(f"{word} is no JSON")
 
 
 def tells_of_edit(record: Mapping[str, Any]) -> bool:
@@ -60,6 +69,7 @@ def tells_of_edit(record: Mapping[str, Any]) -> bool:
     image = record.get("image")
     return (
         record.get("status") == "edited"
+        and _tells_of_work(record)
         and isinstance(image, dict)
         and isinstance(image.get("sha256"), str)
         and isinstance(image.get("bytes"), int)
@@ -67,10 +77,16 @@ def tells_of_edit(record: Mapping[str, Any]) -> bool:
     )
 
 
+def _tells_of_work(record: Mapping[str, Any]) -> bool:
+    """Whether what it took, where that is recorded, can be reckoned with."""
+    seconds, device = record.get("seconds", 0.0), record.get("device", "")
+    return type(seconds) in (int, float) and math.isfinite(seconds) and isinstance(device, str)
+
+
 def tells_of_verdict(record: Mapping[str, Any]) -> bool:
     """Whether a record holds a verdict."""
     verdict = record.get("verdict")
-    if not isinstance(verdict, dict) or "unscored" not in verdict:
+    if not isinstance(verdict, dict) or "unscored" not in verdict or not _tells_of_work(record):
         return False
     try:
         Verdict.from_json(verdict)
@@ -95,7 +111,7 @@ def read_ledger(
     except FileNotFoundError:
         return {}
     except OSError as error:
-        raise RunError(f"cannot read {path}: {error.strerror}") from error
+        raise RunError(f"cannot read {path}: {error.strerror}; it must be a file that can be read") from error
     records: dict[str, dict[str, Any]] = {}
     for line in data.splitlines():
         record = _record(line)
@@ -125,9 +141,11 @@ class Ledger:
 
     def __init__(self, path: Path, tells: Callable[[Mapping[str, Any]], bool] = lambda _record: True) -> None:
         self._path = path
-        _cut_torn_line(path)
-        self.records = read_ledger(path, tells)
+        self.records = read_ledger(path, tells)  # first: of a newer one, nothing is touched
+        if _cut_torn_line(path):
+            self.records = read_ledger(path, tells)
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        self._torn = False
         self._unsynced = False
         self._synced_at = time.monotonic()
 
@@ -135,53 +153,64 @@ class Ledger:
         """Add one record (it must have `key`).
 
         Raises:
-            RunFailed: the disk is full or not writable; the ledger is left whole.
+            RunError: the disk is full or not writable; the ledger is left whole.
         """
         line = {"v": VERSION, **record}
-        data = json_bytes(line) + b"\n"
+        data = (b"\n" if self._torn else b"") + json_bytes(line) + b"\n"
         size = os.fstat(self._file).st_size
+        written = 0
         try:
-            written = 0
             while written < len(data):
                 written += os.write(self._file, data[written:])
         except OSError as error:
-            os.ftruncate(self._file, size)
-            raise RunFailed(
-                f"cannot write {self._path}: {error.strerror}; what was finished is kept"
-            ) from error
+            if written:
+                self._cut(size)
+            raise cannot_write(self._path, error) from error
+        self._torn = False
         self.records[line["key"]] = line
         self._unsynced = True
 
     def sync(self) -> None:
-        """Bring what was appended to the disk, if the last time was a second ago. Raises `RunFailed`."""
+        """Bring what was appended to the disk, if the last time was a second ago. Raises `RunError`."""
         if self._unsynced and time.monotonic() - self._synced_at >= _SYNC_INTERVAL_S:
             self._fsync()
             self._unsynced = False
             self._synced_at = time.monotonic()
 
     def close(self) -> None:
-        """Sync and close; it is closed whatever becomes of the sync. Raises `RunFailed`."""
+        """Sync and close; it is closed whatever becomes of the sync. Raises `RunError`."""
         try:
             self._fsync()
         finally:
             os.close(self._file)
 
+    def _cut(self, size: int) -> None:
+        """Take back a line that was written in part; where that cannot be, the next one begins on a line of its own."""
+        try:
+            os.ftruncate(self._file, size)
+        except OSError:
+            self._torn = True
+
     def _fsync(self) -> None:
         try:
             os.fsync(self._file)
         except OSError as error:
-            raise RunFailed(
-                f"cannot bring {self._path} to the disk: {error.strerror}; its last lines may be lost"
+            raise RunError(
+                f"cannot bring {self._path} to the disk: {error.strerror}; its last lines may be lost: look at the "
+                "disk, then give the same command again"
             ) from error
 
 
-def _cut_torn_line(path: Path) -> None:
+def _cut_torn_line(path: Path) -> bool:
+    """Cut off what follows the last line's end, and say whether there was something."""
     try:
         with path.open("r+b") as file:
             data = file.read()
-            if data and not data.endswith(b"\n"):
+            torn = bool(data) and not data.endswith(b"\n")
+            if torn:
                 file.truncate(data.rfind(b"\n") + 1)
+            return torn
     except FileNotFoundError:
-        return
+        return False
     except OSError as error:
-        raise RunError(f"cannot write {path}: {error.strerror}") from error
+        raise cannot_write(path, error, kept=False) from error

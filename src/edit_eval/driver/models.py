@@ -6,13 +6,13 @@ Resolved once, before any process starts; hosts get local paths and never ask th
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from edit_eval.core.errors import ModelError
-from edit_eval.core.identity import digest
-from edit_eval.driver.hashes import FileHashes
+from edit_eval.core.identity import digest, file_sha256
+from edit_eval.driver.hashes import FileHashes, file_fact
 
 __all__ = ["Model", "find_model", "resolve_model"]
 
@@ -31,11 +31,28 @@ class Model:
         name: as the config says.
         path: local folder.
         identity: part of keys: hub id and commit, or the hash of every weight and config file of a local folder.
+        files: of a local folder, what those files were when they were hashed: relative path -> hash and fact.
     """
 
     name: str
     path: Path
     identity: dict[str, str]
+    files: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+
+    def changed_file(self) -> str | None:
+        """Return the path of a file that is no longer what it was when it was hashed, or None.
+
+        Looks at sizes and times, and reads only a file of which these changed but not its length.
+        """
+        for name, (sha, fact) in self.files.items():
+            path = self.path / name
+            try:
+                now = file_fact("", path.stat())
+                if now != fact and (_length(now) != _length(fact) or file_sha256(path) != sha):
+                    return str(path)
+            except OSError:
+                return str(path)
+        return None
 
 
 def find_model(where: str, name: str, model_file: str) -> Path:
@@ -74,10 +91,20 @@ def resolve_model(
         unknown_bytes = hashes.unknown_bytes(files)
         if unknown_bytes >= _LONG_BYTES:
             progress(f"{where}: hashing {unknown_bytes / 2**30:.1f} GiB of {name}, this once")
-        parts = {str(path.relative_to(folder)): hashes.sha256(path) for path in files}
+        found = {str(path.relative_to(folder)): _hashed(path, hashes) for path in files}
     except OSError as error:
         raise ModelError(f"{where}: cannot read {error.filename or name}: {error.strerror}") from error
-    return Model(name, folder, {"files": digest(parts)})
+    return Model(name, folder, {"files": digest({part: sha for part, (sha, _) in found.items()})}, found)
+
+
+def _hashed(path: Path, hashes: FileHashes) -> tuple[str, str]:
+    """Return a file's hash, and what it was just before it was read."""
+    fact = file_fact("", path.stat())
+    return hashes.sha256(path), fact
+
+
+def _length(fact: str) -> str:
+    return fact.split("\t")[1]
 
 
 def _is_local(name: str) -> bool:

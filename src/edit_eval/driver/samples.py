@@ -9,7 +9,7 @@ from pathlib import Path
 from edit_eval.core.errors import ConfigError, DataError
 from edit_eval.core.types import Sample
 from edit_eval.driver.config import Checked
-from edit_eval.driver.store import cannot_write
+from edit_eval.driver.writing import cannot_write
 
 __all__ = ["check_images", "load_samples", "missing_images", "read_samples"]
 
@@ -45,7 +45,7 @@ def read_samples(checked: Checked, output: Path, workspace: Path | None = None) 
     except OSError as error:
         place = Path(error.filename or output)
         if output in (place, *place.parents) or place in output.parents:
-            raise cannot_write(output, error) from error
+            raise cannot_write(f"the run directory {output}", error, place=output, kept=False) from error
         raise DataError(f"benchmark.path: cannot read {place}: {error.strerror}") from error
     if not samples:
         raise DataError(f"the benchmark {config.path or found.name} has no samples")

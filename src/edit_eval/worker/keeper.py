@@ -150,10 +150,11 @@ class Keeper:
             raise ProtocolError("start while a host runs")
         try:
             links = self._make_links(spec["links"])
-            log = CappedLog(Path(spec["log"]))
         except OSError as error:  # a full disk, most likely
-            self._refuse(f"cannot prepare a host: {error}")
+            reason = error.strerror or str(error)
+            self._driver.send("fatal", path=str(self._links), errno=error.errno or 0, reason=reason)
             return
+        log = CappedLog(Path(spec["log"]))
         environment = {**os.environ, **{k: v for k, v in spec["env"].items() if v is not None}}
         for name in [k for k, v in spec["env"].items() if v is None]:
             environment.pop(name, None)

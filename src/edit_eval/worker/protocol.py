@@ -22,7 +22,7 @@ Up, keeper -> driver (those marked * come from the host and are passed on):
     failed*  {id, kind, reason}            this task alone failed
     recalled* {ids}
     window*  {window}                      the window changed
-    fatal*   {reason}                      nothing more can be written here; the run cannot go on
+    fatal*   {path, errno, reason}         nothing more can be written there; the run cannot go on
     exited   {code, reason, tail, seconds} the host's process has ended; `reason`: stop, kill or crash
     beat     {}                            the keeper lives; every `BEAT_S` seconds
 """

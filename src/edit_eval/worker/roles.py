@@ -24,6 +24,8 @@ from edit_eval.judges.contract import held_to
 from edit_eval.worker.images import open_rgb, png_bytes, rgb, save_thumbnail, write_png
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from edit_eval.editors import Editor
     from edit_eval.judges import Judge
 
@@ -33,7 +35,18 @@ _FACT_PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "vllm", "p
 
 
 class CannotWriteError(Exception):
-    """An outcome cannot be written (disk full, read-only): not the sample's fault, so the run must stop."""
+    """Something cannot be written (disk full, read-only): not the sample's fault, so the run must stop.
+
+    Attributes:
+        path: what.
+        errno, reason: why; `errno` is 0 where the system gave none.
+    """
+
+    def __init__(self, path: str, error: OSError) -> None:
+        self.path = str(error.filename or path)
+        self.errno = error.errno or 0
+        self.reason = error.strerror or str(error)
+        super().__init__(f"cannot write {self.path}: {self.reason}")
 
 
 class AlteredImageError(Exception):
@@ -105,7 +118,7 @@ def _require_pillow(stage: str) -> None:
 
 
 class EditRole(Role):
-    """One edit at a time: open the sources, edit, write the PNG whole, then the thumbnails."""
+    """One edit at a time: open the sources, edit, write the PNG whole, then the thumbnails as far as that is possible."""
 
     window = 2  # one in work, one at hand
 
@@ -142,17 +155,26 @@ class EditRole(Role):
         data = png_bytes(edited)
         try:
             record = write_png(data, edited.size, payload["image"])
-            save_thumbnail(edited, payload["thumbnail"])
-            if not Path(payload["source_thumbnail"]).exists():
-                save_thumbnail(images[0], payload["source_thumbnail"])
         except OSError as error:
-            raise CannotWriteError(f"cannot write {payload['image']}: {error.strerror or error}") from error
+            raise CannotWriteError(payload["image"], error) from error
         return {
             **record,
             "seconds": round(seconds, 4),
             "steps": steps_done,
             "source_size": list(images[0].size),
+            "no_thumbnail": _no_thumbnail(edited, images[0], payload),
         }
+
+
+def _no_thumbnail(edited: Image, source: Image, payload: dict[str, Any]) -> str | None:
+    """Write the thumbnails; return why one cannot be written. The edit is on the disk by now, and counts without."""
+    try:
+        save_thumbnail(edited, payload["thumbnail"])
+        if not Path(payload["source_thumbnail"]).exists():
+            save_thumbnail(source, payload["source_thumbnail"])
+    except OSError as error:
+        return f"{error.filename or payload['thumbnail']}: {error.strerror or error}"
+    return None
 
 
 class JudgeRole(Role):
@@ -191,6 +213,8 @@ def _judge_request(payload: dict[str, Any]) -> JudgeRequest:
         data = Path(payload["edited"]).read_bytes()
     except FileNotFoundError as error:
         raise AlteredImageError(f"{payload['edited']} was removed after it was recorded") from error
+    except OSError as error:  # a folder in its place, a bad sector ...
+        raise AlteredImageError(f"{payload['edited']} cannot be read: {error.strerror}") from error
     if hashlib.sha256(data).hexdigest() != payload["edited_sha256"]:
         raise AlteredImageError(f"{payload['edited']} was altered after it was recorded")
     return JudgeRequest(

@@ -10,9 +10,11 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import BinaryIO
 
 import edit_eval
 from edit_eval.driver.devices import Device
+from edit_eval.driver.writing import cannot_write
 from edit_eval.worker.processes import kill_marked
 from edit_eval.worker.protocol import Channel
 
@@ -31,12 +33,14 @@ class _LocalKeeper:
     """One keeper process."""
 
     def __init__(self, log_folder: Path) -> None:
+        try:
+            self._scratch = tempfile.mkdtemp(prefix="edit-eval-")
+        except OSError as error:
+            raise cannot_write("a temporary folder", error, instead="set TMPDIR to another one") from error
         ours, theirs = socket.socketpair()
         self._token = secrets.token_hex(16)
-        self._scratch = tempfile.mkdtemp(prefix="edit-eval-")
         root = Path(edit_eval.__file__).resolve().parent.parent
-        log_folder.mkdir(parents=True, exist_ok=True)
-        with theirs, (log_folder / "keepers.log").open("ab") as log:
+        with theirs, _log(log_folder) as log:
             self._process = subprocess.Popen(
                 # -S and -I: no site-packages, no user's paths; about 10 MB and 20 ms.
                 [sys.executable, "-I", "-S", "-c", _BOOT, str(root), str(theirs.fileno()), self._scratch],
@@ -68,10 +72,19 @@ class _LocalKeeper:
         return True
 
 
+def _log(folder: Path) -> BinaryIO:
+    """Return the file that keepers' own last words go to; a disk that is full costs the log, not the run."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return (folder / "keepers.log").open("ab")
+    except OSError:
+        return Path(os.devnull).open("ab")
+
+
 class LocalBackend:
     """Starts keepers on this machine."""
 
     def launch(self, device: Device, log_folder: Path) -> _LocalKeeper:
-        """Start the keeper of `device`. Raises `OSError`."""
+        """Start the keeper of `device`. Raises `RunError` where no temporary folder can be made."""
         del device
         return _LocalKeeper(log_folder)
