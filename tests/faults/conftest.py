@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from faults.rows import FAULTS
 from faults.suite import Fault, Reference, Trial, outcome_of, results_key
 from faults.table import Table
 
@@ -19,14 +20,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Print the table; write it where `EDIT_EVAL_FAULT_TABLE` says (`.json`, or a Markdown page)."""
+    """Print the table; write it where `EDIT_EVAL_FAULT_TABLE` says: into a Markdown page, or to a `.json` file."""
     table = config.stash[TABLE]
     if not table.lines:
         return
     terminalreporter.section("faults")
     terminalreporter.write_line(table.text())
     if path := os.environ.get("EDIT_EVAL_FAULT_TABLE"):
-        table.write(Path(path))
+        table.write(Path(path), [(fault.family, fault.name) for fault in FAULTS])
 
 
 @pytest.fixture(scope="session")

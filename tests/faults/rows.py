@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from faults import processes
+from faults import messages, processes, soak
 
-FAULTS = (*processes.FAULTS,)
+FAULTS = (*processes.FAULTS, *messages.FAULTS, *soak.FAULTS)

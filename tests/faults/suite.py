@@ -100,6 +100,7 @@ class Trial:
         injected: how often the fault struck; `inject` may set it.
         redone: keys that rightly have a second line in a ledger.
         env: variables of every start; `inject` may change them between starts.
+        reference: what an undisturbed run gave, if `inject` made one itself.
     """
 
     def __init__(self, fault: Fault, number: int, folder: Path) -> None:
@@ -107,6 +108,7 @@ class Trial:
         self.output = folder / "run"
         self.injected = 1
         self.redone: set[str] = set()
+        self.reference: Reference | None = None
         self.tree = _config(fault.config)
         self.mark = f"fault-{os.getpid()}-{hashlib.sha256(str(folder).encode()).hexdigest()[:12]}"
         self.counts, self.temporary = folder / "counts", folder / "tmp"

@@ -31,10 +31,10 @@ class Line:
 
 
 class Table:
-    """Adds up trials, in the order in which faults were first met."""
+    """Adds up trials."""
 
-    def __init__(self) -> None:
-        self.lines: dict[tuple[str, str], Line] = {}
+    def __init__(self, lines: Iterable[Line] = ()) -> None:
+        self.lines = {(line.family, line.name): line for line in lines}
 
     def add(self, family: str, name: str, injected: int, *, right: bool, lost: int, doubled: int) -> None:
         """Add what one trial came to; one that did not come through has survived nothing."""
@@ -58,7 +58,7 @@ class Table:
 
     def markdown(self) -> str:
         """Return the table for a page, each family under its name."""
-        parts = ["| fault | injected | survived | lost | doubled |", "|---|---:|---:|---:|---:|"]
+        parts = [f"| {' | '.join(HEADS)} |", "|---|---:|---:|---:|---:|"]
         family = ""
         for line in self.lines.values():
             if line.family != family:
@@ -67,27 +67,29 @@ class Table:
             parts.append(f"| {' | '.join(line.cells())} |")
         return "\n".join(parts)
 
-    def write(self, path: Path) -> None:
-        """Write to `path`: JSON, or Markdown (in place of the table that the file has, if it has one)."""
+    def write(self, path: Path, order: Sequence[tuple[str, str]]) -> None:
+        """Write to `path`: JSON, or a Markdown page in which the table stands between two marks.
+
+        A fault that was not injected now keeps the line that the page has. `order`: family and name of every fault.
+        """
         if path.suffix == ".json":
             path.write_text(json.dumps([asdict(line) for line in self.lines.values()], indent=1) + "\n")
             return
-        table = f"{BEGIN}\n{self.markdown()}\n{END}\n"
-        before, after = "", ""
-        if path.exists():
-            text = path.read_text(encoding="utf-8")
-            before, found, rest = text.partition(BEGIN + "\n")
-            after = rest.partition(END + "\n")[2] if found else ""
-        path.write_text(before + table + after, encoding="utf-8")
+        text = path.read_text(encoding="utf-8") if path.exists() else f"{BEGIN}\n{END}\n"
+        known = {(line.family, line.name): line for line in lines_in(text)} | self.lines
+        table = Table(known[one] for one in order if one in known).markdown()
+        before, after = text.partition(BEGIN)[0], text.partition(END)[2]
+        path.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}", encoding="utf-8")
 
 
-def names_in(markdown: str) -> list[str]:
-    """Return the faults that the table of a page names, in order."""
-    inside = markdown.partition(BEGIN)[2].partition(END)[0].splitlines()
-    rows = [line.split("|")[1].strip() for line in inside if line.startswith("|")]
-    return [name for name in rows[2:] if not name.startswith("**")]
-
-
-def names_of(faults: Iterable[tuple[str, str]]) -> Sequence[str]:
-    """Return the names of rows given as (family, name)."""
-    return [name for _, name in faults]
+def lines_in(page: str) -> list[Line]:
+    """Return the lines of the table that a Markdown page shows."""
+    found: list[Line] = []
+    family = ""
+    for row in page.partition(BEGIN)[2].partition(END)[0].splitlines():
+        name, *counts = [cell.strip() for cell in row.strip("|").split("|")]
+        if name.startswith("**"):
+            family = name.strip("*")
+        elif counts and all(count.isdigit() for count in counts):
+            found.append(Line(family, name, *map(int, counts)))
+    return found

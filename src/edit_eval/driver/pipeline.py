@@ -34,8 +34,10 @@ from edit_eval.driver.events import (
     StepProgress,
     VerdictGiven,
 )
+from edit_eval.driver.handler import OutcomeError
 from edit_eval.driver.hashes import FileHashes
 from edit_eval.driver.job import Job, JudgeJob
+from edit_eval.driver.outcomes import checked_edit, checked_verdict
 from edit_eval.driver.plan import EditPlan, WantedEdit, plan_edits, verdict_is_done
 from edit_eval.driver.pool import Pool
 from edit_eval.driver.queue import Task
@@ -171,8 +173,11 @@ class Pipeline:
             self._pool.add("edit", edits)
         if self._judge and (edits or verdicts):
             self._pool.add("judge", verdicts)
-        with self._recorder.begin(len(self._info["starts"]), {spec.name: spec.devices for spec in specs}):
-            self._pool.run()
+        try:
+            with self._recorder.begin(len(self._info["starts"]), {spec.name: spec.devices for spec in specs}):
+                self._pool.run()
+        finally:
+            remove_leftovers(self._store.path)  # every host has ended, some in the middle of a file
 
     def _now(self) -> float:
         return time.monotonic() - self._began
@@ -348,13 +353,22 @@ class Pipeline:
     def done(
         self, stage: StageName, task: Task, outcome: dict[str, Any], device: Device, seconds: float
     ) -> None:
-        """Append an outcome to its ledger."""
-        steps = outcome.get("steps", 0) if stage == "edit" else 0
-        self._recorder.ended(stage, device, ok=True, seconds=seconds, steps=steps)
-        if stage == "edit":
-            self._edited(task, outcome, device)
+        """Append an outcome to its ledger. Raises `OutcomeError` for one that cannot be."""
+        record: dict[str, Any] = {}
+        verdict: Verdict | None = None
+        try:
+            if stage == "edit":
+                record = checked_edit(self._store.path, task.id, outcome)
+            elif self._judge:
+                verdict = checked_verdict(self._judge.judging.rubric, outcome)
+        except ValueError as error:
+            raise OutcomeError(str(error)) from error
+        self._recorder.ended(stage, device, ok=True, seconds=seconds, steps=record.get("steps", 0))
+        if verdict:
+            self._judged(task, verdict, device, seconds)
         else:
-            self._judged(task, Verdict.from_json(outcome), device, seconds)
+            self._edited(task, record, device)
+            self._note_thumbnail(outcome.get("no_thumbnail"))
 
     def failed(self, stage: StageName, task: Task, kind: str, reason: str, device: Device) -> None:
         """Append a failure: of an edit as such, of a judgement as an unscored verdict."""
@@ -392,25 +406,14 @@ class Pipeline:
         self._recorder.tick()
         self._tick()
 
-    def _edited(self, task: Task, outcome: dict[str, Any], device: Device) -> None:
+    def _edited(self, task: Task, record: Mapping[str, Any], device: Device) -> None:
         one = self._by_key[task.id]
-        image = {name: outcome[name] for name in ("sha256", "bytes", "mtime_ns", "width", "height")}
-        self._store.edits.append(
-            {
-                **self._about(one, task, device),
-                "key": one.key,
-                "status": "edited",
-                "image": image,
-                "source_size": outcome["source_size"],
-                "seconds": outcome["seconds"],
-                "steps": outcome["steps"],
-            }
-        )
+        about = self._about(one, task, device)
+        self._store.edits.append({**about, "key": one.key, "status": "edited", **record})
         self._link(one, self._link_names[one.key])
-        self._note_thumbnail(outcome.get("no_thumbnail"))
         self._emit(
             EditFinished(
-                self._now(), device.label, one.index, one.sample.id, outcome["seconds"], outcome["steps"]
+                self._now(), device.label, one.index, one.sample.id, record["seconds"], record["steps"]
             )
         )
         verdict_task = self._verdict_task(one)
@@ -432,7 +435,7 @@ class Pipeline:
                 text = f"no links under {place}: {why_not(error, place)}"
                 self._emit(Note(self._now(), "warning", text))
 
-    def _note_thumbnail(self, reason: str | None) -> None:
+    def _note_thumbnail(self, reason: Any) -> None:
         """Say once that thumbnails cannot be written; the next start makes those that are missing."""
         if reason and self._thumbnails_work:
             self._thumbnails_work = False

@@ -29,7 +29,8 @@ class Phase(enum.Enum):
 class HostRun:
     """One host, from the order to start it until its device is free again.
 
-    `in_flight` are the tasks sent and not answered, in order; `begun` those the host has started on, and when.
+    `in_flight` are the tasks sent and not answered, in order; `begun` those the host has started on, and when;
+    `given_up` says why it is being killed, if it is, and `stalled` whether that was its silence.
     """
 
     stage: Stage
@@ -42,7 +43,7 @@ class HostRun:
     finished_tasks: int = 0
     refused: tuple[str, str] | None = None
     stalled: bool = False
-    stall_reason: str = ""
+    given_up: str = ""
     stop_at: float = 0.0
     gone_by: float = float("inf")
     announced: str = ""
@@ -63,7 +64,8 @@ class HostRun:
         """Note that the host has started on tasks."""
         self.touch()
         for one in ids:
-            self.begun.setdefault(one, self.touched_at)
+            if one in self.in_flight:
+                self.begun.setdefault(one, self.touched_at)
 
     def finish(self, task_id: str) -> float:
         """Note that a task was answered; return the seconds since it was begun (with its batch)."""

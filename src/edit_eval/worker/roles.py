@@ -141,8 +141,8 @@ class EditRole(Role):
 
         def step(number: int, steps: int) -> None:
             nonlocal steps_done
-            steps_done = number
             progress(number, steps)
+            steps_done = int(number)
 
         started = time.monotonic()
         try:
@@ -188,13 +188,16 @@ class JudgeRole(Role):
 
     @property
     def batch(self) -> int:  # type: ignore[override]
-        """As many as the judge wants now; it shrinks when memory runs out."""
-        return self._judge.window
+        """As many as the judge wants now; it shrinks when memory runs out. Raises `ValueError` if that is none."""
+        wanted: Any = self._judge.window  # other people's code
+        if isinstance(wanted, bool) or not isinstance(wanted, int) or wanted < 1:
+            raise ValueError(f"the judge's window is {wanted!r}; it must be a whole number of at least 1")
+        return wanted
 
     @property
     def window(self) -> int:  # type: ignore[override]
         """The same: what is judged together is asked for together."""
-        return self._judge.window
+        return self.batch
 
     def run(
         self, payloads: Sequence[dict[str, Any]], progress: Callable[[int, int], None]

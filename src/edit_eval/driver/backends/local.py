@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import shutil
@@ -13,10 +14,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 import edit_eval
+from edit_eval.core.errors import RunError
 from edit_eval.driver.devices import Device
 from edit_eval.driver.writing import cannot_write
 from edit_eval.worker.processes import kill_marked
-from edit_eval.worker.protocol import Channel
+from edit_eval.worker.protocol import FROM_KEEPER, Channel
 
 __all__ = ["LocalBackend"]
 
@@ -33,15 +35,23 @@ class _LocalKeeper:
     """One keeper process."""
 
     def __init__(self, log_folder: Path) -> None:
-        try:
-            self._scratch = tempfile.mkdtemp(prefix="edit-eval-")
-        except OSError as error:
-            raise cannot_write("a temporary folder", error, instead="set TMPDIR to another one") from error
-        ours, theirs = socket.socketpair()
         self._token = secrets.token_hex(16)
+        self._scratch = ""
+        ours, theirs = socket.socketpair()
+        try:
+            with theirs:
+                self._scratch = _temporary_folder()
+                self._process = self._start(theirs, log_folder)
+        except (OSError, RunError):
+            ours.close()
+            shutil.rmtree(self._scratch, ignore_errors=True)
+            raise
+        self.channel = Channel(ours, FROM_KEEPER)
+
+    def _start(self, theirs: socket.socket, log_folder: Path) -> subprocess.Popen[bytes]:
         root = Path(edit_eval.__file__).resolve().parent.parent
-        with theirs, _log(log_folder) as log:
-            self._process = subprocess.Popen(
+        with _log(log_folder) as log:
+            return subprocess.Popen(
                 # -S and -I: no site-packages, no user's paths; about 10 MB and 20 ms.
                 [sys.executable, "-I", "-S", "-c", _BOOT, str(root), str(theirs.fileno()), self._scratch],
                 stdin=subprocess.DEVNULL,
@@ -51,7 +61,6 @@ class _LocalKeeper:
                 start_new_session=True,
                 env={**os.environ, _MARK: self._token},
             )
-        self.channel = Channel(ours)
 
     def lost(self) -> None:
         """Kill the keeper and everything that carries its mark."""
@@ -64,12 +73,23 @@ class _LocalKeeper:
     def wait(self, timeout_s: float) -> bool:
         """Wait for the end of a keeper that was told to quit."""
         try:
-            self._process.wait(timeout_s)
+            whole = self._process.wait(timeout_s) == 0
         except subprocess.TimeoutExpired:
+            whole = False
+        if not whole:  # killed, now or before: it has cleaned nothing up
             self.lost()
             return False
         self.channel.close()
         return True
+
+
+def _temporary_folder() -> str:
+    try:
+        return tempfile.mkdtemp(prefix="edit-eval-")
+    except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+            raise
+        raise cannot_write("a temporary folder", error, instead="set TMPDIR to another one") from error
 
 
 def _log(folder: Path) -> BinaryIO:
