@@ -144,7 +144,7 @@ class Ledger:
         self.records = read_ledger(path, tells)  # first: of a newer one, nothing is touched
         if _cut_torn_line(path):
             self.records = read_ledger(path, tells)
-        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        self._file = _opened(path)
         self._torn = False
         self._unsynced = False
         self._synced_at = time.monotonic()
@@ -199,6 +199,13 @@ class Ledger:
                 f"cannot bring {self._path} to the disk: {error.strerror}; its last lines may be lost: look at the "
                 "disk, then give the same command again"
             ) from error
+
+
+def _opened(path: Path) -> int:
+    try:
+        return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        raise cannot_write(path, error, kept=False) from error
 
 
 def _cut_torn_line(path: Path) -> bool:

@@ -75,7 +75,7 @@ def read_info(path: Path) -> dict[str, Any]:
         or isinstance(info.get("format"), bool)
         or not isinstance(info.get("format"), int)
     ):
-        raise RunError(f"{path} is no run directory (its run.json is not of edit-eval); name another one")
+        raise _damaged(path, "not of edit-eval")
     if info["format"] > FORMAT:
         raise RunError(f"{path} was written by a newer edit-eval; use that one")
     fault = _misfit(info) or _rubric_fault(info)
@@ -96,10 +96,10 @@ def _rubric_fault(info: Mapping[str, Any]) -> str | None:
 
 def _damaged(path: Path, fault: str) -> RunError:
     """Return what is said of a run.json that cannot be used; one without ledgers beside it may be anybody's."""
-    text = f"{path}/run.json cannot be read (damaged: {fault})"
     if any((path / name).is_file() for name in ("samples.jsonl", "edits.jsonl")):
-        return DamagedInfo(f"{text}; {rebuild_with(path, config_is_there=False)} writes it anew")
-    return RunError(f"{text}, and {path} holds no ledger: it is no run; name another one")
+        command = rebuild_with(path, config_is_there=False)
+        return DamagedInfo(f"{path}/run.json cannot be read (damaged: {fault}); {command} writes it anew")
+    return RunError(f"{path} is no run directory (its run.json cannot be read: {fault}); name another one")
 
 
 def needed(info: Mapping[str, Any], key: str, path: Path) -> Any:

@@ -53,6 +53,8 @@ def _mend(error: OSError, instead: str) -> str:
     otherwise = f", or {instead}" if instead else ""
     if error.errno in FULL:
         return f"make room there and give the same command again{otherwise}"
+    if error.errno == errno.EISDIR:
+        return "remove the folder that lies in its place"
     if error.errno in _FORBIDDEN:
         return f"make it writable{otherwise}"
     return instead or "mend that"
