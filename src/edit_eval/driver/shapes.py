@@ -16,7 +16,7 @@ that whoever uses it need not doubt it. A shape is
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,9 +48,21 @@ def misfit_of(shape: Any) -> Misfit:
         part = misfit_of(shape[0])
         return lambda value: _first(enumerate(value), part) if isinstance(value, list) else _ALL
     if isinstance(shape, tuple):
-        several = [misfit_of(one) for one in shape]
-        return lambda value: None if any(one(value) is None for one in several) else _ALL
+        return _any_of([misfit_of(one) for one in shape])
     return _leaf(shape)
+
+
+def _any_of(several: Sequence[Misfit]) -> Misfit:
+    def check(value: Any) -> str | None:
+        deepest = _ALL
+        for one in several:
+            found = one(value)
+            if found is None:
+                return None
+            deepest = deepest if found == _ALL else found
+        return deepest
+
+    return check
 
 
 def _leaf(shape: Any) -> Misfit:
@@ -100,4 +112,4 @@ def _names(shape: Mapping[str, Any]) -> Misfit:
 
 
 def _at(name: object, found: str) -> str:
-    return str(name) if found is _ALL else f"{name}.{found}"
+    return str(name) if found == _ALL else f"{name}.{found}"

@@ -111,20 +111,26 @@ class RunReader:
     @cached_property
     def wanted(self) -> list[WantedEdit]:
         """What the run is about. Raises `RunError` where samples.jsonl is missing or damaged."""
-        return _read_wanted(self.path / "samples.jsonl")
+        found = _read_wanted(self.path / "samples.jsonl")
+        if not found and self.edits:
+            raise _damaged_wanted(self.path / "samples.jsonl", "it is empty")
+        return found
 
 
 def _read_wanted(path: Path) -> list[WantedEdit]:
-    root = path.parent.absolute()
-    command = rebuild_with(path.parent, config_is_there=True)
     try:
-        return list(wanted_from_lines(path.read_bytes().splitlines(), root))
+        return list(wanted_from_lines(path.read_bytes().splitlines(), path.parent.absolute()))
     except FileNotFoundError as error:
-        raise RunError(f"{path} is missing; {command} writes it anew") from error
+        raise _damaged_wanted(path, "it is missing") from error
     except OSError as error:
         raise RunError(f"{path} cannot be read: {error.strerror}") from error
     except ValueError as error:
-        raise RunError(f"{path} is damaged ({error}); {command} writes it anew") from error
+        raise _damaged_wanted(path, str(error)) from error
+
+
+def _damaged_wanted(path: Path, fault: str) -> RunError:
+    command = rebuild_with(path.parent, config_is_there=True)
+    return RunError(f"{path} cannot be read ({fault}); {command} writes it anew")
 
 
 _OURS = frozenset(
