@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edit_eval.core.errors import RunError, RunFailed
+from edit_eval.core.errors import RunError
 from edit_eval.core.types import Sample, Verdict
 from edit_eval.driver import store as module
 from edit_eval.driver.plan import WantedEdit
@@ -64,7 +64,8 @@ def test_a_run_that_is_going_on_can_be_read(tmp_path):
         store.write_info({"name": "run"})
         store.edits.append(failed("e"))
         assert list(RunReader(tmp_path).edits) == ["e"]
-        assert RunReader(tmp_path).wanted == []
+        store.write_wanted([wanted()])
+        assert RunReader(tmp_path).wanted == [wanted()]
 
 
 def test_replaced_files_leave_nothing_behind(tmp_path):
@@ -224,7 +225,7 @@ def test_a_name_that_is_not_looked_through_would_have_stayed_as_it_is(text):
 
 FULL_DISK = """
 import pathlib, resource, sys
-from edit_eval.core.errors import RunError, RunFailed
+from edit_eval.core.errors import RunError
 from edit_eval.driver.store import RunStore
 with RunStore(pathlib.Path(sys.argv[1])) as store:
     store.write_info({"name": "first"})
@@ -302,9 +303,9 @@ def test_a_ledger_that_cannot_be_synced_ends_the_run_in_one_line_and_lets_go(tmp
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", refuse)
         store.edits._synced_at = 0.0
-        with pytest.raises(RunFailed, match=r"cannot bring .*edits\.jsonl to the disk: Input/output error"):
+        with pytest.raises(RunError, match=r"cannot bring .*edits\.jsonl to the disk: Input/output error"):
             store.sync()
-        with pytest.raises(RunFailed), store:
+        with pytest.raises(RunError), store:
             pass
     for one in (store.edits, store.verdicts):
         with pytest.raises(OSError, match="Bad file"):

@@ -357,6 +357,7 @@ def test_the_editing_stage_of_a_judged_run_is_measured_by_its_edits():
 
 def test_a_run_json_that_lacks_provenance_is_summarized_all_the_same(tmp_path):
     with RunStore(tmp_path) as store:
+        store.write_wanted([])
         store.write_info({"starts": [{}, None, {"hosts": None}], "size_policy": None})
     assert summarize(RunReader(tmp_path)).facts == {"edit-eval": "?", "starts": "3"}
 

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from faults import messages, processes, soak
+from faults import disk, messages, processes, soak
 
-FAULTS = (*processes.FAULTS, *messages.FAULTS, *soak.FAULTS)
+FAULTS = (*processes.FAULTS, *messages.FAULTS, *disk.FAULTS, *soak.FAULTS)

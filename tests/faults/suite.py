@@ -212,9 +212,18 @@ class Trial:
         return path.read_bytes().count(b"\n") if path.exists() else 0
 
     def keys(self, ledger: str = "edits") -> list[str]:
-        """Return the key of every line of a ledger, in order."""
+        """Return the key of every outcome in a ledger, in order; no line that is damaged, or only doubts an image."""
         path = self.output / f"{ledger}.jsonl"
-        return [json.loads(line)["key"] for line in path.read_bytes().splitlines()]
+        records = filter(None, map(_record, path.read_bytes().splitlines()))
+        return [one["key"] for one in records if one.get("image", {}).get("mtime_ns") != 0]
+
+
+def _record(line: bytes) -> dict[str, Any] | None:
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) and "key" in found else None
 
 
 def kill(pid: int, number: int = signal.SIGKILL) -> None:

@@ -2,7 +2,7 @@
 
 `crash`, `segfault`, `exit`, `raise`, `hang` (in Python), `hang-c` (in C, with the interpreter lock held), `oom`,
 `once:WHAT` (the first time only, by a marker file beside the source image), `fork` (leaves a grandchild in a session of
-its own), `sleep:SECONDS`.
+its own), `sleep:SECONDS`, `until:PATH` (there is such a file).
 """
 
 from __future__ import annotations
@@ -72,6 +72,9 @@ def misbehave(what: str, beside: str) -> None:
         if os.fork() == 0:
             os.setsid()
             time.sleep(3600)
+    elif what.startswith("until:"):
+        while not Path(what.removeprefix("until:")).exists():
+            time.sleep(0.01)
     elif what.startswith("sleep:"):
         time.sleep(float(what.removeprefix("sleep:")))
 

@@ -30,10 +30,11 @@ from edit_eval.driver.huggingface import settle_environment
 from edit_eval.driver.job import Job, prepare
 from edit_eval.driver.pipeline import run_job
 from edit_eval.driver.rubrics import builtin_rubrics
+from edit_eval.driver.runinfo import needed, read_info
 from edit_eval.driver.store import RunReader
-from edit_eval.driver.summary import Summary, read_rows, summarize
+from edit_eval.driver.summary import Row, Summary, read_rows, summarize
 from edit_eval.driver.telemetry import read_telemetry
-from edit_eval.driver.usage import usage
+from edit_eval.driver.usage import Usage, usage
 from edit_eval.views.closing import closing_block
 from edit_eval.views.doctor import show_findings
 from edit_eval.views.export import canonical_lines
@@ -69,10 +70,7 @@ def _tree(
     if base is None:
         path = config_argument(arguments)
         if (Path(path) / "run.json").is_file():
-            config = RunReader(Path(path)).info.get("config")
-            if not isinstance(config, dict):
-                raise RunError(f"{path}/run.json holds no config; name a config file")
-            base, path = {**config, "output": path}, None
+            base, path = {**needed(read_info(Path(path)), "config", Path(path)), "output": path}, None
         elif Path(path).is_dir():
             raise ConfigError(f"{path} is a folder without run.json; name a config file or a run directory")
     tree = read_tree(path, overrides, base, replace)
@@ -117,12 +115,12 @@ def _foresee(arguments: argparse.Namespace, checked: Checked, stages: Sequence[S
 
 
 def _conclude(job: Job, arguments: argparse.Namespace, stages: Sequence[StageName], *, worked: bool) -> int:
-    """Write the page, print how the run ended, and return the exit code."""
+    """Write the page, print how the run ended, and return the exit code. Numbers are printed also without a page."""
     run = RunReader(job.output)
     rows = read_rows(run)
     summary = summarize(run, rows)
     used = usage(read_telemetry(job.output), arguments.gpu_hour_price)
-    shown = _nearest(html_report(job.output, summary, rows, used))
+    shown, no_page = _page(job.output, summary, rows, used)
     if arguments.display == "json":
         end = {"event": "run_finished", "worked": worked, "report": shown, **json_report(summary, [], used)}
         _show(json.dumps(end))
@@ -130,8 +128,22 @@ def _conclude(job: Job, arguments: argparse.Namespace, stages: Sequence[StageNam
         if not worked:
             _show(_nothing_to_do(job, summary))
         blocks = [closing_block(summary), missing_block(rows), usage_block(used) if used else None]
-        _show("\n\n".join([*filter(None, blocks), f"Report: {shown}"]))
+        if shown:
+            blocks.append(f"Report: {shown}")
+        _show("\n\n".join(filter(None, blocks)))
+    if no_page:
+        raise no_page
     return _exit_code(summary, judged="judge" in stages)
+
+
+def _page(
+    output: Path, summary: Summary, rows: Sequence[Row], used: Usage | None
+) -> tuple[str, None] | tuple[None, RunError]:
+    """Write the page; return where it is, or why there is none."""
+    try:
+        return _nearest(html_report(output, summary, rows, used)), None
+    except RunError as error:
+        return None, error
 
 
 def _nothing_to_do(job: Job, summary: Summary) -> str:
@@ -141,10 +153,10 @@ def _nothing_to_do(job: Job, summary: Summary) -> str:
 
 
 def _show(text: str) -> None:
-    """Print; a reader that has gone (`| head`) changes nothing about how the run ended."""
+    """Print; a reader that has gone (`| head`), or a full disk, changes nothing about how the run ended."""
     try:
         show(text)
-    except BrokenPipeError:
+    except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -237,7 +249,7 @@ def _free(path: Path) -> Path:
 
 
 def report(arguments: argparse.Namespace) -> int:
-    """`edit-eval report RUN`."""
+    """`edit-eval report RUN`. A page that cannot be written is said; only who asked for it alone gets exit code 2."""
     run_reader = RunReader(Path(arguments.run))
     rows = read_rows(run_reader)
     summary = summarize(run_reader, rows)
@@ -246,9 +258,14 @@ def report(arguments: argparse.Namespace) -> int:
         show_json(json_report(summary, rows, used), indent=2)
     else:
         if arguments.format == "text":
-            show(text_report(summary, rows, used))  # first: a page that cannot be written costs no number
-        page = _nearest(html_report(run_reader.path, summary, rows, used))
-        show(page if arguments.format == "html" else f"Report: {page}")
+            show(text_report(summary, rows, used))
+        page, no_page = _page(run_reader.path, summary, rows, used)
+        if no_page and arguments.format == "html":
+            raise no_page
+        if no_page:
+            say(str(no_page))
+        else:
+            show(str(page) if arguments.format == "html" else f"Report: {page}")
     return _exit_code(summary)
 
 

@@ -24,7 +24,7 @@ from edit_eval.driver.devices import Device, Gpu, GpuMemory, gpu_notes, nvml_fau
 from edit_eval.driver.findings import Finding, bad, from_error, ok, salvaged, warn
 from edit_eval.driver.forecast import edit_bytes
 from edit_eval.driver.job import output_folder, prepare, stage_cache
-from edit_eval.driver.ledger import read_ledger
+from edit_eval.driver.ledger import read_ledger, tells_of_edit
 from edit_eval.driver.machine import cores, memory, nearest_folder, size_text
 from edit_eval.driver.pipeline import run_job
 from edit_eval.driver.registry import Found
@@ -219,7 +219,8 @@ def _output(output: Path) -> Iterator[Finding]:
     place = nearest_folder(output)
     try:
         refuse_foreign(output)
-        edits = RunReader(output).edits if (output / "run.json").is_file() else None
+        is_there = (output / "run.json").is_file()
+        edits = read_ledger(output / "edits.jsonl", tells_of_edit) if is_there else None
     except UserError as error:
         yield from from_error("output", error, "set another output")
         return
@@ -281,7 +282,10 @@ def _disk(
 ) -> Finding:
     """Compare what the edits will take at most with what is free. What is there already is not counted again."""
     try:
-        there = sum(one.get("status") == "edited" for one in read_ledger(output / "edits.jsonl").values())
+        there = sum(
+            one.get("status") == "edited"
+            for one in read_ledger(output / "edits.jsonl", tells_of_edit).values()
+        )
     except UserError:
         there = 0
     wanted = max(0, len(samples) * repeats - there)

@@ -26,7 +26,7 @@ from edit_eval.driver.earlier import EarlierRun, earlier_runs, hardware_name, sa
 from edit_eval.driver.events import StageName
 from edit_eval.driver.hashes import FileHashes, UnreadHashes
 from edit_eval.driver.job import Job, StageJob, output_folder, prepare
-from edit_eval.driver.ledger import read_ledger
+from edit_eval.driver.ledger import read_ledger, tells_of_edit, tells_of_verdict
 from edit_eval.driver.machine import nearest_folder
 from edit_eval.driver.plan import plan_edits, verdict_is_done
 from edit_eval.driver.store import image_is_intact, lock_holder, refuse_foreign
@@ -139,8 +139,8 @@ class _Foreseen:
     def __init__(self, job: Job, stages: Sequence[StageName], *, retry_failed: bool, verify: bool) -> None:
         self._job = job
         self._memory = GpuMemory()
-        edits = read_ledger(job.output / "edits.jsonl")
-        verdicts = read_ledger(job.output / "verdicts.jsonl")
+        edits = read_ledger(job.output / "edits.jsonl", tells_of_edit)
+        verdicts = read_ledger(job.output / "verdicts.jsonl", tells_of_verdict)
         self._plan = plan_edits(
             job.wanted,
             edits,

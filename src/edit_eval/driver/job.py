@@ -28,6 +28,7 @@ from edit_eval.driver.models import Model, find_lora, find_model, resolve_lora, 
 from edit_eval.driver.plan import Judging, WantedEdit
 from edit_eval.driver.registry import Found
 from edit_eval.driver.rubrics import load_rubric
+from edit_eval.driver.runinfo import needed
 from edit_eval.driver.samples import check_images, load_samples, outside_images
 from edit_eval.driver.stage import Deadlines, StageSpec
 from edit_eval.driver.store import RunReader, refuse_foreign
@@ -53,6 +54,7 @@ class StageJob:
         identity: part of keys.
         title: for people.
         size_policy: in words.
+        models: what it loads: the model and the parts replaced over it.
     """
 
     spec: StageSpec | None
@@ -60,6 +62,7 @@ class StageJob:
     identity: Mapping[str, Any]
     title: str
     size_policy: str
+    models: Sequence[Model] = ()
 
 
 @dataclass(frozen=True)
@@ -254,16 +257,17 @@ def _one_device(gpus: Sequence[Gpu]) -> list[str]:
 
 def _recorded(output: Path, hashes: FileHashes) -> tuple[StageJob, Sequence[WantedEdit]]:
     """Return the editor and the edits of a run that is there already, made from files that are still the same."""
-    try:
-        run = RunReader(output)
-    except RunError as error:
+    if not (output / "run.json").exists():
         raise RunError(
             f"{output} holds no edits yet; make them with 'edit-eval edit', or give a folder of finished ones with --edits"
-        ) from error
+        )
+    run = RunReader(output)
+    identity, title, size_policy = (
+        needed(run.info, key, output) for key in ("identity.editor", "editor", "size_policy.editor")
+    )
     check_images([one.sample for one in run.wanted])
     _refuse_changed(run.wanted, hashes)
-    identity = run.info["identity"]["editor"]
-    return StageJob(None, None, identity, run.info["editor"], run.info["size_policy"]["editor"]), run.wanted
+    return StageJob(None, None, identity, title, size_policy), run.wanted
 
 
 def _refuse_changed(wanted: Sequence[WantedEdit], hashes: FileHashes) -> None:
@@ -345,12 +349,15 @@ def _editor_job(
         "components": {name: str(part.path) for name, part in components.items()},
         "options": {},
     }
+    used = [*components.values()]
     parts: dict[str, Any] = {"components": {name: part.identity for name, part in components.items()}}
     if config.lora:  # else the key stays what it was before there were any
         lora = resolve_lora("editor.lora", config.lora.model, hashes, progress, cache)
+        used.append(lora)
         message["lora"] = [str(lora.path), config.lora.scale]
         parts["lora"] = {**lora.identity, "scale": config.lora.scale}
-    return _stage_job("edit", config, found, checked.params["editor"], model, place, message, parts)
+    stage = _stage_job("edit", config, found, checked.params["editor"], model, place, message, parts)
+    return dataclasses.replace(stage, models=(*stage.models, *used))
 
 
 def _judge_job(
@@ -395,7 +402,8 @@ def _stage_job(
     whole = {**message, "target": found.target, "params": dataclasses.asdict(params), "model": path}
     title = f"{found.name} {config.model}" if config.model else found.name
     spec = _spec(name, config, found, place, whole)
-    return StageJob(spec, params, identity, title, found.size_policy(params))
+    models = (model,) if model else ()
+    return StageJob(spec, params, identity, title, found.size_policy(params), models)
 
 
 def _spec(

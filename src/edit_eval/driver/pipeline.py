@@ -5,20 +5,17 @@ Edits become verdict tasks as they finish. Owns the run directory while it runs;
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import re
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
+from functools import cached_property
 from typing import Any, cast
 
 import edit_eval
-from edit_eval.core.errors import shown
+from edit_eval.core.errors import RunError, shown
 from edit_eval.core.identity import canonical_json
 from edit_eval.core.types import EditFailureKind, UnscoredKind, Verdict
 from edit_eval.driver.backends import Backend
@@ -38,7 +35,8 @@ from edit_eval.driver.events import (
     VerdictGiven,
 )
 from edit_eval.driver.handler import OutcomeError
-from edit_eval.driver.job import Job
+from edit_eval.driver.hashes import FileHashes
+from edit_eval.driver.job import Job, JudgeJob
 from edit_eval.driver.outcomes import checked_edit, checked_verdict
 from edit_eval.driver.plan import EditPlan, WantedEdit, plan_edits, verdict_is_done
 from edit_eval.driver.pool import Pool
@@ -46,6 +44,13 @@ from edit_eval.driver.queue import Task
 from edit_eval.driver.stage import StageSpec
 from edit_eval.driver.store import RunStore, image_is_intact, image_path, link_names, thumbnail_path
 from edit_eval.driver.telemetry import Recorder
+from edit_eval.driver.upkeep import (
+    make_thumbnails,
+    missing_links,
+    missing_thumbnails,
+    remove_leftovers,
+)
+from edit_eval.driver.writing import why_not
 
 __all__ = ["Pipeline", "run_job"]
 
@@ -122,21 +127,32 @@ class Pipeline:
         self._edit_of: dict[str, WantedEdit] = {}  # by verdict key
         self._pool: Pool | None = None
         self._info: dict[str, Any] = {}
-        self._links: Mapping[str, str] | None = None  # by edit key; made at the first finished edit
-        self._links_work = True
+        self._links_work = self._thumbnails_work = True
 
     def run(self, backend: Backend, control: Control) -> bool:
         """Plan, work, and say whether there was work."""
-        _remove_leftovers(self._store.path)
-        plan = plan_edits(
-            self._job.wanted, self._store.edits.records, self._intact, retry_failed=self._retry_failed
-        )
+        remove_leftovers(self._store.path)
+        for line in self._store.mended:
+            self._emit(Note(self._now(), "warning", line))
+        plan = self._plan()
         edits = [self._edit_task(one) for one in plan.todo] if self._editing else []
         verdicts = self._verdict_tasks(plan)
-        self._record_start(working=bool(edits or verdicts))
         self._store.write_wanted(self._job.wanted)
-        if not edits and not verdicts:
-            return False
+        self._record_start(working=bool(edits or verdicts))
+        if edits or verdicts:
+            self._work(plan, edits, verdicts, backend, control)
+        self._restore(plan, control)
+        return bool(edits or verdicts)
+
+    def _work(
+        self,
+        plan: EditPlan,
+        edits: Sequence[Task],
+        verdicts: Sequence[Task],
+        backend: Backend,
+        control: Control,
+    ) -> None:
+        """Put what is left through the pool."""
         memory = GpuMemory()
         specs = [self._on_free_devices(spec, memory) for spec in self._specs(edits, verdicts)]
         self._announce(plan, verdicts, specs)
@@ -161,8 +177,7 @@ class Pipeline:
             with self._recorder.begin(len(self._info["starts"]), {spec.name: spec.devices for spec in specs}):
                 self._pool.run()
         finally:
-            _remove_leftovers(self._store.path)  # every host has ended, some in the middle of a file
-        return True
+            remove_leftovers(self._store.path)  # every host has ended, some in the middle of a file
 
     def _now(self) -> float:
         return time.monotonic() - self._began
@@ -184,8 +199,25 @@ class Pipeline:
 
     # Planning
 
-    def _intact(self, one: WantedEdit, record: Mapping[str, Any]) -> bool:
-        return image_is_intact(self._store.path, one.key, record, verify=self._verify)
+    def _plan(self) -> EditPlan:
+        root, verify = self._store.path, self._verify
+        with FileHashes() as known:
+
+            def intact(one: WantedEdit, record: Mapping[str, Any]) -> bool:
+                return image_is_intact(root, one.key, record, verify=verify, sha256=known.sha256)
+
+            return plan_edits(
+                self._job.wanted, self._store.edits.records, intact, retry_failed=self._retry_failed
+            )
+
+    def _restore(self, plan: EditPlan, control: Control) -> None:
+        """Make again what people look at and somebody took away: links and thumbnails of edits that are there."""
+        for one, name in missing_links(self._store.path, plan.edited, self._link_names):
+            self._link(one, name)
+        thumbnails = missing_thumbnails(self._store.path, plan.edited)
+        if thumbnails:
+            self._emit(Note(self._now(), "info", f"making {len(thumbnails)} missing thumbnails again"))
+            make_thumbnails(thumbnails, lambda: control.ending)
 
     def _edit_task(self, one: WantedEdit) -> Task:
         root = self._store.path
@@ -305,7 +337,17 @@ class Pipeline:
         self._recorder.sent(stage, device)
 
     def loaded(self, stage: StageName, device: Device, facts: dict[str, Any]) -> None:
-        """Record the versions and the device a host really has."""
+        """Record the versions and the device a host really has.
+
+        Raises `RunError` if a file of its model is no longer what was hashed: it may have loaded the one or the other.
+        """
+        where, job = ("editor", self._job.editor) if stage == "edit" else ("judge", self._job.judge)
+        parts = job.stage.models if isinstance(job, JudgeJob) else job.models if job else ()
+        for path in filter(None, (model.changed_file() for model in parts)):
+            raise RunError(
+                f"{where}: {path} changed while the run went on, so what was loaded is not what was hashed; what was "
+                "finished before is kept: give the same command again once the model is whole"
+            )
         self._info["starts"][-1]["hosts"][f"{stage} {device.label}"] = facts
         self._store.write_info(self._info)
 
@@ -332,6 +374,7 @@ class Pipeline:
             self._judged(task, verdict, device, seconds)
         else:
             self._edited(task, record, device)
+            self._note_thumbnail(outcome.get("no_thumbnail"))
 
     def failed(self, stage: StageName, task: Task, kind: str, reason: str, device: Device) -> None:
         """Append a failure: of an edit as such, of a judgement as an unscored verdict."""
@@ -373,7 +416,7 @@ class Pipeline:
         one = self._by_key[task.id]
         about = self._about(one, task, device)
         self._store.edits.append({**about, "key": one.key, "status": "edited", **record})
-        self._link(one)
+        self._link(one, self._link_names[one.key])
         self._emit(
             EditFinished(
                 self._now(),
@@ -389,17 +432,26 @@ class Pipeline:
         if verdict_task and self._pool:
             self._pool.add("judge", [verdict_task])
 
-    def _link(self, one: WantedEdit) -> None:
+    @cached_property
+    def _link_names(self) -> Mapping[str, str]:
+        return link_names(self._job.wanted)
+
+    def _link(self, one: WantedEdit, name: str) -> None:
         """Make the link for people; where there cannot be links, that is said once and the run goes on."""
-        if self._links is None:
-            self._links = link_names(self._job.wanted)
         if self._links_work:
             try:
-                self._store.link_by_id(one, self._links[one.key])
+                self._store.link_by_id(one, name)
             except OSError as error:
                 self._links_work = False
-                text = f"no links under {self._store.path / 'by-id'}: {error.strerror}"
+                place = self._store.path / "by-id"
+                text = f"no links under {place}: {why_not(error, place)}"
                 self._emit(Note(self._now(), "warning", text))
+
+    def _note_thumbnail(self, reason: Any) -> None:
+        """Say once that thumbnails cannot be written; the next start makes those that are missing."""
+        if reason and self._thumbnails_work:
+            self._thumbnails_work = False
+            self._emit(Note(self._now(), "warning", f"no thumbnails: cannot write {reason}"))
 
     def _judged(self, task: Task, verdict: Verdict, device: Device, seconds: float) -> None:
         one = self._edit_of[task.id]
@@ -428,30 +480,6 @@ class Pipeline:
 
 def _utc_now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-_LEFTOVERS: Mapping[str, re.Pattern[str]] = {
-    ".": re.compile(r"\.(run\.json|samples\.jsonl)\.\d+\.tmp"),
-    "images/*": re.compile(r"\..*\.tmp"),
-    "thumbs/*": re.compile(r"\..*\.tmp"),
-    "by-id/*": re.compile(r"\..*\.\d+"),
-    "report": re.compile(r"\.index-.*\.html"),
-}
-"""What is being written has such a name until it is whole; `edit-eval report` writes without the lock."""
-
-_ABANDONED_S = 60.0
-
-
-def _remove_leftovers(root: Path) -> None:
-    """Remove temporary files that were being written when a process was killed; what cannot be removed stays."""
-    for place, name in _LEFTOVERS.items():
-        for folder in root.glob(place) if place != "." else [root]:
-            with contextlib.suppress(OSError), os.scandir(folder) as entries:
-                left = [entry for entry in entries if name.fullmatch(entry.name)]
-                for entry in left:
-                    age_s = time.time() - entry.stat(follow_symlinks=False).st_mtime
-                    if place != "report" or age_s > _ABANDONED_S:
-                        os.unlink(entry.path)  # noqa: PTH108 - an open scandir has strings
 
 
 def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

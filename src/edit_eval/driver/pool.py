@@ -36,6 +36,7 @@ from edit_eval.driver.queue import Task
 from edit_eval.driver.scheduler import Scheduler
 from edit_eval.driver.slot import HostRun, Phase, Slot
 from edit_eval.driver.stage import Stage, StageSpec
+from edit_eval.driver.writing import cannot_write
 
 __all__ = ["Pool"]
 
@@ -111,7 +112,8 @@ class Pool:
 
         Raises:
             ModelError: a model does not load for a reason that the user can mend.
-            RunFailed: no device is left for tasks that remain, or outcomes cannot be written.
+            RunFailed: no device is left for tasks that remain.
+            RunError: outcomes cannot be written.
             Interrupted: `control` asked for the end before everything was done.
         """
         try:
@@ -326,9 +328,8 @@ class Pool:
         elif kind == "window":
             host.window = message["window"]
         elif kind == "fatal":
-            self._fault = RunFailed(
-                f"{message['reason']}; what was finished is kept: mend that and start again"
-            )
+            error = OSError(message["errno"], message["reason"], message["path"])
+            self._fault = cannot_write(message["path"], error)
         elif kind == "exited":
             self._on_exit(slot, host, message)
 
@@ -547,8 +548,7 @@ class Pool:
         """Take what has arrived, then end all keepers at once, and with them everything below them."""
         links = [slot.link for slot in self._slots if slot.link]
         try:
-            if self._fault is None:
-                self._take_what_arrived()
+            self._take_what_arrived()
         finally:
             for link in links:
                 link.channel.send("quit")

@@ -23,7 +23,7 @@ from edit_eval.core.expression import evaluate, names_in
 from edit_eval.core.types import Call, Dimension, Rubric
 from edit_eval.driver.yamlfile import parse_yaml, read_yaml
 
-__all__ = ["builtin_rubrics", "load_rubric"]
+__all__ = ["builtin_rubrics", "check_recorded_rubric", "load_rubric"]
 
 _SUFFIXES = (".yaml", ".yml")
 _RESERVED = frozenset({"min", "max", "mean", "sqrt", "overall"})
@@ -100,6 +100,22 @@ def load_rubric(name_or_path: str, base: Path | None = None) -> Rubric:
             f"rubric {path}: name: {rubric.name!r} is a built-in rubric and this one differs; give it another name"
         )
     return rubric
+
+
+def check_recorded_rubric(data: Mapping[str, Any]) -> None:
+    """Hold `Rubric.to_json()`, as it was read from a file, against the same rules. Raises `ConfigError`."""
+    dimensions = data.get("dimensions")
+    if isinstance(dimensions, list):
+        dimensions = [_as_in_a_file(one) for one in dimensions]
+    _checked({**_as_in_a_file(data, "range"), "dimensions": dimensions}, "recorded")
+
+
+def _as_in_a_file(part: Any, scale: str = "scale") -> Any:
+    """Return a part of a recorded rubric as it stands in a YAML file: the ends of a scale as a pair."""
+    if not isinstance(part, Mapping):
+        return part
+    rest = {name: value for name, value in part.items() if name not in ("low", "high")}
+    return {**rest, scale: [part.get("low"), part.get("high")]}
 
 
 def _folder() -> Traversable:

@@ -16,7 +16,7 @@ from edit_eval.driver.config import Checked
 from edit_eval.driver.hubdata import find_data
 from edit_eval.driver.plugins import sample_fault
 from edit_eval.driver.registry import Found
-from edit_eval.driver.store import cannot_write
+from edit_eval.driver.writing import cannot_write
 from edit_eval.worker.formats import shown_path
 
 __all__ = ["ImageFault", "check_images", "image_faults", "load_samples", "outside_images", "read_samples"]
@@ -56,7 +56,7 @@ def read_samples(checked: Checked, output: Path, workspace: Path | None = None) 
             raise DataError(f"benchmark {found.name}: cannot load its samples: {error}") from error
         place = Path(error.filename or output)
         if output in (place, *place.parents) or place in output.parents:
-            raise cannot_write(output, error) from error
+            raise cannot_write(f"the run directory {output}", error, place=output, kept=False) from error
         raise DataError(f"benchmark.path: cannot read {place}: {error.strerror or error}") from error
     if not samples:
         raise DataError(f"the benchmark {config.path or found.name} has no samples")

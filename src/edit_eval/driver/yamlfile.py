@@ -104,7 +104,7 @@ class _Loader(yaml.SafeLoader):
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
-            name = shown(self.peek_event().anchor, quote=False)
+            name = shown(self.peek_event().anchor, quote=False)  # type: ignore[no-untyped-call]
             raise self._refused(index, f"YAML aliases (*{name}) are not allowed; write the value out")
         self._count += 1
         if len(self._above) > _MAX_DEPTH:
@@ -112,12 +112,12 @@ class _Loader(yaml.SafeLoader):
         if self._count > _MAX_VALUES:
             raise ConfigError(f"{self._where} holds more than {_MAX_VALUES} values")
         self._above.append(_step(index))
-        node = super().compose_node(parent, index)  # type: ignore[no-untyped-call]
+        node = super().compose_node(parent, index)
         self._above.pop()
         return node
 
     def _refused(self, index: Any, why: str) -> ConfigError:
-        line = self.peek_event().start_mark.line + 1
+        line = self.peek_event().start_mark.line + 1  # type: ignore[no-untyped-call]
         path = "".join([*self._above, _step(index)]).removeprefix(".")
         return ConfigError(f"{self._where}: line {line}: {path}{': ' if path else ''}{why}")
 

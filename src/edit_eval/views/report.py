@@ -34,9 +34,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from edit_eval.core.errors import RunError
 from edit_eval.driver.summary import Row, Summary
 from edit_eval.driver.usage import Usage
+from edit_eval.driver.writing import cannot_write
 from edit_eval.views.closing import closing_block
 from edit_eval.views.status import status_of
 from edit_eval.views.text import clean, fit, number
@@ -164,7 +164,7 @@ def html_report(run_dir: Path, summary: Summary, rows: Sequence[Row], usage: Usa
         folder.mkdir(parents=True, exist_ok=True)
         _replace(path, page(summary, rows, usage))
     except OSError as error:
-        raise RunError(f"cannot write the report {path}: {error.strerror or error}") from error
+        raise cannot_write(f"the report {path}", error, place=path, instead="") from error
     return path
 
 

@@ -7,6 +7,7 @@ messages, so that `recall` and `stop` are answered while a model computes.
 
 from __future__ import annotations
 
+import errno
 import faulthandler
 import gc
 import importlib
@@ -19,7 +20,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeGuard
 
 from edit_eval.core.errors import UserError
 from edit_eval.worker.images import UnreadableImageError
@@ -73,6 +74,8 @@ class Host:
             self._refuse("user", str(error))
         except Exception as error:  # noqa: BLE001 - told to the driver, then the process ends
             traceback.print_exc()
+            if _is_full(error):
+                self._give_up(CannotWriteError("a file of its own", error))
             self._refuse("error", _one_line(error))
         self._say(
             {
@@ -83,6 +86,10 @@ class Host:
             }
         )
         return role
+
+    def _give_up(self, error: CannotWriteError) -> None:
+        """Say that nothing more can be written, so that the run ends: no other sample would fare better."""
+        self._say({"type": "fatal", "path": error.path, "errno": error.errno, "reason": error.reason})
 
     def _refuse(self, kind: str, reason: str) -> NoReturn:
         self._say({"type": "refused", "kind": kind, "reason": reason})
@@ -140,10 +147,13 @@ class Host:
                 messages.insert(0, {"type": "window", "window": role.window})
             self._say(*messages)  # within, so that an outcome that is no JSON fails its task and not the host
         except CannotWriteError as error:
-            self._say({"type": "fatal", "reason": str(error)})
+            self._give_up(error)
             return
         except Exception as error:  # noqa: BLE001 - becomes a typed failure of one task
             traceback.print_exc()
+            if _is_full(error):
+                self._give_up(CannotWriteError("a file of its own", error))
+                return
             if _is_beyond_repair(error):
                 _leave(4)  # counts as a crash: what was in flight is tried again on a fresh host
             failure = _failure(error)
@@ -198,6 +208,11 @@ def _text(error: BaseException) -> str:
         return str(error)
     except Exception as fault:  # noqa: BLE001 - the error itself is told, its message is lost
         return f"(its message cannot be written: {type(fault).__name__})"
+
+
+def _is_full(error: BaseException) -> TypeGuard[OSError]:
+    """Whether a disk is full, or a quota reached, wherever a model's libraries write: never the sample's fault."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def _is_beyond_repair(error: BaseException) -> bool:

@@ -154,11 +154,12 @@ class Keeper:
         try:
             links = self._make_links(spec["links"])
             environment = _environment(spec["env"])
-            redactor = Redactor(secrets_of(environment))
-            log = CappedLog(Path(spec["log"]), redactor=redactor)
         except OSError as error:  # a full disk, most likely
-            self._refuse(f"cannot prepare a host: {error}")
+            reason = error.strerror or str(error)
+            self._driver.send("fatal", path=str(self._links), errno=error.errno or 0, reason=reason)
             return
+        redactor = Redactor(secrets_of(environment))
+        log = CappedLog(Path(spec["log"]), redactor=redactor)
         extra = spec["env"].get("PYTHONPATH")
         environment["PYTHONPATH"] = os.pathsep.join([str(links), extra] if extra else [str(links)])
         environment["PYTHONSAFEPATH"] = "1"

@@ -23,7 +23,7 @@ Up, keeper -> driver (those marked * come from the host and are passed on):
     failed*  {id, kind, reason}            this task alone failed
     recalled* {ids}
     window*  {window}                      the window changed
-    fatal*   {reason}                      nothing more can be written here; the run cannot go on
+    fatal*   {path, errno, reason}         nothing more can be written there; the run cannot go on
     exited   {code, reason, why, tail, seconds} the host's process has ended; `reason`: stop, kill or crash; `why`: what
                                            the keeper had against it, or empty
     beat     {}                            the keeper lives; every `BEAT_S` seconds
@@ -109,7 +109,7 @@ FROM_HOST: Messages = {
     "failed": {"id": _TEXT, "kind": _one_of("error", "out_of_memory", "missing"), "reason": _TEXT},
     "recalled": {"ids": _IDS},
     "window": {"window": _COUNT},
-    "fatal": {"reason": _TEXT},
+    "fatal": {"path": _TEXT, "errno": _WHOLE, "reason": _TEXT},
 }
 FROM_KEEPER: Messages = {
     **FROM_HOST,

@@ -26,6 +26,8 @@ from edit_eval.worker.images import open_image, open_rgb, png_bytes, save_thumbn
 from edit_eval.worker.returned import as_image
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from edit_eval.editors import Editor
     from edit_eval.judges import Judge
 
@@ -35,7 +37,18 @@ _FACT_PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "vllm", "p
 
 
 class CannotWriteError(Exception):
-    """An outcome cannot be written (disk full, read-only): not the sample's fault, so the run must stop."""
+    """Something cannot be written (disk full, read-only): not the sample's fault, so the run must stop.
+
+    Attributes:
+        path: what.
+        errno, reason: why; `errno` is 0 where the system gave none.
+    """
+
+    def __init__(self, path: str, error: OSError) -> None:
+        self.path = str(error.filename or path)
+        self.errno = error.errno or 0
+        self.reason = error.strerror or str(error)
+        super().__init__(f"cannot write {self.path}: {self.reason}")
 
 
 class AlteredImageError(Exception):
@@ -108,7 +121,7 @@ def _require_pillow(stage: str) -> None:
 
 
 class EditRole(Role):
-    """One edit at a time: open the sources, edit, write the PNG whole, then the thumbnails."""
+    """One edit at a time: open the sources, edit, write the PNG whole, then the thumbnails as far as that is possible."""
 
     window = 2  # one in work, one at hand
 
@@ -146,11 +159,8 @@ class EditRole(Role):
         data = png_bytes(edited)
         try:
             record = write_png(data, edited.size, payload["image"])
-            save_thumbnail(edited, payload["thumbnail"])
-            if not Path(payload["source_thumbnail"]).exists():
-                save_thumbnail(images[0], payload["source_thumbnail"])
         except OSError as error:
-            raise CannotWriteError(f"cannot write {payload['image']}: {error.strerror or error}") from error
+            raise CannotWriteError(payload["image"], error) from error
         return {
             **record,
             "seconds": round(seconds, 4),
@@ -158,6 +168,7 @@ class EditRole(Role):
             "source_size": list(images[0].size),
             "flags": flags_of(edited, images, _declared_size(self._editor, request), nan=nan),
             "first_frames": [number for number, one in enumerate(opened) if one.several],
+            "no_thumbnail": _no_thumbnail(edited, images[0], payload),
         }
 
 
@@ -165,6 +176,17 @@ def _declared_size(editor: Any, request: EditRequest) -> tuple[int, int] | None:
     """Return the size that the edit should have; an editor that declares none returns the source's."""
     declare = getattr(editor, "edit_size", None)
     return request.images[0].size if declare is None else declare(request)
+
+
+def _no_thumbnail(edited: Image, source: Image, payload: dict[str, Any]) -> str | None:
+    """Write the thumbnails; return why one cannot be written. The edit is on the disk by now, and counts without."""
+    try:
+        save_thumbnail(edited, payload["thumbnail"])
+        if not Path(payload["source_thumbnail"]).exists():
+            save_thumbnail(source, payload["source_thumbnail"])
+    except OSError as error:
+        return f"{error.filename or payload['thumbnail']}: {error.strerror or error}"
+    return None
 
 
 class JudgeRole(Role):
@@ -206,6 +228,8 @@ def _judge_request(payload: dict[str, Any]) -> JudgeRequest:
         data = Path(payload["edited"]).read_bytes()
     except FileNotFoundError as error:
         raise AlteredImageError(f"{payload['edited']} was removed after it was recorded") from error
+    except OSError as error:  # a folder in its place, a bad sector ...
+        raise AlteredImageError(f"{payload['edited']} cannot be read: {error.strerror}") from error
     if hashlib.sha256(data).hexdigest() != payload["edited_sha256"]:
         raise AlteredImageError(f"{payload['edited']} was altered after it was recorded")
     return JudgeRequest(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import shutil
@@ -10,9 +11,12 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import BinaryIO
 
 import edit_eval
+from edit_eval.core.errors import RunError
 from edit_eval.driver.devices import Device
+from edit_eval.driver.writing import cannot_write
 from edit_eval.worker.processes import kill_marked
 from edit_eval.worker.protocol import FROM_KEEPER, Channel
 
@@ -36,9 +40,9 @@ class _LocalKeeper:
         ours, theirs = socket.socketpair()
         try:
             with theirs:
-                self._scratch = tempfile.mkdtemp(prefix="edit-eval-")
+                self._scratch = _temporary_folder()
                 self._process = self._start(theirs, log_folder)
-        except OSError:
+        except (OSError, RunError):
             ours.close()
             shutil.rmtree(self._scratch, ignore_errors=True)
             raise
@@ -46,8 +50,7 @@ class _LocalKeeper:
 
     def _start(self, theirs: socket.socket, log_folder: Path) -> subprocess.Popen[bytes]:
         root = Path(edit_eval.__file__).resolve().parent.parent
-        log_folder.mkdir(parents=True, exist_ok=True)
-        with (log_folder / "keepers.log").open("ab") as log:
+        with _log(log_folder) as log:
             return subprocess.Popen(
                 # -S and -I: no site-packages, no user's paths; about 10 MB and 20 ms.
                 [sys.executable, "-I", "-S", "-c", _BOOT, str(root), str(theirs.fileno()), self._scratch],
@@ -80,10 +83,28 @@ class _LocalKeeper:
         return True
 
 
+def _temporary_folder() -> str:
+    try:
+        return tempfile.mkdtemp(prefix="edit-eval-")
+    except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+            raise
+        raise cannot_write("a temporary folder", error, instead="set TMPDIR to another one") from error
+
+
+def _log(folder: Path) -> BinaryIO:
+    """Return the file that keepers' own last words go to; a disk that is full costs the log, not the run."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return (folder / "keepers.log").open("ab")
+    except OSError:
+        return Path(os.devnull).open("ab")
+
+
 class LocalBackend:
     """Starts keepers on this machine."""
 
     def launch(self, device: Device, log_folder: Path) -> _LocalKeeper:
-        """Start the keeper of `device`. Raises `OSError`."""
+        """Start the keeper of `device`. Raises `RunError` where no temporary folder can be made."""
         del device
         return _LocalKeeper(log_folder)
