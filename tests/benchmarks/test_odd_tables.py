@@ -21,7 +21,7 @@ FIELDS = ("image", "images", "instruction", "edit_instruction", "id", "tags", "c
 FINE = {
     "id": {"null", "negative", "huge"},
     "cluster": {"null", "negative", "huge"},
-    "tags": {"null", "object"},
+    "tags": {"null", "object", "list"},
     "category": {"null", "true", "negative", "huge", "float", "empty", "blank", "invisible"},
     "edit_instruction": {"null"},
     "target": {"null", "list"},
