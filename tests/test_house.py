@@ -370,8 +370,18 @@ NEVER_CALLED = {
     "torch.hub.load", "hf_hub_download", "snapshot_download", "urlopen", "requests.get",
 }  # fmt: skip
 UNSAFE_LOADERS = {"Loader", "UnsafeLoader", "FullLoader", "CLoader", "CUnsafeLoader", "CFullLoader"}
-NEEDED = {"torch.load": ("weights_only", "True"), "np.load": ("allow_pickle", "False"), "numpy.load": ("allow_pickle", "False")}
-FORBIDDEN = {"trust_remote_code": "False", "allow_pickle": "False", "weights_only": "True", "use_safetensors": "True", "autoescape": "True"}
+NEEDED = {
+    "torch.load": ("weights_only", "True"),
+    "np.load": ("allow_pickle", "False"),
+    "numpy.load": ("allow_pickle", "False"),
+}
+FORBIDDEN = {
+    "trust_remote_code": "False",
+    "allow_pickle": "False",
+    "weights_only": "True",
+    "use_safetensors": "True",
+    "autoescape": "True",
+}
 """Arguments that may only be left out or be this."""
 
 
@@ -379,7 +389,11 @@ def unsafe_calls(tree: ast.AST) -> list[int]:
     """Return the lines of calls that could run code out of data, or show a file to others."""
     found = []
     for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and node.attr in UNSAFE_LOADERS and ast.unparse(node.value) == "yaml":
+        if (
+            isinstance(node, ast.Attribute)
+            and node.attr in UNSAFE_LOADERS
+            and ast.unparse(node.value) == "yaml"
+        ):
             found.append(node.lineno)
         if not isinstance(node, ast.Call):
             continue
@@ -426,9 +440,7 @@ PRINTS = {
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
 def test_what_is_printed_goes_through_the_places_that_make_it_harmless(path):
-    calls = {
-        ast.unparse(node.func) for node in ast.walk(tree_of(path)) if isinstance(node, ast.Call)
-    }
+    calls = {ast.unparse(node.func) for node in ast.walk(tree_of(path)) if isinstance(node, ast.Call)}
     prints = {"print", "sys.stdout.write", "sys.stderr.write", "self._stream.write"} & calls
     assert not prints or str(path.relative_to(SOURCE)) in PRINTS
 

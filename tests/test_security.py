@@ -25,9 +25,17 @@ def watched(request, tmp_path_factory):
     scratch.mkdir()
     table = make_benchmark(folder / "data", ["sleep:0.5"] * 4, [{"judge": "sleep:0.3"}] * 4)
     (folder / "c.yaml").write_text(json.dumps(config_tree(folder, table)))
-    env = {**os.environ, "PYTHONPATH": PYTHONPATH, "TMPDIR": str(scratch), "XDG_CACHE_HOME": str(folder / "cache")}
+    env = {
+        **os.environ,
+        "PYTHONPATH": PYTHONPATH,
+        "TMPDIR": str(scratch),
+        "XDG_CACHE_HOME": str(folder / "cache"),
+    }
     process = subprocess.Popen(
-        [sys.executable, "-m", "edit_eval", "run", "c.yaml", "--display", "none"], cwd=folder, env=env, umask=request.param
+        [sys.executable, "-m", "edit_eval", "run", "c.yaml", "--display", "none"],
+        cwd=folder,
+        env=env,
+        umask=request.param,
     )
     modes: dict[str, int] = {}
     listening: set[str] = set()
@@ -59,7 +67,7 @@ def sockets_that_listen(pids: list[int]) -> set[str]:
     for pid in pids:
         try:
             for entry in Path(f"/proc/{pid}/fd").iterdir():
-                match = re.fullmatch(r"socket:\[(\d+)\]", os.readlink(entry))
+                match = re.fullmatch(r"socket:\[(\d+)\]", str(entry.readlink()))
                 if match and match[1] in inodes:
                     found.add(f"{pid} {match[1]}")
         except OSError:
@@ -110,7 +118,9 @@ def test_the_page_allows_no_code_and_no_stranger():
         "form-action": "'none'",
     }
     assert text.index("Content-Security-Policy") < text.index("<title>") < text.index("<style>")
-    assert not re.search(r"<script|<iframe|<object|<embed|<form|\son[a-z]+\s*=|javascript:|\|\s*safe|autoescape false", text)
+    assert not re.search(
+        r"<script|<iframe|<object|<embed|<form|\son[a-z]+\s*=|javascript:|\|\s*safe|autoescape false", text
+    )
 
 
 def test_every_promise_names_a_test_that_is_there():

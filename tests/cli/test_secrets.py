@@ -21,7 +21,10 @@ OURS = {
     "AWS_SECRET_ACCESS_KEY": "PLANTED5键",
 }
 STAGE = {
-    "editor": {"JUDGE_TOKEN": "PLANTED6-of-the-editor", "BASE_URL": "https://me:PLANTED7word@host.example/v1"},
+    "editor": {
+        "JUDGE_TOKEN": "PLANTED6-of-the-editor",
+        "BASE_URL": "https://me:PLANTED7word@host.example/v1",
+    },
     "judge": {"MY_SECRET": "PLANTED8-of-the-judge", "SERVICE_AUTH": "Basic PLANTED9=="},
 }
 INSTRUCTIONS = ["ok", "raise", "judge-raises", "unscored", "crash", "ok"]
@@ -84,7 +87,10 @@ def test_no_command_tells_a_secret(here):
         (["run", "c.yaml", "--display", "plain"], (0,)),
         (["run", "c.yaml", "--display", "json", "--output", "again"], (0,)),
         (["run", "c.yaml", "--output", "failed", "--set", "editor.params.fail=load"], (1, 2)),
-        (["run", "run", "--retry-failed", "--display", "json"], (2,)),  # the run does not hold the stage's secrets
+        (
+            ["run", "run", "--retry-failed", "--display", "json"],
+            (2,),
+        ),  # the run does not hold the stage's secrets
         (["report", "run"], (0,)),
         (["report", "run", "--format", "json"], (0,)),
         (["report", "run", "--format", "html"], (0,)),

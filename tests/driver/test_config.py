@@ -475,7 +475,10 @@ def test_broken_yaml_names_its_line(faults, text, line):
         ("010", "010 is the number 8 to YAML; write 8, or put it in quotes"),
         ("12:30", "12:30 is the number 750 to YAML; write 750, or put it in quotes"),
         ("-1:30:00.5", "-1:30:00.5 is the number -5400.5 to YAML"),
-        ("!!python/object/apply:os.system ['true']", "the tag !!python/object/apply:os.system is not allowed"),
+        (
+            "!!python/object/apply:os.system ['true']",
+            "the tag !!python/object/apply:os.system is not allowed",
+        ),
         ("!!python/none", "the tag !!python/none is not allowed"),
         ("!!binary aGVsbG8=", "the tag !!binary is not allowed"),
         ("!!set {a}", "the tag !!set is not allowed"),
@@ -635,16 +638,29 @@ def test_overrides_are_above_what_a_command_replaces():
     assert checked.config.editor.params == {"folder": "x", "names": "{id}_out"}
 
 
-LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(exclude_categories=()), max_size=9)
-TREES = st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3))
+LEAVES = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(st.characters(exclude_categories=()), max_size=9)
+)
+TREES = st.recursive(
+    LEAVES,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+)
 
 
 @settings(deadline=None, max_examples=150)
 @given(
     st.lists(
         st.tuples(
-            st.sampled_from(["benchmark", "editor", "judge", "seed", "output", "stages", "x", "diffusion_model"]),
-            st.sampled_from(["", "type", "params", "env", "devices", "deadlines", "model", "components", "y"]),
+            st.sampled_from(
+                ["benchmark", "editor", "judge", "seed", "output", "stages", "x", "diffusion_model"]
+            ),
+            st.sampled_from(
+                ["", "type", "params", "env", "devices", "deadlines", "model", "components", "y"]
+            ),
             TREES,
         ),
         max_size=4,
@@ -657,8 +673,9 @@ def test_any_tree_is_checked_or_refused_with_reasons(changes):
             tree[section][key] = value
         else:
             tree[section] = value
+    problems: list[str] | None = None
     try:
         check_config(tree)
     except ConfigError as error:
-        assert error.problems
-        assert not [one for one in error.problems if "\n" in one]
+        problems = error.problems
+    assert problems is None or (problems and not [one for one in problems if "\n" in one])

@@ -65,8 +65,15 @@ FINE: dict[str, set[str]] = {
 }  # fmt: skip
 for stage in STAGES:
     FINE |= {f"{stage}.{key}": {"null"} for key in ("model", "devices", "python", "conda")}
-    FINE |= {f"{stage}.{key}": {"float"} for key in ("deadlines.load_s", "deadlines.first_task_s", "deadlines.task_s")}
-    FINE |= {f"{stage}.deadlines": {"mapping"}, f"{stage}.env": {"mapping"}, f"{stage}.deadlines.task_factor": {"float"}}
+    FINE |= {
+        f"{stage}.{key}": {"float"}
+        for key in ("deadlines.load_s", "deadlines.first_task_s", "deadlines.task_s")
+    }
+    FINE |= {
+        f"{stage}.deadlines": {"mapping"},
+        f"{stage}.env": {"mapping"},
+        f"{stage}.deadlines.task_factor": {"float"},
+    }
     FINE[f"{stage}.device"] = FINE[f"{stage}.device_ids"] = {"null"}
     FINE[f"{stage}.env.A"] = {
         "negative", "zero", "float", "exponent", "empty", "blank", "long", "escape", "newline", "password", "home", "dots",
@@ -125,7 +132,11 @@ def test_every_wrong_value_is_refused_in_one_line_with_its_key(here, monkeypatch
             line = " ".join(str(error).split())
             assert line.count("Traceback") == 0
             assert len(line) < 1500, (name, line)
-            parts = [NAMES.get(part, part) for part in key.split(".") if part not in ("params",) or "device_ids" not in key]
+            parts = [
+                NAMES.get(part, part)
+                for part in key.split(".")
+                if part != "params" or "device_ids" not in key
+            ]
             named = (key, ".".join(parts), ".".join(parts[:-1]) or key, parts[-1])
             assert any(part in line for part in named) or name == "dots", (name, line)
             assert "pw12345" not in line
@@ -149,7 +160,13 @@ def test_the_same_by_override(here, monkeypatch, name):
 
 def test_odd_overrides(here, monkeypatch):
     monkeypatch.chdir(here)
-    for override in (".".join("a" * 3000) + "=1", "a" * 100_000, "=" * 1000, "\x1b[31m=1", "editor.params." + "x" * 9999 + "=1"):
+    for override in (
+        ".".join("a" * 3000) + "=1",
+        "a" * 100_000,
+        "=" * 1000,
+        "\x1b[31m=1",
+        "editor.params." + "x" * 9999 + "=1",
+    ):
         with pytest.raises(UserError) as caught:
             load_config("c.yaml", [override])
         assert len(str(caught.value)) < 1000
@@ -188,7 +205,11 @@ print(json.dumps([told, time.process_time() - began, resource.getrusage(resource
 def test_bombs_cost_little_time_and_memory(tmp_path, name):
     (tmp_path / "c.yaml").write_text(BOMBS[name])
     done = subprocess.run(
-        [sys.executable, "-c", MEASURE, str(tmp_path / "c.yaml")], capture_output=True, text=True, check=True, env=dict(os.environ)
+        [sys.executable, "-c", MEASURE, str(tmp_path / "c.yaml")],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=dict(os.environ),
     )
     told, seconds, kilobytes = json.loads(done.stdout)
     assert len(told) == 2

@@ -139,7 +139,11 @@ def test_a_class_that_lacks_something(plugin, tmp_path, kind, text, says):
     assert says in said
 
 
-PARAMS = "from dataclasses import dataclass, field\n@dataclass(frozen=True)\nclass P:\n    x: {}\n" + EDITOR + "    Params = P\n"
+PARAMS = (
+    "from dataclasses import dataclass, field\n@dataclass(frozen=True)\nclass P:\n    x: {}\n"
+    + EDITOR
+    + "    Params = P\n"
+)
 
 
 @pytest.mark.parametrize(
@@ -148,7 +152,10 @@ PARAMS = "from dataclasses import dataclass, field\n@dataclass(frozen=True)\ncla
         ("object = object()", "its parameter 'x' has the default <object object"),
         ("float = float('nan')", "its parameter 'x' has the default nan"),
         ("set = field(default_factory=set)", "its parameter 'x' has the default set()"),
-        ("'dict' = field(default_factory=lambda: {'a': {1, 2}})", "its parameter 'x' has the default {'a': {1, 2}}"),
+        (
+            "'dict' = field(default_factory=lambda: {'a': {1, 2}})",
+            "its parameter 'x' has the default {'a': {1, 2}}",
+        ),
         ("bytes = b''", "its parameter 'x' has the default b''"),
         ("list = field(default_factory=lambda: 1 / 0)", "its Params failed: ZeroDivisionError"),
         ("'NoSuchType' = None", "its Params failed: "),
@@ -174,7 +181,9 @@ def test_parameters_that_refuse_themselves(plugin, tmp_path):
         assert "too large" in problem(tree(tmp_path))
 
 
-@pytest.mark.parametrize("raised", ["ValueError('boo')", "OSError('boo')", "SystemExit('boo')", "KeyError('boo')"])
+@pytest.mark.parametrize(
+    "raised", ["ValueError('boo')", "OSError('boo')", "SystemExit('boo')", "KeyError('boo')"]
+)
 @pytest.mark.parametrize("method", ["resolve", "size_policy", "check", "conditioning"])
 def test_methods_that_raise(plugin, tmp_path, method, raised):
     text = EDITOR + f"    @classmethod\n    def {method}(cls, *_):\n        raise {raised}\n"
@@ -201,7 +210,10 @@ def test_methods_that_are_no_class_methods_or_return_nonsense(plugin, tmp_path):
     assert "'my_plugin:Mine': conditioning() failed: TypeError" in problem(tree(tmp_path))
 
 
-@pytest.mark.parametrize("raised", ["ValueError('boo')", "OSError('boo')", "SystemExit('boo')", "FileNotFoundError(2, 'boo', 'x.csv')"])
+@pytest.mark.parametrize(
+    "raised",
+    ["ValueError('boo')", "OSError('boo')", "SystemExit('boo')", "FileNotFoundError(2, 'boo', 'x.csv')"],
+)
 def test_a_benchmark_whose_load_raises(plugin, tmp_path, raised):
     plugin(BENCHMARK + f"    @classmethod\n    def load(cls, *_):\n        yield 1\n        raise {raised}\n")
     said = problem(tree(tmp_path, "benchmark"))
@@ -239,7 +251,9 @@ def test_what_a_plugin_prints_stays_out_of_the_results(plugin, tmp_path):
         "        print('while resolving')\n        return params\n"
     )
     (tmp_path / "c.yaml").write_text(json.dumps(tree(tmp_path)))
-    done = cli("run", "c.yaml", "--dry-run", "--display", "json", cwd=tmp_path, env=path_with(tmp_path / "plugins"))
+    done = cli(
+        "run", "c.yaml", "--dry-run", "--display", "json", cwd=tmp_path, env=path_with(tmp_path / "plugins")
+    )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["event"] == "forecast"
     assert "at import" in done.stderr
@@ -262,7 +276,8 @@ def test_every_plugin_that_cannot_be_used_is_named_and_the_others_work(install, 
     files = {
         "ends": "import sys; sys.exit(0)",
         "slow": "import time; time.sleep(1)\n" + EDITOR,
-        "loud_one": "print('I am loud')\n" + EDITOR.replace("):\n", "):\n    '''Edits loudly. And more.'''\n", 1),
+        "loud_one": "print('I am loud')\n"
+        + EDITOR.replace("):\n", "):\n    '''Edits loudly. And more.'''\n", 1),
         "bare": "from edit_eval.editors import Editor\nclass Mine(Editor): pass",
         "odd_doc": EDITOR + "    __doc__ = 'red \\x1b[31m text \\u202e'",
         "fine_judge": JUDGE.replace("):\n", "):\n    '''Judges.'''\n", 1),

@@ -188,11 +188,17 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
     [
         (BOMB, r"aliases \(\*a\) are not allowed"),
         ("name: x\nname: y\n", "line 2: the key 'name' stands twice"),
-        ("dimensions:\n  - name: x\n    name: y\n", r"line 3: the key 'name' stands twice in dimensions\[0\]"),
+        (
+            "dimensions:\n  - name: x\n    name: y\n",
+            r"line 3: the key 'name' stands twice in dimensions\[0\]",
+        ),
         ("[" * 500_000, "nested too deeply"),
         ("name: [x\n", "line 2 is not YAML: while parsing a flow sequence"),
         ("day: 2026-13-45\n", "line 1: day: 2026-13-45 is a date to YAML; put it in quotes"),
-        ("!!python/object/apply:os.system [true]\n", "line 1: the tag !!python/object/apply:os.system is not allowed"),
+        (
+            "!!python/object/apply:os.system [true]\n",
+            "line 1: the tag !!python/object/apply:os.system is not allowed",
+        ),
         ("- a\n- b\n", "is no mapping"),
         ("", "is no mapping"),
         ("1: x\n", "line 1: the key '1' is no text; put it in quotes"),

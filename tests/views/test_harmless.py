@@ -17,7 +17,29 @@ from edit_eval.views.text import Ink
 
 ANY = st.text(st.characters(exclude_categories=()))
 ESCAPES = st.lists(
-    st.sampled_from(["\x1b", "[", "]", "P", "0", "31", ";", "m", "8;;", "\x07", "\\", "?25", "l", "\x9b", "\x9d", "a", "红", "\n", "\u202e"])
+    st.sampled_from(
+        [
+            "\x1b",
+            "[",
+            "]",
+            "P",
+            "0",
+            "31",
+            ";",
+            "m",
+            "8;;",
+            "\x07",
+            "\\",
+            "?25",
+            "l",
+            "\x9b",
+            "\x9d",
+            "a",
+            "红",
+            "\n",
+            "\u202e",
+        ]
+    )
 ).map("".join)
 
 
@@ -27,7 +49,14 @@ def obeyed(text: str) -> list[str]:
 
 @given(ANY | ESCAPES)
 def test_nothing_is_left_to_obey(text):
-    for made in (clean(text), harmless(text), one_line(text), Ink().safe(text), shown(text), shown(text, quote=False)):
+    for made in (
+        clean(text),
+        harmless(text),
+        one_line(text),
+        Ink().safe(text),
+        shown(text),
+        shown(text, quote=False),
+    ):
         assert obeyed(made) == []
         made.encode("utf-8")
     assert obeyed(harmless(text, kept="\n").replace("\n", "")) == []

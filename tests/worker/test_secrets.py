@@ -7,7 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edit_eval.worker.logs import CappedLog
-from edit_eval.worker.secrets import HIDDEN, Redactor, holds_password, is_secret, is_secret_parameter, secrets_of
+from edit_eval.worker.secrets import (
+    HIDDEN,
+    Redactor,
+    holds_password,
+    is_secret,
+    is_secret_parameter,
+    secrets_of,
+)
 
 SECRETS = ["hf_abcdefgh", "sk-0123456789", "hf_abc", "aaaaaaab"]
 
@@ -25,38 +32,75 @@ def test_names_of_secrets(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["PATH", "HOME", "PWD", "OLDPWD", "TOKENIZERS_PARALLELISM", "KEYBOARD", "AUTHOR", "CUDA_VISIBLE_DEVICES", "LANG"]
+    "name",
+    [
+        "PATH",
+        "HOME",
+        "PWD",
+        "OLDPWD",
+        "TOKENIZERS_PARALLELISM",
+        "KEYBOARD",
+        "AUTHOR",
+        "CUDA_VISIBLE_DEVICES",
+        "LANG",
+    ],
 )
 def test_names_of_what_is_none(name):
     assert not is_secret(name, "x")
     assert is_secret(name, "https://me:word@host/x")
 
 
-@pytest.mark.parametrize("name", ["api_key", "token", "hf_token", "password", "secret", "accessKey", "access_key", "credentials"])
+@pytest.mark.parametrize(
+    "name", ["api_key", "token", "hf_token", "password", "secret", "accessKey", "access_key", "credentials"]
+)
 def test_names_of_secret_parameters(name):
     assert is_secret_parameter(name)
 
 
-@pytest.mark.parametrize("name", ["max_new_tokens", "pad_token", "eos_token", "key", "keys", "tokens", "author", "secretary"])
+@pytest.mark.parametrize(
+    "name", ["max_new_tokens", "pad_token", "eos_token", "key", "keys", "tokens", "author", "secretary"]
+)
 def test_names_of_parameters_that_are_none(name):
     assert not is_secret_parameter(name)
 
 
-@pytest.mark.parametrize("text", ["http://a:b@c", "postgres://:pw@h/x", "see https://me:word@host/ there", "s3://k:s/e@b".replace("/e", "e")])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "http://a:b@c",
+        "postgres://:pw@h/x",
+        "see https://me:word@host/ there",
+        "s3://k:s/e@b".replace("/e", "e"),
+    ],
+)
 def test_addresses_with_a_password(text):
     assert holds_password(text)
     assert Redactor(()).text(text).count("***@") == 1
 
 
-@pytest.mark.parametrize("text", ["http://host/x", "ssh://git@host/x", "a:b@c", "https://host/a:b@c", "mail me@host: x"])
+@pytest.mark.parametrize(
+    "text", ["http://host/x", "ssh://git@host/x", "a:b@c", "https://host/a:b@c", "mail me@host: x"]
+)
 def test_addresses_without_one(text):
     assert not holds_password(text)
 
 
 def test_values_are_found_in_the_forms_they_are_written_in():
-    found = secrets_of({"HF_TOKEN": "a'b\"c\n/+é", "X_KEY": "short", "URL": "https://me:word12@host", "PATH": "/bin:/usr/bin"})
+    found = secrets_of(
+        {
+            "HF_TOKEN": "a'b\"c\n/+é",
+            "X_KEY": "short",
+            "URL": "https://me:word12@host",
+            "PATH": "/bin:/usr/bin",
+        }
+    )
     redactor = Redactor(found)
-    for text in ("a'b\"c\n/+é", repr("a'b\"c\n/+é"), '{"t": "a\'b\\"c\\n/+\\u00e9"}', "x?t=a%27b%22c%0A%2F%2B%C3%A9"):
+    for text in (
+        "a'b\"c\n/+é",
+        repr("a'b\"c\n/+é"),
+        '{"t": "a\'b\\"c\\n/+\\u00e9"}',
+        "x?t=a%27b%22c%0A%2F%2B%C3%A9",
+    ):
         assert "+" not in redactor.text(text).replace("***", "")
         assert HIDDEN in redactor.text(text)
     assert redactor.text("me:word12 word12 short /bin") == "*** *** short /bin"

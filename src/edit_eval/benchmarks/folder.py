@@ -369,7 +369,9 @@ def _tag_pairs(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             tags = json.loads(tags)
         except (ValueError, RecursionError) as error:
             why = getattr(error, "msg", error)
-            raise _WrongError("tags", f"'tags' is not a JSON object: {why}; expected {_TAGS_EXAMPLE}") from error
+            raise _WrongError(
+                "tags", f"'tags' is not a JSON object: {why}; expected {_TAGS_EXAMPLE}"
+            ) from error
     if isinstance(tags, list) and all(isinstance(one, tuple) and len(one) == 2 for one in tags):
         tags = dict(tags)  # a map column of Parquet
     if not isinstance(tags, Mapping):

@@ -252,7 +252,9 @@ def ls(arguments: argparse.Namespace) -> int:
 def _ls_kind(title: str, kind: registry.Kind) -> None:
     show(title)
     for name in sorted(registry.names(kind)):
-        show(f"  {clean(name, 80):<18} ", end="")  # before it is imported: a plugin may take long, or never end
+        show(
+            f"  {clean(name, 80):<18} ", end=""
+        )  # before it is imported: a plugin may take long, or never end
         try:
             found = registry.find(kind, name)
             found.refuse_unusable()

@@ -12,7 +12,16 @@ import traceback
 from types import TracebackType
 from typing import Any
 
-__all__ = ["complain", "one_line", "report_fault", "say", "show", "show_json", "show_record", "without_secrets"]
+__all__ = [
+    "complain",
+    "one_line",
+    "report_fault",
+    "say",
+    "show",
+    "show_json",
+    "show_record",
+    "without_secrets",
+]
 
 _LONGEST_LINE = 4000
 _LINE_END = 800

@@ -56,7 +56,9 @@ def guarded(what: str) -> Iterator[None]:
 
 def why(error: BaseException) -> str:
     """Return an error in one line: its kind, its message, and where in the plugin's file it was raised."""
-    said = traceback.TracebackException.from_exception(error)  # its text is there even where str(error) raises
+    said = traceback.TracebackException.from_exception(
+        error
+    )  # its text is there even where str(error) raises
     text = " ".join(ours().text(str(said)).split())  # before it is cut: half a secret is not found any more
     if isinstance(error, SystemExit):
         text = f"it wants to end the process (SystemExit{f': {text}' if text else ''})"
@@ -122,7 +124,11 @@ def unwritable_field(params: Any) -> str | None:
     """Return the name of the first field of a `Params` instance that JSON has no word for, or None."""
     for one in dataclasses.fields(params):
         value = getattr(params, one.name)
-        plain = dataclasses.asdict(value) if dataclasses.is_dataclass(value) and not isinstance(value, type) else value
+        plain = (
+            dataclasses.asdict(value)
+            if dataclasses.is_dataclass(value) and not isinstance(value, type)
+            else value
+        )
         try:
             json.dumps(plain, allow_nan=False)
         except (TypeError, ValueError, RecursionError):
@@ -142,7 +148,11 @@ def sample_fault(sample: Any) -> str | None:
             return f"has {shown(getattr(sample, name))} as {name}"
     for name in ("images", "references"):
         paths = getattr(sample, name)
-        if not isinstance(paths, Sequence) or isinstance(paths, str) or not all(isinstance(one, str) for one in paths):
+        if (
+            not isinstance(paths, Sequence)
+            or isinstance(paths, str)
+            or not all(isinstance(one, str) for one in paths)
+        ):
             return f"has {shown(paths)} as {name}; a tuple of paths is needed"
     if not all(isinstance(one, str) for pair in sample.tags.items() for one in pair):
         return f"has {shown(dict(sample.tags))} as tags; names and values must be texts"

@@ -102,7 +102,9 @@ class Found:
         with self.guard("its class"):
             faults = list(class_faults(self.kind, self.cls, _BASES[self.kind]))
         if faults:
-            raise ConfigError(f"{self.kind}.type: {self.name!r} ({self.target}) is no usable {self.kind}: {'; '.join(faults)}")
+            raise ConfigError(
+                f"{self.kind}.type: {self.name!r} ({self.target}) is no usable {self.kind}: {'; '.join(faults)}"
+            )
 
     def resolve(self, params: Any, model: str | None) -> Any:
         """Return the class's `resolve(params, model)`, which must be made of what JSON has words for.
@@ -153,7 +155,11 @@ class Found:
 
 def names(kind: Kind) -> dict[str, str]:
     """Return every name of `kind` with its `module:Class`: built-in ones, then plugins."""
-    plugins = {point.name: point.value for point in entry_points(group=_GROUPS[kind]) if point.name not in ALIASES[kind]}
+    plugins = {
+        point.name: point.value
+        for point in entry_points(group=_GROUPS[kind])
+        if point.name not in ALIASES[kind]
+    }
     return {**plugins, **_BUILT_IN[kind]}
 
 
@@ -161,7 +167,10 @@ def left_out(kind: Kind) -> list[tuple[str, str]]:
     """Return the plugins of `kind` that no name leads to, and why: name and reason."""
     taken = {**_BUILT_IN[kind], **{name: alias.type for name, alias in ALIASES[kind].items()}}
     found = [
-        (point.name, f"the plugin {point.value} has the name of a built-in type; write it as type: {point.value}")
+        (
+            point.name,
+            f"the plugin {point.value} has the name of a built-in type; write it as type: {point.value}",
+        )
         for point in entry_points(group=_GROUPS[kind])
         if point.name in taken
     ]

@@ -51,9 +51,7 @@ def read_yaml(path: Path, where: str) -> Any:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         found = f"it looks like {_MARKS[data[:2]]}" if data[:2] in _MARKS else f"byte {error.start}"
-        raise ConfigError(
-            f"cannot read {where}: not UTF-8 text ({found}); save it as UTF-8"
-        ) from error
+        raise ConfigError(f"cannot read {where}: not UTF-8 text ({found}); save it as UTF-8") from error
     return parse_yaml(text, where)
 
 
@@ -106,7 +104,7 @@ class _Loader(yaml.SafeLoader):
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
-            name = shown(self.peek_event().anchor, quote=False)
+            name = shown(self.peek_event().anchor, quote=False)  # type: ignore[no-untyped-call]
             raise self._refused(index, f"YAML aliases (*{name}) are not allowed; write the value out")
         self._count += 1
         if len(self._above) > _MAX_DEPTH:
@@ -114,12 +112,12 @@ class _Loader(yaml.SafeLoader):
         if self._count > _MAX_VALUES:
             raise ConfigError(f"{self._where} holds more than {_MAX_VALUES} values")
         self._above.append(_step(index))
-        node = super().compose_node(parent, index)  # type: ignore[no-untyped-call]
+        node = super().compose_node(parent, index)
         self._above.pop()
         return node
 
     def _refused(self, index: Any, why: str) -> ConfigError:
-        line = self.peek_event().start_mark.line + 1
+        line = self.peek_event().start_mark.line + 1  # type: ignore[no-untyped-call]
         path = "".join([*self._above, _step(index)]).removeprefix(".")
         return ConfigError(f"{self._where}: line {line}: {path}{': ' if path else ''}{why}")
 
@@ -176,7 +174,9 @@ class _Reader:
         if node.tag in _NUMBERS:
             return self._number(node, path)
         if node.tag == f"{_TAG}timestamp":
-            raise self._refused(node, path, f"{shown(node.value, quote=False)} is a date to YAML; put it in quotes")
+            raise self._refused(
+                node, path, f"{shown(node.value, quote=False)} is a date to YAML; put it in quotes"
+            )
         if node.tag != f"{_TAG}bool":
             raise self._refused(node, path, f"the tag {_tag(node)} is not allowed; leave it out")
         try:
@@ -188,20 +188,28 @@ class _Reader:
         text = node.value
         whole = node.tag == f"{_TAG}int"
         try:
-            value = self._loader.construct_yaml_int(node) if whole else self._loader.construct_yaml_float(node)
+            value = (
+                self._loader.construct_yaml_int(node) if whole else self._loader.construct_yaml_float(node)
+            )
             number: int | float = value
             odd = ":" in text or (whole and _OCTAL.fullmatch(text))
             reads = f"{number}"  # raises for what has thousands of digits
         except (ValueError, IndexError, OverflowError) as error:
-            raise self._refused(node, path, f"{shown(text, quote=False)} cannot be read as a number") from error
+            raise self._refused(
+                node, path, f"{shown(text, quote=False)} cannot be read as a number"
+            ) from error
         if odd:
             text = shown(text, quote=False)
-            raise self._refused(node, path, f"{text} is the number {reads} to YAML; write {reads}, or put it in quotes")
+            raise self._refused(
+                node, path, f"{text} is the number {reads} to YAML; write {reads}, or put it in quotes"
+            )
         return number
 
     def _refused(self, node: Any, path: str, why: str) -> ConfigError:
         line = node.start_mark.line + 1
-        return ConfigError(f"{self._where}: line {line}: {path}: {why}" if path else f"{self._where}: line {line}: {why}")
+        return ConfigError(
+            f"{self._where}: line {line}: {path}: {why}" if path else f"{self._where}: line {line}: {why}"
+        )
 
 
 def _tag(node: Any) -> str:

@@ -70,7 +70,9 @@ def _overall(row: Row) -> float:
 
 def _text_row(row: Row) -> str:
     status = status_of(row)
-    result = number(row.verdict.overall, 2) if status.name == "scored" and row.verdict else clean(status.label)
+    result = (
+        number(row.verdict.overall, 2) if status.name == "scored" and row.verdict else clean(status.label)
+    )
     reason = fit(clean(status.reason), _REASON_COLUMNS, "...")
     repeat = f" (repeat {row.repeat})" if row.repeat else ""
     return f"  [Sample {row.index:>3}] {result} {clean(row.sample.id)}{repeat}" + (
@@ -134,7 +136,9 @@ def html_report(run_dir: Path, summary: Summary, rows: Sequence[Row], usage: Usa
 def _replace(path: Path, pieces: Iterable[str]) -> None:
     temporary = path.with_name(f".index-{os.getpid()}-{secrets.token_hex(8)}.html")
     try:
-        with temporary.open("x", encoding="utf-8", newline="\n") as file:  # mode by the umask, as all of a run
+        with temporary.open(
+            "x", encoding="utf-8", newline="\n"
+        ) as file:  # mode by the umask, as all of a run
             file.writelines(pieces)
         temporary.replace(path)
     except BaseException:

@@ -23,8 +23,8 @@ from typing import Any, NoReturn
 
 from edit_eval.core.errors import UserError
 from edit_eval.worker.protocol import Channel, ProtocolError
-from edit_eval.worker.secrets import ours
 from edit_eval.worker.roles import CannotWriteError, Role
+from edit_eval.worker.secrets import ours
 
 __all__ = ["Host", "main"]
 
@@ -198,7 +198,9 @@ def _is_beyond_repair(error: BaseException) -> bool:
 
 
 def _one_line(error: BaseException) -> str:
-    lines = ours().text(_text(error)).strip().splitlines()  # before it is cut: half a secret is not found any more
+    lines = (
+        ours().text(_text(error)).strip().splitlines()
+    )  # before it is cut: half a secret is not found any more
     return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"[:500]
 
 

@@ -60,13 +60,20 @@ def secrets_of(variables: Mapping[str, str | None]) -> set[str]:
             continue
         if _NAME.search(name):
             found.add(value.strip())
-        found |= {part for match in _WITH_PASSWORD.findall(value) for part in (match, match.partition(":")[2])}
+        found |= {
+            part for match in _WITH_PASSWORD.findall(value) for part in (match, match.partition(":")[2])
+        }
     return {form for value in found if len(value) >= _SHORTEST for form in _forms(value)}
 
 
 def _forms(value: str) -> set[str]:
     """Return a secret as it is, and as Python, JSON and an address write it."""
-    return {value, repr(value)[1:-1], json.dumps(value)[1:-1], quote(value, safe="", errors="surrogateescape")}
+    return {
+        value,
+        repr(value)[1:-1],
+        json.dumps(value)[1:-1],
+        quote(value, safe="", errors="surrogateescape"),
+    }
 
 
 class Redactor:
