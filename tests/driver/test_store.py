@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 
 from edit_eval.core.errors import RunError, RunFailed
 from edit_eval.core.types import Sample, Verdict
+from edit_eval.driver import store as module
 from edit_eval.driver.plan import WantedEdit
 from edit_eval.driver.store import RunReader, RunStore, image_path, link_names, thumbnail_path
 
@@ -209,6 +211,15 @@ def test_no_id_and_no_tag_leads_out_or_breaks(tmp_path_factory, sample_id, tag):
         assert len(part.encode("utf-8", "surrogateescape")) <= 255
         assert part.isprintable() or not any(ord(char) < 32 for char in part)
     assert [path for path in root.rglob("*") if path.is_symlink()] == [root / "by-id" / link]
+
+
+@settings(deadline=None)
+@given(st.text(st.sampled_from("aZ09_-. /é\n"), max_size=8) | st.integers(175, 185).map("x".__mul__))
+def test_a_name_that_is_not_looked_through_would_have_stayed_as_it_is(text):
+    name = module._file_name(text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_HARMLESS", re.compile("(?!)"))
+        assert module._file_name(text) == name
 
 
 FULL_DISK = """

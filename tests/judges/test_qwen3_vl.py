@@ -205,12 +205,36 @@ def test_the_way_of_computing_can_be_chosen(tiny):
         max_new_tokens=4,
         dtype="float32",
         max_pixels=65536,
-        experts_implementation="eager",
+        experts_implementation=None if transformers_is_old() else "eager",
         attn_implementation="eager",
     )
     judge = Qwen3VL(params, context(tiny("qwen3-vl-moe")), SHORT)
     assert judge.model.config._attn_implementation == "eager"
     assert judge.judge([request()])[0].unscored == "unparsable"
+
+
+def test_what_only_newer_transformers_can_choose_is_refused_in_one_line(tiny, monkeypatch):
+    monkeypatch.setattr("transformers.__version__", "4.57.1")
+    params = Qwen3VLParams(dtype="float32", experts_implementation="eager")
+    with pytest.raises(
+        ModelError, match=r"experts_implementation: only transformers 5 .*; leave it out"
+    ) as caught:
+        Qwen3VL(params, context(tiny("qwen3-vl-moe")), SHORT)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_transformers_before_4_57_is_refused_in_one_line(tiny, monkeypatch):
+    monkeypatch.setattr("transformers.__version__", "4.56.2")
+    with pytest.raises(
+        ModelError, match=r"has transformers 4\.56\.2, which is older than 4\.57: run setup_qwen3"
+    ):
+        Qwen3VL(PARAMS, context(tiny("qwen3-vl")), SHORT)
+
+
+def transformers_is_old() -> bool:
+    import transformers
+
+    return transformers.__version__.startswith("4.")
 
 
 def test_resolve_accepts_a_vision_language_model_and_nothing_else(folder, tmp_path):

@@ -34,6 +34,19 @@ class Benchmark:
     default_rubric: ClassVar[str] = "general-v1"
 
     @classmethod
+    def places(cls, path: Path | None, params: Any) -> Sequence[Path] | None:
+        """Return the folders in which this benchmark's images are expected; None: nothing is expected.
+
+        The driver says at the start how many images lie elsewhere: what they show will be in the run directory.
+
+        Args:
+            path: the config's `benchmark.path`, resolved; None if absent.
+            params: an instance of `Params`.
+        """
+        del path, params
+        return None
+
+    @classmethod
     def load(cls, path: Path | None, params: Any, workspace: Path) -> Sequence[Sample]:
         """Return the samples, in the benchmark's own order.
 

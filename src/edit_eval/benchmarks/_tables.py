@@ -103,7 +103,7 @@ def _json(path: Path, text: str) -> Iterator[Row]:
 
 def _parsed(path: Path, text: str, first_line: int) -> Any:
     try:
-        return json.loads(text, object_pairs_hook=_without_doubles, parse_constant=_no_number)
+        return _DECODER.decode(text)
     except json.JSONDecodeError as error:
         line = first_line + error.lineno - 1
         raise DataError(
@@ -127,12 +127,14 @@ def _no_number(name: str) -> None:
 
 
 def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in found:
-            raise _DoubledKeyError(shown(key))
-        found[key] = value
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [key for key, _ in pairs]
+        raise _DoubledKeyError(shown(next(name for name in names if names.count(name) > 1)))
     return found
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_without_doubles, parse_constant=_no_number)
 
 
 def _csv(path: Path, text: str, delimiter: str) -> Iterator[Row]:

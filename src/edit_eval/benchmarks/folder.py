@@ -34,6 +34,7 @@ _FIELDS = (
 )  # fmt: skip
 _SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,8}")
 _SEPARATOR = "|"
+_UNTIDY = re.compile(r"//|/\.?(?:/|\Z)")
 _SHOWN_NAMES = 20
 _TAGS_EXAMPLE = '{"category": "recolour"}'
 _MAGIC = (
@@ -54,11 +55,14 @@ class FolderParams:
             the command was started. Default: the table's folder.
         language: tag `language` of samples that have none of their own.
         fields: our field names to the table's, as in `{image: input_path, instruction: prompt}`.
+        outside: whether relative paths may lead out of the table's folder and of `images` (`../photos/a.png`), and
+            absolute ones anywhere without a word.
     """
 
     images: str | None = None
     language: str | None = None
     fields: dict[str, str] = field(default_factory=dict)
+    outside: bool = False
 
 
 class Folder(Benchmark):
@@ -75,11 +79,23 @@ class Folder(Benchmark):
     table's order. `tags` is an object (in CSV: as JSON); `tag.NAME` fields, `category`, `language` and `task` become
     tags too. `reference` or `references`, `target`, `cluster` and `edit_instruction` are as in `Sample`. Other
     fields are left alone.
+
+    A relative path stays in the folder that it counts from or in the table's (links in there may lead anywhere); one
+    that climbs out of both is refused unless `outside` says that it may. An absolute path is taken as it is: it names a
+    place on this machine on purpose. Which of these lie elsewhere is said at the start.
     """
 
     Params = FolderParams
     name: ClassVar[str] = "folder"
     version: ClassVar[int] = 1
+
+    @classmethod
+    def places(cls, path: Path | None, params: FolderParams) -> Sequence[Path] | None:
+        """Return the table's folder and that of the images; None where these may be anywhere."""
+        if path is None or params.outside:
+            return None
+        table = _table(path)
+        return table.parent, _base(table, params.images)
 
     @classmethod
     def load(cls, path: Path | None, params: FolderParams, workspace: Path) -> Sequence[Sample]:
@@ -106,7 +122,7 @@ class Folder(Benchmark):
                 f"benchmark.params.fields: there is no field {shown(unknown[0])}{did_you_mean(unknown[0], _FIELDS)}; "
                 f"known: {', '.join(_FIELDS)} and tag.NAME"
             )
-        reader = _Reader(params, _base(table, params.images), workspace / "embedded")
+        reader = _Reader(params, table.parent, _base(table, params.images), workspace / "embedded")
         drafts = [reader.draft(row) for row in read_rows(table)]
         if drafts:
             reader.check_renames(table)
@@ -186,7 +202,7 @@ class _Problems:
 
 @dataclass(frozen=True)
 class _Draft:
-    """A sample that may still need an id."""
+    """A sample that may still need an id, made from `stem`."""
 
     id: str | None
     stem: str
@@ -214,9 +230,12 @@ def _with_ids(drafts: Sequence[_Draft]) -> list[Sample]:
 class _Reader:
     """Turns rows into drafts of samples, and keeps what was wrong with those that make none."""
 
-    def __init__(self, params: FolderParams, base: Path, embedded: Path) -> None:
+    def __init__(self, params: FolderParams, home: Path, base: Path, embedded: Path) -> None:
         self.params = params
         self.base = base
+        self.within = tuple(
+            os.path.normpath(one).rstrip(os.sep) + os.sep for one in dict.fromkeys((base, home))
+        )
         self.embedded = embedded
         self.problems = _Problems()
         self.columns: set[str] = set()
@@ -250,24 +269,27 @@ class _Reader:
         targets = _listed(values, ("target",), flat=row.flat)
         if len(targets) > 1:
             raise _WrongError("target", "'target' names several images; expected one")
+        name = _text(values, "id", numbers=True)
         return _Draft(
-            id=_text(values, "id", numbers=True),
-            stem=_stem(given[0]) or row.where.replace(" ", "-"),
+            id=name,
+            stem=name or _stem(given[0]) or row.where.replace(" ", "-"),
             values={
                 "instruction": instruction,
-                "images": tuple(self._path(one, "image") for one in given),
+                "images": tuple([self._path(one, "image") for one in given]),
                 "edit_instruction": _text(values, "edit_instruction"),
                 "tags": self._tags(values),
                 "cluster": _text(values, "cluster", numbers=True) or "",
                 "references": tuple(
-                    self._path(one, "reference") for one in _listed(values, _REFERENCES, flat=row.flat)
+                    [self._path(one, "reference") for one in _listed(values, _REFERENCES, flat=row.flat)]
                 ),
                 "target": self._path(targets[0], "target") if targets else None,
             },
         )
 
-    def _renamed(self, theirs: Mapping[str, Any]) -> dict[str, Any]:
+    def _renamed(self, theirs: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the row under our names. A renamed field takes the place of one that already had our name."""
+        if not self.params.fields:
+            return theirs
         values = dict(theirs)
         for ours, name in self.params.fields.items():
             for synonym in next((group for group in (_IMAGES, _REFERENCES) if ours in group), (ours,)):
@@ -305,14 +327,32 @@ class _Reader:
     def _path(self, value: Any, name: str) -> str:
         """Return the absolute path of one image, written first if it is embedded."""
         if isinstance(value, str):
-            return str(self.base / value)
+            return self._inside(value, name)
         if isinstance(value, Mapping) and isinstance(value.get("bytes"), bytes):
             return self._unpacked(value["bytes"], str(value.get("path") or ""))
         if isinstance(value, Mapping) and isinstance(value.get("path"), str):
-            return str(self.base / value["path"])
+            return self._inside(value["path"], name)
         raise _WrongError(
             f"type of {name}", f"{name!r} is {_shown(value)}; expected a path in quotes, or a list of them"
         )
+
+    def _joined(self, path: str) -> str:
+        """Return `base / path` as text; `Path`, which is slow, is asked only where it has something to tidy."""
+        whole = os.path.join(self.base, path)  # noqa: PTH118
+        return str(Path(whole)) if _UNTIDY.search(whole) else whole
+
+    def _inside(self, value: str, name: str) -> str:
+        """Return the absolute path; refuse a relative one that climbs out of where the images are."""
+        path = self._joined(value)
+        if self.params.outside or os.path.isabs(value):  # noqa: PTH117 - called 100,000 times
+            return path
+        if not os.path.normpath(path).startswith(self.within):
+            raise _WrongError(
+                f"{name} outside",
+                f"{name!r} is {_shown(value)}, which leads out of {self.base}; if you trust this table, set "
+                "benchmark.params.outside=true",
+            )
+        return path
 
     def _unpacked(self, data: bytes, named: str) -> str:
         """Write embedded bytes under their hash, whole or not at all, and return the path."""
@@ -343,13 +383,13 @@ def _text(values: Mapping[str, Any], name: str, *, numbers: bool = False) -> str
     return value
 
 
-def _listed(values: Mapping[str, Any], names: tuple[str, ...], *, flat: bool) -> list[Any]:
+def _listed(values: Mapping[str, Any], names: tuple[str, ...], *, flat: bool) -> Sequence[Any]:
     """Return the images under whichever of `names` is given, as they stand in the table."""
     given = [name for name in names if name in values]
     if len(given) > 1:
         raise _WrongError("both", f"both {given[0]!r} and {given[1]!r} are given; keep one")
     if not given:
-        return []
+        return ()
     value = values[given[0]]
     if flat:
         return [part.strip() for part in str(value).split(_SEPARATOR) if part.strip()]

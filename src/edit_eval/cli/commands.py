@@ -34,7 +34,7 @@ from edit_eval.views.closing import closing_block
 from edit_eval.views.doctor import show_findings
 from edit_eval.views.export import canonical_lines
 from edit_eval.views.forecast import forecast_json, forecast_text
-from edit_eval.views.report import html_report, json_report, text_report
+from edit_eval.views.report import html_report, json_report, missing_block, text_report
 from edit_eval.views.terminal import open_display
 from edit_eval.views.text import clean
 from edit_eval.views.usage import usage_block
@@ -124,8 +124,8 @@ def _conclude(job: Job, arguments: argparse.Namespace, stages: Sequence[StageNam
     else:
         if not worked:
             _show(_nothing_to_do(job, summary))
-        blocks = [closing_block(summary), *([usage_block(used)] if used else []), f"Report: {shown}"]
-        _show("\n\n".join(blocks))
+        blocks = [closing_block(summary), missing_block(rows), usage_block(used) if used else None]
+        _show("\n\n".join([*filter(None, blocks), f"Report: {shown}"]))
     return _exit_code(summary, judged="judge" in stages)
 
 

@@ -31,8 +31,9 @@ __all__ = [
     "is_blank",
 ]
 
-EditFailureKind = Literal["error", "missing", "out_of_memory", "crash", "timeout"]
-"""Why a sample has no edit: an exception, no such file (`precomputed`), out of memory, a dead host, a deadline."""
+EditFailureKind = Literal["error", "unreadable", "missing", "out_of_memory", "crash", "timeout"]
+"""Why a sample has no edit: an exception, an image that cannot be read, no such file (`precomputed`), out of memory, a
+dead host, a deadline."""
 
 UnscoredKind = Literal["unparsable", "refused", "out_of_range", "truncated", "timeout", "error"]
 """Why an edit has no score. None of these is ever a number."""

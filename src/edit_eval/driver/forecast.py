@@ -30,6 +30,7 @@ from edit_eval.driver.ledger import read_ledger
 from edit_eval.driver.machine import nearest_folder
 from edit_eval.driver.plan import plan_edits, verdict_is_done
 from edit_eval.driver.store import image_is_intact, lock_holder, refuse_foreign
+from edit_eval.worker.images import UnreadableImageError, image_size
 
 __all__ = ["Forecast", "StageForecast", "edit_bytes", "forecast"]
 
@@ -272,10 +273,8 @@ def edit_bytes(params: Any, samples: Sequence[Sample], *, has_model: bool) -> tu
 
 
 def _pixels(sample: Sample) -> int | None:
-    from PIL import Image
-
     try:
-        with Image.open(sample.images[0]) as image:
-            return image.width * image.height
-    except (OSError, IndexError, Image.DecompressionBombError):
+        width, height = image_size(sample.images[0])
+    except (UnreadableImageError, IndexError):
         return None
+    return width * height

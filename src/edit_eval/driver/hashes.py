@@ -36,13 +36,13 @@ class FileHashes:
 
     def __enter__(self) -> Self:
         try:
-            text = os.fsdecode(self._path.read_bytes())
+            with self._path.open("rb") as file:
+                for line in file:
+                    fact, _, sha = os.fsdecode(line).rstrip("\n").rpartition("\t")
+                    if len(sha) == 64:
+                        self._known[fact] = sha
         except OSError:
             return self
-        for line in text.split("\n"):
-            fact, _, sha = line.rpartition("\t")
-            if len(sha) == 64:
-                self._known[fact] = sha
         return self
 
     def __exit__(
@@ -53,17 +53,21 @@ class FileHashes:
     def sha256(self, path: str | Path) -> str:
         """Return the hash of the file's bytes. Raises `OSError`."""
         stat = os.stat(path)  # noqa: PTH116 - called 100,000 times and more
-        sha = self._recall(path, stat)
-        if sha is None:
-            sha = file_sha256(path)
-            fact = _fact(os.path.realpath(path), stat)
-            self._known[fact] = sha
-            if time.time_ns() - stat.st_mtime_ns > _RACY_NS and "\n" not in fact:
-                self._new.append(f"{fact}\t{sha}\n")
+        return self._known.get(_fact(path, stat)) or self._learn(path, stat)
+
+    def _learn(self, path: str | Path, stat: os.stat_result) -> str:
+        """Return the hash of a file that is not known by this path, and remember it by this one and by its real one."""
+        sha = self._recall(path, stat) or file_sha256(path)
+        for place in dict.fromkeys((os.path.abspath(path), os.path.realpath(path))):  # noqa: PTH100
+            fact = _fact(place, stat)
+            if fact not in self._known:
+                self._known[fact] = sha
+                if time.time_ns() - stat.st_mtime_ns > _RACY_NS and "\n" not in fact:
+                    self._new.append(f"{fact}\t{sha}\n")
         return sha
 
     def _recall(self, path: str | Path, stat: os.stat_result) -> str | None:
-        """Return what is known by the path as given, or (asked second, for it is slow) by what it leads to."""
+        """Return what is known by the path, or (asked second, for it is slow) by what it leads to."""
         sha = self._known.get(_fact(os.path.abspath(path), stat))  # noqa: PTH100 - as above
         return sha or self._known.get(_fact(os.path.realpath(path), stat))
 
@@ -108,6 +112,6 @@ def _cache_folder() -> Path:
         return Path(os.devnull) / "no home"
 
 
-def _fact(path: str, stat: os.stat_result) -> str:
+def _fact(path: str | Path, stat: os.stat_result) -> str:
     """Return what a hash is remembered by."""
     return f"{path}\t{stat.st_size}\t{stat.st_mtime_ns}\t{stat.st_ino}"

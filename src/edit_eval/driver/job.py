@@ -13,18 +13,19 @@ from typing import Any
 
 import edit_eval
 from edit_eval.core.errors import ConfigError, DataError, RunError, shown
-from edit_eval.core.identity import edit_key, identity_params, rubric_hash, sample_seed
+from edit_eval.core.identity import identity_params, rubric_hash
 from edit_eval.core.types import Rubric, Sample
 from edit_eval.driver.config import Checked, EditorConfig, JudgeConfig, StageConfig
-from edit_eval.driver.devices import Device, Gpu, default_devices, parse_devices, visible_gpus
+from edit_eval.driver.devices import Device, Gpu, GpuMemory, default_devices, parse_devices, visible_gpus
 from edit_eval.driver.events import StageName
 from edit_eval.driver.hashes import FileHashes
 from edit_eval.driver.interpreters import Interpreter, resolve_interpreter
+from edit_eval.driver.keys import edit_keys, seeds
 from edit_eval.driver.models import Model, find_model, resolve_model
 from edit_eval.driver.plan import Judging, WantedEdit
 from edit_eval.driver.registry import Found
 from edit_eval.driver.rubrics import load_rubric
-from edit_eval.driver.samples import check_images, load_samples
+from edit_eval.driver.samples import check_images, load_samples, outside_images
 from edit_eval.driver.stage import Deadlines, StageSpec
 from edit_eval.driver.store import RunReader, refuse_foreign
 
@@ -141,6 +142,8 @@ def prepare(
         if editor_place:
             refuse_foreign(output)
             samples = load_samples(checked, output, workspace)
+            if line := outside_images(checked, samples, workspace or output):
+                progress(line)
             editor = _editor_job(checked, editor_place, known, progress)
             wanted: Sequence[WantedEdit] = _wanted(checked, samples, editor, known)
         else:
@@ -190,12 +193,20 @@ def _place(where: str, stage: StageConfig, found: Found, gpus: Sequence[Gpu]) ->
 
 
 def stage_devices(where: str, stage: StageConfig, found: Found, gpus: Sequence[Gpu]) -> list[Device]:
-    """Return the devices of a stage, defaults included. Raises `DeviceError`."""
+    """Return the devices of a stage, defaults included; `auto` is one, free if any is. Raises `DeviceError`."""
     accelerated = found.cls.accelerated
     devices = default_devices(accelerated=accelerated) if stage.devices is None else stage.devices
     if devices == "auto":
-        devices = ["cuda:0" if accelerated or gpus else "cpu:0"]
+        devices = _one_device(gpus) if gpus else ["cuda:0" if accelerated else "cpu:0"]
     return parse_devices(devices, f"{where}.devices", gpus)
+
+
+def _one_device(gpus: Sequence[Gpu]) -> list[str]:
+    """Return the first GPU whose memory nobody else holds; the first of all where every one is held."""
+    asks = GpuMemory()
+    every = [Device("cuda", (gpu.index,), (gpu.token,)) for gpu in gpus]
+    free = [device for device in every if not asks.taken([device])]
+    return [f"cuda:{(free or every)[0].indices[0]}"]
 
 
 def _recorded(output: Path, hashes: FileHashes) -> tuple[StageJob, Sequence[WantedEdit]]:
@@ -232,9 +243,9 @@ def _refuse_changed(wanted: Sequence[WantedEdit], hashes: FileHashes) -> None:
 
 def _hashes_of(sample: Sample, hashes: FileHashes) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:
     """Return the hashes of the sources, and of the sample's other images by what they are. Raises `OSError`."""
-    sources = tuple(hashes.sha256(path) for path in sample.images)
+    sources = tuple(map(hashes.sha256, sample.images))
     beside = {
-        "reference": tuple(hashes.sha256(path) for path in sample.references),
+        "reference": tuple(map(hashes.sha256, sample.references)),
         "target": (hashes.sha256(sample.target),) if sample.target else (),
     }
     return sources, beside
@@ -344,6 +355,7 @@ def _spec(
     package, location = found.package
     packages = {"edit_eval": Path(edit_eval.__file__).resolve().parent}
     packages.setdefault(package if location.is_dir() else f"{package}.py", location)
+    asks = GpuMemory() if found.cls.engine else None
     return StageSpec(
         name=name,
         devices=place.devices,
@@ -353,6 +365,8 @@ def _spec(
         message=message,
         deadlines=Deadlines(**config.deadlines.model_dump()),
         max_attempts=config.max_attempts,
+        numbers={device: asks.numbers(device) for device in place.devices} if asks else {},
+        shares_memory=found.cls.engine,
     )
 
 
@@ -360,6 +374,7 @@ def _wanted(
     checked: Checked, samples: Sequence[Sample], editor: StageJob, hashes: FileHashes
 ) -> list[WantedEdit]:
     config = checked.config
+    seed_of, key_of = seeds(config.seed), edit_keys(editor.identity)
     wanted: list[WantedEdit] = []
     for sample in samples:
         try:
@@ -371,9 +386,8 @@ def _wanted(
             raise _unreadable(sample, error) from error
         clustered = sample if sample.cluster else dataclasses.replace(sample, cluster=sources[0])
         for repeat in range(config.repeats):
-            seed = sample_seed(config.seed, sample.id, repeat)
-            key = edit_key(
-                editor=editor.identity,
+            seed = seed_of(sample.id, repeat)
+            key = key_of(
                 sample=sample,
                 image_sha256=sources,
                 conditioning_sha256=conditioning,

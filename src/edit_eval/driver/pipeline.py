@@ -37,7 +37,9 @@ from edit_eval.driver.events import (
     StepProgress,
     VerdictGiven,
 )
+from edit_eval.driver.handler import OutcomeError
 from edit_eval.driver.job import Job
+from edit_eval.driver.outcomes import checked_edit, checked_verdict
 from edit_eval.driver.plan import EditPlan, WantedEdit, plan_edits, verdict_is_done
 from edit_eval.driver.pool import Pool
 from edit_eval.driver.queue import Task
@@ -130,7 +132,7 @@ class Pipeline:
             self._job.wanted, self._store.edits.records, self._intact, retry_failed=self._retry_failed
         )
         edits = [self._edit_task(one) for one in plan.todo] if self._editing else []
-        verdicts = self._verdict_tasks(plan.edited)
+        verdicts = self._verdict_tasks(plan)
         self._record_start(working=bool(edits or verdicts))
         self._store.write_wanted(self._job.wanted)
         if not edits and not verdicts:
@@ -155,8 +157,11 @@ class Pipeline:
             self._pool.add("edit", edits)
         if self._judge and (edits or verdicts):
             self._pool.add("judge", verdicts)
-        with self._recorder.begin(len(self._info["starts"]), {spec.name: spec.devices for spec in specs}):
-            self._pool.run()
+        try:
+            with self._recorder.begin(len(self._info["starts"]), {spec.name: spec.devices for spec in specs}):
+                self._pool.run()
+        finally:
+            _remove_leftovers(self._store.path)  # every host has ended, some in the middle of a file
         return True
 
     def _now(self) -> float:
@@ -194,18 +199,17 @@ class Pipeline:
         }
         return Task(one.key, payload, estimate=float(len(one.sample.images)))
 
-    def _verdict_tasks(self, edited: Sequence[WantedEdit]) -> list[Task]:
-        tasks = [self._verdict_task(one) for one in edited]
+    def _verdict_tasks(self, plan: EditPlan) -> list[Task]:
+        tasks = [self._verdict_task(one, plan.edited_sha256[one.key]) for one in plan.edited]
         return [task for task in tasks if task is not None]
 
-    def _verdict_task(self, one: WantedEdit) -> Task | None:
-        """Return the task of judging this edit, or None if its verdict stands (or nothing is judged)."""
+    def _verdict_task(self, one: WantedEdit, sha: str) -> Task | None:
+        """Return the task of judging this edit, whose image has that hash, or None if its verdict stands."""
         if self._judge is None:
             return None
-        sha = self._store.edits.records[one.key]["image"]["sha256"]
         prompts = self._judge.judging.prompts(one.sample)
         key = self._judge.judging.key(one, sha, prompts)
-        if verdict_is_done(self._store.verdicts.records.get(key), retry_failed=self._retry_failed):
+        if self._has_verdict(key):
             return None
         self._edit_of[key] = one
         payload = {
@@ -219,6 +223,12 @@ class Pipeline:
             "seed": one.seed,
         }
         return Task(key, payload)
+
+    def _has_verdict(self, key: str) -> bool:
+        records = self._store.verdicts.records
+        if key not in records:
+            return False
+        return not self._retry_failed or verdict_is_done(records[key], retry_failed=True)
 
     # The record of this start
 
@@ -306,13 +316,21 @@ class Pipeline:
     def done(
         self, stage: StageName, task: Task, outcome: dict[str, Any], device: Device, seconds: float
     ) -> None:
-        """Append an outcome to its ledger."""
-        steps = outcome.get("steps", 0) if stage == "edit" else 0
-        self._recorder.ended(stage, device, ok=True, seconds=seconds, steps=steps)
-        if stage == "edit":
-            self._edited(task, outcome, device)
+        """Append an outcome to its ledger. Raises `OutcomeError` for one that cannot be."""
+        record: dict[str, Any] = {}
+        verdict: Verdict | None = None
+        try:
+            if stage == "edit":
+                record = checked_edit(self._store.path, task.id, outcome)
+            elif self._judge:
+                verdict = checked_verdict(self._judge.judging.rubric, outcome)
+        except ValueError as error:
+            raise OutcomeError(str(error)) from error
+        self._recorder.ended(stage, device, ok=True, seconds=seconds, steps=record.get("steps", 0))
+        if verdict:
+            self._judged(task, verdict, device, seconds)
         else:
-            self._judged(task, Verdict.from_json(outcome), device, seconds)
+            self._edited(task, record, device)
 
     def failed(self, stage: StageName, task: Task, kind: str, reason: str, device: Device) -> None:
         """Append a failure: of an edit as such, of a judgement as an unscored verdict."""
@@ -350,27 +368,23 @@ class Pipeline:
         self._recorder.tick()
         self._tick()
 
-    def _edited(self, task: Task, outcome: dict[str, Any], device: Device) -> None:
+    def _edited(self, task: Task, record: Mapping[str, Any], device: Device) -> None:
         one = self._by_key[task.id]
-        image = {name: outcome[name] for name in ("sha256", "bytes", "mtime_ns", "width", "height")}
-        self._store.edits.append(
-            {
-                **self._about(one, task, device),
-                "key": one.key,
-                "status": "edited",
-                "image": image,
-                "source_size": outcome["source_size"],
-                "seconds": outcome["seconds"],
-                "steps": outcome["steps"],
-            }
-        )
+        about = self._about(one, task, device)
+        self._store.edits.append({**about, "key": one.key, "status": "edited", **record})
         self._link(one)
         self._emit(
             EditFinished(
-                self._now(), device.label, one.index, one.sample.id, outcome["seconds"], outcome["steps"]
+                self._now(),
+                device.label,
+                one.index,
+                one.sample.id,
+                record["seconds"],
+                record["steps"],
+                tuple(record["flags"]),
             )
         )
-        verdict_task = self._verdict_task(one)
+        verdict_task = self._verdict_task(one, record["image"]["sha256"])
         if verdict_task and self._pool:
             self._pool.add("judge", [verdict_task])
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from edit_eval.core.identity import digest, rubric_hash, verdict_key
+from edit_eval.core.identity import digest, rubric_hash
 from edit_eval.core.types import Prompt, Rubric, Sample
+from edit_eval.driver.keys import verdict_keys
 from edit_eval.judges.contract import prompt_renderer
 
 __all__ = ["EditPlan", "Judging", "WantedEdit", "plan_edits", "verdict_is_done"]
@@ -66,11 +67,13 @@ class Judging:
     def _render(self) -> Callable[[Sample], tuple[Prompt, ...]]:
         return prompt_renderer(self.rubric)
 
+    @cached_property
+    def _keys(self) -> Callable[..., str]:
+        return verdict_keys(self.identity, self.rubric)
+
     def key(self, wanted: WantedEdit, edited_sha256: str, prompts: tuple[Prompt, ...] | None = None) -> str:
         """Return the key of the verdict on one edit, whose image has that hash; `prompts` if they are there already."""
-        return verdict_key(
-            judge=self.identity,
-            rubric=self.rubric,
+        return self._keys(
             prompts=self.prompts(wanted.sample) if prompts is None else prompts,
             edited_sha256=edited_sha256,
             source_sha256=wanted.source_sha256,
@@ -91,11 +94,12 @@ class Judging:
 
 @dataclass
 class EditPlan:
-    """Which edits are to be made, and which outcomes are there already."""
+    """Which edits are to be made, and which outcomes are there already; of those edited, by key, the image's hash."""
 
     todo: list[WantedEdit] = field(default_factory=list)
     edited: list[WantedEdit] = field(default_factory=list)
     failed: list[WantedEdit] = field(default_factory=list)
+    edited_sha256: dict[str, str] = field(default_factory=dict)
 
 
 def plan_edits(
@@ -122,6 +126,7 @@ def plan_edits(
             (plan.todo if retry_failed else plan.failed).append(one)
         elif intact(one, record):
             plan.edited.append(one)
+            plan.edited_sha256[one.key] = record["image"]["sha256"]
         else:
             plan.todo.append(one)
     return plan

@@ -104,12 +104,16 @@ class Precomputed(Editor):
         del params
         return "in: nothing; out: the file's own size"
 
+    def edit_size(self, request: EditRequest) -> None:
+        """Return None: an edit made elsewhere has any size."""
+        del request
+
     def edit(self, request: EditRequest, step: StepCallback) -> Image:
         """Return the finished edit.
 
         Raises:
             FileNotFoundError: there is none.
-            OSError: the file is no image.
+            UnreadableImageError: the file is no image.
         """
         del step
         path = _find(self.params, request.sample, request.repeat)
@@ -161,7 +165,7 @@ def _listing(folder: str, changed: int) -> Mapping[str, str]:
     with os.scandir(folder) as entries:
         for entry in entries:
             extension = os.path.splitext(entry.name)[1]  # noqa: PTH122
-            if extension.lower() in _EXTENSIONS and entry.is_file():
+            if extension.lower() in _EXTENSIONS and os.path.isfile(entry.path):  # noqa: PTH113  # no loop of links
                 ranked.append((_EXTENSIONS.index(extension.lower()), entry.name, entry.path))
     found: dict[str, str] = {}
     for _, name, path in sorted(ranked):

@@ -10,6 +10,7 @@ import gc
 import importlib
 import importlib.util
 import json
+import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -221,6 +222,11 @@ class Qwen3VL(Judge):
             for name in ("experts_implementation", "attn_implementation")
             if (value := getattr(self.params, name)) is not None
         }
+        if "experts_implementation" in chosen and _transformers_version() < (5, 0):
+            raise ModelError(
+                "judge.params.experts_implementation: only transformers 5 and newer can choose it; leave it out, or "
+                f"{sys.executable} -m pip install -U transformers"
+            )
         device = self.context.device
         if device != "cpu" and importlib.util.find_spec("accelerate"):
             chosen["device_map"] = {
@@ -303,9 +309,14 @@ def _require_libraries() -> None:
         raise _library_error(f"has no {error.name}") from error
     except (ImportError, OSError, RuntimeError) as error:  # builds that do not match fail in many ways
         raise _library_error(f"cannot import {name} ({_first_line(error)})") from error
-    transformers = importlib.import_module("transformers")
-    if not hasattr(transformers, "AutoModelForImageTextToText"):
-        raise _library_error(f"has transformers {transformers.__version__}, which is older than 4.57")
+    if _transformers_version() < (4, 57):
+        version = importlib.import_module("transformers").__version__
+        raise _library_error(f"has transformers {version}, which is older than 4.57")
+
+
+def _transformers_version() -> tuple[int, ...]:
+    version: str = importlib.import_module("transformers").__version__
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:2])
 
 
 def _library_error(what: str) -> ModelError:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from rich.cells import cell_len
 
 from edit_eval.driver.summary import Estimate, Summary
+from edit_eval.views.status import flags_said
 from edit_eval.views.text import clean, fit, kinds, number, pad
 
 __all__ = ["closing_block", "interval"]
@@ -27,13 +28,11 @@ def closing_block(summary: Summary, report_path: str | None = None) -> str:
     """
     lines = [f"Result of {clean(summary.run)}: {clean(summary.protocol)}"]
     lines += [f"  {pad(label + ':', 10)} {text}" for label, text in _facts(summary)]
-    tables = [
-        ("Dimension", summary.dimensions),
-        *((clean(tag), values) for tag, values in summary.tags.items()),
-    ]
-    for heading, estimates in tables:
-        if estimates:
-            lines += ["", *_table(heading, estimates)]
+    if summary.dimensions:
+        lines += ["", *_table("Dimension", summary.dimensions)]
+    for tag, estimates in summary.tags.items():
+        shares = summary.tag_coverage.get(tag, {}) if summary.coverage < 1 else {}
+        lines += ["", *_table(clean(tag), estimates, shares)]
     if report_path is not None:
         lines += ["", f"Report: {clean(report_path)}"]
     return "\n".join(lines)
@@ -45,6 +44,7 @@ def _facts(summary: Summary) -> list[tuple[str, str]]:
         return [
             *facts,
             ("Edited", f"{summary.edited} of {summary.wanted}"),
+            *_remarks(summary),
             ("No edit", kinds(summary.edit_failed)),
         ]
     headline = summary.headline
@@ -54,6 +54,7 @@ def _facts(summary: Summary) -> list[tuple[str, str]]:
     facts += [
         ("Judge", clean(summary.judge)),
         ("Score", f"{number(headline.mean)} {'(' + partial + ') ' if partial else ''}on {low:g} to {high:g}"),
+        *_remarks(summary),
         ("Interval", f"{interval(headline)} (95 %), n = {headline.n}{clusters}"),
         ("Minimum", number(headline.minimum)),
         ("Maximum", number(headline.maximum)),
@@ -68,6 +69,16 @@ def _facts(summary: Summary) -> list[tuple[str, str]]:
     if waiting > 0:
         facts.append(("Not done", str(waiting)))
     return facts
+
+
+def _remarks(summary: Summary) -> list[tuple[str, str]]:
+    """Return what should be known of the edits behind the headline."""
+    remarks = [("Flags", flags_said(summary))] if summary.flagged else []
+    if summary.first_frames:
+        number = summary.first_frames
+        text = f"{number} edit{' is' if number == 1 else 's are'} of the first frame or page of several"
+        remarks.append(("Sources", text))
+    return remarks
 
 
 def _coverage(summary: Summary) -> str:
@@ -96,17 +107,26 @@ def interval(estimate: Estimate) -> str:
     return f"{number(estimate.low)} to {number(estimate.high)}"
 
 
-def _table(heading: str, estimates: Mapping[str, Estimate]) -> list[str]:
+def _table(
+    heading: str, estimates: Mapping[str, Estimate], coverage: Mapping[str, float] | None = None
+) -> list[str]:
+    head = [fit(heading, _LABEL_COLUMNS), "mean", "95 % interval", "n", *(["coverage"] if coverage else [])]
     rows = [
-        (fit(clean(name), _LABEL_COLUMNS), number(one.mean), interval(one), str(one.n))
+        [
+            fit(clean(name), _LABEL_COLUMNS),
+            number(one.mean),
+            interval(one),
+            str(one.n),
+            *([_percent(coverage[name])] if coverage else []),
+        ]
         for name, one in estimates.items()
     ]
-    return _aligned([(fit(heading, _LABEL_COLUMNS), "mean", "95 % interval", "n"), *rows])
+    return _aligned([head, *rows])
 
 
-def _aligned(rows: Sequence[tuple[str, str, str, str]]) -> list[str]:
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     """Return rows as lines: the first column at the left, the others at the right, by terminal columns."""
-    widths = [max(cell_len(row[column]) for row in rows) for column in range(4)]
+    widths = [max(cell_len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return [
         "  "
         + "  ".join(

@@ -22,7 +22,9 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from edit_eval.core.errors import UserError
-from edit_eval.worker.protocol import Channel, ProtocolError
+from edit_eval.worker.images import UnreadableImageError
+from edit_eval.worker.protocol import TO_HOST, Channel, ProtocolError
+from edit_eval.worker.returned import UnusableEditError
 from edit_eval.worker.roles import CannotWriteError, Role
 from edit_eval.worker.secrets import ours
 
@@ -35,7 +37,7 @@ class Host:
     """Serves one keeper over `sock`."""
 
     def __init__(self, sock: socket.socket) -> None:
-        self._channel = Channel(sock)
+        self._channel = Channel(sock, TO_HOST)
         self._send_lock = threading.Lock()
         self._waiting: deque[dict[str, Any]] = deque()
         self._arrived = threading.Condition()
@@ -60,12 +62,13 @@ class Host:
                 if messages[0]["type"] != "load":
                     raise ProtocolError(f"expected load, got {messages[0]['type']!r}")
                 return messages[0], messages[1:]
-        raise SystemExit(0)
+        raise SystemExit(0 if self._channel.broken is None else 5)
 
     def _load(self, load: dict[str, Any]) -> Role:
         started = time.monotonic()
         try:
             role = _make_role(load)
+            window = role.window
         except UserError as error:
             self._refuse("user", str(error))
         except Exception as error:  # noqa: BLE001 - told to the driver, then the process ends
@@ -74,7 +77,7 @@ class Host:
         self._say(
             {
                 "type": "ready",
-                "window": role.window,
+                "window": window,
                 "load_s": time.monotonic() - started,
                 "facts": {"python": platform.python_version(), "executable": sys.executable, **role.facts()},
             }
@@ -154,6 +157,9 @@ class Host:
 
     def _progress_of(self, tasks: list[dict[str, Any]]) -> Callable[[int, int], None]:
         def report(step: int, steps: int) -> None:
+            step, steps = int(step), int(steps)  # an editor may count with an array library's numbers
+            if step < 0 or steps < 0:
+                raise ValueError(f"step {step} of {steps} was reported; both must be at least 0")
             now = time.monotonic()
             if step < steps and now - self._last_progress < _PROGRESS_INTERVAL_S:
                 return
@@ -171,6 +177,10 @@ def _make_role(load: dict[str, Any]) -> Role:
 
 def _failure(error: BaseException) -> dict[str, str]:
     text = _one_line(error)
+    if isinstance(error, UnreadableImageError):
+        return {"kind": "unreadable", "reason": str(error)}
+    if isinstance(error, UnusableEditError):
+        return {"kind": "error", "reason": str(error)}
     if isinstance(error, FileNotFoundError) and getattr(error, "missing_edit", False):
         return {"kind": "missing", "reason": text}
     if (

@@ -24,7 +24,7 @@ from typing import Any
 
 from edit_eval.worker.logs import CappedLog
 from edit_eval.worker.processes import adopt_orphans, die_with_parent, kill_descendants, reap_children
-from edit_eval.worker.protocol import BEAT_S, Channel, ProtocolError
+from edit_eval.worker.protocol import BEAT_S, FROM_HOST, TO_KEEPER, Channel, ProtocolError
 from edit_eval.worker.secrets import Redactor, secrets_of
 
 __all__ = ["Keeper", "main"]
@@ -43,6 +43,7 @@ class _Host:
     log: CappedLog
     redactor: Redactor
     ending: str = ""  # "stop" or "kill" once ordered
+    why: str = ""  # what it did that the keeper ended it for
     ordered_at: float = 0.0
     kill_at: float = float("inf")
     channel_open: bool = True
@@ -56,7 +57,7 @@ class Keeper:
     """
 
     def __init__(self, sock: socket.socket, scratch: Path) -> None:
-        self._driver = Channel(sock)
+        self._driver = Channel(sock, TO_KEEPER)
         self._host: _Host | None = None
         self._selector = selectors.DefaultSelector()
         self._next_beat = 0.0
@@ -110,6 +111,8 @@ class Keeper:
         self._reap()
         if self._host and time.monotonic() >= self._host.kill_at:
             self._host.kill_at = float("inf")
+            if not self._host.ending and not self._host.why:
+                self._host.why = "the host closed its socket and did not end"
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._host.process.pid, signal.SIGKILL)  # not Popen's: that one reaps behind our back
 
@@ -133,8 +136,6 @@ class Keeper:
             self._order("kill", 0.0)
         elif kind == "quit":
             self._quit = True
-        else:
-            raise ProtocolError(f"unknown message {kind!r}")
 
     def _order(self, ending: str, grace_s: float) -> None:
         if self._host is None:
@@ -184,7 +185,7 @@ class Keeper:
             theirs.close()
             os.close(write_end)
         os.set_blocking(read_end, False)
-        self._host = _Host(process, Channel(ours), read_end, log, redactor)
+        self._host = _Host(process, Channel(ours, FROM_HOST), read_end, log, redactor)
         self._selector.register(self._host.channel, selectors.EVENT_READ, "host")
         self._selector.register(read_end, selectors.EVENT_READ, "output")
         self._host.channel.send("load", **load)
@@ -192,7 +193,7 @@ class Keeper:
 
     def _refuse(self, reason: str) -> None:
         self._driver.send("refused", kind="error", reason=reason)
-        self._driver.send("exited", code=None, reason="crash", tail=reason, seconds=0.0)
+        self._driver.send("exited", code=None, reason="crash", why="", tail=reason, seconds=0.0)
 
     def _make_links(self, links: dict[str, str]) -> Path:
         """Return a directory that shows the named packages and nothing else."""
@@ -207,10 +208,10 @@ class Keeper:
         host.channel.flush()
         for message in host.channel.receive():
             self._driver.forward(_without_secrets(message, host.redactor))
-        if host.channel.broken:
-            host.log.write(f"\n[keeper] the host spoke no protocol: {host.channel.broken}\n".encode())
-            self._order("kill", 0.0)
-            host.ending = "crash"
+        if host.channel.broken and not host.why:
+            host.why = f"the host spoke no protocol: {host.channel.broken}"
+            host.log.write(f"\n[keeper] {host.why}\n".encode("utf-8", "replace"))
+            host.kill_at = 0.0
         if host.channel.closed:
             self._close_channel(host)
 
@@ -254,7 +255,8 @@ class Keeper:
         self._forget(host)
         seconds = time.monotonic() - host.ordered_at if host.ordered_at else 0.0
         tail = host.log.tail(_TAIL_BYTES).decode("utf-8", "replace")
-        self._driver.send("exited", code=code, reason=host.ending or "crash", tail=tail, seconds=seconds)
+        reason = host.ending or "crash"
+        self._driver.send("exited", code=code, reason=reason, why=host.why, tail=tail, seconds=seconds)
 
     def _forget(self, host: _Host) -> None:
         if host.channel_open:

@@ -21,7 +21,9 @@ from typing import TYPE_CHECKING, Any
 from edit_eval.core.errors import ModelError
 from edit_eval.core.types import EditRequest, HostContext, JudgeRequest, Prompt, Rubric, Sample
 from edit_eval.judges.contract import held_to
-from edit_eval.worker.images import open_rgb, png_bytes, rgb, save_thumbnail, write_png
+from edit_eval.worker.flags import flags_of
+from edit_eval.worker.images import open_image, open_rgb, png_bytes, save_thumbnail, write_png
+from edit_eval.worker.returned import as_image
 
 if TYPE_CHECKING:
     from edit_eval.editors import Editor
@@ -122,23 +124,24 @@ class EditRole(Role):
 
     def _edit(self, payload: dict[str, Any], progress: Callable[[int, int], None]) -> dict[str, Any]:
         sample = Sample.from_json(payload["sample"])
-        images = tuple(open_rgb(path) for path in sample.images)
+        opened = [open_image(path) for path in sample.images]
+        images = tuple(one.image for one in opened)
         request = EditRequest(sample, sample.editor_instruction, images, payload["seed"], payload["repeat"])
         steps_done = 0
 
         def step(number: int, steps: int) -> None:
             nonlocal steps_done
-            steps_done = number
             progress(number, steps)
+            steps_done = int(number)
 
         started = time.monotonic()
         try:
-            edited = self._editor.edit(request, step)
+            returned = self._editor.edit(request, step)
         except FileNotFoundError as error:
             error.missing_edit = True  # type: ignore[attr-defined]
             raise
         seconds = time.monotonic() - started
-        edited = rgb(edited)
+        edited, nan = as_image(returned)
         data = png_bytes(edited)
         try:
             record = write_png(data, edited.size, payload["image"])
@@ -152,7 +155,15 @@ class EditRole(Role):
             "seconds": round(seconds, 4),
             "steps": steps_done,
             "source_size": list(images[0].size),
+            "flags": flags_of(edited, images, _declared_size(self._editor, request), nan=nan),
+            "first_frames": [number for number, one in enumerate(opened) if one.several],
         }
+
+
+def _declared_size(editor: Any, request: EditRequest) -> tuple[int, int] | None:
+    """Return the size that the edit should have; an editor that declares none returns the source's."""
+    declare = getattr(editor, "edit_size", None)
+    return request.images[0].size if declare is None else declare(request)
 
 
 class JudgeRole(Role):
@@ -166,13 +177,16 @@ class JudgeRole(Role):
 
     @property
     def batch(self) -> int:  # type: ignore[override]
-        """As many as the judge wants now; it shrinks when memory runs out."""
-        return self._judge.window
+        """As many as the judge wants now; it shrinks when memory runs out. Raises `ValueError` if that is none."""
+        wanted: Any = self._judge.window  # other people's code
+        if isinstance(wanted, bool) or not isinstance(wanted, int) or wanted < 1:
+            raise ValueError(f"the judge's window is {wanted!r}; it must be a whole number of at least 1")
+        return wanted
 
     @property
     def window(self) -> int:  # type: ignore[override]
         """The same: what is judged together is asked for together."""
-        return self._judge.window
+        return self.batch
 
     def run(
         self, payloads: Sequence[dict[str, Any]], progress: Callable[[int, int], None]

@@ -14,7 +14,7 @@ from pathlib import Path
 import edit_eval
 from edit_eval.driver.devices import Device
 from edit_eval.worker.processes import kill_marked
-from edit_eval.worker.protocol import Channel
+from edit_eval.worker.protocol import FROM_KEEPER, Channel
 
 __all__ = ["LocalBackend"]
 
@@ -31,13 +31,24 @@ class _LocalKeeper:
     """One keeper process."""
 
     def __init__(self, log_folder: Path) -> None:
-        ours, theirs = socket.socketpair()
         self._token = secrets.token_hex(16)
-        self._scratch = tempfile.mkdtemp(prefix="edit-eval-")
+        self._scratch = ""
+        ours, theirs = socket.socketpair()
+        try:
+            with theirs:
+                self._scratch = tempfile.mkdtemp(prefix="edit-eval-")
+                self._process = self._start(theirs, log_folder)
+        except OSError:
+            ours.close()
+            shutil.rmtree(self._scratch, ignore_errors=True)
+            raise
+        self.channel = Channel(ours, FROM_KEEPER)
+
+    def _start(self, theirs: socket.socket, log_folder: Path) -> subprocess.Popen[bytes]:
         root = Path(edit_eval.__file__).resolve().parent.parent
         log_folder.mkdir(parents=True, exist_ok=True)
-        with theirs, (log_folder / "keepers.log").open("ab") as log:
-            self._process = subprocess.Popen(
+        with (log_folder / "keepers.log").open("ab") as log:
+            return subprocess.Popen(
                 # -S and -I: no site-packages, no user's paths; about 10 MB and 20 ms.
                 [sys.executable, "-I", "-S", "-c", _BOOT, str(root), str(theirs.fileno()), self._scratch],
                 stdin=subprocess.DEVNULL,
@@ -47,7 +58,6 @@ class _LocalKeeper:
                 start_new_session=True,
                 env={**os.environ, _MARK: self._token},
             )
-        self.channel = Channel(ours)
 
     def lost(self) -> None:
         """Kill the keeper and everything that carries its mark."""
@@ -60,8 +70,10 @@ class _LocalKeeper:
     def wait(self, timeout_s: float) -> bool:
         """Wait for the end of a keeper that was told to quit."""
         try:
-            self._process.wait(timeout_s)
+            whole = self._process.wait(timeout_s) == 0
         except subprocess.TimeoutExpired:
+            whole = False
+        if not whole:  # killed, now or before: it has cleaned nothing up
             self.lost()
             return False
         self.channel.close()
