@@ -196,7 +196,7 @@ def test_the_page(here):
     assert "{{ 7 * 7 }}" in text  # as it was written: no template saw it
     assert "&lt;img src=x onerror=alert(1)&gt;" in text
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]", text)
-    csp = dict(page.attributes)["content"] if "content" in dict(page.attributes) else ""
+    csp = dict(page.attributes).get("content", "")
     assert "default-src 'none'" in text
     assert "unsafe-eval" not in csp
 
@@ -213,6 +213,156 @@ def test_links_stay_inside(here):
     assert sorted(path.name for path in here.iterdir() if path.name.startswith(".")) == []
     logs = sorted(path.name for path in (run / "logs").iterdir())
     assert logs == ["edit-cpu-0.log", "edit-cpu-1.log", "judge-cpu-0.log", "judge-cpu-1.log", "keepers.log"]
+
+
+EVIL = "\x1b[31m\x07\u202e<script>alert(1)</script>\x9b2J\ud800"
+
+
+def poisoned(value, keep=()):
+    """Return JSON data with `EVIL` at the end of every text, but for those under the keys in `keep`."""
+    if isinstance(value, str):
+        return value + EVIL
+    if isinstance(value, dict):
+        return {
+            key if key in STRUCTURE else key + EVIL: one if key in keep else poisoned(one, keep)
+            for key, one in value.items()
+        }
+    return [poisoned(one, keep) for one in value] if isinstance(value, list) else value
+
+
+STRUCTURE = {
+    "format",
+    "created",
+    "name",
+    "config",
+    "identity",
+    "editor",
+    "judge",
+    "rubric",
+    "seed",
+    "size_policy",
+    "min_coverage",
+    "protocol",
+    "judge_size_policy",
+    "judging",
+    "starts",
+    "at",
+    "edit_eval",
+    "python",
+    "hosts",
+    "v",
+    "key",
+    "sample",
+    "repeat",
+    "device",
+    "attempts",
+    "status",
+    "kind",
+    "reason",
+    "image",
+    "sha256",
+    "bytes",
+    "mtime_ns",
+    "width",
+    "height",
+    "source_size",
+    "seconds",
+    "steps",
+    "edit_key",
+    "edited_sha256",
+    "verdict",
+    "scores",
+    "overall",
+    "unscored",
+    "reasons",
+    "reply",
+    "index",
+    "source_sha256",
+    "beside_sha256",
+    "id",
+    "instruction",
+    "images",
+    "edit_instruction",
+    "tags",
+    "cluster",
+    "references",
+    "target",
+    "similarity",
+    "reads",
+    "dimensions",
+    "calls",
+    "low",
+    "high",
+    "integer",
+    "description",
+    "prompt",
+    "benchmark",
+    "type",
+    "path",
+    "params",
+    "devices",
+    "model",
+    "conda",
+    "env",
+    "deadlines",
+    "load_s",
+    "first_task_s",
+    "task_s",
+    "task_factor",
+    "max_attempts",
+    "components",
+    "batch_size",
+    "repeats",
+    "limit",
+    "output",
+    "stages",
+    "busy_gpus",
+    "grace_s",
+    "version",
+    "executable",
+    "facts",
+    "reference",
+}
+
+
+def test_a_run_directory_that_a_stranger_made(here, tmp_path):
+    import shutil
+
+    run = tmp_path / "runs" / f"run{EVIL[:-1].replace('/', '_')}"
+    shutil.copytree(here / OUTPUT, run, symlinks=True)
+    keep = (
+        "key",
+        "edit_key",
+        "sha256",
+        "edited_sha256",
+        "source_sha256",
+        "beside_sha256",
+        "status",
+        "judging",
+        "config",
+    )
+    for name in ("run.json", "edits.jsonl", "verdicts.jsonl", "samples.jsonl"):
+        lines = [json.loads((run / name).read_text())] if name == "run.json" else [
+            json.loads(line) for line in (run / name).read_text().split("\n") if line
+        ]  # fmt: skip
+        text = "\n".join(json.dumps(poisoned(line, keep)) for line in lines)
+        (run / name).write_text(text + "\n")
+    for arguments in (
+        ["report", str(run)],
+        ["report", str(run), "--format", "json"],
+        ["report", str(run), "--format", "html"],
+        ["export", str(run), "--canonical"],
+        ["ls", "runs", "--runs", str(run.parent)],
+        ["run", str(run), "--dry-run"],
+        ["run", str(run)],
+        ["doctor", str(run)],
+    ):
+        done = cli(*arguments, cwd=tmp_path)
+        assert done.returncode in ((0, 2, 3) if arguments[0] in ("run", "doctor") else (0, 3)), done.stderr
+        assert obeyed(done.stdout + done.stderr) == [], arguments
+        assert "Traceback" not in done.stderr
+    page = Page((run / "report" / "index.html").read_text(encoding="utf-8"))
+    assert "script" not in page.tags
 
 
 @pytest.mark.parametrize("odd", [odd for name, odd in ODD.items() if name not in ("surrogate", "controls")])

@@ -636,3 +636,46 @@ def test_overrides_are_above_what_a_command_replaces():
     editor = {"type": "precomputed", "params": {"folder": "x"}}
     checked = load_config(None, ["editor.params.names='{id}_out'"], base=base, replace={"editor": editor})
     assert checked.config.editor.params == {"folder": "x", "names": "{id}_out"}
+
+
+LEAVES = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(st.characters(exclude_categories=()), max_size=9)
+)
+TREES = st.recursive(
+    LEAVES,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+)
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(
+                ["benchmark", "editor", "judge", "seed", "output", "stages", "x", "diffusion_model"]
+            ),
+            st.sampled_from(
+                ["", "type", "params", "env", "devices", "deadlines", "model", "components", "y"]
+            ),
+            TREES,
+        ),
+        max_size=4,
+    )
+)
+def test_any_tree_is_checked_or_refused_with_reasons(changes):
+    tree: dict[str, Any] = {"benchmark": {"type": "scenes"}, "editor": {"type": "scripted"}}
+    for section, key, value in changes:
+        if key and isinstance(tree.get(section), dict):
+            tree[section][key] = value
+        else:
+            tree[section] = value
+    problems: list[str] | None = None
+    try:
+        check_config(tree)
+    except ConfigError as error:
+        problems = error.problems
+    assert problems is None or (problems and not [one for one in problems if "\n" in one])

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import os
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -28,8 +26,9 @@ from pydantic import (
 from edit_eval.core.errors import ConfigError, did_you_mean, shown
 from edit_eval.driver.plugins import unwritable_field
 from edit_eval.driver.registry import ALIASES, Found, Kind, find
+from edit_eval.driver.values import INT_64, env_problems, is_plain, message, secret_problems
 from edit_eval.driver.yamlfile import parse_yaml, read_yaml
-from edit_eval.worker.secrets import HIDDEN, holds_password, is_secret, is_secret_parameter
+from edit_eval.worker.secrets import HIDDEN, holds_password, is_secret
 
 __all__ = [
     "BenchmarkConfig",
@@ -63,16 +62,10 @@ _LIFTED = (
 )
 """What may stand under a stage's `params` in the user's shape and belongs to the stage itself."""
 
-
 _LONGEST_TEXT = 4096
 """Characters; no path may be longer on Linux."""
 
 _MOST_SECONDS = 1e7
-_INT_64 = (-(1 << 63), (1 << 63) - 1)
-_LONGEST_VALUE = 100_000
-"""Of a variable, in characters: Linux takes 128 KiB for one."""
-
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _MOST_NAMES = 40
 """Parts of the key that an override may have."""
 
@@ -167,9 +160,9 @@ class Config(_Strict):
     benchmark: BenchmarkConfig
     editor: EditorConfig
     judge: JudgeConfig | None = None
-    seed: int = Field(default=0, ge=_INT_64[0], le=_INT_64[1])
+    seed: int = Field(default=0, ge=INT_64[0], le=INT_64[1])
     repeats: int = Field(default=1, ge=1, le=1000)
-    limit: int | None = Field(default=None, ge=1, le=_INT_64[1])
+    limit: int | None = Field(default=None, ge=1, le=INT_64[1])
     output: _Text | None = None
     hub_cache: _Text | None = None
     stages: Literal["overlapped", "sequential"] = "overlapped"
@@ -252,8 +245,8 @@ def check_config(tree: Mapping[str, Any]) -> Checked:
         section = tree.get(kind)
         if not isinstance(section, Mapping):
             continue
-        problems += _env_problems(kind, section) if kind != "benchmark" else ()
-        problems += _secret_problems(section, kind)
+        problems += env_problems(kind, section) if kind != "benchmark" else ()
+        problems += secret_problems(section, kind)
         if not _is_type(section.get("type")):
             continue
         given = section.get("params", {})
@@ -266,7 +259,7 @@ def check_config(tree: Mapping[str, Any]) -> Checked:
                 problems += faults
         except ConfigError as error:
             problems += error.problems
-    problems += _secret_problems({name: tree[name] for name in tree if name not in sections})
+    problems += secret_problems({name: tree[name] for name in tree if name not in sections})
     if config is None or problems:
         raise ConfigError(problems)
     return Checked(config, found["benchmark"], found["editor"], found.get("judge"), params)
@@ -348,9 +341,6 @@ def _without_aliases(tree: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
-_SET_BY_US = ("CUDA_DEVICE_ORDER", "CUDA_VISIBLE_DEVICES", "PYTHONSAFEPATH")
-
-
 def without_secrets(config: Config) -> dict[str, Any]:
     """Return the config as run.json keeps it: the values of variables that look like secrets are left out."""
     tree = config.model_dump(mode="json")
@@ -384,32 +374,6 @@ def _with_secrets(tree: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _env_problems(kind: Kind, section: Mapping[str, Any]) -> Iterator[str]:
-    env = section.get("env")
-    for key, value in env.items() if isinstance(env, Mapping) else ():
-        name = str(key)
-        where = f"{kind}.env.{shown(name, quote=False)}"
-        if name in _SET_BY_US:
-            choose = f"; choose devices with {kind}.devices" if "DEVICE" in name else ""
-            yield f"{where}: edit-eval sets it itself{choose}"
-        elif not _VARIABLE.fullmatch(name):
-            yield f"{where}: is no name of a variable: use letters, digits and _"
-        elif isinstance(value, bool) or not isinstance(value, (str, int, float)):
-            yield f"{where}: must be a text or a number; put it in quotes"
-        elif isinstance(value, float) and not math.isfinite(value):
-            yield f"{where}: must be a finite number, or a text in quotes"
-        elif isinstance(value, int) and abs(value) > _INT_64[1]:
-            yield f"{where}: is too large a number; put it in quotes"
-        elif isinstance(value, str) and ("\0" in value or len(value) > _LONGEST_VALUE):
-            yield f"{where}: " + ("cannot hold a null byte" if "\0" in value else "is too long")
-        elif isinstance(value, str) and not _is_unicode(value):
-            yield f"{where}: holds half of a character (a lone surrogate), which no environment can"
-
-
-def _is_unicode(text: str) -> bool:
-    return not any("\ud800" <= one <= "\udfff" for one in text)
-
-
 def _is_type(name: Any) -> bool:
     """Whether `name` can be looked for; what else is wrong with it, the model of the config says."""
     return (
@@ -418,34 +382,6 @@ def _is_type(name: Any) -> bool:
         and len(name) <= _LONGEST_TEXT
         and not holds_password(name)
     )
-
-
-def _secret_problems(section: Mapping[str, Any], kind: str = "") -> Iterator[str]:
-    """Yield where a password or a key stands in a part of the config that run.json keeps as it is."""
-    for name, value in section.items():
-        if name == "env":
-            continue
-        key = shown(str(name), quote=False)
-        for place, text in _texts(value, f"{kind}.{key}" if kind else key):
-            if holds_password(text):
-                yield f"{place}: holds a password (NAME:PASSWORD@); secrets come from the environment only"
-            elif name == "params" and is_secret_parameter(place.rpartition(".")[2]) and text:
-                yield (
-                    f"{place}: is a secret, and run.json would keep it; secrets come from the environment only, "
-                    "or from " + (f"{kind}.env" if kind != "benchmark" else "a file of yours")
-                )
-
-
-def _texts(value: Any, place: str) -> Iterator[tuple[str, str]]:
-    """Yield every text within `value` with the dotted key that leads to it."""
-    if isinstance(value, str):
-        yield place, value
-    elif isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield from _texts(inner, f"{place}.{shown(str(key), quote=False)}")
-    elif isinstance(value, (list, tuple)):
-        for inner in value:
-            yield from _texts(inner, place)
 
 
 _FIELDS: Mapping[tuple[str, ...], type[BaseModel]] = {
@@ -471,30 +407,7 @@ def _problem(error: Any) -> str:
         )
     if error["type"] == "missing":
         return f"{name}: is missing"
-    return f"{name}: {_message(error)}"
-
-
-def _message(error: Any) -> str:
-    """Return what pydantic says, in our voice, with a hint where YAML took a value for something else."""
-    said, value = error["msg"].removeprefix("Value error, "), error.get("input")
-    text = f"{said[0].lower()}{said[1:]}".partition(" or instance of ")[0]
-    if value is None:
-        return f"{text}, and is empty; write it, or leave the key out"
-    if error["type"] == "string_type" and isinstance(value, bool):
-        return f"{text}; yes, no, on, off, true and false are no texts in YAML: put it in quotes"
-    if error["type"] == "string_type" and isinstance(value, (int, float)):
-        return f"{text}; put it in quotes"
-    if error["type"] in ("int_type", "float_type") and isinstance(value, str) and _is_number(value):
-        return f"{text}; {shown(value)} is a text here: write it without quotes, and 1e5 as 1.0e+5"
-    return text
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+    return f"{name}: {message(error)}"
 
 
 def _check_params(kind: Kind, found: Found, given: Mapping[str, Any]) -> tuple[Any, list[str]]:
@@ -509,7 +422,7 @@ def _check_params(kind: Kind, found: Found, given: Mapping[str, Any]) -> tuple[A
     ]
     written = {}
     for key in [key for key in given if key in known]:
-        if _is_plain(given[key]):
+        if is_plain(given[key]):
             written[key] = json.dumps(given[key])
         else:
             problems.append(f"{kind}.params.{key}: must be made of texts, finite numbers, lists and mappings")
@@ -520,8 +433,8 @@ def _check_params(kind: Kind, found: Found, given: Mapping[str, Any]) -> tuple[A
     except ValidationError as error:
         for one in error.errors():
             where = ".".join(shown(str(part), quote=False) for part in one["loc"])
-            message = "is missing" if one["type"] in ("missing", "missing_argument") else _message(one)
-            problems.append(f"{kind}.params{'.' if where else ''}{where}: {message}")
+            said = "is missing" if one["type"] in ("missing", "missing_argument") else message(one)
+            problems.append(f"{kind}.params{'.' if where else ''}{where}: {said}")
         return None, problems
     if field := unwritable_field(params):
         problems.append(
@@ -529,16 +442,3 @@ def _check_params(kind: Kind, found: Found, given: Mapping[str, Any]) -> tuple[A
             f"{shown(getattr(params, field))}, which is not made of texts, finite numbers, lists and mappings"
         )
     return params, problems
-
-
-def _is_plain(value: Any) -> bool:
-    """Whether `value` can be written as JSON and read back the same: 64 bits for whole numbers, whole characters."""
-    if isinstance(value, float):
-        return math.isfinite(value)
-    if isinstance(value, int):
-        return _INT_64[0] <= value <= _INT_64[1]
-    if isinstance(value, str):
-        return _is_unicode(value)
-    if isinstance(value, Mapping):
-        return all(isinstance(key, str) and _is_unicode(key) and _is_plain(one) for key, one in value.items())
-    return value is None or (isinstance(value, (list, tuple)) and all(map(_is_plain, value)))

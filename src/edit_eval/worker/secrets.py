@@ -25,7 +25,7 @@ _NAME = re.compile(
 )
 _PARAMETER = re.compile(
     r"(api|access|secret|private|auth)_?key|passw(or)?d|passphrase|secret|credentials?"
-    r"|(api|access|auth|bearer|hf|hub|refresh)_?token",
+    r"|((api|access|auth|bearer|hf|hub|refresh)_?)?token",
     re.IGNORECASE,
 )
 """Narrower than for variables: `max_new_tokens` and `pad_token` are no secrets."""
