@@ -136,7 +136,8 @@ def _base(table: Path, images: str | None) -> Path:
     """Return the folder that relative image paths count from."""
     if images is None:
         return table.parent
-    tried = [table.parent / Path(images).expanduser(), Path(images).expanduser().absolute()]
+    given = Path(os.path.expanduser(images))  # noqa: PTH111 - raises nothing for a user who is not there
+    tried = [table.parent / given, given.absolute()]
     for folder in tried:
         if folder.is_dir():
             return folder

@@ -170,6 +170,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     try:
         _open_streams()
+        _have_a_home()
         arguments = _parser().parse_args(argv)
         signal.signal(signal.SIGTERM, _interrupt)
         code = _run_command(arguments)
@@ -202,6 +203,12 @@ def _open_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def _have_a_home() -> None:
+    """Let `~` mean a folder that is not there where this user has none, as in a container: nothing fails on asking."""
+    if not os.environ.get("HOME") and os.path.expanduser("~").startswith("~"):  # noqa: PTH111 - raises nothing
+        os.environ["HOME"] = "/nonexistent"
 
 
 def _run_command(arguments: argparse.Namespace) -> int:

@@ -35,6 +35,7 @@ from edit_eval.views.forecast import forecast_json, forecast_text
 from edit_eval.views.report import html_report, json_report, text_report
 from edit_eval.views.terminal import open_display
 from edit_eval.views.usage import usage_block
+from edit_eval.worker.proxies import is_proxy_variable
 
 __all__ = ["COMMANDS"]
 
@@ -44,8 +45,15 @@ def _checked(
     base: Mapping[str, Any] | None = None,
     replace: Mapping[str, Any] | None = None,
 ) -> Checked:
-    """Return the config that the arguments describe; a run directory stands for the config it was made from."""
-    return check_config(_tree(arguments, base, replace))
+    """Return the config that the arguments describe; a run directory stands for the config it was made from.
+
+    With `proxy: none` this process forgets its proxies too.
+    """
+    checked = check_config(_tree(arguments, base, replace))
+    if checked.config.proxy == "none":
+        for name in [name for name in os.environ if is_proxy_variable(name)]:
+            del os.environ[name]
+    return checked
 
 
 def _tree(
@@ -219,9 +227,18 @@ def report(arguments: argparse.Namespace) -> int:
     else:
         if arguments.format == "text":
             print(text_report(summary, rows, used))  # first: a page that cannot be written costs no number
+            if not _is_writable(run_reader.path):
+                print(f"Report: not written, {_nearest(run_reader.path)} is for reading only")
+                return _exit_code(summary)
         page = _nearest(html_report(run_reader.path, summary, rows, used))
         print(page if arguments.format == "html" else f"Report: {page}")
     return _exit_code(summary)
+
+
+def _is_writable(run: Path) -> bool:
+    """Whether a page can be written into a run; another person's run may be for reading only."""
+    folder = run / "report"
+    return os.access(folder if folder.is_dir() else run, os.W_OK | os.X_OK)
 
 
 def export(arguments: argparse.Namespace) -> int:

@@ -108,6 +108,10 @@ class Config(_Strict):
     repeats: int = Field(default=1, ge=1)
     limit: int | None = Field(default=None, ge=1)
     output: str | None = None
+    scratch: str | None = None
+    lock: bool = True
+    links: bool = True
+    proxy: Literal["environment", "none"] = "environment"
     stages: Literal["overlapped", "sequential"] = "overlapped"
     busy_gpus: Literal["refuse", "leave_out"] = "refuse"
     grace_s: float = Field(default=25.0, ge=0, allow_inf_nan=False)
@@ -198,6 +202,7 @@ def check_config(tree: Mapping[str, Any]) -> Checked:
             params[kind], faults = _check_params(kind, found[kind], given)
             problems += faults
         problems += _env_problems(kind, section)
+    problems += _home_problems(tree)
     if config is None or problems:
         raise ConfigError(problems)
     return Checked(config, found["benchmark"], found["editor"], found.get("judge"), params)
@@ -326,6 +331,32 @@ def _env_problems(kind: Kind, section: Mapping[str, Any]) -> list[str]:
         f"{kind}.env.{name}: edit-eval sets it itself"
         + (f"; choose devices with {kind}.devices" if "DEVICE" in name else "")
         for name in given
+    ]
+
+
+_PATHS: Mapping[str, Sequence[str]] = {
+    "benchmark": ("path",),
+    "editor": ("model", "python", "conda"),
+    "judge": ("model", "python", "conda", "rubric"),
+}
+
+
+def _home_problems(tree: Mapping[str, Any]) -> list[str]:
+    """Return the paths that begin with a home folder that nobody has."""
+    given = [(name, tree.get(name)) for name in ("output", "scratch")]
+    for kind, names in _PATHS.items():
+        section = tree.get(kind)
+        if isinstance(section, Mapping):
+            given += [(f"{kind}.{name}", section.get(name)) for name in names]
+            parts = section.get("components")
+            if isinstance(parts, Mapping):
+                given += [(f"{kind}.components.{name}", path) for name, path in parts.items()]
+    return [
+        f"{name}: {text}: there is no such home folder here; write the path out"
+        for name, text in given
+        if isinstance(text, str)
+        and text.startswith("~")
+        and os.path.expanduser(text) == text  # noqa: PTH111 - raises nothing
     ]
 
 

@@ -6,6 +6,7 @@ Everything that can be wrong with the user's input is found here, before any pro
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from edit_eval.driver.plan import Judging, WantedEdit
 from edit_eval.driver.registry import Found
 from edit_eval.driver.rubrics import load_rubric
 from edit_eval.driver.samples import check_images, load_samples
+from edit_eval.driver.scratch import Scratch, find_scratch
 from edit_eval.driver.stage import Deadlines, StageSpec
 from edit_eval.driver.store import RunReader, refuse_foreign
 
@@ -33,10 +35,12 @@ __all__ = ["Job", "JudgeJob", "StageJob", "output_folder", "prepare", "stage_dev
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a stage runs."""
+    """Where a stage runs; `scratch` is the run's."""
 
     devices: Sequence[Device]
     interpreter: Interpreter
+    scratch: Scratch
+    proxy: str
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,7 @@ class Job:
         wanted: every edit, in the benchmark's order, repeats of a sample side by side.
         editor, judge: the stages.
         protocol: id of what is measured.
+        scratch: where hosts put caches and temporary files.
     """
 
     checked: Checked
@@ -93,6 +98,7 @@ class Job:
     editor: StageJob
     judge: JudgeJob | None
     protocol: str
+    scratch: Scratch
 
     def identity(self) -> dict[str, Any]:
         """Return what may not change silently between two starts of one run."""
@@ -121,7 +127,7 @@ def prepare(
         checked: from `load_config`.
         stages: which will run.
         progress: told what takes long.
-        hashes: of files; None: the real ones, remembered.
+        hashes: of files; None: this is a real start, which makes the folders in `scratch` and remembers hashes.
         workspace: where a benchmark that makes its own images puts them; None: in the run directory.
 
     Raises:
@@ -132,12 +138,20 @@ def prepare(
         raise ConfigError("judge: is missing; there is nothing to score with")
     output = output_folder(checked)
     gpus = visible_gpus()
-    editor_place = _place("editor", config.editor, checked.editor, gpus) if "edit" in stages else None
+    scratch = find_scratch(config.scratch)
+
+    def place(where: str, stage: StageConfig, found: Found) -> _Place:
+        interpreter = resolve_interpreter(where, stage.python, stage.conda)
+        return _Place(stage_devices(where, stage, found, gpus), interpreter, scratch, config.proxy)
+
+    editor_place = place("editor", config.editor, checked.editor) if "edit" in stages else None
     judge_place = None
     if "judge" in stages and config.judge and checked.judge:
-        judge_place = _place("judge", config.judge, checked.judge, gpus)
+        judge_place = place("judge", config.judge, checked.judge)
     _find_cheap_faults(checked, edit="edit" in stages, judge=judge_place is not None)
-    with hashes or FileHashes() as known:
+    if hashes is None:
+        scratch.make()
+    with hashes or FileHashes(scratch.hashes) as known:
         if editor_place:
             refuse_foreign(output)
             samples = load_samples(checked, output, workspace)
@@ -147,7 +161,7 @@ def prepare(
             editor, wanted = _recorded(output, known)
         judge = _judge_job(checked, judge_place, known, progress) if judge_place else None
     protocol = _protocol(checked, judge.judging.rubric if judge else None)
-    return Job(checked, output, wanted, editor, judge, protocol)
+    return Job(checked, output, wanted, editor, judge, protocol, scratch)
 
 
 def _find_cheap_faults(checked: Checked, *, edit: bool, judge: bool) -> None:
@@ -181,12 +195,6 @@ def _model_folder(where: str, stage: StageConfig, found: Found) -> str | None:
 
 def _rubric(checked: Checked, config: JudgeConfig, found: Found) -> Rubric:
     return load_rubric(config.rubric or found.cls.default_rubric or checked.benchmark.cls.default_rubric)
-
-
-def _place(where: str, stage: StageConfig, found: Found, gpus: Sequence[Gpu]) -> _Place:
-    return _Place(
-        stage_devices(where, stage, found, gpus), resolve_interpreter(where, stage.python, stage.conda)
-    )
 
 
 def stage_devices(where: str, stage: StageConfig, found: Found, gpus: Sequence[Gpu]) -> list[Device]:
@@ -348,12 +356,20 @@ def _spec(
         name=name,
         devices=place.devices,
         interpreter=place.interpreter,
-        env={key: str(value) for key, value in config.env.items()},
+        env=_env(config, place),
         packages=packages,
         message=message,
         deadlines=Deadlines(**config.deadlines.model_dump()),
         max_attempts=config.max_attempts,
+        proxy=place.proxy,
     )
+
+
+def _env(config: StageConfig, place: _Place) -> dict[str, str]:
+    """Return the variables of a stage's hosts: what the config says is above where caches go."""
+    said = {key: str(value) for key, value in config.env.items()}
+    interpreter = {key: value for key, value in place.interpreter.env.items() if value is not None}
+    return {**place.scratch.environment({**os.environ, **interpreter, **said}), **said}
 
 
 def _wanted(

@@ -71,7 +71,7 @@ def run_job(
         stages: `edit`, `judge` or both.
         retry_failed: take up failed edits and unscored verdicts again.
         verify: hash every edit's image instead of trusting its size and modification time.
-        backend: where keepers run; this machine by default.
+        backend: where keepers run; by default this machine, with the job's scratch folder.
         tick: called a few times a second, for displays.
         control: how the run is told to end or to pause.
 
@@ -86,9 +86,9 @@ def run_job(
     control = control or Control()
     control.grace_s = job.checked.config.grace_s
     control.watch(job.output)
-    with RunStore(job.output) as store:
+    with RunStore(job.output, lock=job.checked.config.lock) as store:
         pipeline = Pipeline(job, store, emit, stages, retry_failed=retry_failed, verify=verify, tick=tick)
-        return pipeline.run(backend or LocalBackend(), control)
+        return pipeline.run(backend or LocalBackend(job.scratch.temporary), control)
 
 
 class Pipeline:
@@ -120,11 +120,13 @@ class Pipeline:
         self._pool: Pool | None = None
         self._info: dict[str, Any] = {}
         self._links: Mapping[str, str] | None = None  # by edit key; made at the first finished edit
-        self._links_work = True
+        self._links_work = job.checked.config.links
 
     def run(self, backend: Backend, control: Control) -> bool:
         """Plan, work, and say whether there was work."""
         _remove_leftovers(self._store.path)
+        if note := self._store.lock_note:
+            self._emit(Note(self._now(), "warning", f"{note}; see to it that only one start is at work"))
         plan = plan_edits(
             self._job.wanted, self._store.edits.records, self._intact, retry_failed=self._retry_failed
         )

@@ -13,6 +13,7 @@ from edit_eval.driver.devices import Device
 from edit_eval.driver.events import StageName
 from edit_eval.driver.interpreters import Interpreter
 from edit_eval.driver.queue import TaskQueue
+from edit_eval.worker.proxies import is_proxy_variable
 
 __all__ = ["Deadlines", "Stage", "StageSpec"]
 
@@ -47,6 +48,7 @@ class StageSpec:
         message: the load message, but for `devices`.
         deadlines: see there.
         max_attempts: how often a task may lose a host that it had to itself.
+        proxy: `environment`, or `none`: its hosts inherit no proxy.
     """
 
     name: StageName
@@ -57,6 +59,7 @@ class StageSpec:
     message: Mapping[str, Any]
     deadlines: Deadlines = Deadlines()
     max_attempts: int = 2
+    proxy: str = "environment"
 
     def host_spec(self, device: Device, log: Path, hosts_here: int) -> dict[str, Any]:
         """Return what a keeper needs to start a host of this stage on `device`."""
@@ -66,15 +69,23 @@ class StageSpec:
             "PYTHONUNBUFFERED": "1",
             "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
             **device.environment(hosts_here),
-            **self.interpreter.env,
+            **self._interpreter_env(),
             **self.env,
         }
         return {
             "python": self.interpreter.python,
             "env": env,
+            "proxy": self.proxy,
             "links": {name: str(path) for name, path in self.packages.items()},
             "log": str(log),
         }
+
+    def _interpreter_env(self) -> Mapping[str, str | None]:
+        """Return the variables of the environment's own; some set a proxy when they are activated."""
+        env = self.interpreter.env
+        if self.proxy != "none":
+            return env
+        return {name: value for name, value in env.items() if not is_proxy_variable(name)}
 
     def load(self, device: Device) -> dict[str, Any]:
         """Return the load message for a host on `device`."""

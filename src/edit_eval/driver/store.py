@@ -37,6 +37,7 @@ from edit_eval.driver.ledger import (
     tells_of_edit,
     tells_of_verdict,
 )
+from edit_eval.driver.mounts import local_locks, mount_of
 from edit_eval.driver.plan import WantedEdit
 
 __all__ = [
@@ -178,7 +179,7 @@ def lock_holder(path: Path) -> str | None:
         return None
     try:
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
+    except (BlockingIOError, PermissionError):
         return _lock_text(file)
     except OSError:
         return None
@@ -194,18 +195,21 @@ def _lock_text(file: int) -> str:
 class RunStore:
     """A run directory open for writing, by one process at a time.
 
+    `lock`: whether to refuse a file system that cannot lock. `lock_note` says how far the lock goes, if not all the way.
+
     Raises:
         RunError: it cannot be written, is held by another process, or holds something else than a run.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, lock: bool = True) -> None:
         self.path = path
+        self.lock_note = ""
         self._lock_file: int | None = None
         refuse_foreign(path)
         try:
             for folder in ("images", "thumbs", "logs", "report"):
                 (path / folder).mkdir(parents=True, exist_ok=True)
-            self._lock()
+            self._lock(required=lock)
             self.edits = Ledger(path / "edits.jsonl", tells_of_edit)
             self.verdicts = Ledger(path / "verdicts.jsonl", tells_of_verdict)
         except OSError as error:
@@ -291,20 +295,25 @@ class RunStore:
             temporary.unlink(missing_ok=True)
             raise RunError(f"cannot write {self.path / name}: {error.strerror}") from error
 
-    def _lock(self) -> None:
+    def _lock(self, *, required: bool) -> None:
         """Hold the run; the lock file is never deleted, and a dead holder's lock is free at once."""
         file = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            if option := local_locks(mount_of(self.path)):
+                self.lock_note = f"{self.path}: locks are not seen by other machines (mounted {option})"
+        except (BlockingIOError, PermissionError):
             holder = _lock_text(file)
             os.close(file)
             raise RunError(f"{self.path} is in use by {holder}; wait for it, or set another output") from None
         except OSError as error:
-            os.close(file)
-            raise RunError(
-                f"{self.path}: this file system has no flock ({error.strerror}); set another output"
-            ) from error
+            self.lock_note = f"{self.path}: this file system has no flock ({error.strerror})"
+            if required:
+                os.close(file)
+                raise RunError(
+                    f"{self.lock_note}, so two starts of this run would not notice each other; set another output, "
+                    "or lock=false if you see to it that only one is at work"
+                ) from error
         self._lock_file = file
         os.ftruncate(file, 0)
         boot = Path("/proc/sys/kernel/random/boot_id")

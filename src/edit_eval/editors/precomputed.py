@@ -74,7 +74,7 @@ class Precomputed(Editor):
             raise ConfigError(
                 f"editor.params.names is {params.names!r}: it needs {{id}} or {{source}}, as in '{{id}}_edited'"
             )
-        folder = Path(params.folder).expanduser().resolve()
+        folder = Path(os.path.expanduser(params.folder)).resolve()  # noqa: PTH111 - raises nothing
         if not folder.exists():
             raise DataError(
                 f"the folder of edits {folder} does not exist{_nearest(folder)}: set editor.params.folder"

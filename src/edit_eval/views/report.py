@@ -24,8 +24,7 @@ The keys of the JSON report (`"format": 1`; a number that is undefined is null, 
 
 from __future__ import annotations
 
-import os
-import tempfile
+import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -132,12 +131,12 @@ def html_report(run_dir: Path, summary: Summary, rows: Sequence[Row], usage: Usa
 
 
 def _replace(path: Path, pieces: Iterable[str]) -> None:
-    handle, name = tempfile.mkstemp(prefix=".index-", suffix=".html", dir=path.parent)
+    """Write a file whole or not at all, open to whom the umask says (a file of `tempfile` would be ours alone)."""
+    temporary = path.with_name(f".index-{secrets.token_hex(8)}.html")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+        with temporary.open("x", encoding="utf-8", newline="\n") as file:
             file.writelines(pieces)
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
+        temporary.replace(path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise

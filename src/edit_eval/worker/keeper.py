@@ -25,6 +25,7 @@ from typing import Any
 from edit_eval.worker.logs import CappedLog
 from edit_eval.worker.processes import adopt_orphans, die_with_parent, kill_descendants, reap_children
 from edit_eval.worker.protocol import BEAT_S, Channel, ProtocolError
+from edit_eval.worker.proxies import bypass_proxies, is_proxy_variable, own_names, without_proxies
 
 __all__ = ["Keeper", "main"]
 
@@ -145,7 +146,7 @@ class Keeper:
             self._host.channel.send("stop")
 
     def _start(self, spec: dict[str, Any], load: dict[str, Any]) -> None:
-        """Start a host: `spec` holds python, env (None removes), links (name -> path) and log (path)."""
+        """Start a host: `spec` holds python, env (None removes), proxy, links (name -> path) and log (path)."""
         if self._host is not None:
             raise ProtocolError("start while a host runs")
         try:
@@ -154,9 +155,7 @@ class Keeper:
         except OSError as error:  # a full disk, most likely
             self._refuse(f"cannot prepare a host: {error}")
             return
-        environment = {**os.environ, **{k: v for k, v in spec["env"].items() if v is not None}}
-        for name in [k for k, v in spec["env"].items() if v is None]:
-            environment.pop(name, None)
+        environment = _environment(spec)
         extra = spec["env"].get("PYTHONPATH")
         environment["PYTHONPATH"] = os.pathsep.join([str(links), extra] if extra else [str(links)])
         environment["PYTHONSAFEPATH"] = "1"
@@ -264,6 +263,16 @@ class Keeper:
         host.channel.close()
         host.log.close()
         self._host = None
+
+
+def _environment(spec: dict[str, Any]) -> dict[str, str]:
+    """Return what a host starts with: ours, changed by `spec`; no proxy stands before this machine."""
+    inherited = without_proxies(os.environ) if spec["proxy"] == "none" else dict(os.environ)
+    merged: dict[str, str | None] = {**inherited, **spec["env"]}
+    environment = {name: value for name, value in merged.items() if value is not None}
+    if any(map(is_proxy_variable, environment)):
+        environment |= bypass_proxies(environment, own_names())
+    return environment
 
 
 def _mask(channel: Channel) -> int:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import edit_eval
 from edit_eval.driver.devices import Device
+from edit_eval.driver.scratch import keeper_prefix
 from edit_eval.worker.processes import kill_marked
 from edit_eval.worker.protocol import Channel
 
@@ -28,12 +29,12 @@ main()
 
 
 class _LocalKeeper:
-    """One keeper process."""
+    """One keeper process. `temporary`: where its folder is made, and its hosts' temporary files."""
 
-    def __init__(self, log_folder: Path) -> None:
+    def __init__(self, log_folder: Path, temporary: Path | None = None) -> None:
         ours, theirs = socket.socketpair()
         self._token = secrets.token_hex(16)
-        self._scratch = tempfile.mkdtemp(prefix="edit-eval-")
+        self._scratch, own = _folder(temporary)
         root = Path(edit_eval.__file__).resolve().parent.parent
         log_folder.mkdir(parents=True, exist_ok=True)
         with theirs, (log_folder / "keepers.log").open("ab") as log:
@@ -45,7 +46,7 @@ class _LocalKeeper:
                 stderr=log,
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
-                env={**os.environ, _MARK: self._token},
+                env={**os.environ, **own, _MARK: self._token},
             )
         self.channel = Channel(ours)
 
@@ -68,10 +69,21 @@ class _LocalKeeper:
         return True
 
 
+def _folder(temporary: Path | None) -> tuple[str, dict[str, str]]:
+    """Return a folder for one keeper, and the variables that lead its hosts there. Raises `OSError`."""
+    if temporary is None:
+        return tempfile.mkdtemp(prefix="edit-eval-"), {}
+    folder = tempfile.mkdtemp(prefix=keeper_prefix(), dir=temporary)
+    return folder, dict.fromkeys(("TMPDIR", "TMP", "TEMP"), folder)
+
+
 class LocalBackend:
-    """Starts keepers on this machine."""
+    """Starts keepers on this machine. `temporary`: for temporary files, where not those of every program."""
+
+    def __init__(self, temporary: Path | None = None) -> None:
+        self._temporary = temporary
 
     def launch(self, device: Device, log_folder: Path) -> _LocalKeeper:
         """Start the keeper of `device`. Raises `OSError`."""
         del device
-        return _LocalKeeper(log_folder)
+        return _LocalKeeper(log_folder, self._temporary)
