@@ -8,7 +8,7 @@ import io
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import FrameType
 from typing import NoReturn
 
@@ -190,10 +190,36 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_OK
     except OSError as error:
-        if error.errno != errno.ENAMETOOLONG:
+        line = _environment(error)
+        if line is None:
             raise
-        return _complain(f"this path is too long: {error.filename}", EXIT_USER_ERROR)
+        return _complain(line, EXIT_USER_ERROR)
     return code
+
+
+_ENVIRONMENT: Mapping[int, str] = {
+    errno.ENAMETOOLONG: "give a shorter path",
+    errno.ENOSPC: "make room there and give the same command again",
+    errno.EDQUOT: "make room there and give the same command again",
+    errno.EROFS: "make it writable, or name another place",
+    errno.EACCES: "see who may use it, or name another place",
+    errno.EPERM: "see who may use it, or name another place",
+    errno.EIO: "look at the disk, then give the same command again",
+    errno.ESTALE: "look at the disk, then give the same command again",
+    errno.ELOOP: "a link leads to itself: correct it",
+}
+"""What the system refuses that is no fault of ours, and what to do about it."""
+
+
+def _environment(error: OSError) -> str | None:
+    """Return one line about what the system refused, or None for what may be a fault of ours."""
+    mend = _ENVIRONMENT.get(error.errno or 0)
+    if mend is None:
+        return None
+    if error.filename is None and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+        # Most likely what is printed. Keep Python from writing it again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return f"{error.filename or 'what is printed here'}: {error.strerror}; {mend}; what was finished is kept"
 
 
 def _open_streams() -> None:

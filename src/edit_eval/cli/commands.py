@@ -25,9 +25,9 @@ from edit_eval.driver.job import Job, prepare
 from edit_eval.driver.pipeline import run_job
 from edit_eval.driver.rubrics import builtin_rubrics
 from edit_eval.driver.store import RunReader
-from edit_eval.driver.summary import Summary, read_rows, summarize
+from edit_eval.driver.summary import Row, Summary, read_rows, summarize
 from edit_eval.driver.telemetry import read_telemetry
-from edit_eval.driver.usage import usage
+from edit_eval.driver.usage import Usage, usage
 from edit_eval.views.closing import closing_block
 from edit_eval.views.doctor import show_findings
 from edit_eval.views.export import canonical_lines
@@ -137,6 +137,16 @@ def _conclude(job: Job, arguments: argparse.Namespace, stages: Sequence[StageNam
     return _exit_code(summary, judged="judge" in stages)
 
 
+def _page(
+    output: Path, summary: Summary, rows: Sequence[Row], used: Usage | None
+) -> tuple[str, None] | tuple[None, RunError]:
+    """Write the page; return where it is, or why there is none."""
+    try:
+        return _nearest(html_report(output, summary, rows, used)), None
+    except RunError as error:
+        return None, error
+
+
 def _nothing_to_do(job: Job, summary: Summary) -> str:
     again = sum(summary.edit_failed.values()) + sum(summary.unscored.values())
     hint = f" --retry-failed takes up the {again} failed or unscored again." if again else ""
@@ -216,7 +226,7 @@ def _free(path: Path) -> Path:
 
 
 def report(arguments: argparse.Namespace) -> int:
-    """`edit-eval report RUN`."""
+    """`edit-eval report RUN`. A page that cannot be written is said; only who asked for it alone gets exit code 2."""
     run_reader = RunReader(Path(arguments.run))
     rows = read_rows(run_reader)
     summary = summarize(run_reader, rows)
@@ -226,19 +236,15 @@ def report(arguments: argparse.Namespace) -> int:
         print(text.encode("utf-8", "backslashreplace").decode())  # lone surrogates become JSON's own escapes
     else:
         if arguments.format == "text":
-            print(text_report(summary, rows, used))  # first: a page that cannot be written costs no number
-            if not _is_writable(run_reader.path):
-                print(f"Report: not written, {_nearest(run_reader.path)} is for reading only")
-                return _exit_code(summary)
-        page = _nearest(html_report(run_reader.path, summary, rows, used))
-        print(page if arguments.format == "html" else f"Report: {page}")
+            print(text_report(summary, rows, used))
+        page, no_page = _page(run_reader.path, summary, rows, used)
+        if no_page and arguments.format == "html":
+            raise no_page
+        if no_page:
+            _say(str(no_page))
+        else:
+            print(page if arguments.format == "html" else f"Report: {page}")
     return _exit_code(summary)
-
-
-def _is_writable(run: Path) -> bool:
-    """Whether a page can be written into a run; another person's run may be for reading only."""
-    folder = run / "report"
-    return os.access(folder if folder.is_dir() else run, os.W_OK | os.X_OK)
 
 
 def export(arguments: argparse.Namespace) -> int:

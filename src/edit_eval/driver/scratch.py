@@ -22,7 +22,7 @@ from typing import Any
 
 from edit_eval.core.errors import ConfigError
 from edit_eval.core.identity import digest
-from edit_eval.driver.machine import nearest_folder, size_text
+from edit_eval.driver.machine import size_text
 
 __all__ = ["Scratch", "find_scratch", "home_folder", "keeper_prefix"]
 
@@ -137,7 +137,7 @@ def find_scratch(given: str | None, disk_usage: DiskUsage = shutil.disk_usage) -
     if given is None:
         return Scratch(None if _home_is_writable() else _private(_temporary_folder()), asked=False)
     base = _expanded(given)
-    place = nearest_folder(base)
+    place = next(one for one in (base, *base.parents) if os.path.lexists(one))  # a link to nothing too
     if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
         raise ConfigError(
             f"scratch: {place} is {'not writable' if place.is_dir() else 'not a folder'}; {_MEND}"

@@ -270,7 +270,7 @@ def _environment(spec: dict[str, Any]) -> dict[str, str]:
     inherited = without_proxies(os.environ) if spec["proxy"] == "none" else dict(os.environ)
     merged: dict[str, str | None] = {**inherited, **spec["env"]}
     environment = {name: value for name, value in merged.items() if value is not None}
-    if any(map(is_proxy_variable, environment)):
+    if any(value and is_proxy_variable(name) for name, value in environment.items()):
         environment |= bypass_proxies(environment, own_names())
     return environment
 
