@@ -11,7 +11,7 @@ import pytest
 from harness import cli, make_benchmark
 
 DEAD = "http://127.0.0.1:9"
-PROXIES = {name: DEAD for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")}
+PROXIES = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), DEAD)
 CONFIG = """benchmark: {{type: folder, path: {benchmark}}}
 editor: {{type: 'surveyor:Surveyor', devices: [cpu:0], env: {env}}}
 output: run

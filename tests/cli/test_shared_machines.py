@@ -59,7 +59,9 @@ needs_root = pytest.mark.skipif(
 )
 
 
-def config(folder: Path, instructions: Sequence[str] = ("ok",) * 3, editor: str = "faulty:FaultyEditor") -> None:
+def config(
+    folder: Path, instructions: Sequence[str] = ("ok",) * 3, editor: str = "faulty:FaultyEditor"
+) -> None:
     benchmark = make_benchmark(folder / "data", instructions)
     (folder / "c.yaml").write_text(CONFIG.format(benchmark=benchmark, editor=editor))
 
@@ -299,7 +301,11 @@ def test_the_source_may_be_read_only(commons):
 
 @pytest.mark.parametrize(
     "change",
-    ["output=~nobody-of-that-name/run", "benchmark.path=~nobody-of-that-name/x", "scratch=~nobody-of-that-name"],
+    [
+        "output=~nobody-of-that-name/run",
+        "benchmark.path=~nobody-of-that-name/x",
+        "scratch=~nobody-of-that-name",
+    ],
 )
 def test_a_home_of_nobody_is_one_line(tmp_path, change):
     config(tmp_path)

@@ -9,8 +9,8 @@ import stat
 import subprocess
 import tempfile
 import time
-from collections import namedtuple
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from harness import Ran, config_tree, make_benchmark
@@ -22,7 +22,12 @@ from edit_eval.driver.job import prepare
 from edit_eval.driver.scratch import Scratch, find_scratch, home_folder, keeper_prefix
 
 MINE = f"edit-eval-{os.getuid()}"
-Usage = namedtuple("Usage", "total used free")
+
+
+class Usage(NamedTuple):
+    total: int
+    used: int
+    free: int
 
 
 def mode(path: Path) -> int:
@@ -140,7 +145,7 @@ def test_a_disk_that_fills_between_looking_and_making(tmp_path, monkeypatch):
 
     found = find_scratch(str(tmp_path))
     monkeypatch.setattr(Path, "mkdir", full)
-    with pytest.raises(ConfigError, match="scratch: cannot write .*: No space left on device; set scratch"):
+    with pytest.raises(ConfigError, match=r"scratch: cannot write .*: No space left on device; set scratch"):
         found.make()
 
 

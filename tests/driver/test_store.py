@@ -327,7 +327,7 @@ def _no_flock(number: int):
 @pytest.mark.parametrize("number", [errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL])
 def test_a_file_system_without_flock_is_refused_unless_told_otherwise(tmp_path, monkeypatch, number):
     monkeypatch.setattr(fcntl, "flock", _no_flock(number))
-    with pytest.raises(RunError, match="has no flock .*; set another output, or lock=false") as caught:
+    with pytest.raises(RunError, match=r"has no flock .*; set another output, or lock=false") as caught:
         RunStore(tmp_path / "run")
     assert os.strerror(number) in str(caught.value)
     with RunStore(tmp_path / "run", lock=False) as store:

@@ -172,7 +172,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         _open_streams()
         _have_a_home()
         arguments = _parser().parse_args(argv)
-        signal.signal(signal.SIGTERM, _interrupt)
+        for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):  # before a run begins, and after
+            signal.signal(number, _interrupt)
         code = _run_command(arguments)
         sys.stdout.flush()
     except UserError as error:

@@ -354,9 +354,7 @@ def _home_problems(tree: Mapping[str, Any]) -> list[str]:
     return [
         f"{name}: {text}: there is no such home folder here; write the path out"
         for name, text in given
-        if isinstance(text, str)
-        and text.startswith("~")
-        and os.path.expanduser(text) == text  # noqa: PTH111 - raises nothing
+        if isinstance(text, str) and text.startswith("~") and os.path.expanduser(text) == text  # noqa: PTH111 - raises nothing
     ]
 
 
