@@ -453,3 +453,38 @@ def test_what_is_printed_goes_through_the_places_that_make_it_harmless(path):
 def test_what_may_swallow_still_does():
     for place in MAY_SWALLOW:
         assert broad_handlers_that_swallow(tree_of(SOURCE / place)), f"{place} needs no exemption any more"
+
+
+# Runs lie on network file systems: files are appended to or replaced whole, and nothing else is done to them
+
+NOT_ON_A_NETWORK_DISK = {"sqlite3", "mmap", "dbm", "lmdb", "fileinput", "memmap", "open_memmap"}
+"""A data base locks ranges of its file, and a mapped file that another machine changes ends the process by a signal."""
+
+
+def not_for_network_disks(tree: ast.AST) -> list[str]:
+    """Return what maps files, keeps data bases, links files hard, or writes into the middle of one."""
+    found = sorted(set(imported(tree)) & NOT_ON_A_NETWORK_DISK)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.keyword) and node.arg in ("mmap", "mmap_mode", "memory_map"):
+            if not (isinstance(node.value, ast.Constant) and node.value.value in (None, False)):
+                found.append(f"{node.arg}=")
+        elif isinstance(node, ast.Attribute) and node.attr in ("memmap", "hardlink_to", "link_to"):
+            found.append(node.attr)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("os.link", "fcntl.lockf"):
+            found.append(ast.unparse(node.func))
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_files_are_appended_to_or_replaced(path):
+    assert not_for_network_disks(tree_of(path)) == []
+
+
+def test_that_check_finds_what_it_looks_for():
+    bad = ast.parse(
+        "import sqlite3; from mmap import mmap\n"
+        "np.load(path, mmap_mode='r'); np.memmap(path); pa.OSFile(memory_map=True)\n"
+        "os.link(a, b); Path(a).hardlink_to(b); fcntl.lockf(f, 1)\n"
+    )
+    assert len(not_for_network_disks(bad)) == 8
+    assert not_for_network_disks(ast.parse("np.load(path, mmap_mode=None); os.replace(a, b)")) == []

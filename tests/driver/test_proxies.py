@@ -7,7 +7,7 @@ import urllib.request
 import pytest
 
 from edit_eval.driver.huggingface import settle_environment
-from edit_eval.driver.proxies import bypass_proxies
+from edit_eval.worker.proxies import bypass_proxies
 
 LOOPBACK = "localhost,127.0.0.1,::1"
 

@@ -192,8 +192,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         _open_streams()
         sys.excepthook = _report_fault
+        _have_a_home()
         arguments = _parser().parse_args(argv)
-        signal.signal(signal.SIGTERM, _interrupt)
+        for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):  # before a run begins, and after
+            signal.signal(number, _interrupt)
         code = _run_command(arguments)
         sys.stdout.flush()
     except UserError as error:
@@ -250,6 +252,12 @@ def _open_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def _have_a_home() -> None:
+    """Let `~` mean a folder that is not there where this user has none, as in a container: nothing fails on asking."""
+    if not os.environ.get("HOME") and os.path.expanduser("~").startswith("~"):  # noqa: PTH111 - raises nothing
+        os.environ["HOME"] = "/nonexistent"
 
 
 def _run_command(arguments: argparse.Namespace) -> int:

@@ -44,6 +44,7 @@ from edit_eval.views.report import html_report, json_report, missing_block, text
 from edit_eval.views.terminal import open_display
 from edit_eval.views.text import clean
 from edit_eval.views.usage import usage_block
+from edit_eval.worker.proxies import is_proxy_variable
 
 __all__ = ["COMMANDS"]
 
@@ -53,8 +54,15 @@ def _checked(
     base: Mapping[str, Any] | None = None,
     replace: Mapping[str, Any] | None = None,
 ) -> Checked:
-    """Return the config that the arguments describe; a run directory stands for the config it was made from."""
-    return check_config(_tree(arguments, base, replace))
+    """Return the config that the arguments describe; a run directory stands for the config it was made from.
+
+    With `proxy: none` this process forgets its proxies too.
+    """
+    checked = check_config(_tree(arguments, base, replace))
+    if checked.config.proxy == "none":
+        for name in [name for name in os.environ if is_proxy_variable(name)]:
+            del os.environ[name]
+    return checked
 
 
 def _tree(

@@ -165,6 +165,10 @@ class Config(_Strict):
     limit: int | None = Field(default=None, ge=1, le=INT_64[1])
     output: _Text | None = None
     hub_cache: _Text | None = None
+    scratch: _Text | None = None
+    lock: bool = True
+    links: bool = True
+    proxy: Literal["environment", "none"] = "environment"
     stages: Literal["overlapped", "sequential"] = "overlapped"
     busy_gpus: Literal["refuse", "leave_out"] = "refuse"
     grace_s: float = Field(default=25.0, ge=0, le=_MOST_SECONDS)
@@ -260,6 +264,7 @@ def check_config(tree: Mapping[str, Any]) -> Checked:
         except ConfigError as error:
             problems += error.problems
     problems += secret_problems({name: tree[name] for name in tree if name not in sections})
+    problems += _home_problems(tree)
     if config is None or problems:
         raise ConfigError(problems)
     return Checked(config, found["benchmark"], found["editor"], found.get("judge"), params)
@@ -382,6 +387,30 @@ def _is_type(name: Any) -> bool:
         and len(name) <= _LONGEST_TEXT
         and not holds_password(name)
     )
+
+
+_PATHS: Mapping[str, Sequence[str]] = {
+    "benchmark": ("path",),
+    "editor": ("model", "python", "conda"),
+    "judge": ("model", "python", "conda", "rubric"),
+}
+
+
+def _home_problems(tree: Mapping[str, Any]) -> list[str]:
+    """Return the paths that begin with a home folder that nobody has."""
+    given = [(name, tree.get(name)) for name in ("output", "scratch")]
+    for kind, names in _PATHS.items():
+        section = tree.get(kind)
+        if isinstance(section, Mapping):
+            given += [(f"{kind}.{name}", section.get(name)) for name in names]
+            parts = section.get("components")
+            if isinstance(parts, Mapping):
+                given += [(f"{kind}.components.{name}", path) for name, path in parts.items()]
+    return [
+        f"{name}: {text}: there is no such home folder here; write the path out"
+        for name, text in given
+        if isinstance(text, str) and text.startswith("~") and os.path.expanduser(text) == text  # noqa: PTH111 - raises nothing
+    ]
 
 
 _FIELDS: Mapping[tuple[str, ...], type[BaseModel]] = {

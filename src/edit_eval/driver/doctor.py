@@ -30,6 +30,7 @@ from edit_eval.driver.pipeline import run_job
 from edit_eval.driver.registry import Found
 from edit_eval.driver.rubrics import load_rubric
 from edit_eval.driver.samples import ImageFault, image_faults, read_samples
+from edit_eval.driver.scratch import find_scratch
 from edit_eval.driver.stagecheck import Measured, StageCheck
 from edit_eval.driver.store import RunReader, flock_fault, lock_holder, refuse_foreign
 from edit_eval.driver.surroundings import examine_surroundings
@@ -41,6 +42,9 @@ _GIB = 1 << 30
 _LOW_MEMORY_BYTES = 2 * _GIB
 _LOW_DISK_BYTES = _GIB
 _GONE_MEND = "reset it (nvidia-smi -r) or reboot; until then name other devices, or set busy_gpus=leave_out"
+_LONGEST_SCRATCH = 54
+"""Bytes: a socket's path may have 107, and Python's own below a host's folder have up to 53 more."""
+
 _LIBRARIES = ("numpy", "pillow", "pydantic", "nvidia-ml-py", "rich")
 
 DiskUsage = Callable[[Path], Any]
@@ -181,6 +185,7 @@ def _examine(
         return
     if output:
         yield from _output(output)
+    yield from _scratch(checked, disk_usage)
     if "benchmark" not in lost:
         yield from _benchmark(checked, output, disk_usage)
     measured: Measured = {}
@@ -239,6 +244,25 @@ def _output(output: Path) -> Iterator[Finding]:
         "output",
         f"{output} ({'new' if edits is None else f'goes on; {len(edits)} outcomes of edits are there'})",
     )
+
+
+def _scratch(checked: Checked, disk_usage: DiskUsage) -> Iterator[Finding]:
+    """Look at where hosts put what they compile, and their temporary files."""
+    try:
+        found = find_scratch(checked.config.scratch, disk_usage)
+    except UserError as error:
+        yield from from_error("scratch", error, "set scratch to another folder")
+        return
+    if found.folder is None:
+        yield ok("scratch", "each library has its own place")
+    elif not found.asked:
+        yield ok("scratch", f"{found.folder}, for the home folder cannot be written")
+    elif len(os.fsencode(found.folder)) > _LONGEST_SCRATCH:
+        mend = "give a shorter path if something says 'AF_UNIX path too long'"
+        yield warn("scratch", f"{found.folder} is so long that sockets in it may not work", mend)
+    else:
+        free = int(disk_usage(nearest_folder(found.folder)).free)
+        yield ok("scratch", f"{found.folder}, {size_text(free)} free")
 
 
 def _benchmark(checked: Checked, output: Path | None, disk_usage: DiskUsage) -> Iterator[Finding]:

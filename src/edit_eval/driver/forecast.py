@@ -29,6 +29,7 @@ from edit_eval.driver.job import Job, StageJob, output_folder, prepare
 from edit_eval.driver.ledger import read_ledger, tells_of_edit, tells_of_verdict
 from edit_eval.driver.machine import nearest_folder
 from edit_eval.driver.plan import plan_edits, verdict_is_done
+from edit_eval.driver.scratch import find_scratch
 from edit_eval.driver.store import image_is_intact, lock_holder, refuse_foreign
 from edit_eval.worker.images import UnreadableImageError, image_size
 
@@ -127,7 +128,8 @@ def forecast(
     if output.is_file() or not os.access(nearest_folder(output), os.W_OK | os.X_OK):
         raise RunError(f"cannot write the run directory {output}; set another output")
     # Without ledgers there is no key to compare with, so nothing need be hashed.
-    hashes = UnreadHashes() if is_new else FileHashes(keep=False)
+    known = find_scratch(checked.config.scratch).hashes
+    hashes = UnreadHashes() if is_new else FileHashes(known, keep=False)
     with tempfile.TemporaryDirectory(prefix="edit-eval-dry-run-") as workspace:
         job = prepare(checked, stages=stages, hashes=hashes, workspace=Path(workspace))
         return _Foreseen(job, stages, retry_failed=retry_failed, verify=verify).told(is_new, disk_usage)

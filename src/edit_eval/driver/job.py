@@ -6,6 +6,7 @@ Everything that can be wrong with the user's input is found here, before any pro
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,7 @@ from edit_eval.driver.registry import Found
 from edit_eval.driver.rubrics import load_rubric
 from edit_eval.driver.runinfo import needed
 from edit_eval.driver.samples import check_images, load_samples, outside_images
+from edit_eval.driver.scratch import Scratch, find_scratch
 from edit_eval.driver.stage import Deadlines, StageSpec
 from edit_eval.driver.store import RunReader, refuse_foreign
 
@@ -38,10 +40,12 @@ __all__ = ["Job", "JudgeJob", "StageJob", "output_folder", "prepare", "stage_cac
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a stage runs."""
+    """Where a stage runs; `scratch` is the run's."""
 
     devices: Sequence[Device]
     interpreter: Interpreter
+    scratch: Scratch
+    proxy: str
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,7 @@ class Job:
         wanted: every edit, in the benchmark's order, repeats of a sample side by side.
         editor, judge: the stages.
         protocol: id of what is measured.
+        scratch: where hosts put caches and temporary files.
         data: config key -> repository and commit of what the benchmark reads from a hub.
     """
 
@@ -101,6 +106,7 @@ class Job:
     editor: StageJob
     judge: JudgeJob | None
     protocol: str
+    scratch: Scratch
     data: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
 
     def identity(self) -> dict[str, Any]:
@@ -130,7 +136,7 @@ def prepare(
         checked: from `load_config`.
         stages: which will run.
         progress: told what takes long.
-        hashes: of files; None: the real ones, remembered.
+        hashes: of files; None: this is a real start, which makes the folders in `scratch` and remembers hashes.
         workspace: where a benchmark that makes its own images puts them; None: in the run directory.
 
     Raises:
@@ -141,12 +147,20 @@ def prepare(
         raise ConfigError("judge: is missing; there is nothing to score with")
     output = output_folder(checked)
     gpus = visible_gpus()
-    editor_place = _place("editor", config.editor, checked.editor, gpus) if "edit" in stages else None
+    scratch = find_scratch(config.scratch)
+
+    def place(where: str, stage: StageConfig, found: Found) -> _Place:
+        interpreter = resolve_interpreter(where, stage.python, stage.conda)
+        return _Place(stage_devices(where, stage, found, gpus), interpreter, scratch, config.proxy)
+
+    editor_place = place("editor", config.editor, checked.editor) if "edit" in stages else None
     judge_place = None
     if "judge" in stages and config.judge and checked.judge:
-        judge_place = _place("judge", config.judge, checked.judge, gpus)
+        judge_place = place("judge", config.judge, checked.judge)
     _find_cheap_faults(checked, edit="edit" in stages, judge=judge_place is not None)
-    with hashes or FileHashes() as known:
+    if hashes is None:
+        scratch.make()
+    with hashes or FileHashes(scratch.hashes) as known:
         if editor_place:
             refuse_foreign(output)
             samples = load_samples(checked, output, workspace)
@@ -159,7 +173,7 @@ def prepare(
         judge = _judge_job(checked, judge_place, known, progress) if judge_place else None
     protocol = _protocol(checked, judge.judging.rubric if judge else None)
     data = find_data(checked).commits if editor_place else {}
-    return Job(checked, output, wanted, editor, judge, protocol, data)
+    return Job(checked, output, wanted, editor, judge, protocol, scratch, data)
 
 
 def _find_cheap_faults(checked: Checked, *, edit: bool, judge: bool) -> None:
@@ -230,12 +244,6 @@ def _model_folder(checked: Checked, where: str, stage: StageConfig, found: Found
 
 def _rubric(checked: Checked, config: JudgeConfig, found: Found) -> Rubric:
     return load_rubric(config.rubric or found.cls.default_rubric or checked.benchmark.cls.default_rubric)
-
-
-def _place(where: str, stage: StageConfig, found: Found, gpus: Sequence[Gpu]) -> _Place:
-    return _Place(
-        stage_devices(where, stage, found, gpus), resolve_interpreter(where, stage.python, stage.conda)
-    )
 
 
 def stage_devices(where: str, stage: StageConfig, found: Found, gpus: Sequence[Gpu]) -> list[Device]:
@@ -421,14 +429,22 @@ def _spec(
         name=name,
         devices=place.devices,
         interpreter=place.interpreter,
-        env={key: str(value) for key, value in config.env.items()},
+        env=_env(config, place),
         packages=packages,
         message=message,
         deadlines=Deadlines(**config.deadlines.model_dump()),
         max_attempts=config.max_attempts,
         numbers={device: asks.numbers(device) for device in place.devices} if asks else {},
         shares_memory=found.cls.engine,
+        proxy=place.proxy,
     )
+
+
+def _env(config: StageConfig, place: _Place) -> dict[str, str]:
+    """Return the variables of a stage's hosts: what the config says is above where caches go."""
+    said = {key: str(value) for key, value in config.env.items()}
+    interpreter = {key: value for key, value in place.interpreter.env.items() if value is not None}
+    return {**place.scratch.environment({**os.environ, **interpreter, **said}), **said}
 
 
 def _wanted(

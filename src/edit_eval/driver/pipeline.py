@@ -79,7 +79,7 @@ def run_job(
         stages: `edit`, `judge` or both.
         retry_failed: take up failed edits and unscored verdicts again.
         verify: hash every edit's image instead of trusting its size and modification time.
-        backend: where keepers run; this machine by default.
+        backend: where keepers run; by default this machine, with the job's scratch folder.
         tick: called a few times a second, for displays.
         control: how the run is told to end or to pause.
 
@@ -94,9 +94,9 @@ def run_job(
     control = control or Control()
     control.grace_s = job.checked.config.grace_s
     control.watch(job.output)
-    with RunStore(job.output) as store:
+    with RunStore(job.output, lock=job.checked.config.lock) as store:
         pipeline = Pipeline(job, store, emit, stages, retry_failed=retry_failed, verify=verify, tick=tick)
-        return pipeline.run(backend or LocalBackend(), control)
+        return pipeline.run(backend or LocalBackend(job.scratch.temporary), control)
 
 
 class Pipeline:
@@ -127,11 +127,14 @@ class Pipeline:
         self._edit_of: dict[str, WantedEdit] = {}  # by verdict key
         self._pool: Pool | None = None
         self._info: dict[str, Any] = {}
-        self._links_work = self._thumbnails_work = True
+        self._links_work = job.checked.config.links
+        self._thumbnails_work = True
 
     def run(self, backend: Backend, control: Control) -> bool:
         """Plan, work, and say whether there was work."""
         remove_leftovers(self._store.path)
+        if note := self._store.lock_note:
+            self._emit(Note(self._now(), "warning", f"{note}; see to it that only one start is at work"))
         for line in self._store.mended:
             self._emit(Note(self._now(), "warning", line))
         plan = self._plan()

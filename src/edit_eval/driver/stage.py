@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import statistics
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -14,8 +13,8 @@ from edit_eval.driver.devices import Device, GpuMemory
 from edit_eval.driver.doubts import Doubts
 from edit_eval.driver.events import StageName
 from edit_eval.driver.interpreters import Interpreter
-from edit_eval.driver.proxies import bypass_proxies
 from edit_eval.driver.queue import TaskQueue
+from edit_eval.worker.proxies import is_proxy_variable
 
 __all__ = ["Deadlines", "Stage", "StageSpec"]
 
@@ -69,6 +68,7 @@ class StageSpec:
         max_attempts: how often a task may lose a host that it had to itself.
         numbers: device -> plain integers for `CUDA_VISIBLE_DEVICES`, for an engine that knows no UUIDs.
         shares_memory: whether its hosts are told which part of the GPU memory they may take.
+        proxy: `environment`, or `none`: its hosts inherit no proxy.
     """
 
     name: StageName
@@ -81,16 +81,16 @@ class StageSpec:
     max_attempts: int = 2
     numbers: Mapping[Device, Sequence[str]] = field(default_factory=dict)
     shares_memory: bool = False
+    proxy: str = "environment"
 
     def host_spec(self, device: Device, log: Path, hosts_here: int) -> dict[str, Any]:
         """Return what a keeper needs to start a host of this stage on `device`."""
         env: dict[str, str | None] = {
-            **self.interpreter.env,
+            **self._interpreter_env(),
             "TOKENIZERS_PARALLELISM": "false",
             **_OFFLINE,
             "PYTHONUNBUFFERED": "1",
             "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-            **bypass_proxies(os.environ),
             **device.environment(hosts_here),
         }
         if device in self.numbers:
@@ -99,9 +99,17 @@ class StageSpec:
         return {
             "python": self.interpreter.python,
             "env": env,
+            "proxy": self.proxy,
             "links": {name: str(path) for name, path in self.packages.items()},
             "log": str(log),
         }
+
+    def _interpreter_env(self) -> Mapping[str, str | None]:
+        """Return the variables of the environment's own; some set a proxy when they are activated."""
+        env = self.interpreter.env
+        if self.proxy != "none":
+            return env
+        return {name: value for name, value in env.items() if not is_proxy_variable(name)}
 
     def load(self, device: Device, memory: GpuMemory | None = None) -> dict[str, Any]:
         """Return the load message for a host on `device`, whose memory is looked at as it is now."""

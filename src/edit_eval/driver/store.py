@@ -32,6 +32,7 @@ import orjson
 from edit_eval.core.errors import RunError
 from edit_eval.core.identity import file_sha256
 from edit_eval.driver.ledger import Ledger, json_bytes, read_ledger, tells_of_edit, tells_of_verdict
+from edit_eval.driver.mounts import local_locks, mount_of
 from edit_eval.driver.plan import WantedEdit
 from edit_eval.driver.runinfo import FORMAT, DamagedInfo, read_info, rebuild_with
 from edit_eval.driver.wanted import wanted_from_lines, wanted_lines
@@ -177,7 +178,7 @@ def lock_holder(path: Path) -> str | None:
         return None
     try:
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
+    except (BlockingIOError, PermissionError):
         return _lock_text(file)
     except OSError:
         return None
@@ -207,20 +208,22 @@ class RunStore:
     """A run directory open for writing, by one process at a time.
 
     `mended` has a line for everything that was found missing or damaged, and what becomes of it.
+    `lock`: whether to refuse a file system that cannot lock. `lock_note` says how far the lock goes, if not all the way.
 
     Raises:
         RunError: it cannot be written, is held by another process, or holds something else than a run.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, lock: bool = True) -> None:
         self.path = path
         self.mended: list[str] = []
+        self.lock_note = ""
         self._lock_file: int | None = None
         refuse_foreign(path)
         try:
             for folder in ("images", "thumbs", "logs", "report"):
                 (path / folder).mkdir(parents=True, exist_ok=True)
-            self._lock()
+            self._lock(required=lock)
             self._mend()
             with contextlib.ExitStack() as opening:
                 self.edits = Ledger(path / "edits.jsonl", tells_of_edit)
@@ -315,20 +318,25 @@ class RunStore:
                 temporary.unlink(missing_ok=True)
             raise cannot_write(self.path / name, error) from error
 
-    def _lock(self) -> None:
+    def _lock(self, *, required: bool) -> None:
         """Hold the run; the lock file is never deleted, and a dead holder's lock is free at once."""
         file = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            if option := local_locks(mount_of(self.path)):
+                self.lock_note = f"{self.path}: locks are not seen by other machines (mounted {option})"
+        except (BlockingIOError, PermissionError):
             holder = _lock_text(file)
             os.close(file)
             raise RunError(f"{self.path} is in use by {holder}; wait for it, or set another output") from None
         except OSError as error:
-            os.close(file)
-            raise RunError(
-                f"{self.path}: this file system has no flock ({error.strerror}); set another output"
-            ) from error
+            self.lock_note = f"{self.path}: this file system has no flock ({error.strerror})"
+            if required:
+                os.close(file)
+                raise RunError(
+                    f"{self.lock_note}, so two starts of this run would not notice each other; set another output, "
+                    "or lock=false if you see to it that only one is at work"
+                ) from error
         self._lock_file = file
         os.ftruncate(file, 0)
         boot = Path("/proc/sys/kernel/random/boot_id")

@@ -27,7 +27,6 @@ The keys of the JSON report (`"format": 1`; a number that is undefined is null, 
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
@@ -169,11 +168,10 @@ def html_report(run_dir: Path, summary: Summary, rows: Sequence[Row], usage: Usa
 
 
 def _replace(path: Path, pieces: Iterable[str]) -> None:
-    temporary = path.with_name(f".index-{os.getpid()}-{secrets.token_hex(8)}.html")
+    """Write a file whole or not at all, open to whom the umask says (a file of `tempfile` would be ours alone)."""
+    temporary = path.with_name(f".index-{secrets.token_hex(8)}.html")
     try:
-        with temporary.open(
-            "x", encoding="utf-8", newline="\n"
-        ) as file:  # mode by the umask, as all of a run
+        with temporary.open("x", encoding="utf-8", newline="\n") as file:
             file.writelines(pieces)
         temporary.replace(path)
     except BaseException:

@@ -25,6 +25,7 @@ from typing import Any
 from edit_eval.worker.logs import CappedLog
 from edit_eval.worker.processes import adopt_orphans, die_with_parent, kill_descendants, reap_children
 from edit_eval.worker.protocol import BEAT_S, FROM_HOST, TO_KEEPER, Channel, ProtocolError
+from edit_eval.worker.proxies import bypass_proxies, is_proxy_variable, own_names, without_proxies
 from edit_eval.worker.secrets import Redactor, secrets_of
 
 __all__ = ["Keeper", "main"]
@@ -148,12 +149,12 @@ class Keeper:
             self._host.channel.send("stop")
 
     def _start(self, spec: dict[str, Any], load: dict[str, Any]) -> None:
-        """Start a host: `spec` holds python, env (None removes), links (name -> path) and log (path)."""
+        """Start a host: `spec` holds python, env (None removes), proxy, links (name -> path) and log (path)."""
         if self._host is not None:
             raise ProtocolError("start while a host runs")
         try:
             links = self._make_links(spec["links"])
-            environment = _environment(spec["env"])
+            environment = _environment(spec)
         except OSError as error:  # a full disk, most likely
             reason = error.strerror or str(error)
             self._driver.send("fatal", path=str(self._links), errno=error.errno or 0, reason=reason)
@@ -270,10 +271,14 @@ class Keeper:
         self._host = None
 
 
-def _environment(changes: dict[str, str | None]) -> dict[str, str]:
-    """Return our environment with `changes`; None removes."""
-    merged: dict[str, str | None] = {**os.environ, **changes}
-    return {name: value for name, value in merged.items() if value is not None}
+def _environment(spec: dict[str, Any]) -> dict[str, str]:
+    """Return what a host starts with: ours, changed by `spec`; no proxy stands before this machine."""
+    inherited = without_proxies(os.environ) if spec["proxy"] == "none" else dict(os.environ)
+    merged: dict[str, str | None] = {**inherited, **spec["env"]}
+    environment = {name: value for name, value in merged.items() if value is not None}
+    if any(value and is_proxy_variable(name) for name, value in environment.items()):
+        environment |= bypass_proxies(environment, own_names())
+    return environment
 
 
 def _without_secrets(message: dict[str, Any], redactor: Redactor) -> dict[str, Any]:
