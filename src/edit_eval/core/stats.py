@@ -9,7 +9,7 @@ import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
-__all__ = ["MeanInterval", "bounds", "mean_interval"]
+__all__ = ["MeanInterval", "bounds", "mean_interval", "t_quantile"]
 
 
 @dataclass(frozen=True)
@@ -66,11 +66,12 @@ def mean_interval(
         return MeanInterval(n, count, mean, None, None, None)
     square = math.fsum(math.fsum(part) ** 2 for part in residuals.values())
     error = math.sqrt(count / (count - 1) * square) / n
-    half = _t_quantile((1 + level) / 2, count - 1) * error
+    half = t_quantile((1 + level) / 2, count - 1) * error
     return MeanInterval(n, count, mean, error, mean - half, mean + half)
 
 
-def _t_quantile(probability: float, degrees: int) -> float:
+def t_quantile(probability: float, degrees: int) -> float:
+    """Return the quantile of Student's t with `degrees` degrees of freedom."""
     from scipy.special import stdtrit
 
     return float(stdtrit(degrees, probability))

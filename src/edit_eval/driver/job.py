@@ -13,17 +13,18 @@ from typing import Any
 
 import edit_eval
 from edit_eval.core.errors import ConfigError, DataError, RunError
-from edit_eval.core.identity import edit_key, identity_params, rubric_hash, sample_seed
-from edit_eval.core.types import Rubric, Sample
+from edit_eval.core.headlines import Headline
+from edit_eval.core.identity import edit_key, identity_params, sample_seed
+from edit_eval.core.types import Sample
 from edit_eval.driver.config import Checked, EditorConfig, JudgeConfig, StageConfig
 from edit_eval.driver.devices import Device, Gpu, default_devices, parse_devices, visible_gpus
 from edit_eval.driver.events import StageName
 from edit_eval.driver.hashes import FileHashes
 from edit_eval.driver.interpreters import Interpreter, resolve_interpreter
 from edit_eval.driver.models import Model, find_model, resolve_model
-from edit_eval.driver.plan import Judging, WantedEdit
+from edit_eval.driver.plan import Judging, WantedEdit, refuse_unasked
+from edit_eval.driver.protocol import ProtocolInUse, protocol_in_use
 from edit_eval.driver.registry import Found
-from edit_eval.driver.rubrics import load_rubric
 from edit_eval.driver.samples import check_images, load_samples
 from edit_eval.driver.stage import Deadlines, StageSpec
 from edit_eval.driver.store import RunReader, refuse_foreign
@@ -65,12 +66,14 @@ class JudgeJob:
     Attributes:
         stage: as for the editor.
         judging: what makes its verdicts' keys.
+        headlines: the benchmark's own numbers, the most important first.
         label: the name people know it by.
         batch_size: how many edits it judges at once.
     """
 
     stage: StageJob
     judging: Judging
+    headlines: Sequence[Headline]
     label: str
     batch_size: int
 
@@ -99,7 +102,7 @@ class Job:
         return {
             "editor": dict(self.editor.identity),
             "judge": dict(self.judge.stage.identity) if self.judge else None,
-            "rubric": rubric_hash(self.judge.judging.rubric) if self.judge else None,
+            "rubric": self.judge.judging.rubrics_hash if self.judge else None,
             "seed": self.checked.config.seed,
         }
 
@@ -136,6 +139,7 @@ def prepare(
     judge_place = None
     if "judge" in stages and config.judge and checked.judge:
         judge_place = _place("judge", config.judge, checked.judge, gpus)
+    protocol = protocol_in_use(checked, judging=judge_place is not None)
     _find_cheap_faults(checked, edit="edit" in stages, judge=judge_place is not None)
     with hashes or FileHashes() as known:
         if editor_place:
@@ -145,16 +149,16 @@ def prepare(
             wanted: Sequence[WantedEdit] = _wanted(checked, samples, editor, known)
         else:
             editor, wanted = _recorded(output, known)
-        judge = _judge_job(checked, judge_place, known, progress) if judge_place else None
-    protocol = _protocol(checked, judge.judging.rubric if judge else None)
-    return Job(checked, output, wanted, editor, judge, protocol)
+        judge = _judge_job(checked, judge_place, protocol, known, progress) if judge_place else None
+    if judge:
+        refuse_unasked(judge.judging, wanted)
+    return Job(checked, output, wanted, editor, judge, protocol.id)
 
 
 def _find_cheap_faults(checked: Checked, *, edit: bool, judge: bool) -> None:
     """Raise what is wrong with models, parameters and rubric before images and weights are read, which takes minutes."""
     config = checked.config
     if judge and config.judge and checked.judge:
-        _rubric(checked, config.judge, checked.judge)
         folder = _model_folder("judge", config.judge, checked.judge)
         checked.judge.cls.resolve(checked.params["judge"], folder)
     if edit:
@@ -177,10 +181,6 @@ def _model_folder(where: str, stage: StageConfig, found: Found) -> str | None:
     if not stage.model:
         raise ConfigError(f"{where}.model: is missing; give a local folder or a hub id such as owner/name")
     return str(find_model(f"{where}.model", stage.model, found.cls.model_file))
-
-
-def _rubric(checked: Checked, config: JudgeConfig, found: Found) -> Rubric:
-    return load_rubric(config.rubric or found.cls.default_rubric or checked.benchmark.cls.default_rubric)
 
 
 def _place(where: str, stage: StageConfig, found: Found, gpus: Sequence[Gpu]) -> _Place:
@@ -237,6 +237,8 @@ def _hashes_of(sample: Sample, hashes: FileHashes) -> tuple[tuple[str, ...], dic
         "reference": tuple(hashes.sha256(path) for path in sample.references),
         "target": (hashes.sha256(sample.target),) if sample.target else (),
     }
+    if sample.judged:
+        beside["judged"] = tuple(hashes.sha256(path) for path in sample.judged)
     return sources, beside
 
 
@@ -255,12 +257,6 @@ def output_folder(checked: Checked) -> Path:
         return Path(config.output).expanduser().absolute()
     model = (config.editor.model or checked.editor.name).rstrip("/").split("/")[-1]
     return (Path("runs") / f"{model}-{checked.benchmark.cls.name}").absolute()
-
-
-def _protocol(checked: Checked, rubric: Rubric | None) -> str:
-    benchmark = checked.benchmark.cls
-    limit = f"+limit-{checked.config.limit}" if checked.config.limit else ""
-    return f"{benchmark.name}/v{benchmark.version}{limit}" + (f"+{rubric.name}" if rubric else "")
 
 
 def _model(
@@ -290,22 +286,25 @@ def _editor_job(
 
 
 def _judge_job(
-    checked: Checked, place: _Place, hashes: FileHashes, progress: Callable[[str], None]
+    checked: Checked,
+    place: _Place,
+    protocol: ProtocolInUse,
+    hashes: FileHashes,
+    progress: Callable[[str], None],
 ) -> JudgeJob:
     config, found = checked.config.judge, checked.judge
     if config is None or found is None:
         raise ConfigError("judge: is missing")
-    rubric = _rubric(checked, config, found)
     model = _model("judge", config, found, hashes, progress)
     message = {
         "role": "edit_eval.worker.roles:JudgeRole",
         "components": {},
         "options": {"batch_size": config.batch_size},
-        "rubric": rubric.to_json(),
+        "rubrics": {name: rubric.to_json() for name, rubric in protocol.rubrics.items()},
     }
     stage = _stage_job("judge", config, found, checked.params["judge"], model, place, message, {})
-    judging = Judging(stage.identity, rubric, tuple(found.cls.reads))
-    return JudgeJob(stage, judging, found.cls.label, config.batch_size)
+    judging = Judging(stage.identity, protocol.rubrics, tuple(found.cls.reads))
+    return JudgeJob(stage, judging, protocol.headlines, found.cls.label, config.batch_size)
 
 
 def _stage_job(

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from edit_eval.core.errors import DataError
 from edit_eval.core.identity import digest, rubric_hash, verdict_key
 from edit_eval.core.types import Prompt, Rubric, Sample
 from edit_eval.judges.contract import prompt_renderer
 
-__all__ = ["EditPlan", "Judging", "WantedEdit", "plan_edits", "verdict_is_done"]
+__all__ = ["EditPlan", "Judging", "WantedEdit", "plan_edits", "refuse_unasked", "verdict_is_done"]
 
 Record = Mapping[str, Any]
 
@@ -27,7 +28,7 @@ class WantedEdit:
         seed: of this sample and repeat.
         key: identity of the edit.
         source_sha256: of each source image's bytes.
-        beside_sha256: of the sample's other images, by what they are: `reference`, `target`.
+        beside_sha256: of the sample's other images, by what they are: `reference`, `target`, `judged`.
     """
 
     index: int
@@ -41,39 +42,54 @@ class WantedEdit:
 
 @dataclass(frozen=True)
 class Judging:
-    """What decides a verdict beside the edit itself: the judge's identity, the rubric, and what the judge looks at.
+    """What decides a verdict beside the edit itself: the judge's identity, the rubrics, and what the judge looks at.
 
     Attributes:
         identity: name, version, model and parameters of the judge.
-        rubric: what it follows.
+        rubrics: what it follows, by the name that samples know it by (`Sample.rubric`); `""` is for all others.
         reads: which of a sample's other images it sees: `reference`, `target`.
     """
 
     identity: Mapping[str, Any]
-    rubric: Rubric
+    rubrics: Mapping[str, Rubric]
     reads: tuple[str, ...]
 
     @property
     def id(self) -> str:
-        """Identity of judge and rubric together, whatever they judge."""
-        return digest({"judge": self.identity, "rubric": rubric_hash(self.rubric)})
+        """Identity of judge and rubrics together, whatever they judge."""
+        return digest({"judge": self.identity, "rubric": self.rubrics_hash})
+
+    @property
+    def rubrics_hash(self) -> str:
+        """The hash of everything the rubrics say."""
+        if set(self.rubrics) == {""}:
+            return rubric_hash(self.rubrics[""])
+        return digest({name: rubric_hash(rubric) for name, rubric in self.rubrics.items()})
+
+    def name_of(self, sample: Sample) -> str:
+        """Return the name by which this sample's rubric is in `rubrics`."""
+        return sample.rubric if sample.rubric in self.rubrics else ""
+
+    def rubric_of(self, sample: Sample) -> Rubric:
+        """Return what this sample is judged by. Raises `KeyError` if there is none for it."""
+        return self.rubrics[self.name_of(sample)]
 
     def prompts(self, sample: Sample) -> tuple[Prompt, ...]:
-        """Return the questions for this sample."""
-        return self._render(sample)
+        """Return the questions for this sample. Raises `ValueError` where it lacks a note that is asked for."""
+        return self._render[self.name_of(sample)](sample)
 
     @cached_property
-    def _render(self) -> Callable[[Sample], tuple[Prompt, ...]]:
-        return prompt_renderer(self.rubric)
+    def _render(self) -> Mapping[str, Callable[[Sample], tuple[Prompt, ...]]]:
+        return {name: prompt_renderer(rubric) for name, rubric in self.rubrics.items()}
 
     def key(self, wanted: WantedEdit, edited_sha256: str, prompts: tuple[Prompt, ...] | None = None) -> str:
         """Return the key of the verdict on one edit, whose image has that hash; `prompts` if they are there already."""
         return verdict_key(
             judge=self.identity,
-            rubric=self.rubric,
+            rubric=self.rubric_of(wanted.sample),
             prompts=self.prompts(wanted.sample) if prompts is None else prompts,
             edited_sha256=edited_sha256,
-            source_sha256=wanted.source_sha256,
+            source_sha256=wanted.beside_sha256.get("judged") or wanted.source_sha256,
             reference_sha256=[sha for name in self.reads for sha in wanted.beside_sha256.get(name, ())],
             seed=wanted.seed,
             repeat=0,
@@ -81,12 +97,27 @@ class Judging:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON data; `from_json` reads it back."""
-        return {"identity": dict(self.identity), "rubric": self.rubric.to_json(), "reads": list(self.reads)}
+        rubrics = {name: rubric.to_json() for name, rubric in self.rubrics.items()}
+        return {"identity": dict(self.identity), "rubrics": rubrics, "reads": list(self.reads)}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Judging:
         """Read what `to_json` wrote."""
-        return cls(data["identity"], Rubric.from_json(data["rubric"]), tuple(data["reads"]))
+        rubrics = {name: Rubric.from_json(one) for name, one in data["rubrics"].items()}
+        return cls(data["identity"], rubrics, tuple(data["reads"]))
+
+
+def refuse_unasked(judging: Judging, wanted: Iterable[WantedEdit]) -> None:
+    """Refuse a sample for which there is no rubric, or which lacks a text that its rubric shows. Raises `DataError`."""
+    if set(judging.rubrics) == {""} and not judging.rubrics[""].asks_notes:
+        return
+    for one in wanted:
+        try:
+            judging.prompts(one.sample)
+        except KeyError as error:
+            raise DataError(f"sample {one.sample.id!r}: there is no rubric {one.sample.rubric!r}") from error
+        except ValueError as error:
+            raise DataError(str(error)) from error
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from edit_eval.core.types import Sample
 from edit_eval.driver.config import Checked
 from edit_eval.driver.store import cannot_write
 
-__all__ = ["check_images", "load_samples", "missing_images", "read_samples"]
+__all__ = ["check_images", "limited", "load_samples", "missing_images", "read_samples"]
 
 
 def load_samples(checked: Checked, output: Path, workspace: Path | None = None) -> list[Sample]:
@@ -51,8 +52,18 @@ def read_samples(checked: Checked, output: Path, workspace: Path | None = None) 
         raise DataError(f"the benchmark {config.path or found.name} has no samples")
     _check_unique(samples)
     if checked.config.limit:
-        samples = samples[: checked.config.limit]
+        return limited(samples, checked.config.limit, found.cls.stratum)
     return samples
+
+
+def limited(samples: Sequence[Sample], limit: int, stratum: str) -> list[Sample]:
+    """Return `limit` samples in their order: the first ones, or as many of each value of the tag `stratum` as can be."""
+    groups: dict[str, list[int]] = {}
+    for index, sample in enumerate(samples):
+        groups.setdefault(sample.tags.get(stratum, ""), []).append(index)
+    rounds = itertools.zip_longest(*groups.values())
+    turns = (index for turn in rounds for index in turn if index is not None)
+    return [samples[index] for index in sorted(itertools.islice(turns, limit))]
 
 
 def _check_unique(samples: Sequence[Sample]) -> None:
@@ -87,6 +98,6 @@ def missing_images(samples: Sequence[Sample]) -> list[tuple[str, str]]:
         if not sample.images:
             raise DataError(f"sample {sample.id!r} has no source image")
         extra = [sample.target] if sample.target else []
-        named = [*sample.images, *sample.references, *extra]
+        named = [*sample.images, *sample.judged, *sample.references, *extra]
         missing += [(sample.id, path) for path in named if not os.path.isfile(path)]  # noqa: PTH113 - fast
     return missing

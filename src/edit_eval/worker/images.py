@@ -11,10 +11,21 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from edit_eval.core.types import Shown
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["THUMBNAIL_PX", "open_rgb", "png_bytes", "resize_to", "rgb", "save_thumbnail", "write_png"]
+__all__ = [
+    "THUMBNAIL_PX",
+    "as_shown",
+    "open_rgb",
+    "png_bytes",
+    "resize_to",
+    "rgb",
+    "save_thumbnail",
+    "write_png",
+]
 
 THUMBNAIL_PX = 384
 """Longest side of a thumbnail."""
@@ -64,6 +75,30 @@ def resize_to(image: Image, size: tuple[int, int]) -> Image:
     from PIL import Image
 
     return image if image.size == size else image.resize(size, Image.Resampling.LANCZOS)
+
+
+def as_shown(image: Image, shown: Shown, source_size: tuple[int, int] | None = None) -> Image:
+    """Return `image` (RGB) as a judge is to see it; the same object where nothing is to be done.
+
+    Args:
+        image: what there is.
+        shown: how images are prepared.
+        source_size: (width, height) of the first source, for the edited image.
+    """
+    from io import BytesIO
+
+    from PIL import Image
+
+    if shown.edited_as_source and source_size and image.size != source_size:
+        image = image.resize(source_size, Image.Resampling.BICUBIC)
+    if shown.longest_side and max(image.size) > shown.longest_side:
+        image = image.copy()
+        image.thumbnail((shown.longest_side, shown.longest_side), Image.Resampling.BICUBIC)
+    if shown.jpeg_quality:
+        buffer = BytesIO()
+        image.save(buffer, "JPEG", quality=shown.jpeg_quality)
+        image = open_rgb(buffer)
+    return image
 
 
 def png_bytes(image: Image) -> bytes:
