@@ -6,9 +6,7 @@ ids are unique is checked by the driver, for every benchmark alike.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from edit_eval.benchmarks import Benchmark
+from edit_eval.benchmarks._embedded import unpacked
 from edit_eval.benchmarks._tables import SUFFIXES, Row, read_rows
 from edit_eval.core.errors import DataError, did_you_mean
 from edit_eval.core.types import Sample
@@ -33,13 +32,6 @@ _FIELDS = (
 )  # fmt: skip
 _SEPARATOR = "|"
 _TAGS_EXAMPLE = '{"category": "recolour"}'
-_MAGIC = (
-    (b"\x89PNG", ".png"),
-    (b"\xff\xd8\xff", ".jpg"),
-    (b"GIF8", ".gif"),
-    (b"BM", ".bmp"),
-    (b"RIFF", ".webp"),
-)
 
 
 @dataclass(frozen=True)
@@ -294,25 +286,12 @@ class _Reader:
         if isinstance(value, str):
             return str(self.base / value)
         if isinstance(value, Mapping) and isinstance(value.get("bytes"), bytes):
-            return self._unpacked(value["bytes"], str(value.get("path") or ""))
+            return unpacked(value["bytes"], str(value.get("path") or ""), self.embedded)
         if isinstance(value, Mapping) and isinstance(value.get("path"), str):
             return str(self.base / value["path"])
         raise _WrongError(
             f"type of {name}", f"{name!r} is {_shown(value)}; expected a path in quotes, or a list of them"
         )
-
-    def _unpacked(self, data: bytes, named: str) -> str:
-        """Write embedded bytes under their hash, whole or not at all, and return the path."""
-        suffix = next(
-            (suffix for magic, suffix in _MAGIC if data.startswith(magic)), Path(named).suffix or ".image"
-        )
-        path = self.embedded.absolute() / f"{hashlib.sha256(data).hexdigest()}{suffix}"
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-            temporary.write_bytes(data)
-            temporary.replace(path)
-        return str(path)
 
 
 def _text(values: Mapping[str, Any], name: str, *, numbers: bool = False) -> str | None:

@@ -30,7 +30,7 @@ class Headline:
         pool: every score of every sample counts as one value (samples with more dimensions weigh more).
         group: tag whose groups are averaged first; the headline is then the unweighted mean of the groups. Empty: the
             mean over samples.
-        groups: the benchmark's groups, and how many samples each has in full. A headline whose group is missing, or
+        groups: the benchmark's groups, and how many samples each has in full (0: any number). A headline whose group is missing, or
             that meets another group, is not complete.
         where: tags and their values that a sample must have to count.
         digits: decimal places in which it is published.
@@ -231,7 +231,7 @@ def _why(headline: Headline, parts: Mapping[str, _Part], odd: Sequence[str]) -> 
     short = [
         f"{name} {part.members} of {headline.groups[name]}"
         for name, part in parts.items()
-        if part.members and part.members != headline.groups.get(name, part.members)
+        if part.members and part.members != (headline.groups.get(name) or part.members)
     ]
     if short:
         reasons.append(f"other numbers of samples than the benchmark's: {', '.join(short)}")

@@ -25,6 +25,7 @@ Kind = Literal["benchmark", "editor", "judge"]
 
 BENCHMARKS: Mapping[str, str] = {
     "folder": "edit_eval.benchmarks.folder:Folder",
+    "gedit": "edit_eval.benchmarks.gedit:GEdit",
     "scenes": "edit_eval.benchmarks.scenes:Scenes",
 }
 EDITORS: Mapping[str, str] = {
