@@ -200,6 +200,7 @@ def check_config(tree: Mapping[str, Any]) -> Checked:
         problems += _env_problems(kind, section)
     if config is None or problems:
         raise ConfigError(problems)
+    params["editor"] = found["editor"].cls.for_layout(params["editor"], found["benchmark"].cls.layout)
     return Checked(config, found["benchmark"], found["editor"], found.get("judge"), params)
 
 

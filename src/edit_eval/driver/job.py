@@ -364,7 +364,8 @@ def _wanted(
         try:
             sources, beside = _hashes_of(sample, hashes)
             conditioning = [
-                hashes.sha256(path) for path in checked.editor.cls.conditioning(editor.params, sample)
+                checked.editor.cls.origin(editor.params, path, hashes.sha256(path))
+                for path in checked.editor.cls.conditioning(editor.params, sample)
             ]
         except OSError as error:
             raise _unreadable(sample, error) from error

@@ -144,6 +144,7 @@ _OURS = frozenset(
     [
         "by-id",
         "edits.jsonl",
+        "export",
         "images",
         "inputs",
         "lock",
