@@ -16,7 +16,17 @@ from edit_eval.benchmarks._embedded import unpacked
 from edit_eval.benchmarks._tables import Row, read_rows
 from edit_eval.core.errors import DataError, did_you_mean
 
-__all__ = ["Official", "column", "constants", "image", "json_texts", "rows_of", "text_of"]
+__all__ = [
+    "Official",
+    "column",
+    "constants",
+    "existing",
+    "image",
+    "items_of",
+    "json_texts",
+    "rows_of",
+    "text_of",
+]
 
 
 class Official:
@@ -140,3 +150,30 @@ def image(path: Path, row: Row, value: Any, base: Path, embedded: Path) -> str:
     if isinstance(value, str) and value.strip():
         return str((base / value).absolute())
     raise DataError(f"{path}, {row.where}: expected an image or its path")
+
+
+def existing(path: Path, names: Sequence[str], otherwise: str) -> Path:
+    """Return `path` if it is a file, or the first of `names` that is a file below it.
+
+    Raises:
+        DataError: `PATH: OTHERWISE`.
+    """
+    if path.is_dir():
+        found = next((path / name for name in names if (path / name).is_file()), None)
+        if found is None:
+            raise DataError(f"{path}: {otherwise}")
+        return found.absolute()
+    return path.absolute()
+
+
+def items_of(path: Path) -> dict[str, dict[str, Any]]:
+    """Return the items of a JSON object of objects, in its order. Raises `DataError`."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: this is not JSON: {error}") from error
+    if not isinstance(value, dict) or not value or not all(isinstance(one, dict) for one in value.values()):
+        raise DataError(f"{path}: expected an object of items by key")
+    return value

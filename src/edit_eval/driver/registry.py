@@ -26,6 +26,8 @@ Kind = Literal["benchmark", "editor", "judge"]
 BENCHMARKS: Mapping[str, str] = {
     "folder": "edit_eval.benchmarks.folder:Folder",
     "gedit": "edit_eval.benchmarks.gedit:GEdit",
+    "imgedit": "edit_eval.benchmarks.imgedit:ImgEdit",
+    "imgedit_uge": "edit_eval.benchmarks.imgedit:ImgEditUGE",
     "scenes": "edit_eval.benchmarks.scenes:Scenes",
 }
 EDITORS: Mapping[str, str] = {
