@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 from edit_eval.benchmarks._embedded import unpacked
 from edit_eval.benchmarks._tables import Row, read_rows
 from edit_eval.core.errors import DataError, did_you_mean
+from edit_eval.core.types import Call, ReplyForm
 
 __all__ = [
     "Official",
@@ -177,3 +179,85 @@ def items_of(path: Path) -> dict[str, dict[str, Any]]:
     if not isinstance(value, dict) or not value or not all(isinstance(one, dict) for one in value.values()):
         raise DataError(f"{path}: expected an object of items by key")
     return value
+
+
+def given(row: Row, name: str) -> Any:
+    """Return what stands under `name`, or None where it is absent, null, not a number (NaN) or blank."""
+    value = row.values.get(name)
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return None
+    return None if isinstance(value, str) and not value.strip() else value
+
+
+def only_json(path: Path, names: Sequence[str], where: str) -> Path:
+    """Return `path` if it is a file, else the first of `names` below it, else the only JSON file in it.
+
+    Raises:
+        DataError: there is none, or several; with `where` to get the data.
+    """
+    if not path.is_dir():
+        return path.absolute()
+    found = [path / name for name in names if (path / name).is_file()]
+    found = found or sorted(one for one in path.iterdir() if one.suffix.lower() in (".json", ".jsonl"))
+    if not found:
+        raise DataError(f"{path} holds no {names[0]}; {where}")
+    if (
+        len(found) > 1
+        and not (path / names[0]).is_file()
+        and found[0].name not in {Path(one).name for one in names}
+    ):
+        raise DataError(f"{path} holds several JSON files ({found[0].name} ...): give one as benchmark.path")
+    return found[0].absolute()
+
+
+def beside(file: Path, first: str, folders: Sequence[str], images: str | None, where: str) -> Path:
+    """Return the folder that image paths count from.
+
+    Args:
+        file: the table.
+        first: the first image's path in it.
+        folders: where to look, from the table's folder and from the one above.
+        images: `benchmark.params.images`, which is taken as it is.
+        where: to get the data.
+
+    Raises:
+        DataError: the first image is in none of them.
+    """
+    if images is not None:
+        return Path(images).expanduser().absolute()
+    for folder in [base / name for base in (file.parent, file.parent.parent) for name in (".", *folders)]:
+        if (folder / first).is_file():
+            return folder.absolute()
+    raise DataError(
+        f"{file}: the images are not beside it ({first} is in none of its folders): set benchmark.params.images to the "
+        f"folder that holds it; {where}"
+    )
+
+
+def question(
+    name: str,
+    text: str,
+    dimensions: Sequence[str],
+    images: Sequence[str],
+    reply: ReplyForm,
+    *,
+    fill: Mapping[str, str] | None = None,
+    keys: Sequence[str] = (),
+    images_first: bool = False,
+) -> Call:
+    """Return an official question: its text with the benchmark's own marks, and its images after (or before) it.
+
+    Args:
+        name: of the call.
+        text: as published.
+        dimensions: that the reply scores.
+        images: roles, in the order shown.
+        reply: form of the reply.
+        fill: as in `Call`, for what is in the text.
+        keys: as in `Call`.
+        images_first: whether images come before the text.
+    """
+    marks = {f"<image:{role}>": f"image:{role}" for role in images}
+    shown = "".join(marks)
+    whole = shown + text if images_first else text + shown
+    return Call(name, whole, tuple(dimensions), tuple(images), reply, tuple(keys), {**(fill or {}), **marks})

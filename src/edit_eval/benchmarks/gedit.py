@@ -12,10 +12,18 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from edit_eval.benchmarks import Benchmark, Facts, Protocol
-from edit_eval.benchmarks._official import Official, column, constants, image, rows_of, text_of
+from edit_eval.benchmarks._official import (
+    Official,
+    column,
+    constants,
+    image,
+    question,
+    rows_of,
+    text_of,
+)
 from edit_eval.core.errors import DataError
 from edit_eval.core.headlines import Headline
-from edit_eval.core.types import Call, Rubric, Sample, Shown
+from edit_eval.core.types import Rubric, Sample, Shown
 
 __all__ = ["GEdit", "GEditParams"]
 
@@ -178,26 +186,28 @@ def _prompts_file(path: Path) -> Path:
 def _official_rubric(own: Rubric, official: Official, shown: Shown, *, text_first: bool) -> Rubric:
     """Return the two official questions: semantic consistency of source and edit, quality of the edit alone."""
     texts = official.texts
-
-    def call(
-        name: str, text: str, dimensions: tuple[str, ...], images: tuple[str, ...], instruction: bool
-    ) -> Call:
-        fill = {"<instruction>": "instruction"} if instruction else {}
-        marks = {f"<image:{role}>": f"image:{role}" for role in images}
-        shown_text = text + "".join(marks) if text_first else "".join(marks) + text
-        return Call(name, shown_text, dimensions, images, "list", fill={**fill, **marks})
-
     consistency = "\n".join([texts[_CONTEXT], texts[_RULE], texts[_SC]])
     quality = "\n".join([texts[_CONTEXT], texts[_PQ]])
-    return replace(
-        own,
-        name="gedit-official",
-        calls=(
-            call("consistency", consistency, ("success", "overediting"), ("source", "edited"), True),
-            call("quality", quality, ("naturalness", "artifacts"), ("edited",), False),
+    calls = (
+        question(
+            "consistency",
+            consistency,
+            ("success", "overediting"),
+            ("source", "edited"),
+            "list",
+            fill={"<instruction>": "instruction"},
+            images_first=not text_first,
         ),
-        shown=shown,
+        question(
+            "quality",
+            quality,
+            ("naturalness", "artifacts"),
+            ("edited",),
+            "list",
+            images_first=not text_first,
+        ),
     )
+    return replace(own, name="gedit-official", calls=calls, shown=shown)
 
 
 def _headlines(language: str, subset: str) -> list[Headline]:

@@ -7,13 +7,21 @@ https://huggingface.co/datasets/sysuyy/ImgEdit. No licence is stated for the dat
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
 
 from edit_eval.benchmarks import Benchmark, Facts, Protocol
-from edit_eval.benchmarks._official import Official, constants, existing, items_of, json_texts
+from edit_eval.benchmarks._official import (
+    Official,
+    beside,
+    constants,
+    existing,
+    items_of,
+    json_texts,
+    question,
+)
 from edit_eval.core.errors import DataError
 from edit_eval.core.headlines import Headline
 from edit_eval.core.types import Call, Rubric, Sample
@@ -35,7 +43,7 @@ _WHERE = (
     "get Benchmark.tar from https://huggingface.co/datasets/sysuyy/ImgEdit and the item lists from "
     "https://github.com/PKU-YuanGroup/ImgEdit"
 )
-_FOLDERS = (".", "images", "original_images", "singleturn", "hard", "Benchmark/singleturn", "Benchmark/hard")
+_FOLDERS = ("images", "original_images", "singleturn", "hard", "Benchmark/singleturn", "Benchmark/hard")
 _LABEL = re.compile(r"^(?P<label>[^:\n]+): A number from 1 to 5\.\s*$", re.MULTILINE)
 """A line of an official prompt that asks for one score, and says what its line is to be called."""
 
@@ -98,7 +106,8 @@ class ImgEdit(Benchmark):
             raise DataError(f"benchmark.path: {cls.name} needs the path of its item list; {_WHERE}")
         file = existing(path, cls._list, f"no item list {cls._list[0]}; {_WHERE}")
         items = items_of(file)
-        root = _image_root(file, params.images, items)
+        first = str(next(iter(items.values())).get("id", ""))
+        root = beside(file, first, _FOLDERS, params.images, _WHERE)
         samples = []
         for key, item in items.items():
             wanted = ("id", "prompt", *cls._fields)
@@ -175,21 +184,6 @@ class ImgEditUGE(ImgEdit):
         return Protocol({"": used}, headlines, official.deviations, _JUDGES)
 
 
-def _image_root(file: Path, images: str | None, items: Mapping[str, Mapping[str, object]]) -> Path:
-    """Return the folder in which the first item's image lies."""
-    first = str(next(iter(items.values())).get("id", ""))
-    if images is not None:
-        return Path(images).expanduser().absolute()
-    tried = [base / name for base in (file.parent, file.parent.parent) for name in _FOLDERS]
-    for folder in tried:
-        if (folder / first).is_file():
-            return folder.absolute()
-    raise DataError(
-        f"{file}: the images are not beside it ({first} is in none of its folders): set benchmark.params.images to the "
-        f"folder that holds it; {_WHERE}"
-    )
-
-
 def _official(own: Rubric, file: Path, kind: str, text: str) -> Rubric:
     labels = tuple(match["label"].strip() for match in _LABEL.finditer(text))
     if len(labels) != len(own.dimensions):
@@ -199,12 +193,6 @@ def _official(own: Rubric, file: Path, kind: str, text: str) -> Rubric:
 
 def _call(own: Rubric, text: str, labels: tuple[str, ...]) -> Call:
     """Return the one official question: the text, then source and edit (`basic_bench.py`, `UGE_bench.py`)."""
-    fill = {
-        "<edit_prompt>": "instruction",
-        "<image:source>": "image:source",
-        "<image:edited>": "image:edited",
-    }
-    dimensions = tuple(one.name for one in own.dimensions)
-    return Call(
-        "edit", f"{text}<image:source><image:edited>", dimensions, ("source", "edited"), "lines", labels, fill
-    )
+    dimensions = [one.name for one in own.dimensions]
+    fill = {"<edit_prompt>": "instruction"}
+    return question("edit", text, dimensions, ("source", "edited"), "lines", fill=fill, keys=labels)

@@ -25,8 +25,8 @@ class Headline:
     Attributes:
         name: as the benchmark's authors call it (`G_O`, `accuracy`).
         low, high: the least and the greatest value that it can take.
-        value: what a sample contributes: an expression over `overall` and the dimensions; `perfect` is 1 where every
-            dimension that applies has the top of its scale, else 0. With `pool`, an expression over `score`.
+        value: what a sample contributes: an expression over `overall` and the dimensions; `perfect` is `high` where
+            every dimension that applies has the top of its scale, else 0. With `pool`, an expression over `score`.
         pool: every score of every sample counts as one value (samples with more dimensions weigh more).
         group: tag whose groups are averaged first; the headline is then the unweighted mean of the groups. Empty: the
             mean over samples.
@@ -119,7 +119,7 @@ def _value(headline: Headline, rubric: Rubric, scores: Mapping[str, float], over
     if headline.pool:
         return math.fsum(evaluate(headline.value, {"score": score}) for score in scores.values())
     if headline.value == "perfect":
-        return float(all(scores[one.name] == one.high for one in rubric.dimensions))
+        return headline.high * all(scores[one.name] == one.high for one in rubric.dimensions)
     return evaluate(headline.value, {**scores, "overall": overall})
 
 

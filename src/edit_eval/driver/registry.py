@@ -29,6 +29,7 @@ BENCHMARKS: Mapping[str, str] = {
     "imgedit": "edit_eval.benchmarks.imgedit:ImgEdit",
     "imgedit_uge": "edit_eval.benchmarks.imgedit:ImgEditUGE",
     "scenes": "edit_eval.benchmarks.scenes:Scenes",
+    "unireditbench": "edit_eval.benchmarks.unireditbench:UniREditBench",
 }
 EDITORS: Mapping[str, str] = {
     "diffusers": "edit_eval.editors.diffusers:Diffusers",
