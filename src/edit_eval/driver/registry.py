@@ -28,6 +28,7 @@ BENCHMARKS: Mapping[str, str] = {
     "gedit": "edit_eval.benchmarks.gedit:GEdit",
     "imgedit": "edit_eval.benchmarks.imgedit:ImgEdit",
     "imgedit_uge": "edit_eval.benchmarks.imgedit:ImgEditUGE",
+    "risebench": "edit_eval.benchmarks.risebench:RISEBench",
     "scenes": "edit_eval.benchmarks.scenes:Scenes",
     "unireditbench": "edit_eval.benchmarks.unireditbench:UniREditBench",
 }
