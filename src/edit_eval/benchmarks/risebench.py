@@ -143,7 +143,7 @@ class RISEBench(Benchmark):
         file = existing(Path(params.prompts).expanduser(), ("utils.py",), "no utils.py of RISEBench")
         official = Official(constants(file, _PROMPTS), _KNOWN_PROMPTS)
         rubrics = {kind: _official(kind, own, official.texts) for kind in _kinds()}
-        return Protocol(rubrics, tuple(headlines), official.deviations, _JUDGES)
+        return Protocol({"": own[""], **rubrics}, tuple(headlines), official.deviations, _JUDGES)
 
 
 def _sample(table: Path, row: Row, root: Path) -> Sample:
@@ -222,11 +222,11 @@ def _official(kind: str, own: Mapping[str, Rubric], texts: Mapping[str, str]) ->
             "picture-alone": ("prompt_logical_cons", "prompt_logical_img_wo_q", ["reference", "edited"]),
         }
         consistency, reasoning, images = asked[given_as]
-        calls = (
+        both = (
             ask("consistency", consistency, [before, "edited"]),
             ask("reasoning", reasoning, images),
         )
-        return _finished(replace(own[_LOGICAL], name="rise-official"), calls, kind)
+        return _finished(replace(own[_LOGICAL], name="rise-official"), both, kind)
     spatial = family == _SPATIAL
     reasoning = {
         "text": "prompt_spatial_ref" if spatial else "prompt_reasoning",

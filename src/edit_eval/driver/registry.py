@@ -30,6 +30,7 @@ BENCHMARKS: Mapping[str, str] = {
     "imgedit_uge": "edit_eval.benchmarks.imgedit:ImgEditUGE",
     "risebench": "edit_eval.benchmarks.risebench:RISEBench",
     "scenes": "edit_eval.benchmarks.scenes:Scenes",
+    "unicbench": "edit_eval.benchmarks.unicbench:UnicBench",
     "unireditbench": "edit_eval.benchmarks.unireditbench:UniREditBench",
 }
 EDITORS: Mapping[str, str] = {
