@@ -99,8 +99,10 @@ class UnicBench(Benchmark):
                 picture = text_of(file, row, "image_path")
                 root = root or beside(file, picture, ("data",), params.images, _WHERE)
             source = image(file, row, picture, root or file.parent, workspace / "embedded")
-            for language in _LANGUAGES[params.language]:
-                samples.append(_sample(file, row, source, language, both=params.language == "both"))
+            samples += [
+                _sample(file, row, source, language, both=params.language == "both")
+                for language in _LANGUAGES[params.language]
+            ]
         return samples
 
     @classmethod
