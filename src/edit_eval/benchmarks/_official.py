@@ -243,6 +243,7 @@ def question(
     *,
     fill: Mapping[str, str] | None = None,
     keys: Sequence[str] = (),
+    labels: Sequence[str] = (),
     images_first: bool = False,
 ) -> Call:
     """Return an official question: its text with the benchmark's own marks, and its images after (or before) it.
@@ -255,9 +256,10 @@ def question(
         reply: form of the reply.
         fill: as in `Call`, for what is in the text.
         keys: as in `Call`.
+        labels: a text before each image; none by default.
         images_first: whether images come before the text.
     """
     marks = {f"<image:{role}>": f"image:{role}" for role in images}
-    shown = "".join(marks)
+    shown = "".join(label + mark for label, mark in zip(labels or [""] * len(marks), marks, strict=True))
     whole = shown + text if images_first else text + shown
     return Call(name, whole, tuple(dimensions), tuple(images), reply, tuple(keys), {**(fill or {}), **marks})

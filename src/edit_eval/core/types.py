@@ -145,7 +145,8 @@ class Call:
             braces stay as they are. `{image:source}`, `{image:edited}` and `{image:reference}` say where images stand
             within the text, in the order of `images`; without them all images come first.
         dimensions: names of the dimensions that the reply must score.
-        images: any of `source` (all source images), `edited`, `reference` (all references), in the order shown.
+        images: any of `source` (all source images), `edited`, `reference` (all references), in the order shown; one of
+            several alone is `source/1`, `source/2` ...
         reply: form of the reply.
         keys: what a dimension is called in the reply, where that is not its name: the label of a line, or the key of
             a field. One per dimension, in their order.
@@ -417,5 +418,10 @@ class JudgeRequest:
         return [image for role in prompt.images for image in self.images_as(role)]
 
     def images_as(self, role: str) -> tuple[Image, ...]:
-        """Return the images of one role: `source`, `edited` or `reference`."""
-        return {"source": self.sources, "edited": (self.edited,), "reference": self.references}[role]
+        """Return the images of one role: `source`, `edited`, `reference`, or one of them alone, from 1: `source/2`.
+
+        Raises `IndexError` where there is no such one.
+        """
+        name, _, number = role.partition("/")
+        images = {"source": self.sources, "edited": (self.edited,), "reference": self.references}[name]
+        return (images[int(number) - 1],) if number else images

@@ -28,6 +28,7 @@ BENCHMARKS: Mapping[str, str] = {
     "gedit": "edit_eval.benchmarks.gedit:GEdit",
     "imgedit": "edit_eval.benchmarks.imgedit:ImgEdit",
     "imgedit_uge": "edit_eval.benchmarks.imgedit:ImgEditUGE",
+    "krisbench": "edit_eval.benchmarks.krisbench:KRISBench",
     "risebench": "edit_eval.benchmarks.risebench:RISEBench",
     "scenes": "edit_eval.benchmarks.scenes:Scenes",
     "unicbench": "edit_eval.benchmarks.unicbench:UnicBench",

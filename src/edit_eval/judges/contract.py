@@ -39,7 +39,9 @@ __all__ = [
     "verdict_from_scores",
 ]
 
-_PLACEHOLDER = re.compile(r"\{(instruction|output_format|note:[^{}]+|image:(?:source|edited|reference))\}")
+_PLACEHOLDER = re.compile(
+    r"\{(instruction|output_format|note:[^{}]+|image:(?:source|edited|reference)(?:/[1-9])?)\}"
+)
 _MARKUP = re.compile(r"<(?=[|｜/!A-Za-z_])")
 """What may begin a tag or a tokenizer's special token (`<|im_end|>`) inside an instruction."""
 
