@@ -58,7 +58,7 @@ def constants(path: Path, names: Sequence[str]) -> dict[str, str]:
         DataError: it cannot be read, is no Python, or lacks a name.
     """
     try:
-        tree = ast.parse(_read(path))
+        tree = ast.parse(read_text(path))
     except (SyntaxError, ValueError, RecursionError) as error:
         raise DataError(f"{path}: this is no Python file: {error}") from error
     found: dict[str, str] = {}
@@ -75,7 +75,7 @@ def constants(path: Path, names: Sequence[str]) -> dict[str, str]:
 def json_texts(path: Path, names: Sequence[str]) -> dict[str, str]:
     """Return the texts under `names` of a JSON object. Raises `DataError` as `constants` does."""
     try:
-        value = json.loads(_read(path))
+        value = json.loads(read_text(path))
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: this is not JSON: {error}") from error
     if not isinstance(value, dict):
@@ -83,7 +83,8 @@ def json_texts(path: Path, names: Sequence[str]) -> dict[str, str]:
     return _chosen(path, {key: text for key, text in value.items() if isinstance(text, str)}, names)
 
 
-def _read(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """Return an official file's text. Raises `DataError`."""
     try:
         return path.read_text(encoding="utf-8-sig")
     except OSError as error:
@@ -244,6 +245,7 @@ def question(
     fill: Mapping[str, str] | None = None,
     keys: Sequence[str] = (),
     labels: Sequence[str] = (),
+    after: str = "",
     images_first: bool = False,
 ) -> Call:
     """Return an official question: its text with the benchmark's own marks, and its images after (or before) it.
@@ -257,9 +259,10 @@ def question(
         fill: as in `Call`, for what is in the text.
         keys: as in `Call`.
         labels: a text before each image; none by default.
+        after: a text after the last image.
         images_first: whether images come before the text.
     """
     marks = {f"<image:{role}>": f"image:{role}" for role in images}
     shown = "".join(label + mark for label, mark in zip(labels or [""] * len(marks), marks, strict=True))
-    whole = shown + text if images_first else text + shown
+    whole = shown + text + after if images_first else text + shown + after
     return Call(name, whole, tuple(dimensions), tuple(images), reply, tuple(keys), {**(fill or {}), **marks})

@@ -109,7 +109,7 @@ def same_judge(run: EarlierRun, job: Job) -> bool:
     judge, config = job.judge, job.checked.config.judge
     if judge is None or config is None:
         return False
-    rubric = judge.judging.rubrics_hash
+    rubric = judge.rubrics_hash
     return run.info["identity"].get("rubric") == rubric and _same(
         run, "judge", judge.stage, config, ("type", "model", "batch_size")
     )

@@ -22,7 +22,7 @@ from edit_eval.driver.events import StageName
 from edit_eval.driver.hashes import FileHashes
 from edit_eval.driver.interpreters import Interpreter, resolve_interpreter
 from edit_eval.driver.models import Model, find_model, resolve_model
-from edit_eval.driver.plan import Judging, WantedEdit, refuse_unasked
+from edit_eval.driver.plan import Judging, WantedEdit
 from edit_eval.driver.protocol import ProtocolInUse, protocol_in_use
 from edit_eval.driver.registry import Found
 from edit_eval.driver.samples import check_images, load_samples
@@ -66,6 +66,7 @@ class JudgeJob:
     Attributes:
         stage: as for the editor.
         judging: what makes its verdicts' keys.
+        rubrics_hash: of all rubrics of the protocol, used by this run's samples or not.
         headlines: the benchmark's own numbers, the most important first.
         label: the name people know it by.
         batch_size: how many edits it judges at once.
@@ -73,6 +74,7 @@ class JudgeJob:
 
     stage: StageJob
     judging: Judging
+    rubrics_hash: str
     headlines: Sequence[Headline]
     label: str
     batch_size: int
@@ -102,7 +104,7 @@ class Job:
         return {
             "editor": dict(self.editor.identity),
             "judge": dict(self.judge.stage.identity) if self.judge else None,
-            "rubric": self.judge.judging.rubrics_hash if self.judge else None,
+            "rubric": self.judge.rubrics_hash if self.judge else None,
             "seed": self.checked.config.seed,
         }
 
@@ -149,9 +151,7 @@ def prepare(
             wanted: Sequence[WantedEdit] = _wanted(checked, samples, editor, known)
         else:
             editor, wanted = _recorded(output, known)
-        judge = _judge_job(checked, judge_place, protocol, known, progress) if judge_place else None
-    if judge:
-        refuse_unasked(judge.judging, wanted)
+        judge = _judge_job(checked, judge_place, protocol, wanted, known, progress) if judge_place else None
     return Job(checked, output, wanted, editor, judge, protocol.id)
 
 
@@ -289,6 +289,7 @@ def _judge_job(
     checked: Checked,
     place: _Place,
     protocol: ProtocolInUse,
+    wanted: Sequence[WantedEdit],
     hashes: FileHashes,
     progress: Callable[[str], None],
 ) -> JudgeJob:
@@ -296,15 +297,19 @@ def _judge_job(
     if config is None or found is None:
         raise ConfigError("judge: is missing")
     model = _model("judge", config, found, hashes, progress)
+    whole = Judging({}, protocol.rubrics, tuple(found.cls.reads))
+    used = whole.used_by(one.sample for one in wanted)
     message = {
         "role": "edit_eval.worker.roles:JudgeRole",
         "components": {},
         "options": {"batch_size": config.batch_size},
-        "rubrics": {name: rubric.to_json() for name, rubric in protocol.rubrics.items()},
+        "rubrics": {name: rubric.to_json() for name, rubric in used.rubrics.items()},
     }
     stage = _stage_job("judge", config, found, checked.params["judge"], model, place, message, {})
-    judging = Judging(stage.identity, protocol.rubrics, tuple(found.cls.reads))
-    return JudgeJob(stage, judging, protocol.headlines, found.cls.label, config.batch_size)
+    judging = dataclasses.replace(used, identity=stage.identity)
+    return JudgeJob(
+        stage, judging, whole.rubrics_hash, protocol.headlines, found.cls.label, config.batch_size
+    )
 
 
 def _stage_job(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -12,7 +12,7 @@ from edit_eval.core.identity import digest, rubric_hash, verdict_key
 from edit_eval.core.types import Prompt, Rubric, Sample
 from edit_eval.judges.contract import prompt_renderer
 
-__all__ = ["EditPlan", "Judging", "WantedEdit", "plan_edits", "refuse_unasked", "verdict_is_done"]
+__all__ = ["EditPlan", "Judging", "WantedEdit", "plan_edits", "verdict_is_done"]
 
 Record = Mapping[str, Any]
 
@@ -66,9 +66,34 @@ class Judging:
             return rubric_hash(self.rubrics[""])
         return digest({name: rubric_hash(rubric) for name, rubric in self.rubrics.items()})
 
+    def used_by(self, samples: Iterable[Sample]) -> Judging:
+        """Return the same with those rubrics alone that these samples are judged by.
+
+        Raises:
+            DataError: there is none for a sample, or the sample lacks a text that it shows.
+        """
+        used: set[str] = set()
+        for sample in samples:
+            name = self.name_of(sample)
+            if name not in self.rubrics:
+                raise DataError(f"sample {sample.id!r}: there is no rubric {sample.rubric!r}")
+            used.add(name)
+            if self.rubrics[name].asks_notes:
+                try:
+                    self.prompts(sample)
+                except ValueError as error:
+                    raise DataError(str(error)) from error
+        return replace(self, rubrics={name: one for name, one in self.rubrics.items() if name in used})
+
     def name_of(self, sample: Sample) -> str:
-        """Return the name by which this sample's rubric is in `rubrics`."""
-        return sample.rubric if sample.rubric in self.rubrics else ""
+        """Return the name by which this sample's rubric is in `rubrics`: its own, or what that begins with.
+
+        `a/b/c` stands for itself, else for `a/b`, `a`, and at last `""`.
+        """
+        name = sample.rubric
+        while name and name not in self.rubrics:
+            name = name.rpartition("/")[0]
+        return name
 
     def rubric_of(self, sample: Sample) -> Rubric:
         """Return what this sample is judged by. Raises `KeyError` if there is none for it."""
@@ -105,19 +130,6 @@ class Judging:
         """Read what `to_json` wrote."""
         rubrics = {name: Rubric.from_json(one) for name, one in data["rubrics"].items()}
         return cls(data["identity"], rubrics, tuple(data["reads"]))
-
-
-def refuse_unasked(judging: Judging, wanted: Iterable[WantedEdit]) -> None:
-    """Refuse a sample for which there is no rubric, or which lacks a text that its rubric shows. Raises `DataError`."""
-    if set(judging.rubrics) == {""} and not judging.rubrics[""].asks_notes:
-        return
-    for one in wanted:
-        try:
-            judging.prompts(one.sample)
-        except KeyError as error:
-            raise DataError(f"sample {one.sample.id!r}: there is no rubric {one.sample.rubric!r}") from error
-        except ValueError as error:
-            raise DataError(str(error)) from error
 
 
 @dataclass

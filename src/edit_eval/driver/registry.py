@@ -33,6 +33,7 @@ BENCHMARKS: Mapping[str, str] = {
     "scenes": "edit_eval.benchmarks.scenes:Scenes",
     "unicbench": "edit_eval.benchmarks.unicbench:UnicBench",
     "unireditbench": "edit_eval.benchmarks.unireditbench:UniREditBench",
+    "wiseedit": "edit_eval.benchmarks.wiseedit:WiseEdit",
 }
 EDITORS: Mapping[str, str] = {
     "diffusers": "edit_eval.editors.diffusers:Diffusers",
