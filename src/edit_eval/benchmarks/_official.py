@@ -20,12 +20,17 @@ from edit_eval.core.types import Call, ReplyForm
 
 __all__ = [
     "Official",
+    "beside",
     "column",
     "constants",
     "existing",
+    "given",
     "image",
     "items_of",
     "json_texts",
+    "only_json",
+    "question",
+    "read_text",
     "rows_of",
     "text_of",
 ]
