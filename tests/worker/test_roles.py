@@ -103,10 +103,11 @@ def judging(tmp_path, verdicts, altered=False, removed=False) -> list[dict]:
     source = tmp_path / "source.png"
     Image.new("RGB", (8, 6), "red").save(source)
     role = JudgeRole.__new__(JudgeRole)
-    role._rubric = RUBRIC
+    role._rubrics = {"": RUBRIC}
     role._judge = SimpleNamespace(judge=lambda requests: verdicts)
     sha = "0" * 64 if altered else hashlib.sha256(source.read_bytes()).hexdigest()
     payload = {
+        "rubric": "",
         "sample": Sample("s", "make it blue", (str(source),)).to_json(),
         "edited": str(tmp_path / "gone.png" if removed else source),
         "edited_sha256": sha,

@@ -40,11 +40,17 @@ class Judge:
     default_rubric: ClassVar[str | None] = None
     reads: ClassVar[tuple[str, ...]] = ("reference",)
 
-    def __init__(self, params: Any, context: HostContext, rubric: Rubric) -> None:
-        """Load the model. Raises `UserError` if what the user asked for cannot be loaded."""
+    def __init__(self, params: Any, context: HostContext, rubrics: Sequence[Rubric]) -> None:
+        """Load the model. Raises `UserError` if what the user asked for cannot be loaded.
+
+        Args:
+            params: an instance of `Params`.
+            context: where to load.
+            rubrics: those that requests will come with; often one.
+        """
         self.params = params
         self.context = context
-        self.rubric = rubric
+        self.rubrics = rubrics
         self.progress: Callable[[int, int], None] = _no_progress
         """`progress(k, n)`: tell that token (or request) k of at most n of this batch is done; set by the host."""
 

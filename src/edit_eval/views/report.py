@@ -14,6 +14,7 @@ The keys of the JSON report (`"format": 1`; a number that is undefined is null, 
 | `edit_failed`, `unscored` | count by kind |
 | `coverage`, `min_coverage`, `complete` | shares of 1; whether the first reaches the second |
 | `headline` | an estimate: `n`, `clusters`, `mean`, `standard_error`, `low`, `high`, `minimum`, `maximum` |
+| `headlines` | the benchmark's own numbers, the most important first: `headline` (how it is made), `n`, `wanted`, `clusters`, `mean`, `standard_error`, `low`, `high`, `bounds`, `by_group`, `why_partial` (in words; empty where nothing is missing) |
 | `bounds` | [low, high] of the mean at coverage below 1, else null |
 | `dimensions` | dimension -> estimate |
 | `tags` | tag -> value -> estimate of the overall score; `n` is 0 where none of it has a score |
