@@ -11,6 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from harness import ours
+
 from edit_eval.driver.store import RunReader
 from faults.suite import IMPATIENT, Fault, Trial, kill
 
@@ -89,6 +91,17 @@ def _kill_driver(trial: Trial) -> None:
         else:
             assert code == 0, trial.text()
     assert trial.run("--devices", _devices(3)) == 0
+
+
+def _kill_all(trial: Trial) -> None:
+    """Everything at once, as a batch system or the kernel does it that ends a whole group."""
+    trial.start()
+    trial.wait_for(lambda: len(trial.pids("host")) >= 1, "no host")
+    time.sleep(1.5 * trial.spread())
+    for pid in ours(trial.mark):
+        kill(pid)
+    trial.wait_for(lambda: not ours(trial.mark), "processes are left", 5)
+    assert trial.run("--devices", _devices(1 + trial.number % 4)) == 0
 
 
 def _devices(count: int) -> str:
@@ -224,6 +237,14 @@ FAULTS = (
     ),
     Fault("processes", "SIGKILL of a keeper", _kill_keeper, short=2, long=10, says="the keeper went away"),
     Fault("processes", "SIGKILL of the driver, then other devices", _kill_driver, long=17, config=SLOW),
+    Fault(
+        "processes",
+        "SIGKILL of every process at once",
+        _kill_all,
+        long=20,
+        litter="nobody is left to remove the keepers' folders",
+        config=SLOW,
+    ),
     Fault(
         "processes",
         "the driver is stopped and goes on (SIGSTOP)",

@@ -63,6 +63,7 @@ class Fault:
         long: trials in `make test-long` (these among them).
         says: regular expression of what must have been said, on standard output or error.
         redo: why a second line of the keys in `Trial.redone` is right; empty: no key may have two lines.
+        litter: why folders in the temporary directory may stay; empty: nothing may.
         config: dotted config keys that this fault needs, such as short deadlines.
     """
 
@@ -73,6 +74,7 @@ class Fault:
     long: int = 5
     says: str = ""
     redo: str = ""
+    litter: str = ""
     config: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -317,4 +319,5 @@ def _problems(trial: Trial, got: Reference, reference: Reference) -> list[str]:
 
 def leftovers(trial: Trial) -> list[str]:
     """Return the temporary files of a trial that are still there."""
-    return sorted(map(str, [*trial.temporary.iterdir(), *trial.output.rglob(".*")]))
+    outside = [] if trial.fault.litter else trial.temporary.iterdir()
+    return sorted(map(str, [*outside, *trial.output.rglob(".*")]))
