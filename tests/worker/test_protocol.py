@@ -292,4 +292,5 @@ def test_whatever_a_host_says_is_heard_or_named(kind, value, data):
         assert message.get("window", 1) >= 1
         assert 0 <= float(message.get("load_s", 0)) + float(message.get("seconds", 0)) < float("inf")
         assert isinstance(message.get("reason", ""), str)
+        assert all(isinstance(one, str | int | float) for one in message.get("facts", {}).values())
     assert channel.messages or channel.broken
