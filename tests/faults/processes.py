@@ -71,7 +71,7 @@ def _stop_driver(trial: Trial) -> None:
     driver = trial.start()
     trial.wait_for(lambda: trial.lines() > trial.spread() * 5, "no edit")
     kill(driver.pid, signal.SIGSTOP)
-    time.sleep(5)
+    time.sleep(8)
     kill(driver.pid, signal.SIGCONT)
     assert trial.end(driver) == 0
     assert "Restarting" not in trial.text(), trial.text()
@@ -100,7 +100,7 @@ def _kill_all(trial: Trial) -> None:
     time.sleep(1.5 * trial.spread())
     for pid in ours(trial.mark):
         kill(pid)
-    trial.wait_for(lambda: not ours(trial.mark), "processes are left", 5)
+    trial.wait_for(lambda: not ours(trial.mark), "processes are left", 15)
     assert trial.run("--devices", _devices(1 + trial.number % 4)) == 0
 
 
@@ -180,7 +180,7 @@ def _two_starts(trial: Trial) -> None:
     began = time.monotonic()
     second = trial.start()
     assert second.wait(30) == 2
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 20
     holder = f"is in use by process {first.pid} on {os.uname().nodename}"
     assert holder in trial.text(), trial.text()
     if trial.number % 2:  # the holder goes on

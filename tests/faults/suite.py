@@ -45,7 +45,7 @@ BASE: Mapping[str, Any] = {
 """The config of every trial; what a fault changes must not change results."""
 
 IMPATIENT: Mapping[str, Any] = {
-    f"{stage}.deadlines": {"load_s": 4, "first_task_s": 2, "task_s": 2, "task_factor": 1}
+    f"{stage}.deadlines": {"load_s": 6, "first_task_s": 3, "task_s": 3, "task_factor": 1}
     for stage in ("editor", "judge")
 }
 """Deadlines short enough for a test of a host that hangs."""
@@ -159,7 +159,7 @@ class Trial:
             code = process.wait(timeout_s)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"it did not end within {timeout_s:g} s: {self.text()}") from None
-        self.wait_for(lambda: not ours(self.mark), "processes are left", 5)
+        self.wait_for(lambda: not ours(self.mark), "processes are left", 15)
         return code
 
     def run(self, *arguments: str) -> int:
@@ -181,7 +181,7 @@ class Trial:
 
     # Looking
 
-    def wait_for(self, what: Callable[[], Any], vainly: str = "waited in vain", timeout_s: float = 30) -> Any:
+    def wait_for(self, what: Callable[[], Any], vainly: str = "waited in vain", timeout_s: float = 60) -> Any:
         """Return what `what` returns as soon as it is something."""
         deadline = time.monotonic() + timeout_s
         while True:
@@ -189,7 +189,7 @@ class Trial:
             if found:
                 return found
             ended = all(process.poll() is not None for process in self._running)
-            if time.monotonic() > deadline or (ended and time.monotonic() > deadline - timeout_s + 5):
+            if time.monotonic() > deadline or (ended and time.monotonic() > deadline - timeout_s + 15):
                 raise AssertionError(f"{vainly}: {self.text()}")
             time.sleep(0.01)
 
