@@ -226,6 +226,7 @@ FAULTS = (
         "processes",
         "SIGKILL of a host while it loads the judge",
         partial(_kill_host, "load judge"),
+        short=0,
         says="killed by SIGKILL",
     ),
     Fault(
@@ -325,6 +326,7 @@ FAULTS = (
         "processes",
         "exit with code 0 while judging",
         partial(_host_does, "judge", "exit"),
+        short=0,
         says="ended with exit code 0",
     ),
     Fault(
