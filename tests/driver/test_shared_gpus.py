@@ -212,6 +212,19 @@ def test_why_nvml_does_not_answer(monkeypatch, value, says, mend):
     assert says in str(caught.value)
 
 
+def test_an_nvml_that_cannot_count_is_one_line(machine):
+    fake = machine(1)
+
+    def count():
+        raise fake.NVMLError("Unknown Error")
+
+    fake.nvmlDeviceGetCount = count
+    with pytest.raises(
+        DeviceError, match="NVML cannot count the GPUs: Unknown Error; see what nvidia-smi says"
+    ):
+        visible_gpus()
+
+
 # Memory of others
 
 
