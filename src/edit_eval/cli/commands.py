@@ -6,6 +6,7 @@ import argparse
 import importlib.resources
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -85,7 +86,8 @@ def _tree(
             raise ConfigError(f"{path} is a folder without run.json; name a config file or a run directory")
     tree = read_tree(path, overrides, base, replace)
     if arguments.devices:
-        devices = [part.strip() for part in arguments.devices.split(",")]
+        parts = [part.strip() for part in arguments.devices.split(",")]
+        devices = [int(part) if re.fullmatch("[0-9]{1,4}", part) else part for part in parts]
         stages = [
             name
             for name in ("editor", "judge")
