@@ -171,6 +171,24 @@ def test_sizes_come_before_anything_large(hub, tmp_path):
     assert nothing_is_visible()
 
 
+def test_a_kind_that_names_its_files(hub, tmp_path):
+    files = {"config.json": b"{}", "ema/weights.pt": SHARD, "ema/other.pt": SHARD[::-1], "notes.txt": b"x"}
+    hub.add("me/odd", files)
+    fetch(tmp_path, editor={"type": "weighty:Odd", "model": "me/odd"})
+    assert set(files_below(found("me/odd", "config.json"))) == {"config.json", "ema/weights.pt"}
+
+
+def test_a_layout_that_no_library_prescribes(hub, tmp_path):
+    files = {"config.json": b"{}", "unet/a.safetensors": SHARD, "unet/a.ckpt": b"x", "x/y/b.pt": SHARD[::-1]}
+    hub.add("me/odd", files)
+    fetch(tmp_path, editor={"type": "weighty:Weighty", "model": "me/odd"})
+    assert set(files_below(found("me/odd", "config.json"))) == {
+        "config.json",
+        "unet/a.safetensors",
+        "x/y/b.pt",
+    }
+
+
 def test_a_folder_of_the_users(hub, tmp_path):
     hub.add(EDITOR, pipeline())
     fetch(tmp_path, hub_cache=str(tmp_path / "disk"))
@@ -527,7 +545,7 @@ def test_a_hub_that_is_down(hub, tmp_path):
     hub.fault("/api/models", 99, status=502)
     text = refused(tmp_path)
     assert "answers 502 for Qwen/Edit; try again later: what was fetched stays" in text
-    assert len(hub.asked) == 8
+    assert len(hub.asked) == 5
 
 
 def test_what_is_no_hub(hub, tmp_path):
