@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 from fake_hub import FakeHub, git_sha1
 from harness import make_benchmark
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from repositories import SPARE, judge, pipeline, tensor_file
 
 from edit_eval.core.errors import ModelError, UserError
@@ -771,6 +773,70 @@ def test_a_file_system_without_links_or_locks(hub, tmp_path, monkeypatch):
     hub.asked.clear()
     assert fetch(tmp_path).bytes_left == 0
     assert not [path for path in hub.paths() if "resolve" in path]
+
+
+def test_a_cache_that_cannot_be_written_may_hold_it_all(hub, tmp_path, monkeypatch):
+    hub.add(EDITOR, pipeline())
+    fetch(tmp_path)
+    before = {one: one.lstat().st_mtime_ns for one in (tmp_path / "cache").rglob("*")}
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    for name in ("mkdir", "replace", "symlink_to", "unlink"):
+        monkeypatch.setattr(Path, name, refuse, raising=True)
+    with FileHashes(tmp_path / "hashes.tsv") as hashes:
+        plan_and_settle(tmp_path, hashes)
+    monkeypatch.undo()
+    assert {one: one.lstat().st_mtime_ns for one in (tmp_path / "cache").rglob("*")} == before
+
+
+def plan_and_settle(tmp_path: Path, hashes: FileHashes) -> None:
+    """Bring and settle what is here already, without the temporary folder of a plan."""
+    from edit_eval.driver.hubcache import hub_name
+    from edit_eval.driver.huggingface import HuggingFace
+
+    there = HuggingFace(open_cache(), hashes)
+    listing = there.listing("x", hub_name("x", EDITOR), "model", Told())
+    files = [listing.files[path] for path in pipeline()]
+    there.bring("x", listing, files, Told())
+    there.settle("x", listing, files)
+
+
+MISHAPS = st.one_of(
+    st.builds(lambda cut: {"cut": cut}, st.integers(0, len(SHARD))),
+    st.builds(lambda cut: {"cut": cut, "ignore_range": True}, st.integers(0, len(SHARD))),
+    st.sampled_from(
+        [{"status": 500}, {"status": 429}, {"status": 404}, {"status": 416}, {"ignore_range": True}]
+    ),
+    st.builds(lambda size: {"body": b"?" * size}, st.integers(0, len(SHARD) + 10)),
+)
+
+
+@settings(
+    max_examples=30,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    derandomize=True,
+)
+@given(st.lists(MISHAPS, max_size=6), st.binary(max_size=40), st.booleans())
+def test_whatever_happens_a_run_sees_all_of_it_or_nothing(hub, tmp_path, mishaps, left, begun):
+    shutil.rmtree(tmp_path / "cache", ignore_errors=True)
+    hub.faults.clear()
+    hub.add(EDITOR, pipeline())
+    if begun:
+        growing(tmp_path, SHARD).write_bytes(SHARD[: 3 * len(left)] + left)
+    for one in mishaps:
+        hub.fault("00001-of-00002.safetensors?signature", **one)
+    try:
+        fetch(tmp_path)
+    except ModelError:
+        assert nothing_is_visible()
+    else:
+        assert files_below(found()) == pipeline()
+    hub.faults.clear()
+    fetch(tmp_path)
+    assert files_below(found()) == pipeline()
 
 
 def test_files_have_the_modes_that_the_umask_gives(hub, tmp_path):
