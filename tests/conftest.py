@@ -35,6 +35,8 @@ def tiny() -> Callable[..., Path]:
     cache = Path(tempfile.gettempdir()) / f"edit-eval-tiny-{key}"
 
     def folder(name: str, seed: int = 0) -> Path:
+        if name == "qwen-image-edit-plus" and version("diffusers").startswith("0.35."):
+            pytest.skip(f"diffusers {version('diffusers')} has no QwenImageEditPlusPipeline")
         label = f"{name}@{seed}"
         if not (cache / label).is_dir():
             cache.mkdir(exist_ok=True)

@@ -18,7 +18,7 @@ from repositories import judge, pipeline, tensor_file
 
 CONFIG = """\
 benchmark: {{type: folder, path: {benchmark}}}
-editor: {{type: "weighty:Weighty", model: me/model, devices: [cpu:0]}}
+editor: {{type: "weighty_offline:Weighty", model: me/model, devices: [cpu:0]}}
 output: run
 """
 FILES = {"config.json": b"{}", "tokenizer.json": b"[]", "model.safetensors": tensor_file(400_000)}

@@ -118,7 +118,17 @@ def test_nothing_is_wrong_with_a_good_config(tmp_path):
 
 def test_a_machine_by_itself():
     found = {one.what: one for one in examine_machine()}
-    assert list(found) == ["edit-eval", "libraries", "CPU", "memory", "disk", "GPUs"]
+    assert list(found) == [
+        "edit-eval",
+        "libraries",
+        "CPU",
+        "memory",
+        "disk",
+        "temporary",
+        "shared memory",
+        "cache",
+        "GPUs",
+    ]
     assert (found["GPUs"].level, found["GPUs"].detail) == ("warn", "none (NVML finds none)")
     assert "run where there are GPUs" in found["GPUs"].mend
 
@@ -280,7 +290,7 @@ def test_libraries_that_are_too_old_or_do_not_know_the_model(tmp_path, probed):
 def test_a_diffusers_without_the_pipeline(tmp_path, probed):
     probed(Environment("3.12.3", PACKAGES, unknown=["QwenImageEditPlusPipeline"]))
     one = only_bad(with_model(tmp_path, devices=["cpu:0"]), "editor.python")
-    assert one.detail == "the installed diffusers has no QwenImageEditPlusPipeline"
+    assert one.detail == "the installed diffusers has no QwenImageEditPlusPipeline, which needs 0.36 or newer"
 
 
 # Devices

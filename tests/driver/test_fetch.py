@@ -176,14 +176,14 @@ def test_sizes_come_before_anything_large(hub, tmp_path):
 def test_a_kind_that_names_its_files(hub, tmp_path):
     files = {"config.json": b"{}", "ema/weights.pt": SHARD, "ema/other.pt": SHARD[::-1], "notes.txt": b"x"}
     hub.add("me/odd", files)
-    fetch(tmp_path, editor={"type": "weighty:Odd", "model": "me/odd"})
+    fetch(tmp_path, editor={"type": "weighty_offline:Odd", "model": "me/odd"})
     assert set(files_below(found("me/odd", "config.json"))) == {"config.json", "ema/weights.pt"}
 
 
 def test_a_layout_that_no_library_prescribes(hub, tmp_path):
     files = {"config.json": b"{}", "unet/a.safetensors": SHARD, "unet/a.ckpt": b"x", "x/y/b.pt": SHARD[::-1]}
     hub.add("me/odd", files)
-    fetch(tmp_path, editor={"type": "weighty:Weighty", "model": "me/odd"})
+    fetch(tmp_path, editor={"type": "weighty_offline:Weighty", "model": "me/odd"})
     assert set(files_below(found("me/odd", "config.json"))) == {
         "config.json",
         "unet/a.safetensors",

@@ -24,9 +24,12 @@ def picture(*, box=None, size=(96, 64), shift=0):
     return image
 
 
+RUBRIC = load_rubric("reference-v1")
+
+
 @pytest.fixture
 def judge():
-    return Reference(ReferenceParams(), HostContext(), load_rubric("reference-v1"))
+    return Reference(ReferenceParams(), HostContext(), [RUBRIC])
 
 
 @pytest.fixture
@@ -37,7 +40,7 @@ def ask(judge, tmp_path):
             path = str(tmp_path / "target.png")
             target.save(path)
         sample = Sample("s", "add a box", ("source.png",), target=path)
-        (verdict,) = judge.judge([JudgeRequest(sample, (), (source or picture(),), edited, (), 0)])
+        (verdict,) = judge.judge([JudgeRequest(sample, RUBRIC, (), (source or picture(),), edited, (), 0)])
         return verdict
 
     return ask
@@ -103,12 +106,12 @@ def test_without_a_target_the_edit_is_unscored(ask):
 def test_an_unreadable_target_fails_its_sample(judge):
     sample = Sample("s", "", ("a.png",), target="/nowhere/target.png")
     with pytest.raises(FileNotFoundError):
-        judge.judge([JudgeRequest(sample, (), (picture(),), picture(), (), 0)])
+        judge.judge([JudgeRequest(sample, RUBRIC, (), (picture(),), picture(), (), 0)])
 
 
 def test_takes_no_other_rubric():
     with pytest.raises(UserError, match="rubric 'general-v1' wants instruction, preservation, quality"):
-        Reference(ReferenceParams(), HostContext(), load_rubric("general-v1"))
+        Reference(ReferenceParams(), HostContext(), [load_rubric("general-v1")])
 
 
 def test_simulated_time_is_no_part_of_what_was_asked_for():
@@ -117,8 +120,8 @@ def test_simulated_time_is_no_part_of_what_was_asked_for():
 
 def test_the_window_is_the_batch_size():
     rubric = load_rubric("reference-v1")
-    assert Reference(ReferenceParams(), HostContext(), rubric).window == 1
-    assert Reference(ReferenceParams(), HostContext(options={"batch_size": 4}), rubric).window == 4
+    assert Reference(ReferenceParams(), HostContext(), [rubric]).window == 1
+    assert Reference(ReferenceParams(), HostContext(options={"batch_size": 4}), [rubric]).window == 4
 
 
 ERROR = st.floats(0, 1)

@@ -38,7 +38,7 @@ from edit_eval.driver.hubcache import (
 )
 from edit_eval.driver.huberrors import Asked, HubError, disk_error, from_status, told
 from edit_eval.driver.hubs import Listing, RemoteFile, Stopped, Watch, facts_of, listed, persist
-from edit_eval.driver.proxies import bypass_proxies
+from edit_eval.worker.proxies import bypass_proxies
 
 __all__ = ["HuggingFace", "settle_environment"]
 

@@ -6,13 +6,13 @@ Resolved once, before any process starts; hosts get local paths and never ask th
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from edit_eval.core.errors import ModelError
-from edit_eval.core.identity import digest
-from edit_eval.driver.hashes import FileHashes
+from edit_eval.core.identity import digest, file_sha256
+from edit_eval.driver.hashes import FileHashes, file_fact
 from edit_eval.driver.hubcache import (
     FETCH,
     HubCache,
@@ -53,11 +53,28 @@ class Model:
         name: as the config says.
         path: local folder; of a part also a file.
         identity: part of keys: hub id and commit, or the hash of every weight and config file of a local folder.
+        files: of a local folder, what those files were when they were hashed: relative path -> hash and fact.
     """
 
     name: str
     path: Path
     identity: dict[str, str]
+    files: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+
+    def changed_file(self) -> str | None:
+        """Return the path of a file that is no longer what it was when it was hashed, or None.
+
+        Looks at sizes and times, and reads only a file of which these changed but not its length.
+        """
+        for name, (sha, fact) in self.files.items():
+            path = self.path / name if name else self.path
+            try:
+                now = file_fact("", path.stat())
+                if now != fact and (_length(now) != _length(fact) or file_sha256(path) != sha):
+                    return str(path)
+            except OSError:
+                return str(path)
+        return None
 
 
 def find_model(where: str, name: str, model_file: str, cache: HubCache | None = None) -> Path:
@@ -95,11 +112,22 @@ def resolve_model(
         files = _files_of(where, name, path, model_file) if path.is_dir() else [path]
         _announce(where, name, files, hashes, progress)
         if path.is_file():
-            return Model(name, path, {"sha256": hashes.sha256(path)})
-        parts = {str(file.relative_to(path)): hashes.sha256(file) for file in files}
+            sha, fact = _hashed(path, hashes)
+            return Model(name, path, {"sha256": sha}, {"": (sha, fact)})
+        found = {str(file.relative_to(path)): _hashed(file, hashes) for file in files}
     except OSError as error:
         raise _unreadable(where, name, error) from error
-    return Model(name, path, {"files": digest(parts)})
+    return Model(name, path, {"files": digest({part: sha for part, (sha, _) in found.items()})}, found)
+
+
+def _hashed(path: Path, hashes: FileHashes) -> tuple[str, str]:
+    """Return a file's hash, and what it was just before it was read."""
+    fact = file_fact("", path.stat())
+    return hashes.sha256(path), fact
+
+
+def _length(fact: str) -> str:
+    return fact.split("\t")[1]
 
 
 def find_lora(where: str, name: str, cache: HubCache | None = None) -> Path:
@@ -139,7 +167,8 @@ def resolve_lora(
     path = find_lora(where, name, cache)
     try:
         _announce(where, name, [path], hashes, progress)
-        return Model(name, path, {"sha256": hashes.sha256(path)})
+        sha, fact = _hashed(path, hashes)
+        return Model(name, path, {"sha256": sha}, {"": (sha, fact)})
     except OSError as error:
         raise _unreadable(where, name, error) from error
 

@@ -5,6 +5,7 @@ Loads nothing. Where there are GPUs (or with `deep`), the stage's interpreter im
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from edit_eval.driver.job import stage_devices
 from edit_eval.driver.machine import memory, size_text
 from edit_eval.driver.models import find_lora, find_model, is_local
 from edit_eval.driver.registry import Found
+from edit_eval.editors._pipeline import first_release
 
 __all__ = ["Measured", "StageCheck"]
 
@@ -33,6 +35,9 @@ _SLOW_FACTOR = 20.0
 _SLOW_S = 0.02
 """A Conv3d patch embedding counts as slow from 20 times the equal Linear's time, if it takes over 20 ms: sound builds
 are within a few times of it, slow ones 100 to 50,000 times above (pytorch#174051, pytorch#166122)."""
+
+_MAIN_MEMORY_BYTES = 4 << 30
+"""Main memory of a process beside its GPU: libraries, CUDA's context, images; weights go through the page cache."""
 
 _WRONG = 0.05
 """Largest difference to the Linear, as a share of its largest value, that rounding can explain (bfloat16: 0.4 % a
@@ -101,9 +106,16 @@ class StageCheck:
         if free := [one.label for one in self._devices if one not in taken]:
             yield ok(what, ", ".join(free))
         may_go_on = self._leave_out and len(taken) < len(self._devices)
-        for line in taken.values():
+        for device, line in taken.items():
+            gone = bool(self._memory.fault(device))
             if may_go_on:
-                yield warn(what, f"left out: {line}", "wait until it is free to use it too")
+                mend = (
+                    "reset it (nvidia-smi -r), or reboot" if gone else "wait until it is free to use it too"
+                )
+                yield warn(what, f"left out: {line}", mend)
+            elif gone:
+                more = "" if self._leave_out else ", or set busy_gpus=leave_out"
+                yield bad(what, line, f"reset it (nvidia-smi -r) or reboot, name other devices{more}")
             else:
                 more = "" if self._leave_out else ", or set busy_gpus=leave_out"
                 yield bad(what, line, f"wait until it is free, name other devices{more}")
@@ -129,7 +141,10 @@ class StageCheck:
             yield from self._suits(folder)
             parts = self._components()
         except (UserError, OSError) as error:
-            yield from from_error(what, error, again)
+            offline = os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on")
+            note = " (with HF_HUB_OFFLINE unset, which is set here)" if offline else ""
+            for one in from_error(what, error, again):
+                yield replace(one, mend=f"{one.mend}{note}")
             return
         dtype = getattr(self._params, "dtype", None)
         self._checkpoint = found = inspect_checkpoint(folder, dtype, parts)
@@ -143,11 +158,11 @@ class StageCheck:
 
     def _suits(self, folder: Path | None) -> Iterator[Finding]:
         """Ask the class whether the checkpoint and the parameters are of its kind."""
-        cls, components = self._found.cls, getattr(self._config, "components", {})
+        found, components = self._found, getattr(self._config, "components", {})
         try:
-            if folder and hasattr(cls, "check"):
-                cls.check(str(folder), components)
-            self._params = cls.resolve(self._params, str(folder) if folder else None)
+            if folder and hasattr(found.cls, "check"):
+                found.check(str(folder), components)
+            self._params = found.resolve(self._params, str(folder) if folder else None)
         except UserError as error:
             if isinstance(error, ModelError):
                 mend = f"use another {self._kind}.type, or another model"
@@ -212,6 +227,16 @@ class StageCheck:
                 f"{each} ({size_text(weights)} of weights, the rest is margin); {size_text(there.free)} free"
             )
             yield self._fits(what, line, slots * weights, slots * need, there.free)
+        if gpus and there and len(gpus) * _MAIN_MEMORY_BYTES > there.total:
+            text = (
+                f"{len(gpus)} processes take about {size_text(_MAIN_MEMORY_BYTES)} each; there are "
+                f"{size_text(there.total)}{' (cgroup)' if there.limited else ''}"
+            )
+            yield warn(
+                f"{self._kind} main memory",
+                text,
+                "ask for more (sbatch --mem, docker run -m), or use fewer devices",
+            )
 
     def _main_memory(self, mend: str) -> Iterator[Finding]:
         """Compare what GPUs that load through main memory, all at once, need of it with what is free."""
@@ -317,7 +342,11 @@ class StageCheck:
             yield from self._main_memory(f"{interpreter.python} -m pip install accelerate")
         for name in found.unknown:
             if name in self._pipelines():
-                yield bad(what, f"the installed diffusers has no {name}", mend)
+                since = first_release(name)
+                text = f"the installed diffusers has no {name}" + (
+                    f", which needs {since} or newer" if since else ""
+                )
+                yield bad(what, text, mend)
             else:
                 yield warn(what, f"the installed transformers does not know the model type {name!r}", mend)
 

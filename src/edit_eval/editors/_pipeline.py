@@ -12,7 +12,9 @@ import importlib
 import importlib.util
 import inspect
 import json
+import re
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -22,6 +24,7 @@ from edit_eval.core.types import EditRequest, HostContext, StepCallback
 from edit_eval.editors import Editor
 from edit_eval.editors._overlays import as_folder, from_original, put_lora
 from edit_eval.worker.images import resize_to
+from edit_eval.worker.returned import mark_nan
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -32,6 +35,7 @@ __all__ = [
     "SIZES",
     "PipelineEditor",
     "choice_problems",
+    "first_release",
     "load_pipeline",
     "pipeline_class",
     "pipeline_class_name",
@@ -44,6 +48,18 @@ DTYPES = ("bfloat16", "float16", "float32")
 SIZES = ("model", "source")
 
 _LIBRARIES = ("torch", "diffusers", "transformers")
+_OLDEST = {"diffusers": (0, 35), "transformers": (4, 57)}
+_SINCE = {
+    "QwenImageEditPlusPipeline": "0.36",
+    "QwenImageEditInpaintPipeline": "0.36",
+    "Flux2Pipeline": "0.36",
+    "ChronoEditPipeline": "0.36",
+    "Flux2KleinPipeline": "0.37",
+    "LongCatImageEditPipeline": "0.37",
+    "BriaFiboEditPipeline": "0.37",
+}
+"""The first diffusers that has a pipeline, where the oldest that we run has not."""
+
 _DTYPE_KEYWORD_SINCE = (0, 40)
 """diffusers from 0.40 calls it `dtype`; older ones call it `torch_dtype` and ignore the new word silently."""
 
@@ -58,7 +74,7 @@ class PipelineEditor(Editor):
     model_file: ClassVar[str] = MODEL_INDEX
     takes_lora: ClassVar[bool] = True
     accelerated: ClassVar[bool] = True
-    needs: ClassVar[tuple[str, ...]] = (*_LIBRARIES, "PIL")
+    needs: ClassVar[tuple[str, ...]] = ("torch", "diffusers>=0.35", "transformers>=4.57", "PIL")
 
     def __init__(self, params: Any, context: HostContext) -> None:
         """Build the pipeline on the context's device.
@@ -85,8 +101,12 @@ class PipelineEditor(Editor):
         """Return the pipeline, its models on `self.context.device`, ready to be called."""
         raise NotImplementedError
 
+    def edit_size(self, request: EditRequest) -> tuple[int, int] | None:
+        """Return the source's size where edits are brought back to it; else None: the pipeline's own."""
+        return request.images[0].size if getattr(self.params, "size", "model") == "source" else None
+
     def run(self, arguments: Mapping[str, Any], request: EditRequest, step: StepCallback, size: str) -> Image:
-        """Call the pipeline with `arguments` and the request's seed; return its first image, RGB.
+        """Call the pipeline with `arguments` and the request's seed; return its first image, RGB, marked if it held NaN.
 
         Args:
             arguments: everything but generator, output type and step callback.
@@ -102,9 +122,12 @@ class PipelineEditor(Editor):
             extra["output_type"] = "pil"
         if "callback_on_step_end" in known:
             extra["callback_on_step_end"] = _reporter(step)
-        edited: Image = self.pipeline(**arguments, **extra)[0][0]
+        with _watched(getattr(self.pipeline, "image_processor", None)) as odd:
+            edited: Image = self.pipeline(**arguments, **extra)[0][0]
         edited = edited.convert("RGB")
-        return resize_to(edited, request.images[0].size) if size == "source" else edited
+        if size == "source":
+            edited = resize_to(edited, request.images[0].size)
+        return mark_nan(edited) if odd else edited
 
     def set_attention_backend(self, name: str) -> None:
         """Choose diffusers' attention kernel for the denoiser.
@@ -122,6 +145,32 @@ class PipelineEditor(Editor):
             raise UserError(
                 f"editor.params.attention_backend: {name!r} is not usable: {_reason(error)}"
             ) from error
+
+
+@contextlib.contextmanager
+def _watched(processor: Any) -> Iterator[list[str]]:
+    """Yield a list that is no longer empty once a `VaeImageProcessor` was given NaN or infinity to make images of.
+
+    diffusers makes them black without a word. What it makes of anything else is not touched.
+    """
+    odd: list[str] = []
+    make = getattr(processor, "postprocess", None)
+    if make is None:
+        yield odd
+        return
+
+    def postprocess(image: Any, *arguments: Any, **options: Any) -> Any:
+        if hasattr(image, "isfinite") and not bool(image.isfinite().all()):
+            odd.append("NaN or infinity")
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "invalid value encountered in cast", RuntimeWarning)
+            return make(image, *arguments, **options)
+
+    processor.postprocess = postprocess
+    try:
+        yield odd
+    finally:
+        del processor.postprocess
 
 
 def _reporter(step: StepCallback) -> Callable[[Any, int, Any, dict[str, Any]], dict[str, Any]]:
@@ -236,6 +285,10 @@ def load_pipeline(context: HostContext, dtype: str, class_name: str) -> Any:
     parts = {}
     for name, (library, part_class_name) in _slots(index).items():
         path = context.components.get(name)
+        if (folder / name / f"{library}.py").is_file() or (path and (Path(path) / f"{library}.py").is_file()):
+            raise ModelError(
+                f"editor.model: the {name} of {folder} is code of the checkpoint itself, which is not run"
+            )
         with _typed_failures(
             f"editor.components.{name}: {path}" if path else f"editor.model: {folder / name}"
         ):
@@ -248,7 +301,7 @@ def load_pipeline(context: HostContext, dtype: str, class_name: str) -> Any:
             f"editor.components.{lost[0]}: {class_name} has no use for it, or its class is not installed"
         )
     with _typed_failures(f"editor.model: {folder}"):
-        pipeline = cls.from_pretrained(str(folder), local_files_only=True, **parts)
+        pipeline = cls.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False, **parts)
     if context.lora:
         with _typed_failures(f"editor.lora: {context.lora[0]}"):
             put_lora(pipeline, *context.lora)
@@ -269,9 +322,28 @@ def pipeline_class(name: str) -> Any:
     if inspect.isclass(cls) and issubclass(cls, diffusers.DiffusionPipeline):
         return cls
     near = did_you_mean(name, [one for one in dir(diffusers) if one.endswith("Pipeline")])
-    raise ModelError(
-        f"diffusers {diffusers.__version__} of {sys.executable} has no pipeline {name}{near}; newer releases may"
+    mend = (
+        f"it needs diffusers {since} or newer: {_upgrade('diffusers')}"
+        if (since := first_release(name))
+        else "newer releases may"
     )
+    raise ModelError(
+        f"diffusers {diffusers.__version__} of {sys.executable} has no pipeline {name}{near}; {mend}"
+    )
+
+
+def first_release(pipeline: str) -> str:
+    """Return the first version of diffusers that has a pipeline; empty if it is not known here."""
+    return _SINCE.get(pipeline, "")
+
+
+def _upgrade(library: str) -> str:
+    return f"{sys.executable} -m pip install -U {library}"
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """Return the first two numbers of a version."""
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:2])
 
 
 def signature_names(cls: Any, method: str = "__call__") -> tuple[str, ...]:
@@ -288,6 +360,12 @@ def _import_libraries() -> Any:
             importlib.import_module(name)
     except ImportError as error:
         raise ModelError(_mend(error)) from error
+    for name, least in _OLDEST.items():
+        version = sys.modules[name].__version__
+        if _numbers(version) < least:
+            raise ModelError(
+                f"{sys.executable} has {name} {version}, and {'.'.join(map(str, least))} or newer is needed: {_upgrade(name)}"
+            )
     return sys.modules["diffusers"]
 
 
@@ -341,9 +419,12 @@ def _load_part(cls: Any, place: Path, base: Path, dtype: str, device: str) -> An
 
     if not _is_model(cls):
         return cls.from_pretrained(str(place), local_files_only=True)
-    version = tuple(int(part) for part in diffusers.__version__.split(".")[:2])
-    old_word = issubclass(cls, diffusers.ModelMixin) and version < _DTYPE_KEYWORD_SINCE
+    old_word = (
+        issubclass(cls, diffusers.ModelMixin) and _numbers(diffusers.__version__) < _DTYPE_KEYWORD_SINCE
+    )
     options: dict[str, Any] = {"torch_dtype" if old_word else "dtype": getattr(torch, dtype)}
+    if any(place.glob("*.safetensors")):
+        options["use_safetensors"] = True  # else the libraries read a .bin, as weights only
     straight = not device.startswith("cpu") and importlib.util.find_spec("accelerate") is not None
     where = {"device_map": {"": device}} if straight else {}
     with contextlib.ExitStack() as kept:
