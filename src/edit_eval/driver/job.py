@@ -413,6 +413,8 @@ def _stage_job(
     }
     whole = {**message, "target": found.target, "params": dataclasses.asdict(params), "model": path}
     title = f"{found.name} {config.model}" if config.model else found.name
+    if isinstance(config, EditorConfig) and config.lora:
+        title += f" + {config.lora.model} x {config.lora.scale:g}"
     spec = _spec(name, config, found, place, whole)
     models = (model,) if model else ()
     return StageJob(spec, params, identity, title, found.size_policy(params), models)
