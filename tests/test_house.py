@@ -433,6 +433,7 @@ def test_nothing_that_was_downloaded_is_executed(path):
 PRINTS = {
     "cli/output.py": "made harmless there",
     "views/doctor.py": "made harmless there",
+    "views/fetch.py": "made harmless there",
     "views/outlet.py": "made harmless there",
     "views/screen.py": "made harmless by what it is given",
     "worker/probe.py": "JSON, read by the driver",
