@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from fake_hub import FakeHub
 from harness import PYTHONPATH, cli, make_benchmark, ours
-from repositories import judge, tensor_file
+from repositories import judge, pipeline, tensor_file
 
 CONFIG = """\
 benchmark: {{type: folder, path: {benchmark}}}
@@ -210,6 +210,18 @@ def test_the_doctor_says_what_is_missing_and_when_it_is_there(place, hub):
     found = cli("doctor", "my.yaml", cwd=place, env=offline(place))
     assert found.returncode == 0, found.stdout
     assert "me/model, whole: 0.4 MiB" in " ".join(found.stdout.split())
+
+
+def test_the_ready_made_config(place, hub):
+    config = Path(__file__).parents[2] / "config_full_multi_gpu.yaml"
+    hub.add("Qwen/Qwen-Image-Edit-2509", pipeline())
+    hub.add("Qwen/Qwen3-VL-30B-A3B-Instruct", judge())
+    done = cli("fetch", "--config", str(config), cwd=place, env=environment(place, hub))
+    assert done.returncode == 0, done.stderr
+    assert [line.split()[:2] for line in done.stdout.splitlines()[:2]] == [
+        ["editor.model", "Qwen/Qwen-Image-Edit-2509"],
+        ["judge.model", "Qwen/Qwen3-VL-30B-A3B-Instruct"],
+    ]
 
 
 def test_wrong_usage(place):

@@ -115,7 +115,7 @@ VERDICT_KEYS = {
 @pytest.mark.parametrize(("rubric", "number"), VERDICT_KEYS)
 def test_keys_under_the_built_in_rubrics_are_what_they_always_were(rubric, number):
     # Pinned: a change here has every verdict on anybody's disk given anew. A new wording is a new version.
-    judging = Judging(JUDGE, load_rubric(rubric), ("reference", "target"))
+    judging = Judging(JUDGE, {"": load_rubric(rubric)}, ("reference", "target"))
     beside = {"reference": ("4" * 64,), "target": ("5" * 64,)[: number % 2]}
     sources = ("1" * 64, "2" * 64)[: 1 + number % 2]
     sample = Sample("s", INSTRUCTIONS[number], ("/a.png",))

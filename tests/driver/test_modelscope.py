@@ -46,8 +46,11 @@ def checked(tmp_path: Path, **changes):
 
 def fetch(tmp_path: Path, **changes) -> None:
     with FileHashes(tmp_path / "hashes.tsv") as hashes:
-        fetcher = Fetcher(checked(tmp_path, **changes), hashes, Watch(pause_s=0.01))
-        fetcher.fetch(fetcher.plan())
+        counts: list[int] = []
+        fetcher = Fetcher(checked(tmp_path, **changes), hashes, Watch(advance=counts.append, pause_s=0.01))
+        plan = fetcher.plan()
+        fetcher.fetch(plan)
+        assert sum(counts) == plan.bytes_left
 
 
 def found(name: str = EDITOR) -> Path:

@@ -84,6 +84,7 @@ def test_a_lora_is_part_of_the_key_with_its_scale_and_without_one_keys_are_as_be
     assert "lora" not in plain.editor.identity
     assert "lora" not in plain.editor.spec.message
     one = job(lora="a.safetensors")
+    assert one.editor.title == "qwen_image_edit base + a.safetensors x 1"
     assert one.editor.spec.message["lora"] == [str(tmp_path / "a.safetensors"), 1.0]
     assert set(one.editor.identity["lora"]) == {"sha256", "scale"}
     same = [{"model": "a.safetensors", "scale": 1}, "copy", "copy/c.safetensors"]

@@ -165,7 +165,7 @@ def call(name: str = "c", prompt: str = "{instruction}{output_format}", **more: 
         ({"overall": "fit +"}, "overall: not an expression: 'fit +'"),
         ({"overall": "__import__('os')"}, "overall: cannot be computed for fit = 0, look = 1: not allowed in an expression: \"'os'\""),
         ({"overall": "look / fit"}, "overall: cannot be computed for fit = 0, look = 1: 'look / fit' has no finite value for {'fit': 0.0, 'look': 1.0}"),
-        ({"overall": "median(fit, look)"}, "overall: cannot be computed for fit = 0, look = 1: unknown function 'median'; there are max, mean, min, sqrt"),
+        ({"overall": "median(fit, look)"}, "overall: cannot be computed for fit = 0, look = 1: unknown function 'median'; there are choose, digits, equal, geomean, max, mean, min, sqrt"),
     ],
 )  # fmt: skip
 def test_names_what_does_not_fit_together(tmp_path, changes, problem):

@@ -22,7 +22,7 @@ from edit_eval.driver.store import RunReader, RunStore
 from edit_eval.driver.summary import Row, Summary, _by_tag, read_rows, summarize
 
 RUBRIC = load_rubric("general-v1")
-JUDGING = Judging({"name": "qwen3_vl", "version": 1}, RUBRIC, ("reference",))
+JUDGING = Judging({"name": "qwen3_vl", "version": 1}, {"": RUBRIC}, ("reference",))
 
 
 @dataclass(frozen=True)
@@ -268,7 +268,7 @@ def test_only_the_present_judge_on_the_present_image_counts(tmp_path):
     [one] = write_run(tmp_path, [("a", [Outcome()])]).wanted
     others = [
         dataclasses.replace(JUDGING, identity={"name": "qwen3_vl", "version": 2}),
-        dataclasses.replace(JUDGING, rubric=dataclasses.replace(RUBRIC, overall="quality")),
+        dataclasses.replace(JUDGING, rubrics={"": dataclasses.replace(RUBRIC, overall="quality")}),
     ]
     reworded = dataclasses.replace(one, sample=dataclasses.replace(one.sample, instruction="do it, please"))
     with RunStore(tmp_path) as store:

@@ -61,4 +61,4 @@ class LeakyJudge(Judge):
             raise ValueError(text)
         if request.sample.instruction == "unscored":
             return Verdict(unscored="error", reply=f"401: {text}")
-        return verdict_from_scores(self.rubric, {"similarity": 5.0}, {"similarity": text}, text)
+        return verdict_from_scores(request.rubric, {"similarity": 5.0}, {"similarity": text}, text)

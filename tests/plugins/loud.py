@@ -49,4 +49,4 @@ class LoudJudge(Judge):
             raise RuntimeError(text)
         if how == "unscored":
             return Verdict(unscored="unparsable", reply=text)
-        return verdict_from_scores(self.rubric, {"similarity": 5.0}, {"similarity": text}, text)
+        return verdict_from_scores(request.rubric, {"similarity": 5.0}, {"similarity": text}, text)

@@ -36,3 +36,9 @@ class Weighty(Editor):
     def edit(self, request, step):
         step(1, 1)
         return request.images[0]
+
+
+class Odd(Weighty):
+    """A model of a layout of its own."""
+
+    hub_files: ClassVar[tuple[str, ...]] = ("ema/weights.pt",)

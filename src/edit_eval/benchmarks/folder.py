@@ -6,7 +6,6 @@ ids are unique is checked by the driver, for every benchmark alike.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from edit_eval.benchmarks import Benchmark
+from edit_eval.benchmarks._embedded import unpacked
 from edit_eval.benchmarks._tables import SUFFIXES, Row, read_rows
 from edit_eval.core.errors import DataError, did_you_mean, shown
 from edit_eval.core.types import Sample, is_blank
@@ -32,18 +32,10 @@ _TAG_FIELDS = ("category", "language", "task")
 _FIELDS = (
     *_IMAGES, "instruction", "edit_instruction", "id", "tags", *_TAG_FIELDS, *_REFERENCES, "target", "cluster",
 )  # fmt: skip
-_SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,8}")
 _SEPARATOR = "|"
 _UNTIDY = re.compile(r"//|/\.?(?:/|\Z)")
 _SHOWN_NAMES = 20
 _TAGS_EXAMPLE = '{"category": "recolour"}'
-_MAGIC = (
-    (b"\x89PNG", ".png"),
-    (b"\xff\xd8\xff", ".jpg"),
-    (b"GIF8", ".gif"),
-    (b"BM", ".bmp"),
-    (b"RIFF", ".webp"),
-)
 
 
 @dataclass(frozen=True)
@@ -325,7 +317,7 @@ class _Reader:
         if isinstance(value, str):
             return self._inside(value, name)
         if isinstance(value, Mapping) and isinstance(value.get("bytes"), bytes):
-            return self._unpacked(value["bytes"], str(value.get("path") or ""))
+            return unpacked(value["bytes"], str(value.get("path") or ""), self.embedded)
         if isinstance(value, Mapping) and isinstance(value.get("path"), str):
             return self._inside(value["path"], name)
         raise _WrongError(
@@ -349,19 +341,6 @@ class _Reader:
                 "benchmark.params.outside=true",
             )
         return path
-
-    def _unpacked(self, data: bytes, named: str) -> str:
-        """Write embedded bytes under their hash, whole or not at all, and return the path."""
-        given = Path(named).suffix
-        other = given if _SUFFIX.fullmatch(given) else ".image"
-        suffix = next((suffix for magic, suffix in _MAGIC if data.startswith(magic)), other)
-        path = self.embedded.absolute() / f"{hashlib.sha256(data).hexdigest()}{suffix}"
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-            temporary.write_bytes(data)
-            temporary.replace(path)
-        return str(path)
 
 
 def _text(values: Mapping[str, Any], name: str, *, numbers: bool = False) -> str | None:

@@ -76,11 +76,17 @@ def _parser() -> argparse.ArgumentParser:
 
     export = commands.add_parser("export", help="write what a run found, for other programs")
     export.add_argument("run", metavar="RUN", help="run directory")
-    export.add_argument(
+    what = export.add_mutually_exclusive_group(required=True)
+    what.add_argument(
         "--canonical",
         action="store_true",
-        required=True,
         help="one JSON line a sample, sorted by key, with what two equal runs must agree on",
+    )
+    what.add_argument(
+        "--layout", metavar="BENCHMARK", help="the edits, named as that benchmark's own tools expect them"
+    )
+    export.add_argument(
+        "--output", metavar="DIR", type=_named, help="with --layout: where to (default: RUN/export/BENCHMARK)"
     )
 
     demo = commands.add_parser(

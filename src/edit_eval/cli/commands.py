@@ -6,16 +6,18 @@ import argparse
 import importlib.resources
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from edit_eval.benchmarks import Facts
 from edit_eval.cli import EXIT_OK, EXIT_PARTIAL, EXIT_USER_ERROR, config_argument
 from edit_eval.cli.output import one_line, say, show, show_json, show_record, without_secrets
 from edit_eval.cli.signals import obey_signals
-from edit_eval.core.errors import ConfigError, RunError
+from edit_eval.core.errors import ConfigError, RunError, did_you_mean
 from edit_eval.core.identity import digest
 from edit_eval.driver import registry
 from edit_eval.driver.config import Checked, check_config, read_tree
@@ -28,6 +30,7 @@ from edit_eval.driver.hashes import FileHashes
 from edit_eval.driver.hubs import Watch
 from edit_eval.driver.huggingface import settle_environment
 from edit_eval.driver.job import Job, prepare
+from edit_eval.driver.layout import layouts, write_layout
 from edit_eval.driver.pipeline import run_job
 from edit_eval.driver.rubrics import builtin_rubrics
 from edit_eval.driver.runinfo import needed, read_info
@@ -83,7 +86,8 @@ def _tree(
             raise ConfigError(f"{path} is a folder without run.json; name a config file or a run directory")
     tree = read_tree(path, overrides, base, replace)
     if arguments.devices:
-        devices = [part.strip() for part in arguments.devices.split(",")]
+        parts = [part.strip() for part in arguments.devices.split(",")]
+        devices = [int(part) if re.fullmatch("[0-9]{1,4}", part) else part for part in parts]
         stages = [
             name
             for name in ("editor", "judge")
@@ -278,11 +282,30 @@ def report(arguments: argparse.Namespace) -> int:
 
 
 def export(arguments: argparse.Namespace) -> int:
-    """`edit-eval export RUN --canonical`."""
+    """`edit-eval export RUN --canonical`, or `--layout BENCHMARK`."""
     run_reader = RunReader(Path(arguments.run))
+    if arguments.layout is not None:
+        return _export_layout(arguments, run_reader)
+    if arguments.output:
+        raise ConfigError("--output goes with --layout; a canonical export is printed")
     for line in canonical_lines(read_rows(run_reader)):
         show_record(line)
     return EXIT_OK
+
+
+def _export_layout(arguments: argparse.Namespace, run_reader: RunReader) -> int:
+    known = layouts()
+    if arguments.layout not in known:
+        hint = did_you_mean(arguments.layout, list(known)) or f"; there are {', '.join(known)}"
+        raise ConfigError(f"--layout: no benchmark {arguments.layout!r} has a layout of its own{hint}")
+    folder = Path(arguments.output) if arguments.output else run_reader.path / "export" / arguments.layout
+    written = write_layout(run_reader, read_rows(run_reader), known[arguments.layout], folder)
+    show(f"{written.files} edits to {written.folder}")
+    if not written.left_out:
+        return EXIT_OK
+    more = f" and {len(written.left_out) - 1} more" if len(written.left_out) > 1 else ""
+    say(f"no edit of sample {written.left_out[0]!r}{more}: not exported")
+    return EXIT_PARTIAL
 
 
 def ls(arguments: argparse.Namespace) -> int:
@@ -311,11 +334,24 @@ def _ls_kind(title: str, kind: registry.Kind) -> None:
             show(f"unusable: {one_line(str(error))}")
             continue
         show(_first_sentence(found.cls))
+        for line in _facts_of(found.cls):
+            show(f"  {'':<18}   {line}")
     for name, why in registry.left_out(kind):
         show(f"  {clean(name, 80):<18} unusable: {one_line(why)}")
     aliases = registry.ALIASES[kind]
     for name, alias in sorted(aliases.items()):
         show(f"  {name:<18} = {alias.type}, model {alias.model}")
+
+
+def _facts_of(cls: type) -> list[str]:
+    facts: Facts | None = getattr(cls, "facts", None)
+    if facts is None:
+        return []
+    return [
+        f"{facts.samples}; instructions in {facts.languages}; licence {facts.licence}",
+        f"{facts.calls} questions a sample, each score {facts.scale}; {facts.aggregation}",
+        f"data: {facts.data}; prompts: {facts.prompts}",
+    ]
 
 
 def _first_sentence(cls: type) -> str:

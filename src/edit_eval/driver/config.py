@@ -267,6 +267,7 @@ def check_config(tree: Mapping[str, Any]) -> Checked:
     problems += _home_problems(tree)
     if config is None or problems:
         raise ConfigError(problems)
+    params["editor"] = found["editor"].cls.for_layout(params["editor"], found["benchmark"].cls.layout)
     return Checked(config, found["benchmark"], found["editor"], found.get("judge"), params)
 
 

@@ -23,7 +23,7 @@ from edit_eval.driver.hubdata import wanted_data
 from edit_eval.driver.huberrors import HubError
 from edit_eval.driver.hubs import Hub, Listing, RemoteFile, Watch
 from edit_eval.driver.machine import nearest_folder, size_text
-from edit_eval.driver.models import is_local
+from edit_eval.driver.models import hub_id, is_local
 from edit_eval.driver.registry import Found
 from edit_eval.driver.weightfiles import (
     every_model_file,
@@ -136,8 +136,13 @@ class Fetcher:
 
     def refuse_too_large(self, plan: FetchPlan) -> None:
         """Raise `ModelError` if a plan does not fit on the disks."""
+        left_on: dict[int, int] = {}
         for folder, free in plan.free:
-            left = sum(one.bytes - one.bytes_here for one in plan.items if one.cache.folder == folder)
+            disk = nearest_folder(folder).stat().st_dev
+            left_on[disk] = left_on.get(disk, 0) + sum(
+                one.bytes - one.bytes_here for one in plan.items if one.cache.folder == folder
+            )
+            left = left_on[disk]
             if left > free:
                 raise ModelError(
                     f"hub_cache: {size_text(left)} are to be fetched to {folder}, and {size_text(free)} are free there; "
@@ -177,7 +182,7 @@ class Fetcher:
             raise ModelError(
                 f"{where}: {name.text} holds no {main}, so {found.name} cannot use it; {_what_it_is(names)}"
             )
-        if patterns := getattr(found.cls, "hub_files", ()):
+        if patterns := found.cls.hub_files:
             return [start + main, *matching_files(names, [start + one for one in patterns])]
         if main != _PIPELINE:
             files, weights = model_files(names, name.inside)
@@ -219,7 +224,7 @@ class Fetcher:
         if is_local(text):
             self._local.append((where, text))
             return None
-        return hub_name(where, text)
+        return hub_id(where, text)
 
     # One repository
 

@@ -28,7 +28,7 @@ from edit_eval.driver.hashes import FileHashes, UnreadHashes
 from edit_eval.driver.job import Job, StageJob, output_folder, prepare
 from edit_eval.driver.ledger import read_ledger, tells_of_edit, tells_of_verdict
 from edit_eval.driver.machine import nearest_folder
-from edit_eval.driver.plan import plan_edits, verdict_is_done
+from edit_eval.driver.plan import Judging, WantedEdit, plan_edits, verdict_is_done
 from edit_eval.driver.scratch import find_scratch
 from edit_eval.driver.store import image_is_intact, lock_holder, refuse_foreign
 from edit_eval.worker.images import UnreadableImageError, image_size
@@ -180,7 +180,7 @@ class _Foreseen:
             failed=len(self._plan.failed),
             edit=edit,
             judge=judge,
-            judge_calls=self._verdicts_left * len(job.judge.judging.rubric.calls) if job.judge else 0,
+            judge_calls=_calls_left(job.judge.judging, job.wanted, self._verdicts_left) if job.judge else 0,
             seconds=_seconds(edit, judge, overlapped=config.stages == "overlapped"),
             image_bytes=image,
             image_bytes_known_from=known_from,
@@ -237,6 +237,12 @@ def _seconds(edit: StageForecast | None, judge: StageForecast | None, *, overlap
     devices = {device for _, _, labels in works for device in labels}
     together = sum(left * (task_s or 0.0) for left, task_s, _ in works) / max(1, len(devices))
     return max([*each, together], default=0.0)
+
+
+def _calls_left(judging: Judging, wanted: Sequence[WantedEdit], left: int) -> int:
+    """Return about how many questions are still to be asked: the mean over samples, times the verdicts left."""
+    calls = sum(len(judging.rubric_of(one.sample).calls) for one in wanted)
+    return round(calls / len(wanted) * left) if wanted else 0
 
 
 def _timed(stage: StageForecast, seconds: Mapping[str, Sequence[float]]) -> StageForecast:

@@ -63,6 +63,7 @@ class Asked:
         variable: the environment variable that sets it.
         token: the variable that holds the token.
         has_token: whether one was sent.
+        page: address of the repository for people; empty: not known.
         revision: that was asked for; empty: none.
         file: likewise.
     """
@@ -73,6 +74,7 @@ class Asked:
     variable: str = "HF_ENDPOINT"
     token: str = "HF_TOKEN"  # noqa: S105 - the name of a variable
     has_token: bool = False
+    page: str = ""
     revision: str = ""
     file: str = ""
 
@@ -101,7 +103,7 @@ def from_status(asked: Asked, status: int, headers: Mapping[str, str]) -> HubErr
     if status >= 500 or status == 408:
         return HubError(f"{what}; try again later: {_STAYS}", again=True, wait_s=wait_of(headers))
     account = "with the account of your token" if asked.has_token else f"then set {token} to a token of yours"
-    gated = f"{repository} is gated; accept its licence at https://huggingface.co/{repository}, {account}"
+    gated = f"{repository} is gated; accept its licence at {asked.page or endpoint}, {account}"
     by_code = {
         "GatedRepo": gated,
         "RevisionNotFound": f"{repository} has no branch, tag or commit {asked.revision!r}",

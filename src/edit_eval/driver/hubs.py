@@ -15,6 +15,9 @@ from edit_eval.driver.huberrors import HubError
 __all__ = ["Hub", "Listing", "RemoteFile", "Stopped", "Watch", "facts_of", "listed", "persist"]
 
 _ATTEMPTS = 8
+_FIRST_ATTEMPTS = 5
+"""Of a first question, for which somebody waits: 15 s of pauses instead of two minutes."""
+
 _LONGEST_PAUSE_S = 300.0
 """Longer than this is not waited for; the hub's own figure is then in the message."""
 
@@ -153,14 +156,15 @@ def persist(ask: Callable[[], _T], watch: Watch, got: Callable[[], int] | None =
 
     Args:
         ask: raises `HubError`.
-        watch: paused between attempts, twice as long each time (at first 1 s, about two minutes in all).
-        got: bytes so far; attempts that bring some are not counted. None: a first question, for which a hub that
-            cannot be reached at all is not waited for.
+        watch: paused between attempts, at first 1 s, then twice as long each time.
+        got: bytes so far; attempts that bring some are not counted. None: a first question, with fewer attempts, and
+            only one where a hub cannot be reached at all.
 
     Raises:
-        HubError: after eight attempts in a row that brought nothing, or at once where none will help.
+        HubError: after eight attempts in a row that brought nothing (five for a first question), or at once where
+            none will help.
     """
-    first = got is None
+    first, attempts = got is None, _FIRST_ATTEMPTS if got is None else _ATTEMPTS
     got = got or (lambda: 0)
     failed, before = 0, got()
     while True:
@@ -172,7 +176,7 @@ def persist(ask: Callable[[], _T], watch: Watch, got: Callable[[], int] | None =
             before = got()
             wait_s = watch.pause_s * 2 ** (failed - 1) if error.wait_s is None else error.wait_s
             hopeless = not error.again or (first and error.unreachable)
-            if hopeless or failed >= _ATTEMPTS or wait_s > _LONGEST_PAUSE_S:
+            if hopeless or failed >= attempts or wait_s > _LONGEST_PAUSE_S:
                 raise
             if error.wait_s is not None or failed > 1:
                 watch.say(f"{str(error).split(';')[0]}; trying again in {wait_s:.0f} s")

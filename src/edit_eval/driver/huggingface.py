@@ -53,7 +53,7 @@ _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS)
 
 def settle_environment(environ: MutableMapping[str, str]) -> None:
     """Set what the hub's library reads when it is imported: no telemetry, no bars of its own, no proxy for loopback."""
-    for name in ("HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK", "HF_HUB_DISABLE_PROGRESS_BARS"):
+    for name in ("HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK", "HF_HUB_DISABLE_PROGRESS_BARS", "TQDM_DISABLE"):
         environ[name] = "1"
     endpoints = [
         environ.get(name, "") for name in ("HF_ENDPOINT", "MODELSCOPE_ENDPOINT", "MODELSCOPE_DOMAIN")
@@ -87,7 +87,7 @@ class HuggingFace:
 
     def listing(self, where: str, name: HubName, kind: RepoKind, watch: Watch) -> Listing:
         """Return a repository's files at the commit that its revision stands for now."""
-        asked = self._asked(where, name)
+        asked = self._asked(where, name, kind)
 
         def ask() -> Any:
             return self._api.repo_info(
@@ -110,15 +110,18 @@ class HuggingFace:
         owner = name.repository.partition("/")[0]
         search = self._api.list_models if kind == "model" else self._api.list_datasets
         try:
-            return told(self._asked("", name), lambda: [one.id for one in search(author=owner, limit=200)])
+            return told(
+                self._asked("", name, kind), lambda: [one.id for one in search(author=owner, limit=200)]
+            )
         except HubError:
             return []  # only a hint is lost
 
-    def _asked(self, where: str, name: HubName, file: str = "") -> Asked:
+    def _asked(self, where: str, name: HubName, kind: RepoKind, file: str = "") -> Asked:
         return Asked(
             where,
             name.repository,
             self._endpoint,
+            page=f"https://huggingface.co/{'datasets/' if kind == 'dataset' else ''}{name.repository}",
             has_token=bool(self._token),
             revision=name.revision or "",
             file=file,
@@ -183,6 +186,8 @@ class HuggingFace:
         blob = self._blob(listing, file)
         watch.check()
         try:
+            if self._is_right(self.place(listing, file), file):
+                return  # without a lock: a cache that cannot be written may hold all there is to fetch
             blob.parent.mkdir(parents=True, exist_ok=True)
             lock = self._cache.folder / ".locks" / blob.parent.parent.name / f"{blob.name}.lock"
             with _locked(
@@ -230,7 +235,7 @@ class HuggingFace:
             have = 0
         if have == file.size and path.exists():
             return
-        asked = self._asked(where, replace(listing.name, revision=listing.commit), file.path)
+        asked = self._asked(where, replace(listing.name, revision=listing.commit), listing.kind, file.path)
         with self._opened(asked, listing, file, have) as (start, chunks), path.open("ab") as out:
             if start not in (0, have):
                 _throw_away(path, file, watch)
@@ -324,9 +329,13 @@ class HuggingFace:
                 left[file.hash] -= 1
                 _link(self._blob(listing, file), snapshot / file.path, again=left[file.hash] > 0)
             earlier = read_record(snapshot)
-            write_record(snapshot, Record({**(earlier.files if earlier else {}), **facts_of(files)}))
-            if listing.revision != listing.commit:
-                write_whole(folder / "refs" / listing.revision, str(listing.commit))
+            record = Record({**(earlier.files if earlier else {}), **facts_of(files)})
+            if record != earlier:
+                write_record(snapshot, record)
+            reference = folder / "refs" / listing.revision
+            known = reference.read_text(encoding="utf-8").strip() if reference.is_file() else None
+            if listing.commit not in (listing.revision, known):
+                write_whole(reference, str(listing.commit))
         except OSError as error:
             raise disk_error(where, folder, error) from error
         return snapshot
@@ -413,10 +422,10 @@ def _try_lock(file: IO[bytes]) -> bool:
 
 def _link(blob: Path, path: Path, *, again: bool) -> None:
     """Make `path` lead to `blob`; where there are no links, move it there (`again`: copy it). Raises `OSError`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     target = os.path.relpath(blob, path.parent)
     if path.is_symlink() and os.readlink(path) == target:  # noqa: PTH115 - compared as text
         return
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         temporary.symlink_to(target)

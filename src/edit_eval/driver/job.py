@@ -14,8 +14,9 @@ from typing import Any
 
 import edit_eval
 from edit_eval.core.errors import ConfigError, DataError, ModelError, RunError, shown
-from edit_eval.core.identity import identity_params, rubric_hash
-from edit_eval.core.types import Rubric, Sample
+from edit_eval.core.headlines import Headline
+from edit_eval.core.identity import identity_params
+from edit_eval.core.types import Sample
 from edit_eval.driver.checkpoints import inspect_checkpoint, refuse_cut_off
 from edit_eval.driver.config import Checked, EditorConfig, JudgeConfig, StageConfig
 from edit_eval.driver.devices import Device, Gpu, GpuMemory, default_devices, parse_devices, visible_gpus
@@ -27,8 +28,8 @@ from edit_eval.driver.interpreters import Interpreter, resolve_interpreter
 from edit_eval.driver.keys import edit_keys, seeds
 from edit_eval.driver.models import Model, find_lora, find_model, resolve_lora, resolve_model
 from edit_eval.driver.plan import Judging, WantedEdit
+from edit_eval.driver.protocol import ProtocolInUse, protocol_in_use
 from edit_eval.driver.registry import Found
-from edit_eval.driver.rubrics import load_rubric
 from edit_eval.driver.runinfo import needed
 from edit_eval.driver.samples import check_images, load_samples, outside_images
 from edit_eval.driver.scratch import Scratch, find_scratch
@@ -76,12 +77,16 @@ class JudgeJob:
     Attributes:
         stage: as for the editor.
         judging: what makes its verdicts' keys.
+        rubrics_hash: of all rubrics of the protocol, used by this run's samples or not.
+        headlines: the benchmark's own numbers, the most important first.
         label: the name people know it by.
         batch_size: how many edits it judges at once.
     """
 
     stage: StageJob
     judging: Judging
+    rubrics_hash: str
+    headlines: Sequence[Headline]
     label: str
     batch_size: int
 
@@ -114,7 +119,7 @@ class Job:
         return {
             "editor": dict(self.editor.identity),
             "judge": dict(self.judge.stage.identity) if self.judge else None,
-            "rubric": rubric_hash(self.judge.judging.rubric) if self.judge else None,
+            "rubric": self.judge.rubrics_hash if self.judge else None,
             "seed": self.checked.config.seed,
         }
 
@@ -157,6 +162,7 @@ def prepare(
     judge_place = None
     if "judge" in stages and config.judge and checked.judge:
         judge_place = place("judge", config.judge, checked.judge)
+    protocol = protocol_in_use(checked, judging=judge_place is not None)
     _find_cheap_faults(checked, edit="edit" in stages, judge=judge_place is not None)
     if hashes is None:
         scratch.make()
@@ -170,17 +176,15 @@ def prepare(
             wanted: Sequence[WantedEdit] = _wanted(checked, samples, editor, known)
         else:
             editor, wanted = _recorded(output, known)
-        judge = _judge_job(checked, judge_place, known, progress) if judge_place else None
-    protocol = _protocol(checked, judge.judging.rubric if judge else None)
+        judge = _judge_job(checked, judge_place, protocol, wanted, known, progress) if judge_place else None
     data = find_data(checked).commits if editor_place else {}
-    return Job(checked, output, wanted, editor, judge, protocol, scratch, data)
+    return Job(checked, output, wanted, editor, judge, protocol.id, scratch, data)
 
 
 def _find_cheap_faults(checked: Checked, *, edit: bool, judge: bool) -> None:
     """Raise what is wrong with models, parameters and rubric before images and weights are read, which takes minutes."""
     config = checked.config
     if judge and config.judge and checked.judge:
-        _rubric(checked, config.judge, checked.judge)
         folder = _model_folder(checked, "judge", config.judge, checked.judge)
         checked.judge.resolve(checked.params["judge"], folder)
         _refuse_incomplete("judge", config.judge, folder, {})
@@ -242,15 +246,11 @@ def _model_folder(checked: Checked, where: str, stage: StageConfig, found: Found
     return str(find_model(f"{where}.model", stage.model, found.cls.model_file, stage_cache(checked, stage)))
 
 
-def _rubric(checked: Checked, config: JudgeConfig, found: Found) -> Rubric:
-    return load_rubric(config.rubric or found.cls.default_rubric or checked.benchmark.cls.default_rubric)
-
-
 def stage_devices(where: str, stage: StageConfig, found: Found, gpus: Sequence[Gpu]) -> list[Device]:
     """Return the devices of a stage, defaults included; `auto` is one, free if any is. Raises `DeviceError`."""
     accelerated = found.cls.accelerated
     devices = default_devices(accelerated=accelerated) if stage.devices is None else stage.devices
-    if devices == "auto":
+    if devices in ("auto", ["auto"]):
         devices = _one_device(gpus) if gpus else ["cuda:0" if accelerated else "cpu:0"]
     return parse_devices(devices, f"{where}.devices", gpus)
 
@@ -303,6 +303,8 @@ def _hashes_of(sample: Sample, hashes: FileHashes) -> tuple[tuple[str, ...], dic
         "reference": tuple(map(hashes.sha256, sample.references)),
         "target": (hashes.sha256(sample.target),) if sample.target else (),
     }
+    if sample.judged:
+        beside["judged"] = tuple(hashes.sha256(path) for path in sample.judged)
     return sources, beside
 
 
@@ -321,12 +323,6 @@ def output_folder(checked: Checked) -> Path:
         return Path(config.output).expanduser().absolute()
     model = (config.editor.model or checked.editor.name).rstrip("/").split("/")[-1]
     return (Path("runs") / f"{model}-{checked.benchmark.cls.name}").absolute()
-
-
-def _protocol(checked: Checked, rubric: Rubric | None) -> str:
-    benchmark = checked.benchmark.cls
-    limit = f"+limit-{checked.config.limit}" if checked.config.limit else ""
-    return f"{benchmark.name}/v{benchmark.version}{limit}" + (f"+{rubric.name}" if rubric else "")
 
 
 def _model(
@@ -369,22 +365,30 @@ def _editor_job(
 
 
 def _judge_job(
-    checked: Checked, place: _Place, hashes: FileHashes, progress: Callable[[str], None]
+    checked: Checked,
+    place: _Place,
+    protocol: ProtocolInUse,
+    wanted: Sequence[WantedEdit],
+    hashes: FileHashes,
+    progress: Callable[[str], None],
 ) -> JudgeJob:
     config, found = checked.config.judge, checked.judge
     if config is None or found is None:
         raise ConfigError("judge: is missing")
-    rubric = _rubric(checked, config, found)
     model = _model(checked, "judge", config, found, hashes, progress)
+    whole = Judging({}, protocol.rubrics, tuple(found.cls.reads))
+    used = whole.used_by(one.sample for one in wanted)
     message = {
         "role": "edit_eval.worker.roles:JudgeRole",
         "components": {},
         "options": {"batch_size": config.batch_size},
-        "rubric": rubric.to_json(),
+        "rubrics": {name: rubric.to_json() for name, rubric in used.rubrics.items()},
     }
     stage = _stage_job("judge", config, found, checked.params["judge"], model, place, message, {})
-    judging = Judging(stage.identity, rubric, tuple(found.cls.reads))
-    return JudgeJob(stage, judging, found.cls.label, config.batch_size)
+    judging = dataclasses.replace(used, identity=stage.identity)
+    return JudgeJob(
+        stage, judging, whole.rubrics_hash, protocol.headlines, found.cls.label, config.batch_size
+    )
 
 
 def _stage_job(
@@ -409,6 +413,8 @@ def _stage_job(
     }
     whole = {**message, "target": found.target, "params": dataclasses.asdict(params), "model": path}
     title = f"{found.name} {config.model}" if config.model else found.name
+    if isinstance(config, EditorConfig) and config.lora:
+        title += f" + {config.lora.model} x {config.lora.scale:g}"
     spec = _spec(name, config, found, place, whole)
     models = (model,) if model else ()
     return StageJob(spec, params, identity, title, found.size_policy(params), models)
@@ -457,7 +463,8 @@ def _wanted(
         try:
             sources, beside = _hashes_of(sample, hashes)
             conditioning = [
-                hashes.sha256(path) for path in checked.editor.conditioning(editor.params, sample)
+                checked.editor.cls.origin(editor.params, path, hashes.sha256(path))
+                for path in checked.editor.conditioning(editor.params, sample)
             ]
         except OSError as error:
             raise _unreadable(sample, error) from error

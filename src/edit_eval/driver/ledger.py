@@ -96,7 +96,7 @@ def tells_of_verdict(record: Mapping[str, Any]) -> bool:
         return False
     try:
         Verdict.from_json(verdict)
-    except (ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError, OverflowError):
         return False
     return True
 
@@ -203,7 +203,7 @@ class Ledger:
         self._path = path
         self.records = read_ledger(path, tells)  # first: of a newer one, nothing is touched
         self._file, cut = _open_whole(path)
-        if cut:
+        if cut or not self.records:  # it may not have been there
             self.records = read_ledger(path, tells)
         self._torn = False
         self._unsynced = False

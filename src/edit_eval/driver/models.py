@@ -16,6 +16,7 @@ from edit_eval.driver.hashes import FileHashes, file_fact
 from edit_eval.driver.hubcache import (
     FETCH,
     HubCache,
+    HubName,
     Snapshot,
     faults_of_record,
     hub_name,
@@ -25,7 +26,16 @@ from edit_eval.driver.hubcache import (
 )
 from edit_eval.driver.weightfiles import WEIGHT_SUFFIXES, lora_files, training_state, weight_files
 
-__all__ = ["Model", "find_lora", "find_model", "is_local", "refuse_half", "resolve_lora", "resolve_model"]
+__all__ = [
+    "Model",
+    "find_lora",
+    "find_model",
+    "hub_id",
+    "is_local",
+    "refuse_half",
+    "resolve_lora",
+    "resolve_model",
+]
 
 _LONG_BYTES = 1 << 30
 """Hashing so much takes seconds."""
@@ -168,6 +178,14 @@ def is_local(name: str) -> bool:
     return name.startswith(("/", "./", "../", "~")) or Path(name).exists()
 
 
+def hub_id(where: str, name: str) -> HubName:
+    """Read a hub id; a misspelt path of this machine is not taken for one. Raises `ModelError`."""
+    wanted, first = hub_name(where, name), name.split("/", 1)[0]
+    if wanted.inside and Path(first).is_dir():
+        raise ModelError(f"{where}: no model folder at {name}, though {first} is one; correct the path")
+    return wanted
+
+
 def _announce(
     where: str, name: str, files: list[Path], hashes: FileHashes, progress: Callable[[str], None]
 ) -> None:
@@ -261,10 +279,7 @@ def _files(folder: Path, above: frozenset[tuple[int, int]]) -> Iterator[Path]:
 
 
 def _cached(where: str, name: str, model_file: str, cache: HubCache) -> tuple[Path, dict[str, str] | None]:
-    wanted = hub_name(where, name)
-    first = name.split("/", 1)[0]
-    if wanted.inside and Path(first).is_dir():
-        raise ModelError(f"{where}: no model folder at {name}, though {first} is one; correct the path")
+    wanted = hub_id(where, name)
     snapshot = cache.find(where, wanted)
     path = snapshot.path / wanted.inside
     refuse_half(where, name, snapshot)

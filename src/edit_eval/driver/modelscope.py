@@ -6,7 +6,9 @@ meanwhile, so that no run takes a mixture for a model. What identifies such a mo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,32 @@ from edit_eval.driver.huberrors import Asked, HubError, disk_error, told
 from edit_eval.driver.hubs import Listing, RemoteFile, Watch, facts_of, listed, persist
 
 __all__ = ["ModelScope"]
+
+_LOOK_EVERY_S = 0.5
+
+
+@contextlib.contextmanager
+def _watched(count: Callable[[], int], watch: Watch) -> Iterator[None]:
+    """Tell `watch` how a count of bytes changes meanwhile; the library itself tells nobody but its own bars."""
+    ended = threading.Event()
+    before = count()
+
+    def look() -> None:
+        nonlocal before
+        last = False
+        while not last:
+            last = ended.wait(_LOOK_EVERY_S)
+            now = count()
+            watch.advance(now - before)
+            before = now
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 class ModelScope:
@@ -108,7 +136,6 @@ class ModelScope:
         path = self.place(listing, file)
         if self._is_right(path, file):
             return
-        here = self.bytes_here(listing, file)
         asked = self._asked(where, listing.name, file.path)
 
         def ask() -> None:
@@ -123,8 +150,8 @@ class ModelScope:
                 file_size=file.size,
             )
 
-        persist(lambda: told(asked, ask), watch, got=lambda: self.bytes_here(listing, file))
-        watch.advance(file.size - here)
+        with _watched(lambda: self.bytes_here(listing, file), watch):
+            persist(lambda: told(asked, ask), watch, got=lambda: self.bytes_here(listing, file))
         if not self._is_right(path, file):
             path.unlink(missing_ok=True)
             raise HubError(

@@ -251,6 +251,7 @@ class Pipeline:
             "sample": one.sample.to_json(),
             "edited": str(self._store.path / image_path(one.key)),
             "edited_sha256": sha,
+            "rubric": self._judge.judging.name_of(one.sample),
             "prompts": [
                 {"call": prompt.call, "text": prompt.text, "images": list(prompt.images)}
                 for prompt in prompts
@@ -301,12 +302,14 @@ class Pipeline:
 
     def _judge_info(self, before: Mapping[str, Any]) -> dict[str, Any]:
         """Return what run.json says of the judge; a start that only edits leaves what was said before."""
-        names = ("protocol", "judge", "judge_size_policy", "judging")
+        names = ("protocol", "judge", "judge_size_policy", "judging", "headlines")
         judge = self._job.judge
         if judge is None:
             kept = {name: before.get(name) for name in names}
             return {**kept, "protocol": kept["protocol"] or self._job.protocol}
-        said = (self._job.protocol, judge.stage.title, judge.stage.size_policy, judge.judging.to_json())
+        headlines = [one.to_json() for one in judge.headlines]
+        sizes, judging = judge.stage.size_policy, judge.judging.to_json()
+        said = (self._job.protocol, judge.stage.title, sizes, judging, headlines)
         return dict(zip(names, said, strict=True))
 
     def _announce(self, plan: EditPlan, verdicts: Sequence[Task], specs: Sequence[StageSpec]) -> None:
@@ -369,7 +372,9 @@ class Pipeline:
             if stage == "edit":
                 record = checked_edit(self._store.path, task.id, outcome)
             elif self._judge:
-                verdict = checked_verdict(self._judge.judging.rubric, outcome)
+                verdict = checked_verdict(
+                    self._judge.judging.rubric_of(self._edit_of[task.id].sample), outcome
+                )
         except ValueError as error:
             raise OutcomeError(str(error)) from error
         self._recorder.ended(stage, device, ok=True, seconds=seconds, steps=record.get("steps", 0))

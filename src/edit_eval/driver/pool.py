@@ -392,7 +392,7 @@ class Pool:
     def _on_broken(self, stage: Stage, name: str) -> None:
         """A device fails what others do well: its host is replaced once, then the device is retired."""
         slot = next(slot for slot in self._slots if slot.device.name == name)
-        if slot.host is None or slot.host.stage is not stage:
+        if slot.host is None or slot.host.stage is not stage or slot.host.phase is not Phase.READY:
             return
         reason = f"what failed here succeeded elsewhere, {IN_A_ROW} times; the last failure here: {slot.last_failure}"
         if slot.device in stage.given_a_chance:

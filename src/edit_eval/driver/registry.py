@@ -28,7 +28,15 @@ Kind = Literal["benchmark", "editor", "judge"]
 
 BENCHMARKS: Mapping[str, str] = {
     "folder": "edit_eval.benchmarks.folder:Folder",
+    "gedit": "edit_eval.benchmarks.gedit:GEdit",
+    "imgedit": "edit_eval.benchmarks.imgedit:ImgEdit",
+    "imgedit_uge": "edit_eval.benchmarks.imgedit:ImgEditUGE",
+    "krisbench": "edit_eval.benchmarks.krisbench:KRISBench",
+    "risebench": "edit_eval.benchmarks.risebench:RISEBench",
     "scenes": "edit_eval.benchmarks.scenes:Scenes",
+    "unicbench": "edit_eval.benchmarks.unicbench:UnicBench",
+    "unireditbench": "edit_eval.benchmarks.unireditbench:UniREditBench",
+    "wiseedit": "edit_eval.benchmarks.wiseedit:WiseEdit",
 }
 EDITORS: Mapping[str, str] = {
     "diffusers": "edit_eval.editors.diffusers:Diffusers",

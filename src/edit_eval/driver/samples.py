@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import stat
 from collections import Counter
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from edit_eval.core.errors import ConfigError, DataError, shown
 from edit_eval.core.types import Sample, is_blank
+from edit_eval.driver.abandoned import remove_abandoned
 from edit_eval.driver.config import Checked
 from edit_eval.driver.hubdata import find_data
 from edit_eval.driver.plugins import sample_fault
@@ -19,7 +21,15 @@ from edit_eval.driver.registry import Found
 from edit_eval.driver.writing import cannot_write
 from edit_eval.worker.formats import shown_path
 
-__all__ = ["ImageFault", "check_images", "image_faults", "load_samples", "outside_images", "read_samples"]
+__all__ = [
+    "ImageFault",
+    "check_images",
+    "image_faults",
+    "limited",
+    "load_samples",
+    "outside_images",
+    "read_samples",
+]
 
 
 def load_samples(checked: Checked, output: Path, workspace: Path | None = None) -> list[Sample]:
@@ -34,6 +44,8 @@ def load_samples(checked: Checked, output: Path, workspace: Path | None = None) 
         DataError: one line.
         RunError: a benchmark that makes its own images cannot write them to the run directory.
     """
+    if workspace is None:
+        remove_abandoned(output / "inputs")
     samples = read_samples(checked, output, workspace)
     check_images(samples)
     return samples
@@ -63,8 +75,18 @@ def read_samples(checked: Checked, output: Path, workspace: Path | None = None) 
     _check_each(samples, found)
     _check_unique(samples)
     if checked.config.limit:
-        samples = samples[: checked.config.limit]
+        return limited(samples, checked.config.limit, found.cls.stratum)
     return samples
+
+
+def limited(samples: Sequence[Sample], limit: int, stratum: str) -> list[Sample]:
+    """Return `limit` samples in their order: the first ones, or as many of each value of the tag `stratum` as can be."""
+    groups: dict[str, list[int]] = {}
+    for index, sample in enumerate(samples):
+        groups.setdefault(sample.tags.get(stratum, ""), []).append(index)
+    rounds = itertools.zip_longest(*groups.values())
+    turns = (index for turn in rounds for index in turn if index is not None)
+    return [samples[index] for index in sorted(itertools.islice(turns, limit))]
 
 
 def _check_each(samples: Sequence[Sample], found: Found) -> None:
@@ -173,7 +195,7 @@ def image_faults(samples: Sequence[Sample]) -> list[ImageFault]:
         if not sample.images:
             raise DataError(f"sample {shown(sample.id)} has no source image")
         extra = [sample.target] if sample.target else []
-        for path in [*sample.images, *sample.references, *extra]:
+        for path in [*sample.images, *sample.judged, *sample.references, *extra]:
             if path in seen:
                 continue
             seen.add(path)

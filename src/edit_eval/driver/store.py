@@ -140,6 +140,7 @@ _OURS = frozenset(
     [
         "by-id",
         "edits.jsonl",
+        "export",
         "images",
         "inputs",
         "lock",

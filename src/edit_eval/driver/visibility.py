@@ -53,8 +53,12 @@ class Visible:
 
 
 def units(nvml: Any) -> list[Unit]:
-    """Return every GPU, also those that do not answer."""
-    return [_unit(nvml, index) for index in range(int(nvml.nvmlDeviceGetCount()))]
+    """Return every GPU, also those that do not answer. Raises `DeviceError` if NVML cannot count them."""
+    try:
+        count = int(nvml.nvmlDeviceGetCount())
+    except nvml.NVMLError as error:
+        raise DeviceError(f"NVML cannot count the GPUs: {error}; see what nvidia-smi says") from error
+    return [_unit(nvml, index) for index in range(count)]
 
 
 def _unit(nvml: Any, index: int) -> Unit:
@@ -75,7 +79,11 @@ def _unit(nvml: Any, index: int) -> Unit:
 
 def _instances(nvml: Any, handle: Any) -> Iterator[str]:
     """Yield the ids of a GPU's MIG instances; places may be empty."""
-    for place in range(int(nvml.nvmlDeviceGetMaxMigDeviceCount(handle))):
+    try:
+        places = int(nvml.nvmlDeviceGetMaxMigDeviceCount(handle))
+    except nvml.NVMLError:
+        return
+    for place in range(places):
         try:
             yield _text(nvml.nvmlDeviceGetUUID(nvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, place)))
         except nvml.NVMLError:
@@ -90,7 +98,7 @@ def visible(nvml: Any, inherited: str | None) -> Visible:
     """Return what a process with this `CUDA_VISIBLE_DEVICES` (None: not set) may use.
 
     Raises:
-        DeviceError: it names something twice. CUDA then says that there is no GPU, which nobody would understand.
+        DeviceError: NVML cannot count the GPUs, or the variable names something twice. CUDA then says that there is no GPU, which nobody would understand.
     """
     every = units(nvml)
     notes = [*_notes(every)]

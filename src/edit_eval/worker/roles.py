@@ -22,7 +22,7 @@ from edit_eval.core.errors import ModelError
 from edit_eval.core.types import EditRequest, HostContext, JudgeRequest, Prompt, Rubric, Sample
 from edit_eval.judges.contract import held_to
 from edit_eval.worker.flags import flags_of
-from edit_eval.worker.images import open_image, open_rgb, png_bytes, save_thumbnail, write_png
+from edit_eval.worker.images import as_shown, open_image, open_rgb, png_bytes, save_thumbnail, write_png
 from edit_eval.worker.returned import as_image
 
 if TYPE_CHECKING:
@@ -195,8 +195,10 @@ class JudgeRole(Role):
     def __init__(self, load: dict[str, Any]) -> None:
         _require_pillow("judge")
         target = _target(load)
-        self._rubric = Rubric.from_json(load["rubric"])
-        self._judge: Judge = target(_params(target, load["params"]), _context(load), self._rubric)
+        self._rubrics = {name: Rubric.from_json(data) for name, data in load["rubrics"].items()}
+        self._judge: Judge = target(
+            _params(target, load["params"]), _context(load), tuple(self._rubrics.values())
+        )
 
     @property
     def batch(self) -> int:  # type: ignore[override]
@@ -216,13 +218,17 @@ class JudgeRole(Role):
     ) -> list[dict[str, Any]]:
         """Judge all payloads together; each outcome is `Verdict.to_json()`, held against the rubric."""
         self._judge.progress = progress
-        verdicts = self._judge.judge([_judge_request(payload) for payload in payloads])
+        requests = [_judge_request(payload, self._rubrics[payload["rubric"]]) for payload in payloads]
+        verdicts = self._judge.judge(requests)
         if len(verdicts) != len(payloads):
             raise RuntimeError(f"the judge returned {len(verdicts)} verdicts for {len(payloads)} edits")
-        return [held_to(self._rubric, verdict).to_json() for verdict in verdicts]
+        return [
+            held_to(request.rubric, verdict).to_json()
+            for request, verdict in zip(requests, verdicts, strict=True)
+        ]
 
 
-def _judge_request(payload: dict[str, Any]) -> JudgeRequest:
+def _judge_request(payload: dict[str, Any], rubric: Rubric) -> JudgeRequest:
     sample = Sample.from_json(payload["sample"])
     try:
         data = Path(payload["edited"]).read_bytes()
@@ -232,11 +238,14 @@ def _judge_request(payload: dict[str, Any]) -> JudgeRequest:
         raise AlteredImageError(f"{payload['edited']} cannot be read: {error.strerror}") from error
     if hashlib.sha256(data).hexdigest() != payload["edited_sha256"]:
         raise AlteredImageError(f"{payload['edited']} was altered after it was recorded")
+    sources = tuple(open_rgb(path) for path in sample.shown_sources)
+    size = sources[0].size
     return JudgeRequest(
         sample=sample,
+        rubric=rubric,
         prompts=tuple(Prompt(one["call"], one["text"], tuple(one["images"])) for one in payload["prompts"]),
-        sources=tuple(open_rgb(path) for path in sample.images),
-        edited=open_rgb(io.BytesIO(data)),
-        references=tuple(open_rgb(path) for path in sample.references),
+        sources=tuple(as_shown(one, rubric.shown) for one in sources),
+        edited=as_shown(open_rgb(io.BytesIO(data)), rubric.shown, source_size=size),
+        references=tuple(as_shown(open_rgb(path), rubric.shown) for path in sample.references),
         seed=payload["seed"],
     )
