@@ -110,7 +110,7 @@ def test_a_pickle_called_safetensors_is_not_unpickled(tiny, tmp_path, marker):
 
     torch.save({"x": Payload(marker)}, tmp_path / "lora.safetensors")
     editor = QwenImageEdit(EDIT, HostContext(model=str(tiny("qwen-image-edit-plus"))))
-    with pytest.raises(Exception, match="(?i)header|safetensor|deserializ"):
+    with pytest.raises(Exception, match=r"(?i)header|safetensor|deserializ"):
         put_lora(editor.pipeline, str(tmp_path / "lora.safetensors"), 1.0)
 
 
