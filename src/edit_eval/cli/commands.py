@@ -228,8 +228,8 @@ def _without_secrets(finding: Finding) -> Finding:
 
 def fetch(arguments: argparse.Namespace) -> int:
     """`edit-eval fetch CONFIG`: sizes first, then the files, each repository visible to runs once it is whole."""
-    settle_environment(os.environ)
     checked = _checked(arguments)
+    settle_environment(os.environ)
     with FileHashes() as hashes, open_progress(sys.stderr) as progress:
         watch = Watch(advance=progress.advance, say=progress.say)
         fetcher = Fetcher(checked, hashes, watch)
