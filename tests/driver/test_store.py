@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -17,8 +18,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edit_eval.core.errors import RunError, RunFailed
+from edit_eval.core.errors import RunError
 from edit_eval.core.types import Sample, Verdict
+from edit_eval.driver import store as module
 from edit_eval.driver.mounts import Mount
 from edit_eval.driver.plan import WantedEdit
 from edit_eval.driver.store import RunReader, RunStore, image_path, link_names, lock_holder, thumbnail_path
@@ -65,7 +67,8 @@ def test_a_run_that_is_going_on_can_be_read(tmp_path):
         store.write_info({"name": "run"})
         store.edits.append(failed("e"))
         assert list(RunReader(tmp_path).edits) == ["e"]
-        assert RunReader(tmp_path).wanted == []
+        store.write_wanted([wanted()])
+        assert RunReader(tmp_path).wanted == [wanted()]
 
 
 def test_replaced_files_leave_nothing_behind(tmp_path):
@@ -214,9 +217,18 @@ def test_no_id_and_no_tag_leads_out_or_breaks(tmp_path_factory, sample_id, tag):
     assert [path for path in root.rglob("*") if path.is_symlink()] == [root / "by-id" / link]
 
 
+@settings(deadline=None)
+@given(st.text(st.sampled_from("aZ09_-. /é\n"), max_size=8) | st.integers(175, 185).map("x".__mul__))
+def test_a_name_that_is_not_looked_through_would_have_stayed_as_it_is(text):
+    name = module._file_name(text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_HARMLESS", re.compile("(?!)"))
+        assert module._file_name(text) == name
+
+
 FULL_DISK = """
 import pathlib, resource, sys
-from edit_eval.core.errors import RunError, RunFailed
+from edit_eval.core.errors import RunError
 from edit_eval.driver.store import RunStore
 with RunStore(pathlib.Path(sys.argv[1])) as store:
     store.write_info({"name": "first"})
@@ -294,9 +306,9 @@ def test_a_ledger_that_cannot_be_synced_ends_the_run_in_one_line_and_lets_go(tmp
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", refuse)
         store.edits._synced_at = 0.0
-        with pytest.raises(RunFailed, match=r"cannot bring .*edits\.jsonl to the disk: Input/output error"):
+        with pytest.raises(RunError, match=r"cannot bring .*edits\.jsonl to the disk: Input/output error"):
             store.sync()
-        with pytest.raises(RunFailed), store:
+        with pytest.raises(RunError), store:
             pass
     for one in (store.edits, store.verdicts):
         with pytest.raises(OSError, match="Bad file"):
