@@ -206,8 +206,10 @@ def _open_streams() -> None:
 
 def _run_command(arguments: argparse.Namespace) -> int:
     from edit_eval.cli import commands
+    from edit_eval.cli.garbage import uncollected
 
-    return commands.COMMANDS[arguments.command](arguments)
+    with uncollected():
+        return commands.COMMANDS[arguments.command](arguments)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

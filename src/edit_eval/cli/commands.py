@@ -8,10 +8,13 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from edit_eval.cli import EXIT_OK, EXIT_PARTIAL, EXIT_USER_ERROR, config_argument
+from edit_eval.cli.ending import ending_of
+from edit_eval.cli.garbage import collected
 from edit_eval.cli.signals import obey_signals
 from edit_eval.core.errors import ConfigError, RunError
 from edit_eval.core.identity import digest
@@ -19,7 +22,7 @@ from edit_eval.driver import registry
 from edit_eval.driver.config import Checked, check_config, read_tree
 from edit_eval.driver.control import Control
 from edit_eval.driver.doctor import examine, examine_machine
-from edit_eval.driver.events import StageName
+from edit_eval.driver.events import Event, RunStarted, StageName
 from edit_eval.driver.forecast import forecast
 from edit_eval.driver.job import Job, prepare
 from edit_eval.driver.pipeline import run_job
@@ -28,13 +31,11 @@ from edit_eval.driver.store import RunReader
 from edit_eval.driver.summary import Summary, read_rows, summarize
 from edit_eval.driver.telemetry import read_telemetry
 from edit_eval.driver.usage import usage
-from edit_eval.views.closing import closing_block
 from edit_eval.views.doctor import show_findings
 from edit_eval.views.export import canonical_lines
 from edit_eval.views.forecast import forecast_json, forecast_text
-from edit_eval.views.report import html_report, json_report, text_report
+from edit_eval.views.report import html_report, json_report, page_path, text_report
 from edit_eval.views.terminal import open_display
-from edit_eval.views.usage import usage_block
 
 __all__ = ["COMMANDS"]
 
@@ -82,10 +83,16 @@ def _perform(arguments: argparse.Namespace, checked: Checked, stages: Sequence[S
         return _foresee(arguments, checked, stages)
     job = prepare(checked, stages=stages, progress=_say)
     control = Control()
-    with open_display(arguments.display, sys.stdout) as display, obey_signals(control):
+    with open_display(arguments.display, sys.stdout) as display, obey_signals(control), ExitStack() as working:
+
+        def emit(event: Event) -> None:
+            if isinstance(event, RunStarted):
+                working.enter_context(collected())
+            display(event)
+
         worked = run_job(
             job,
-            display,
+            emit,
             stages=stages,
             retry_failed=arguments.retry_failed,
             verify=arguments.verify,
@@ -110,28 +117,20 @@ def _foresee(arguments: argparse.Namespace, checked: Checked, stages: Sequence[S
 
 def _conclude(job: Job, arguments: argparse.Namespace, stages: Sequence[StageName], *, worked: bool) -> int:
     """Write the page, print how the run ended, and return the exit code."""
-    run = RunReader(job.output)
-    rows = read_rows(run)
-    summary = summarize(run, rows)
-    used = usage(read_telemetry(job.output), arguments.gpu_hour_price)
-    shown = _nearest(html_report(job.output, summary, rows, used))
+    ending = ending_of(job.output, arguments.gpu_hour_price, changed=worked)
+    shown = _nearest(page_path(job.output))
     if arguments.display == "json":
-        _show(
-            json.dumps(
-                {"event": "run_finished", "worked": worked, "report": shown, **json_report(summary, [], used)}
-            )
-        )
+        _show(json.dumps({"event": "run_finished", "worked": worked, "report": shown, **ending.data}))
     else:
         if not worked:
-            _show(_nothing_to_do(job, summary))
-        blocks = [closing_block(summary), *([usage_block(used)] if used else []), f"Report: {shown}"]
-        _show("\n\n".join(blocks))
-    return _exit_code(summary, judged="judge" in stages)
+            _show(_nothing_to_do(job, ending.unfinished))
+        _show(f"{ending.text}\n\nReport: {shown}")
+    enough = ending.scores_reach if "judge" in stages else ending.edits_reach
+    return EXIT_OK if enough else EXIT_PARTIAL
 
 
-def _nothing_to_do(job: Job, summary: Summary) -> str:
-    again = sum(summary.edit_failed.values()) + sum(summary.unscored.values())
-    hint = f" --retry-failed takes up the {again} failed or unscored again." if again else ""
+def _nothing_to_do(job: Job, unfinished: int) -> str:
+    hint = f" --retry-failed takes up the {unfinished} failed or unscored again." if unfinished else ""
     return f"Nothing to do: everything in {_nearest(job.output)} is done already.{hint}"
 
 
@@ -143,8 +142,8 @@ def _show(text: str) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _exit_code(summary: Summary, *, judged: bool = True) -> int:
-    return EXIT_OK if summary.reaches(judged=judged) else EXIT_PARTIAL
+def _exit_code(summary: Summary) -> int:
+    return EXIT_OK if summary.complete else EXIT_PARTIAL
 
 
 def _nearest(path: Path) -> str:

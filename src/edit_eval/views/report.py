@@ -39,7 +39,7 @@ from edit_eval.views.status import status_of
 from edit_eval.views.text import clean, fit, number
 from edit_eval.views.usage import usage_block
 
-__all__ = ["html_report", "json_report", "text_report"]
+__all__ = ["html_report", "json_report", "page_path", "text_report"]
 
 FORMAT = 1
 _LOWEST = 5
@@ -121,14 +121,18 @@ def html_report(run_dir: Path, summary: Summary, rows: Sequence[Row], usage: Usa
     """
     from edit_eval.views.page import page
 
-    folder = run_dir / "report"
-    path = folder / "index.html"
+    path = page_path(run_dir)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         _replace(path, page(summary, rows, usage))
     except OSError as error:
         raise RunError(f"cannot write the report {path}: {error.strerror or error}") from error
     return path
+
+
+def page_path(run_dir: Path) -> Path:
+    """Return where the page of a run is."""
+    return run_dir / "report" / "index.html"
 
 
 def _replace(path: Path, pieces: Iterable[str]) -> None:
