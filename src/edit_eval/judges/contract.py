@@ -12,6 +12,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from json.encoder import encode_basestring
 from typing import Any, get_args
 
 from edit_eval.core.expression import evaluate
@@ -124,7 +125,7 @@ def instruction_literal(instruction: str) -> str:
     Quotes and line breaks are escaped by JSON; a `<` that could begin a tag or a special token of a tokenizer becomes
     `\u003c`, a lone surrogate its escape. `json.loads` gives the instruction back.
     """
-    literal = _MARKUP.sub(r"\\u003c", json.dumps(instruction, ensure_ascii=False))
+    literal = _MARKUP.sub(r"\\u003c", encode_basestring(instruction))
     return literal.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
