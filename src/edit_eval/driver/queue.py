@@ -37,26 +37,33 @@ class Task:
     order: int = 0
 
 
+_Entry = tuple[bool, float, int, Task]
+
+
 class TaskQueue:
     """Tasks that wait, the longest first; equal ones in the order they were added; suspects at the very end.
 
     A task that was in flight when a host was lost waits until nothing unsuspected is left, so that it cannot take
-    down hosts while others have work they can finish.
+    down hosts while others have work they can finish. Tasks that were lost on the same devices share a heap, so that
+    taking one costs the same however many there are.
     """
 
     def __init__(self) -> None:
-        self._heap: list[tuple[bool, float, int, Task]] = []
+        self._heaps: dict[frozenset[str], list[_Entry]] = {}
         self._order = 0
+        self._length = 0
 
     def __len__(self) -> int:
-        return len(self._heap)
+        return self._length
 
     def put(self, task: Task) -> None:
         """Add one task, or put one back."""
         if not task.order:
             self._order += 1
             task.order = self._order
-        heapq.heappush(self._heap, (task.solo, -task.estimate, task.order, task))
+        heap = self._heaps.setdefault(frozenset(task.lost_on), [])
+        heapq.heappush(heap, (task.solo, -task.estimate, task.order, task))
+        self._length += 1
 
     def put_all(self, tasks: Iterable[Task]) -> None:
         """Add several."""
@@ -65,28 +72,26 @@ class TaskQueue:
 
     def next_is_solo(self) -> bool:
         """Whether the next task must be alone on its host."""
-        return bool(self._heap) and self._heap[0][3].solo
+        return bool(self._heaps) and min(heap[0] for heap in self._heaps.values())[3].solo
 
     def take(self, device: str, among: AbstractSet[str]) -> Task | None:
         """Remove and return the next task for `device`, one of the devices `among` which the stage has hosts now.
 
         A suspect goes to a device on which it was not lost before, as long as there is one.
         """
-        kept = []
-        found = None
-        while self._heap:
-            entry = heapq.heappop(self._heap)
-            if device in entry[3].lost_on and among - entry[3].lost_on:
-                kept.append(entry)
-                continue
-            found = entry[3]
-            break
-        for entry in kept:
-            heapq.heappush(self._heap, entry)
-        return found
+        fit = [lost_on for lost_on in self._heaps if device not in lost_on or among <= lost_on]
+        if not fit:
+            return None
+        chosen = min(fit, key=lambda lost_on: self._heaps[lost_on][0])
+        task = heapq.heappop(self._heaps[chosen])[3]
+        if not self._heaps[chosen]:
+            del self._heaps[chosen]
+        self._length -= 1
+        return task
 
     def drain(self) -> list[Task]:
         """Remove and return everything."""
-        tasks = [entry[3] for entry in sorted(self._heap, key=lambda entry: entry[:3])]
-        self._heap.clear()
-        return tasks
+        entries = sorted((one for heap in self._heaps.values() for one in heap), key=lambda one: one[:3])
+        self._heaps.clear()
+        self._length = 0
+        return [entry[3] for entry in entries]
