@@ -273,8 +273,10 @@ def _have_a_home() -> None:
 
 def _run_command(arguments: argparse.Namespace) -> int:
     from edit_eval.cli import commands
+    from edit_eval.cli.garbage import uncollected
 
-    return commands.COMMANDS[arguments.command](arguments)
+    with uncollected():
+        return commands.COMMANDS[arguments.command](arguments)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

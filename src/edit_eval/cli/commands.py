@@ -9,11 +9,13 @@ import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from edit_eval.cli import EXIT_OK, EXIT_PARTIAL, EXIT_USER_ERROR, config_argument
+from edit_eval.cli.garbage import collected
 from edit_eval.cli.output import one_line, say, show, show_json, show_record, without_secrets
 from edit_eval.cli.signals import obey_signals
 from edit_eval.core.errors import ConfigError, RunError, did_you_mean
@@ -22,7 +24,7 @@ from edit_eval.driver import registry
 from edit_eval.driver.config import Checked, check_config, read_tree
 from edit_eval.driver.control import Control
 from edit_eval.driver.doctor import Finding, examine, examine_machine
-from edit_eval.driver.events import StageName
+from edit_eval.driver.events import Event, RunStarted, StageName
 from edit_eval.driver.fetch import Fetcher
 from edit_eval.driver.forecast import forecast
 from edit_eval.driver.hashes import FileHashes
@@ -107,10 +109,20 @@ def _perform(arguments: argparse.Namespace, checked: Checked, stages: Sequence[S
         return _foresee(arguments, checked, stages)
     job = prepare(checked, stages=stages, progress=say)
     control = Control()
-    with open_display(arguments.display, sys.stdout) as display, obey_signals(control):
+    with (
+        open_display(arguments.display, sys.stdout) as display,
+        obey_signals(control),
+        ExitStack() as working,
+    ):
+
+        def emit(event: Event) -> None:
+            if isinstance(event, RunStarted):
+                working.enter_context(collected())
+            display(event)
+
         worked = run_job(
             job,
-            display,
+            emit,
             stages=stages,
             retry_failed=arguments.retry_failed,
             verify=arguments.verify,

@@ -41,6 +41,7 @@ VERSION = 1
 """Version of the lines written here; lines of a newer one are refused."""
 
 _SYNC_INTERVAL_S = 1.0
+_USUAL_LINE_BYTES = 2048
 
 
 def json_bytes(value: Any, option: int = 0) -> bytes:
@@ -141,7 +142,7 @@ class Records(Mapping[str, dict[str, Any]]):
         self._begins[key] = begin
 
     def _line(self, begin: int) -> bytes:
-        size = DEFAULT_BUFFER_SIZE
+        size = _USUAL_LINE_BYTES
         while self._file is not None:
             line, end, _ = os.pread(self._file, size, begin).partition(b"\n")
             if end or len(line) < size:
