@@ -171,6 +171,11 @@ def test_what_is_meant_needs_no_word(machine, visible):
     assert gpu_notes() == ()
 
 
+def test_a_uuid_without_digits_means_nothing_even_where_there_is_one_gpu(machine):
+    machine(1, "GPU-")
+    assert tokens() == []
+
+
 @given(st.text(alphabet="0123,GPUMIG-a \t.x", max_size=20))
 def test_any_mask_gives_gpus_that_are_there_each_once(mask):
     fake = FakeNvml(3)
