@@ -19,7 +19,7 @@ import orjson
 
 from edit_eval.core.errors import RunError
 from edit_eval.core.types import Verdict
-from edit_eval.driver.writing import cannot_write
+from edit_eval.driver.refusals import cannot_read, cannot_write
 
 __all__ = [
     "VERSION",
@@ -111,7 +111,7 @@ def read_ledger(
     except FileNotFoundError:
         return {}
     except OSError as error:
-        raise RunError(f"cannot read {path}: {error.strerror}; it must be a file that can be read") from error
+        raise cannot_read(path, error) from error
     records: dict[str, dict[str, Any]] = {}
     for line in data.splitlines():
         record = _record(line)

@@ -9,7 +9,7 @@ from pathlib import Path
 from edit_eval.core.errors import ConfigError, DataError
 from edit_eval.core.types import Sample
 from edit_eval.driver.config import Checked
-from edit_eval.driver.writing import cannot_write
+from edit_eval.driver.refusals import cannot_write
 
 __all__ = ["check_images", "load_samples", "missing_images", "read_samples"]
 

@@ -31,9 +31,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from edit_eval.driver.refusals import cannot_write
 from edit_eval.driver.summary import Row, Summary
 from edit_eval.driver.usage import Usage
-from edit_eval.driver.writing import cannot_write
 from edit_eval.views.closing import closing_block
 from edit_eval.views.status import status_of
 from edit_eval.views.text import clean, fit, number
