@@ -11,6 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from harness import ours
+
 from edit_eval.driver.store import RunReader
 from faults.suite import IMPATIENT, Fault, Trial, kill
 
@@ -69,7 +71,7 @@ def _stop_driver(trial: Trial) -> None:
     driver = trial.start()
     trial.wait_for(lambda: trial.lines() > trial.spread() * 5, "no edit")
     kill(driver.pid, signal.SIGSTOP)
-    time.sleep(5)
+    time.sleep(8)
     kill(driver.pid, signal.SIGCONT)
     assert trial.end(driver) == 0
     assert "Restarting" not in trial.text(), trial.text()
@@ -91,6 +93,17 @@ def _kill_driver(trial: Trial) -> None:
     assert trial.run("--devices", _devices(3)) == 0
 
 
+def _kill_all(trial: Trial) -> None:
+    """Everything at once, as a batch system or the kernel does it that ends a whole group."""
+    trial.start()
+    trial.wait_for(lambda: len(trial.pids("host")) >= 1, "no host")
+    time.sleep(1.5 * trial.spread())
+    for pid in ours(trial.mark):
+        kill(pid)
+    trial.wait_for(lambda: not ours(trial.mark), "processes are left", 15)
+    assert trial.run("--devices", _devices(1 + trial.number % 4)) == 0
+
+
 def _devices(count: int) -> str:
     return ",".join(f"cpu:{index}" for index in range(count))
 
@@ -98,6 +111,7 @@ def _devices(count: int) -> str:
 def _out_of_memory(trial: Trial) -> None:
     """An exception of the sample's own: it fails by name, others go on, and it is taken up when asked."""
     trial.strike("edit", "oom", after=int(trial.spread() * 8))
+    trial.tree["editor"]["devices"] = ["cpu:0"]  # no other device is asked for a second opinion
     assert trial.run() == 3
     failed = [record for record in RunReader(trial.output).edits.values() if record["status"] == "failed"]
     assert [record["kind"] for record in failed] == ["out_of_memory"]
@@ -151,6 +165,14 @@ def _one_never_loads(trial: Trial) -> None:
     assert trial.run() == 0
 
 
+def _one_fails_everything(trial: Trial) -> None:
+    """An ordinary exception for every sample, on one device alone: faster than the others can work."""
+    place = ("edit", "judge")[trial.number % 2]
+    trial.strike(place, ("raise", "oom")[trial.number // 2 % 2], times=10_000, one_device=True)
+    assert trial.run() == 0
+    assert len(trial.struck()) >= 3
+
+
 def _two_starts(trial: Trial) -> None:
     trial.strike("edit", "wait")
     first = trial.start()
@@ -158,7 +180,7 @@ def _two_starts(trial: Trial) -> None:
     began = time.monotonic()
     second = trial.start()
     assert second.wait(30) == 2
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 20
     holder = f"is in use by process {first.pid} on {os.uname().nodename}"
     assert holder in trial.text(), trial.text()
     if trial.number % 2:  # the holder goes on
@@ -204,6 +226,7 @@ FAULTS = (
         "processes",
         "SIGKILL of a host while it loads the judge",
         partial(_kill_host, "load judge"),
+        short=0,
         says="killed by SIGKILL",
     ),
     Fault(
@@ -215,6 +238,14 @@ FAULTS = (
     ),
     Fault("processes", "SIGKILL of a keeper", _kill_keeper, short=2, long=10, says="the keeper went away"),
     Fault("processes", "SIGKILL of the driver, then other devices", _kill_driver, long=17, config=SLOW),
+    Fault(
+        "processes",
+        "SIGKILL of every process at once",
+        _kill_all,
+        long=20,
+        litter="nobody is left to remove the keepers' folders",
+        config=SLOW,
+    ),
     Fault(
         "processes",
         "the driver is stopped and goes on (SIGSTOP)",
@@ -295,6 +326,7 @@ FAULTS = (
         "processes",
         "exit with code 0 while judging",
         partial(_host_does, "judge", "exit"),
+        short=0,
         says="ended with exit code 0",
     ),
     Fault(
@@ -306,6 +338,14 @@ FAULTS = (
         _one_never_loads,
         long=8,
         says="Retired from editing: the model does not load",
+        config=SLOW,
+    ),
+    Fault(
+        "processes",
+        "every sample fails on one device",
+        _one_fails_everything,
+        long=8,
+        says="what failed here succeeded elsewhere",
         config=SLOW,
     ),
     Fault("processes", "two starts of one run", _two_starts, short=2, long=6, says="is in use by process"),

@@ -122,3 +122,11 @@ def test_an_altered_or_removed_edit_has_an_error_of_its_own(tmp_path):
     (tmp_path / "gone.png").mkdir()
     with pytest.raises(AlteredImageError, match="cannot be read: Is a directory"):
         judging(tmp_path, [], removed=True)
+
+
+@pytest.mark.parametrize("window", [0, -1, None, "4", 2.5, True])
+def test_a_window_that_is_none_is_named(window):
+    role = JudgeRole.__new__(JudgeRole)
+    role._judge = SimpleNamespace(window=window)
+    with pytest.raises(ValueError, match=f"window is {window!r}; it must be a whole number"):
+        _ = role.window

@@ -90,7 +90,7 @@ def tells_of_verdict(record: Mapping[str, Any]) -> bool:
         return False
     try:
         Verdict.from_json(verdict)
-    except (ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError, OverflowError):
         return False
     return True
 

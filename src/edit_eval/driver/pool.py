@@ -21,6 +21,7 @@ from edit_eval.core.errors import Interrupted, ModelError, RunFailed
 from edit_eval.driver.backends import Backend
 from edit_eval.driver.control import Control
 from edit_eval.driver.devices import GpuMemory
+from edit_eval.driver.doubts import IN_A_ROW
 from edit_eval.driver.events import (
     DeviceState,
     DeviceStateName,
@@ -142,7 +143,7 @@ class Pool:
     # Deciding, by the scheduler's word
 
     def _schedule(self) -> None:
-        for slot in self._slots:
+        for slot in self._plan.in_turn():
             host = slot.host
             if host is None:
                 stage = self._plan.stage_for(slot, time.monotonic())
@@ -198,7 +199,7 @@ class Pool:
 
     def _help_out(self, slot: Slot, host: HostRun) -> None:
         """An idle host: have a task given back that waits at a busy one, or say that there is nothing."""
-        loan = self._plan.task_to_recall(host.stage)
+        loan = self._plan.task_to_recall(host.stage, slot)
         if loan:
             busy, task = loan
             if busy.host:
@@ -349,6 +350,7 @@ class Pool:
         host.window = message["window"]
         host.touch()
         host.stage.ever_ready = True
+        host.stage.doubts.fresh(slot.device.name)
         slot.failed_loads = 0
         self._handler.loaded(host.stage.name, slot.device, {"load_s": message["load_s"], **message["facts"]})
         self._say(slot, "ready", f"loaded in {message['load_s']:.1f} s")
@@ -371,14 +373,33 @@ class Pool:
         del host.in_flight[task.id]
         host.stage.note_duration(host.finish(task.id))
         slot.barren = 0
+        if broken := host.stage.doubts.done(slot.device.name, task):
+            self._on_broken(host.stage, broken)
 
     def _on_failed(self, slot: Slot, host: HostRun, message: dict[str, Any]) -> None:
         task = host.in_flight.pop(message["id"], None)
         if task is None:
             return
         host.finish(task.id)
+        slot.last_failure = message["reason"]
+        others = self._plan.may_take(host.stage) != {slot.device.name}
+        if host.stage.doubts.failed(slot.device.name, task, others=others):
+            host.stage.queue.put(task)
+            return
         slot.barren = 0
         self._handler.failed(host.stage.name, task, message["kind"], message["reason"], slot.device)
+
+    def _on_broken(self, stage: Stage, name: str) -> None:
+        """A device fails what others do well: its host is replaced once, then the device is retired."""
+        slot = next(slot for slot in self._slots if slot.device.name == name)
+        if slot.host is None or slot.host.stage is not stage or slot.host.phase is not Phase.READY:
+            return
+        reason = f"what failed here succeeded elsewhere, {IN_A_ROW} times; the last failure here: {slot.last_failure}"
+        if slot.device in stage.given_a_chance:
+            self._retire(slot, stage, reason)
+        stage.given_a_chance.add(slot.device)
+        stage.queue.put_all(slot.host.withdraw())
+        self._give_up(slot, slot.host, reason)
 
     def _on_recalled(self, host: HostRun, ids: Sequence[str]) -> None:
         host.recalling.clear()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from edit_eval.core.errors import ConfigError, DataError
 from edit_eval.core.types import Sample
+from edit_eval.driver.abandoned import remove_abandoned
 from edit_eval.driver.config import Checked
 from edit_eval.driver.refusals import cannot_write
 
@@ -26,6 +27,8 @@ def load_samples(checked: Checked, output: Path, workspace: Path | None = None) 
         DataError: one line.
         RunError: a benchmark that makes its own images cannot write them to the run directory.
     """
+    if workspace is None:
+        remove_abandoned(output / "inputs")
     samples = read_samples(checked, output, workspace)
     check_images(samples)
     return samples

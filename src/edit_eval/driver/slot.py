@@ -78,6 +78,14 @@ class HostRun:
         """Return tasks that could still be given back."""
         return [task for task in self.in_flight.values() if task.id not in self.begun]
 
+    def withdraw(self) -> list[Task]:
+        """Take all tasks from it, begun or not; whatever it still says of them counts no more."""
+        tasks = list(self.in_flight.values())
+        self.in_flight.clear()
+        self.begun.clear()
+        self.recalling.clear()
+        return tasks
+
     def touch(self) -> None:
         """Note a sign of life."""
         self.touched_at = time.monotonic()
@@ -104,6 +112,7 @@ class Slot:
     barren: int = 0
     failed_loads: int = 0
     last_reason: str = ""
+    last_failure: str = ""
 
     def send(self, kind: str, /, **fields: Any) -> None:
         """Send the keeper a message."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edit_eval.driver.devices import Device
+from edit_eval.driver.doubts import Doubts
 from edit_eval.driver.events import StageName
 from edit_eval.driver.interpreters import Interpreter
 from edit_eval.driver.queue import TaskQueue
@@ -95,6 +96,8 @@ class Stage:
     refusal: str = ""  # why a host refused to load, for a reason that the user can mend
     last_reason: str = ""
     unloads: dict[str, float] = field(default_factory=dict)
+    doubts: Doubts = field(default_factory=Doubts)
+    given_a_chance: set[Device] = field(default_factory=set)  # found broken, and restarted for it
     _recent_s: deque[float] = field(default_factory=lambda: deque(maxlen=101))
 
     @property

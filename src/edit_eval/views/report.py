@@ -25,12 +25,12 @@ The keys of the JSON report (`"format": 1`; a number that is undefined is null, 
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from edit_eval.driver.abandoned import remove_abandoned
 from edit_eval.driver.refusals import cannot_write
 from edit_eval.driver.summary import Row, Summary
 from edit_eval.driver.usage import Usage
@@ -132,12 +132,12 @@ def html_report(run_dir: Path, summary: Summary, rows: Sequence[Row], usage: Usa
 
 
 def _replace(path: Path, pieces: Iterable[str]) -> None:
-    handle, name = tempfile.mkstemp(prefix=".index-", suffix=".html", dir=path.parent)
+    remove_abandoned(path.parent)
+    temporary = path.with_name(f".index-page.{os.getpid()}.html")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+        with temporary.open("w", encoding="utf-8", newline="\n") as file:
             file.writelines(pieces)
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
+        temporary.replace(path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
