@@ -233,8 +233,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 _ENVIRONMENT: Mapping[int, str] = {
     errno.ENAMETOOLONG: "give a shorter path",
-    errno.ENOSPC: "make room there and give the same command again",
-    errno.EDQUOT: "make room there and give the same command again",
+    errno.ENOSPC: "make room there and give the same command again; what was finished is kept",
+    errno.EDQUOT: "make room there and give the same command again; what was finished is kept",
     errno.EROFS: "make it writable, or name another place",
     errno.EACCES: "see who may use it, or name another place",
     errno.EPERM: "see who may use it, or name another place",
@@ -253,7 +253,7 @@ def _environment(error: OSError) -> str | None:
     if error.filename is None and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
         # Most likely what is printed. Keep Python from writing it again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return f"{error.filename or 'what is printed here'}: {error.strerror}; {mend}; what was finished is kept"
+    return f"{error.filename or 'what is printed here'}: {error.strerror}; {mend}"
 
 
 def _open_streams() -> None:

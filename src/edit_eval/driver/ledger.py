@@ -24,7 +24,7 @@ import orjson
 
 from edit_eval.core.errors import RunError
 from edit_eval.core.types import Verdict
-from edit_eval.driver.writing import cannot_write
+from edit_eval.driver.refusals import cannot_read, cannot_write
 
 __all__ = [
     "VERSION",
@@ -167,7 +167,7 @@ def read_ledger(path: Path, tells: Callable[[Mapping[str, Any]], bool] = lambda 
     except FileNotFoundError:
         return Records(path)
     except OSError as error:
-        raise RunError(f"cannot read {path}: {error.strerror}; it must be a file that can be read") from error
+        raise cannot_read(path, error) from error
     return records
 
 

@@ -41,6 +41,7 @@ from edit_eval.driver.outcomes import checked_edit, checked_verdict
 from edit_eval.driver.plan import EditPlan, WantedEdit, plan_edits, verdict_is_done
 from edit_eval.driver.pool import Pool
 from edit_eval.driver.queue import Task
+from edit_eval.driver.refusals import why_not
 from edit_eval.driver.stage import StageSpec
 from edit_eval.driver.store import RunStore, image_is_intact, image_path, link_names, thumbnail_path
 from edit_eval.driver.telemetry import Recorder
@@ -50,7 +51,6 @@ from edit_eval.driver.upkeep import (
     missing_thumbnails,
     remove_leftovers,
 )
-from edit_eval.driver.writing import why_not
 
 __all__ = ["Pipeline", "run_job"]
 

@@ -33,10 +33,10 @@ from edit_eval.driver.events import (
 )
 from edit_eval.driver.handler import Handler, OutcomeError
 from edit_eval.driver.queue import Task
+from edit_eval.driver.refusals import cannot_write
 from edit_eval.driver.scheduler import Scheduler
 from edit_eval.driver.slot import HostRun, Phase, Slot
 from edit_eval.driver.stage import Stage, StageSpec
-from edit_eval.driver.writing import cannot_write
 
 __all__ = ["Pool"]
 

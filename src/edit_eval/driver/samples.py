@@ -17,8 +17,8 @@ from edit_eval.driver.abandoned import remove_abandoned
 from edit_eval.driver.config import Checked
 from edit_eval.driver.hubdata import find_data
 from edit_eval.driver.plugins import sample_fault
+from edit_eval.driver.refusals import cannot_write
 from edit_eval.driver.registry import Found
-from edit_eval.driver.writing import cannot_write
 from edit_eval.worker.formats import shown_path
 
 __all__ = [

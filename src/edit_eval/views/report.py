@@ -35,9 +35,9 @@ from pathlib import Path
 from typing import Any
 
 from edit_eval.driver.abandoned import remove_abandoned
+from edit_eval.driver.refusals import cannot_write
 from edit_eval.driver.summary import Row, Summary
 from edit_eval.driver.usage import Usage
-from edit_eval.driver.writing import cannot_write
 from edit_eval.views.closing import closing_block
 from edit_eval.views.status import status_of
 from edit_eval.views.text import clean, fit, number
