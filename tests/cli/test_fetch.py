@@ -176,6 +176,10 @@ def test_no_proxy_stands_before_loopback_and_others_go_through_it(place, hub):
     done = cli("fetch", "my.yaml", "--set", "hub_cache=other", cwd=place, env=through)
     assert done.returncode == 0, done.stderr
     assert hub.asked[0][1].startswith("http://hub.example/api/models/me/model")
+    none = ("--set", "proxy=none", "--set", "hub_cache=third")
+    assert "cannot reach http://hub.example" in one_line(
+        cli("fetch", "my.yaml", *none, cwd=place, env=through)
+    )
     behind = environment(place, None, HF_ENDPOINT="http://hub.example", HTTP_PROXY=dead, http_proxy=dead)
     line = one_line(cli("fetch", "my.yaml", cwd=place, env=behind))
     assert "cannot reach http://hub.example" in line or "the proxy (HTTPS_PROXY) does not let us" in line

@@ -26,6 +26,7 @@ from edit_eval.driver.fetch import Fetcher, FetchPlan
 from edit_eval.driver.hashes import FileHashes
 from edit_eval.driver.hubcache import open_cache
 from edit_eval.driver.hubs import Stopped, Watch
+from edit_eval.driver.huggingface import settle_environment
 from edit_eval.driver.models import find_lora, find_model, resolve_model
 
 EDITOR, JUDGE = "Qwen/Edit", "Qwen/Judge"
@@ -589,6 +590,29 @@ def test_an_answer_that_stalls_is_gone_on_with(hub, tmp_path, monkeypatch):
     hub.fault("00001-of-00002.safetensors?signature", hang_s=20)
     fetch(tmp_path)
     assert files_below(found()) == pipeline()
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "named"),
+    [
+        ("http://10.1.2.3:8080/x", "10.1.2.3"),
+        ("192.168.0.9:8000", "192.168.0.9"),
+        ("http://mirror:8000", "mirror"),
+        ("https://hf-mirror.com", None),
+        ("http://8.8.8.8", None),
+        ("", None),
+    ],
+)
+def test_what_is_set_before_the_hubs_library_is_imported(endpoint, named):
+    environ = {"HF_ENDPOINT": endpoint, "HF_HUB_DISABLE_TELEMETRY": "0", "NO_PROXY": "x", "HTTPS_PROXY": "p"}
+    settle_environment(environ)
+    assert environ["HF_HUB_DISABLE_TELEMETRY"] == environ["DO_NOT_TRACK"] == "1"
+    excepted = environ["NO_PROXY"].split(",")
+    assert environ["no_proxy"] == environ["NO_PROXY"]
+    assert {"x", "localhost", "127.0.0.1", "::1"} <= set(excepted)
+    assert (named in excepted) == (named is not None)
+    assert not {"hf-mirror.com", "8.8.8.8"} & set(excepted)
+    assert environ["HTTPS_PROXY"] == "p"
 
 
 # Other kinds

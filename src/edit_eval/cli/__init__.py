@@ -189,6 +189,11 @@ def _add_place_options(parser: argparse.ArgumentParser) -> None:
     _add_set(parser)
     parser.add_argument("--output", metavar="DIR", type=_named, help="run directory (config key: output)")
     parser.add_argument(
+        "--limit",
+        metavar="N",
+        help="only so many samples, spread over the benchmark's groups (config key: limit)",
+    )
+    parser.add_argument(
         "--devices", metavar="LIST", help="devices of both stages, e.g. cuda:0,cuda:1 or cpu:0 or all"
     )
 

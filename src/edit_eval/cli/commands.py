@@ -13,7 +13,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from edit_eval.benchmarks import Facts
 from edit_eval.cli import EXIT_OK, EXIT_PARTIAL, EXIT_USER_ERROR, config_argument
 from edit_eval.cli.output import one_line, say, show, show_json, show_record, without_secrets
 from edit_eval.cli.signals import obey_signals
@@ -38,6 +37,7 @@ from edit_eval.driver.store import RunReader
 from edit_eval.driver.summary import Row, Summary, read_rows, summarize
 from edit_eval.driver.telemetry import read_telemetry
 from edit_eval.driver.usage import Usage, usage
+from edit_eval.views.benchmarks import fact_lines
 from edit_eval.views.closing import closing_block
 from edit_eval.views.doctor import show_findings
 from edit_eval.views.export import canonical_lines
@@ -77,6 +77,10 @@ def _tree(
     overrides = list(arguments.set)
     if arguments.output:
         overrides.append(f"output={json.dumps(arguments.output)}")
+    if arguments.limit is not None:
+        overrides.append(
+            f"limit={json.dumps(int(arguments.limit) if arguments.limit.isdecimal() else arguments.limit)}"
+        )
     path: str | None = None
     if base is None:
         path = config_argument(arguments)
@@ -224,8 +228,8 @@ def _without_secrets(finding: Finding) -> Finding:
 
 def fetch(arguments: argparse.Namespace) -> int:
     """`edit-eval fetch CONFIG`: sizes first, then the files, each repository visible to runs once it is whole."""
-    settle_environment(os.environ)
     checked = _checked(arguments)
+    settle_environment(os.environ)
     with FileHashes() as hashes, open_progress(sys.stderr) as progress:
         watch = Watch(advance=progress.advance, say=progress.say)
         fetcher = Fetcher(checked, hashes, watch)
@@ -334,24 +338,13 @@ def _ls_kind(title: str, kind: registry.Kind) -> None:
             show(f"unusable: {one_line(str(error))}")
             continue
         show(_first_sentence(found.cls))
-        for line in _facts_of(found.cls):
+        for line in fact_lines(found.cls) if kind == "benchmark" else ():
             show(f"  {'':<18}   {line}")
     for name, why in registry.left_out(kind):
         show(f"  {clean(name, 80):<18} unusable: {one_line(why)}")
     aliases = registry.ALIASES[kind]
     for name, alias in sorted(aliases.items()):
         show(f"  {name:<18} = {alias.type}, model {alias.model}")
-
-
-def _facts_of(cls: type) -> list[str]:
-    facts: Facts | None = getattr(cls, "facts", None)
-    if facts is None:
-        return []
-    return [
-        f"{facts.samples}; instructions in {facts.languages}; licence {facts.licence}",
-        f"{facts.calls} questions a sample, each score {facts.scale}; {facts.aggregation}",
-        f"data: {facts.data}; prompts: {facts.prompts}",
-    ]
 
 
 def _first_sentence(cls: type) -> str:

@@ -38,7 +38,7 @@ from edit_eval.driver.hubcache import (
 )
 from edit_eval.driver.huberrors import Asked, HubError, disk_error, from_status, told
 from edit_eval.driver.hubs import Listing, RemoteFile, Stopped, Watch, facts_of, listed, persist
-from edit_eval.worker.proxies import bypass_proxies
+from edit_eval.worker.proxies import bypass_proxies, proxy_for
 
 __all__ = ["HuggingFace", "settle_environment"]
 
@@ -52,13 +52,16 @@ _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS)
 
 
 def settle_environment(environ: MutableMapping[str, str]) -> None:
-    """Set what the hub's library reads when it is imported: no telemetry, no bars of its own, no proxy for loopback."""
+    """Set what the hub's library reads when it is imported: no telemetry, no bars of its own, no proxy before near hosts.
+
+    A mirror that is loopback, private, or a name without a dot is asked directly; any other may be behind a proxy.
+    """
     for name in ("HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK", "HF_HUB_DISABLE_PROGRESS_BARS", "TQDM_DISABLE"):
         environ[name] = "1"
-    endpoints = [
-        environ.get(name, "") for name in ("HF_ENDPOINT", "MODELSCOPE_ENDPOINT", "MODELSCOPE_DOMAIN")
-    ]
-    environ.update(bypass_proxies(environ, endpoints))
+    given = [environ.get(name, "") for name in ("HF_ENDPOINT", "MODELSCOPE_ENDPOINT", "MODELSCOPE_DOMAIN")]
+    endpoints = [one if "//" in one else f"http://{one}" for one in given if one]
+    near = [one for one in endpoints if proxy_for(one, {"all_proxy": "http://any:1"}) is None]
+    environ.update(bypass_proxies(environ, near))
 
 
 class HuggingFace:
