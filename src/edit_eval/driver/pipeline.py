@@ -201,7 +201,7 @@ class Pipeline:
 
     def _plan(self) -> EditPlan:
         root, verify = self._store.path, self._verify
-        with FileHashes() as known:
+        with FileHashes(self._job.scratch.hashes) as known:
 
             def intact(one: WantedEdit, record: Mapping[str, Any]) -> bool:
                 return image_is_intact(root, one.key, record, verify=verify, sha256=known.sha256)
