@@ -9,7 +9,6 @@ import inspect
 import json
 import pkgutil
 import re
-import shutil
 import statistics
 import subprocess
 import sys
@@ -18,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from harness import PLUGINS, config_tree, make_benchmark
+from harness import PLUGINS, PYTHONS, config_tree, make_benchmark, other_python
 
 import edit_eval
 
@@ -79,16 +78,7 @@ def test_what_runs_in_a_host_imports_the_standard_library_only():
     assert out.splitlines() == ["[]", "[]"]
 
 
-def other_python(version: str) -> str | None:
-    """Return a Python of that version that runs, from `PATH` or pyenv."""
-    pyenv = sorted((Path.home() / ".pyenv" / "versions").glob(f"{version}.*/bin/python"))
-    for path in [shutil.which(f"python{version}"), *map(str, pyenv)]:
-        if path and subprocess.run([path, "-ISc", "pass"], capture_output=True, check=False).returncode == 0:
-            return path
-    return None
-
-
-@pytest.mark.parametrize("version", ["3.10", "3.12", "3.13"])
+@pytest.mark.parametrize("version", PYTHONS)
 def test_what_runs_in_a_host_imports_in_other_pythons(version):
     path = other_python(version)
     if path is None:

@@ -88,6 +88,32 @@ def test_a_pickle_of_a_judge_is_read_as_weights_only(tiny, tmp_path, marker):
         Qwen3VL(JUDGE, HostContext(model=str(judge)), RUBRIC)
 
 
+@pytest.mark.parametrize("suffix", [".bin", ".pt", ".pth", ".ckpt", ".pkl"])
+def test_one_file_of_weights_must_be_safetensors(tmp_path, marker, suffix):
+    import torch
+
+    from edit_eval.driver.models import find_lora, find_model
+
+    torch.save({"x": Payload(marker)}, tmp_path / f"weights{suffix}")
+    for find in (
+        lambda name: find_lora("editor.lora", name),
+        lambda name: find_model("editor.components.x", name, ""),
+    ):
+        with pytest.raises(ModelError, match="safetensors"):
+            find(str(tmp_path / f"weights{suffix}"))
+
+
+def test_a_pickle_called_safetensors_is_not_unpickled(tiny, tmp_path, marker):
+    import torch
+
+    from edit_eval.editors._overlays import put_lora
+
+    torch.save({"x": Payload(marker)}, tmp_path / "lora.safetensors")
+    editor = QwenImageEdit(EDIT, HostContext(model=str(tiny("qwen-image-edit-plus"))))
+    with pytest.raises(Exception, match=r"(?i)header|safetensor|deserializ"):
+        put_lora(editor.pipeline, str(tmp_path / "lora.safetensors"), 1.0)
+
+
 def evil(marker: Path, name: str, base: str) -> str:
     return f"import os\nos.mkdir({str(marker)!r})\n{base}\nclass {name}(Base): pass\n"
 

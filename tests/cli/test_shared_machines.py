@@ -330,3 +330,34 @@ def test_files_that_nfs_keeps_of_open_ones_harm_nothing(tmp_path):
     assert done.returncode == 0, done.stderr
     assert edit_eval_as("report", "run", cwd=tmp_path).returncode == 0
     assert "Nothing to do" in edit_eval_as("run", "c.yaml", cwd=tmp_path).stdout
+
+
+WITHOUT_FLOCK = """
+import errno, fcntl, sys
+
+def flock(_file, _how):
+    raise OSError(errno.ENOSYS, "Function not implemented")
+
+fcntl.flock = flock
+from edit_eval.cli import main
+
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_a_file_system_without_flock(tmp_path):
+    """As Lustre without the mount option: refused in one line, gone on with when told so, and said."""
+    config(tmp_path)
+    command = [sys.executable, "-c", WITHOUT_FLOCK, "run", "c.yaml"]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(SOURCE), str(PLUGINS)])}
+    refused = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    assert refused.returncode == 2
+    [line] = refused.stderr.splitlines()
+    assert "has no flock (Function not implemented)" in line
+    assert "lock=false" in line
+    goes_on = subprocess.run(
+        [*command, "--set", "lock=false"], cwd=tmp_path, env=env, capture_output=True, text=True, check=False
+    )
+    assert goes_on.returncode == 0, goes_on.stderr
+    assert "[Warning]" in goes_on.stdout
+    assert "see to it that only one start is at work" in goes_on.stdout

@@ -362,8 +362,8 @@ class Conda(Editor):
     def edit(self, request, step):
         assert importlib.util.find_spec("pydantic") is None
         import only_here
-        names = ("CONDA_PREFIX", "LD_LIBRARY_PATH", "CUDA_HOME", "MINE", "PYTHONPATH_WAS")
-        print("what the host sees:", json.dumps({"prefix": sys.prefix, **{name: os.environ.get(name) for name in names}}))
+        names = ("CONDA_PREFIX", "LD_LIBRARY_PATH", "CUDA_HOME", "MINE")
+        print("what the host sees:", json.dumps({"prefix": sys.prefix, "library": only_here.WHERE, **{name: os.environ.get(name) for name in names}}))
         return request.images[0]
 """
 
@@ -376,7 +376,8 @@ def test_a_stage_runs_in_a_conda_environment_without_edit_eval_and_without_a_hom
     for name in ("PIL", "pillow.libs"):
         if (Path(PIL.__file__).parents[1] / name).exists():
             (site / name).symlink_to(Path(PIL.__file__).parents[1] / name)
-    write(site / "only_here.py", "")
+    write(site / "only_here.py", "WHERE = 'environment'")
+    write(tmp_path / "overlay" / "only_here.py", "WHERE = 'overlay'")
     write(
         prefix / "etc" / "conda" / "activate.d" / "cuda.sh",
         'export LD_LIBRARY_PATH="$CONDA_PREFIX/lib" CUDA_HOME="$CONDA_PREFIX" MINE=script',
@@ -390,7 +391,7 @@ def test_a_stage_runs_in_a_conda_environment_without_edit_eval_and_without_a_hom
         make_benchmark(tmp_path / "data", ["ok"] * 2),
         editor__type="conda_plugin:Conda",
         editor__conda="edit",
-        editor__env={"MINE": "config"},
+        editor__env={"MINE": "config", "PYTHONPATH": str(tmp_path / "overlay")},
         editor__devices=["cpu:0"],
     )
     try:
@@ -407,5 +408,5 @@ def test_a_stage_runs_in_a_conda_environment_without_edit_eval_and_without_a_hom
         "LD_LIBRARY_PATH": f"{prefix}/lib",
         "CUDA_HOME": str(prefix),
         "MINE": "config",
-        "PYTHONPATH_WAS": None,
+        "library": "overlay",
     }

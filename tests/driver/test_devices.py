@@ -92,16 +92,22 @@ def test_without_the_variable_all_gpus_are_visible(machine, count):
         ("2,,3", ["2"]),
         (",".join([UUIDS[2], UUIDS[0]]), [UUIDS[2], UUIDS[0]]),
         (UUIDS[4][:8], [UUIDS[4]]),  # CUDA takes the beginning of a UUID
-        ("GPU-", []),  # ... if it fits one only
+        ("GPU-", []),
         ("GPU-ffffffff", []),
         (f"{UUIDS[1]},GPU-ffffffff,{UUIDS[2]}", [UUIDS[1]]),
         ("MIG-00000000-ffff", []),
         ("07", ["7"]),
         (" 6 ,\t0 ", ["6", "0"]),
-        ("1 2", []),
+        ("1 2", ["1"]),  # this and what follows as CUDA was seen to do
+        ("1abc,0", ["1", "0"]),
+        ("1.5", ["1"]),
+        ("-0,1", ["0", "1"]),
+        ("0,\n1", ["0", "1"]),
+        (UUIDS[3].upper(), [UUIDS[3]]),
+        ("gpu-3a", []),
         ("\u0661", []),  # a digit, but not to CUDA
-        ("+1", []),
-        ("0x1", []),
+        ("+1", ["1"]),
+        ("0x1", ["0"]),
     ],
 )
 def test_the_inherited_variable_decides_which_and_in_which_order(machine, visible, tokens):

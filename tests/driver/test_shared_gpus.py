@@ -15,6 +15,8 @@ from harness import Ran, config_tree, make_benchmark
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edit_eval.cli import _parser
+from edit_eval.cli.commands import _checked
 from edit_eval.core.errors import DeviceError, UserError
 from edit_eval.driver import devices, readings
 from edit_eval.driver.config import check_config
@@ -169,6 +171,11 @@ def test_what_is_meant_needs_no_word(machine, visible):
     assert gpu_notes() == ()
 
 
+def test_a_uuid_without_digits_means_nothing_even_where_there_is_one_gpu(machine):
+    machine(1, "GPU-")
+    assert tokens() == []
+
+
 @given(st.text(alphabet="0123,GPUMIG-a \t.x", max_size=20))
 def test_any_mask_gives_gpus_that_are_there_each_once(mask):
     fake = FakeNvml(3)
@@ -208,6 +215,19 @@ def test_why_nvml_does_not_answer(monkeypatch, value, says, mend):
         parse_devices([0], "editor.devices", visible_gpus())
     assert "there is no GPU here" in str(caught.value)
     assert says in str(caught.value)
+
+
+def test_an_nvml_that_cannot_count_is_one_line(machine):
+    fake = machine(1)
+
+    def count():
+        raise fake.NVMLError("Unknown Error")
+
+    fake.nvmlDeviceGetCount = count
+    with pytest.raises(
+        DeviceError, match="NVML cannot count the GPUs: Unknown Error; see what nvidia-smi says"
+    ):
+        visible_gpus()
 
 
 # Memory of others
@@ -256,6 +276,29 @@ def test_auto_takes_a_gpu_that_is_free(machine, tmp_path):
         held(fake, index, 70)
     job = prepare(check_config(tree))
     assert [one.label for one in job.judge.stage.spec.devices] == ["GPU 0"]  # and the run says who holds it
+
+
+@pytest.mark.parametrize(
+    ("given", "labels"),
+    [
+        ("cuda:1,cuda:0", ["GPU 1", "GPU 0"]),
+        ("1, 2", ["GPU 1", "GPU 2"]),
+        ("all", ["GPU 0", "GPU 1", "GPU 2"]),
+        ("auto", ["GPU 1"]),
+        ("cpu:0,cpu:1", ["CPU 0", "CPU 1"]),
+    ],
+)
+@pytest.mark.parametrize("said", ["cpu:1", ["cuda:2"], [[0, 1]], None, "auto", 0])
+def test_devices_on_the_command_line_win_in_both_stages(machine, tmp_path, given, labels, said):
+    held(machine(3), 0, 70 if given == "auto" else 1)
+    tree = config_tree(tmp_path, make_benchmark(tmp_path / "data", ["ok"]))
+    for stage in ("editor", "judge"):
+        tree[stage]["devices"] = said
+    (tmp_path / "c.yaml").write_text(json.dumps(tree))
+    arguments = _parser().parse_args(["run", str(tmp_path / "c.yaml"), "--devices", given])
+    job = prepare(_checked(arguments))
+    for spec in (job.editor.spec, job.judge.stage.spec):
+        assert [one.label for one in spec.devices] == labels
 
 
 # Engines

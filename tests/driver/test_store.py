@@ -23,7 +23,15 @@ from edit_eval.core.types import Sample, Verdict
 from edit_eval.driver import store as module
 from edit_eval.driver.mounts import Mount
 from edit_eval.driver.plan import WantedEdit
-from edit_eval.driver.store import RunReader, RunStore, image_path, link_names, lock_holder, thumbnail_path
+from edit_eval.driver.store import (
+    RunReader,
+    RunStore,
+    image_is_intact,
+    image_path,
+    link_names,
+    lock_holder,
+    thumbnail_path,
+)
 
 KEY = "ab" + "0" * 62
 
@@ -383,3 +391,87 @@ def test_the_lock_is_taken_on_a_file_open_for_writing(tmp_path, monkeypatch):
     RunStore(tmp_path).__exit__(None, None, None)
     lock_holder(tmp_path)
     assert modes == [(fcntl.LOCK_EX, os.O_RDWR), (fcntl.LOCK_SH, os.O_RDONLY)]
+
+
+# File systems that lack something
+
+
+def test_a_ledger_whose_torn_line_cannot_be_taken_back_spoils_no_other(tmp_path, monkeypatch):
+    real = os.write
+    with RunStore(tmp_path) as store:
+        store.write_info({"name": "run"})
+        store.edits.append(failed("a"))
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "write", lambda file, data: real(file, data[:9]) if len(data) > 60 else _full())
+            patch.setattr(os, "ftruncate", lambda _file, _size: _full())
+            with pytest.raises(RunError, match=r"edits\.jsonl: No space left on device; make room"):
+                store.edits.append(failed("b"))
+        # What was written in part counts as nothing, and what comes after it is a line of its own.
+        store.edits.append(failed("c"))
+        store.edits.append(failed("d"))
+    assert list(RunReader(tmp_path).edits) == ["a", "c", "d"]
+
+
+def _full():
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+# What is missing or damaged of a run that has begun
+
+
+def test_what_is_mended_is_said_and_what_was_damaged_is_kept(tmp_path):
+    with RunStore(tmp_path) as store:
+        assert store.mended == []
+        store.write_wanted([wanted()])
+        store.write_info({"name": "run"})
+    with RunStore(tmp_path) as store:
+        assert store.mended == []
+    (tmp_path / "run.json").write_bytes(b"{torn")
+    (tmp_path / "verdicts.jsonl").unlink()
+    with RunStore(tmp_path) as store:
+        assert [line.partition(": ")[0].rpartition("/")[2] for line in store.mended] == [
+            "run.json cannot be read (damaged",
+            "verdicts.jsonl is missing",
+        ]
+        assert "kept as run.json.damaged and written anew" in store.mended[0]
+        assert store.info() == {}
+    assert (tmp_path / "run.json.damaged").read_bytes() == b"{torn"
+    with RunStore(tmp_path) as store:
+        assert store.mended == [f"{tmp_path / 'run.json'} is missing: it is written anew"]
+
+
+@pytest.mark.parametrize("how", ["missing", "empty", "cut"])
+def test_samples_that_are_not_all_there_are_refused_with_the_command_that_mends_them(tmp_path, how):
+    with RunStore(tmp_path) as store:
+        store.write_wanted([wanted(0), wanted(1)])
+        store.write_info({"name": "run"})
+        store.edits.append(failed("e"))
+    path = tmp_path / "samples.jsonl"
+    if how == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(b"" if how == "empty" else path.read_bytes().splitlines(keepends=True)[0])
+    run = RunReader(tmp_path)
+    with pytest.raises(
+        RunError, match=rf"samples\.jsonl cannot be read .*'edit-eval run {tmp_path}' writes it anew"
+    ):
+        _ = run.wanted
+
+
+@pytest.mark.parametrize("verify", [False, True])
+def test_a_folder_in_place_of_an_image_is_named_and_what_cannot_be_read_is_made_again(
+    tmp_path, verify, monkeypatch
+):
+    path = tmp_path / image_path(KEY)
+    path.mkdir(parents=True)
+    record = {"image": {"sha256": "s", "bytes": 4, "mtime_ns": 1}}
+    with pytest.raises(RunError, match="is a folder where an image belongs; remove it"):
+        image_is_intact(tmp_path, KEY, record, verify=verify)
+    path.rmdir()
+    path.write_bytes(b"1234")
+
+    def refuse(_path):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("edit_eval.driver.store.file_sha256", refuse)
+    assert not image_is_intact(tmp_path, KEY, record, verify=verify, sha256=refuse)

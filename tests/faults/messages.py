@@ -57,7 +57,7 @@ OF_ANOTHER_KIND: Sequence[Altered] = [
     ("say done", {"set": {"seconds": float("nan")}}),
     ("judge say ready", {"set": {"load_s": 10**400}}),
     ("judge say done", {"set": {"outcome": [1]}}),
-    ("say ready", {"set": {"facts": None}}),
+    ("say ready", {"set": {"facts.accelerator": ["H100"]}}),
     ("say done", {"set": {"id": {"a": 1}}}),
 ]
 NO_OUTCOME: Sequence[Altered] = [

@@ -45,7 +45,7 @@ BASE: Mapping[str, Any] = {
 """The config of every trial; what a fault changes must not change results."""
 
 IMPATIENT: Mapping[str, Any] = {
-    f"{stage}.deadlines": {"load_s": 4, "first_task_s": 2, "task_s": 2, "task_factor": 1}
+    f"{stage}.deadlines": {"load_s": 6, "first_task_s": 3, "task_s": 3, "task_factor": 1}
     for stage in ("editor", "judge")
 }
 """Deadlines short enough for a test of a host that hangs."""
@@ -63,6 +63,7 @@ class Fault:
         long: trials in `make test-long` (these among them).
         says: regular expression of what must have been said, on standard output or error.
         redo: why a second line of the keys in `Trial.redone` is right; empty: no key may have two lines.
+        litter: why folders in the temporary directory may stay; empty: nothing may.
         config: dotted config keys that this fault needs, such as short deadlines.
     """
 
@@ -73,6 +74,7 @@ class Fault:
     long: int = 5
     says: str = ""
     redo: str = ""
+    litter: str = ""
     config: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -157,7 +159,7 @@ class Trial:
             code = process.wait(timeout_s)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"it did not end within {timeout_s:g} s: {self.text()}") from None
-        self.wait_for(lambda: not ours(self.mark), "processes are left", 5)
+        self.wait_for(lambda: not ours(self.mark), "processes are left", 15)
         return code
 
     def run(self, *arguments: str) -> int:
@@ -179,7 +181,7 @@ class Trial:
 
     # Looking
 
-    def wait_for(self, what: Callable[[], Any], vainly: str = "waited in vain", timeout_s: float = 30) -> Any:
+    def wait_for(self, what: Callable[[], Any], vainly: str = "waited in vain", timeout_s: float = 60) -> Any:
         """Return what `what` returns as soon as it is something."""
         deadline = time.monotonic() + timeout_s
         while True:
@@ -187,7 +189,7 @@ class Trial:
             if found:
                 return found
             ended = all(process.poll() is not None for process in self._running)
-            if time.monotonic() > deadline or (ended and time.monotonic() > deadline - timeout_s + 5):
+            if time.monotonic() > deadline or (ended and time.monotonic() > deadline - timeout_s + 15):
                 raise AssertionError(f"{vainly}: {self.text()}")
             time.sleep(0.01)
 
@@ -326,4 +328,5 @@ def _problems(trial: Trial, got: Reference, reference: Reference) -> list[str]:
 
 def leftovers(trial: Trial) -> list[str]:
     """Return the temporary files of a trial that are still there."""
-    return sorted(map(str, [*trial.temporary.iterdir(), *trial.output.rglob(".*")]))
+    outside = [] if trial.fault.litter else trial.temporary.iterdir()
+    return sorted(map(str, [*outside, *trial.output.rglob(".*")]))

@@ -219,7 +219,7 @@ def test_what_only_newer_transformers_can_choose_is_refused_in_one_line(tiny, mo
     with pytest.raises(
         ModelError, match=r"experts_implementation: only transformers 5 .*; leave it out"
     ) as caught:
-        Qwen3VL(params, context(tiny("qwen3-vl-moe")), SHORT)
+        Qwen3VL(params, context(tiny("qwen3-vl-moe")), [SHORT])
     assert "\n" not in str(caught.value)
 
 
@@ -228,7 +228,7 @@ def test_a_transformers_before_4_57_is_refused_in_one_line(tiny, monkeypatch):
     with pytest.raises(
         ModelError, match=r"has transformers 4\.56\.2, which is older than 4\.57: run setup_qwen3"
     ):
-        Qwen3VL(PARAMS, context(tiny("qwen3-vl")), SHORT)
+        Qwen3VL(PARAMS, context(tiny("qwen3-vl")), [SHORT])
 
 
 def transformers_is_old() -> bool:

@@ -11,7 +11,7 @@ from edit_eval.core.errors import UserError
 from edit_eval.core.identity import identity_params
 from edit_eval.core.types import HostContext, JudgeRequest, Sample
 from edit_eval.driver.rubrics import load_rubric
-from edit_eval.judges.reference import Reference, ReferenceParams, similarity
+from edit_eval.judges.reference import Reference, ReferenceParams, _difference, similarity
 
 
 def picture(*, box=None, size=(96, 64), shift=0):
@@ -134,3 +134,15 @@ def test_never_rises_with_the_error(first, second, source):
     assert 1 >= similarity(low, source) >= similarity(high, source) >= 0
     assert similarity(0, source) == 1
     assert source == 0 or math.isclose(similarity(source, source), 0)
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 2**32 - 1))
+@settings(max_examples=50, deadline=None)
+def test_the_difference_is_that_of_arithmetic_on_arrays(width, height, seed):
+    """To the last bit, so that it is the same where there is no numpy."""
+    import numpy as np
+
+    made = np.random.default_rng(seed).integers(0, 256, (2, height, width, 3), dtype=np.uint8)
+    first, second = made.astype(np.float32)
+    expected = math.sqrt(float(np.mean(np.square(first - second), dtype=np.float64))) / 255.0
+    assert _difference(*(Image.fromarray(one) for one in made)) == expected

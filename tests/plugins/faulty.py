@@ -2,12 +2,14 @@
 
 `crash`, `segfault`, `exit`, `raise`, `hang` (in Python), `hang-c` (in C, with the interpreter lock held), `oom`,
 `once:WHAT` (the first time only, by a marker file beside the source image), `fork` (leaves a grandchild in a session of
-its own), `sleep:SECONDS`, `until:PATH` (there is such a file).
+its own), `sleep:SECONDS`, `until:PATH` (there is such a file),
+`full` (a disk that its libraries write to).
 """
 
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import signal
 import subprocess
@@ -56,6 +58,8 @@ def misbehave(what: str, beside: str) -> None:
         raise ValueError("asked to raise")
     elif what == "oom":
         raise MemoryError("CUDA out of memory, so to speak")
+    elif what == "full":
+        raise OSError(errno.ENOSPC, "No space left on device", "/scratch/compiled.so")
     elif what == "cuda":
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
     elif what.startswith("refuse-after-first:"):

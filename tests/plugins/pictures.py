@@ -69,6 +69,16 @@ def grey_profile(gamma: float) -> bytes:
     return _profile(b"GRAY", [(b"kTRC", _curve(gamma))])
 
 
+def cmyk_profile() -> bytes:
+    """Return an ICC profile of inks that are all grey: none is white, black is black, the others are L* 50."""
+    identity = bytes(range(256))
+    lightness = [255 if inks == 0 else 0 if inks & 1 else 128 for inks in range(16)]  # black varies fastest
+    table = b"".join(bytes((one, 128, 128)) for one in lightness)  # L, a, b in 8 bits
+    matrix = b"".join(struct.pack(">i", 65536 * (number % 4 == 0)) for number in range(9))
+    lut = b"mft1\0\0\0\0" + bytes((4, 3, 2, 0)) + matrix + identity * 4 + table + identity * 3
+    return _profile(b"CMYK", [(b"A2B0", lut)], kind=b"prtr", connection=b"Lab ")
+
+
 def _xyz(values: Sequence[float]) -> bytes:
     return b"XYZ \0\0\0\0" + b"".join(struct.pack(">i", round(value * 65536)) for value in values)
 
@@ -77,7 +87,9 @@ def _curve(gamma: float) -> bytes:
     return b"curv\0\0\0\0" + struct.pack(">IH", 1, round(gamma * 256)) + b"\0\0"
 
 
-def _profile(space: bytes, tags: Sequence[tuple[bytes, bytes]]) -> bytes:
+def _profile(
+    space: bytes, tags: Sequence[tuple[bytes, bytes]], kind: bytes = b"mntr", connection: bytes = b"XYZ "
+) -> bytes:
     said = b"desc\0\0\0\0" + struct.pack(">I", 5) + b"test\0" + b"\0" * 79
     said += b"\0" * (-len(said) % 4)
     every = [
@@ -90,10 +102,10 @@ def _profile(space: bytes, tags: Sequence[tuple[bytes, bytes]]) -> bytes:
     offset = 128 + 4 + 12 * len(every)
     for name, data in every:
         table += name + struct.pack(">II", offset + len(body), len(data))
-        body += data
+        body += data + b"\0" * (-len(data) % 4)
     whole = struct.pack(">I", len(every)) + table + body
     head = struct.pack(
-        ">I4s4s4s4s4s", 128 + len(whole), b"\0\0\0\0", b"\x02\x40\0\0", b"mntr", space, b"XYZ "
+        ">I4s4s4s4s4s", 128 + len(whole), b"\0\0\0\0", b"\x02\x40\0\0", kind, space, connection
     )
     head += struct.pack(">6H4s", 2025, 1, 1, 0, 0, 0, b"acsp")
     head += b"\0" * (68 - len(head)) + b"".join(

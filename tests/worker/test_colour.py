@@ -5,7 +5,7 @@ from __future__ import annotations
 from io import BytesIO
 
 import pytest
-from pictures import grey_profile, photograph, rgb_profile, saved
+from pictures import cmyk_profile, grey_profile, photograph, rgb_profile, saved
 from PIL import Image, ImageChops, ImageCms
 
 from edit_eval.worker.images import open_rgb, png_bytes, rgb
@@ -71,6 +71,17 @@ def test_grey_of_another_gamma(tmp_path):
     assert opened(tmp_path, saved(image, icc_profile=rgb_profile("P3"))).getpixel((0, 0)) == pytest.approx(
         (64, 64, 64), abs=4
     )
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "TIFF"])
+def test_inks_are_what_their_profile_says(tmp_path, kind):
+    options = {"quality": 100} if kind == "JPEG" else {}
+    cyan = saved(Image.new("CMYK", (8, 8), (255, 0, 0, 0)), kind, icc_profile=cmyk_profile(), **options)
+    assert opened(tmp_path, cyan).getpixel((0, 0)) == pytest.approx((119, 119, 119), abs=6)  # L* of 50
+    paper = saved(Image.new("CMYK", (8, 8)), kind, icc_profile=cmyk_profile(), **options)
+    assert opened(tmp_path, paper).getpixel((0, 0)) == pytest.approx((255, 255, 255), abs=3)
+    of_rgb = saved(Image.new("CMYK", (8, 8)), kind, icc_profile=rgb_profile("P3"), **options)
+    assert opened(tmp_path, of_rgb).getpixel((0, 0)) == pytest.approx((255, 255, 255), abs=3)
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])

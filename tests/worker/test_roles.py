@@ -20,7 +20,7 @@ RUBRIC = Rubric(
 )
 
 
-def editing(tmp_path, edited, sources=("source.png",), **more) -> dict:
+def editing(tmp_path, edited, sources=("source.png",), thumbs: str = "out", **more) -> dict:
     source = tmp_path / "source.png"
     Image.new("RGB", (8, 6), "red").save(source)
     role = EditRole.__new__(EditRole)
@@ -30,8 +30,8 @@ def editing(tmp_path, edited, sources=("source.png",), **more) -> dict:
         "seed": 1,
         "repeat": 0,
         "image": str(tmp_path / "out" / "e.png"),
-        "thumbnail": str(tmp_path / "out" / "e.webp"),
-        "source_thumbnail": str(tmp_path / "out" / "s.webp"),
+        "thumbnail": str(tmp_path / thumbs / "e.webp"),
+        "source_thumbnail": str(tmp_path / thumbs / "s.webp"),
     }
     return role.run([payload], lambda step, steps: None)[0]
 
@@ -99,6 +99,15 @@ def test_only_writing_is_the_disks_fault(tmp_path):
         editing(tmp_path, Image.new("RGB", (8, 6)))
 
 
+def test_an_edit_counts_without_its_thumbnails(tmp_path):
+    (tmp_path / "thumbs").write_text("in the way")
+    outcome = editing(tmp_path, Image.new("RGB", (8, 6)), thumbs="thumbs")
+    assert (tmp_path / "out" / "e.png").exists()
+    assert outcome["no_thumbnail"] == f"{tmp_path / 'thumbs'}: File exists"
+    (tmp_path / "thumbs").unlink()
+    assert editing(tmp_path, Image.new("RGB", (8, 6)), thumbs="thumbs")["no_thumbnail"] is None
+
+
 def judging(tmp_path, verdicts, altered=False, removed=False) -> list[dict]:
     source = tmp_path / "source.png"
     Image.new("RGB", (8, 6), "red").save(source)
@@ -158,3 +167,14 @@ def test_an_altered_or_removed_edit_has_an_error_of_its_own(tmp_path):
         judging(tmp_path, [], altered=True)
     with pytest.raises(AlteredImageError, match="was removed"):
         judging(tmp_path, [], removed=True)
+    (tmp_path / "gone.png").mkdir()
+    with pytest.raises(AlteredImageError, match="cannot be read: Is a directory"):
+        judging(tmp_path, [], removed=True)
+
+
+@pytest.mark.parametrize("window", [0, -1, None, "4", 2.5, True])
+def test_a_window_that_is_none_is_named(window):
+    role = JudgeRole.__new__(JudgeRole)
+    role._judge = SimpleNamespace(window=window)
+    with pytest.raises(ValueError, match=f"window is {window!r}; it must be a whole number"):
+        _ = role.window

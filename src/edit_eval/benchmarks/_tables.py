@@ -8,10 +8,9 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from edit_eval.core.errors import DataError, shown
 
@@ -24,8 +23,7 @@ _PARQUET_BATCH_ROWS = 32
 """Rows held at a time: each may hold a whole image."""
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """One row of a table.
 
     Attributes:

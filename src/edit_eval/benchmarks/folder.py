@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from edit_eval.benchmarks import Benchmark
 from edit_eval.benchmarks._embedded import unpacked
@@ -188,8 +188,7 @@ class _Problems:
         raise DataError(f"{table}, {text}{more}")
 
 
-@dataclass(frozen=True)
-class _Draft:
+class _Draft(NamedTuple):
     """A sample that may still need an id, made from `stem`."""
 
     id: str | None

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from edit_eval.benchmarks import Benchmark, Facts, Protocol
+from edit_eval.benchmarks import Benchmark, Facts, HubData, Protocol
 from edit_eval.benchmarks._official import (
     Official,
     column,
@@ -96,6 +96,12 @@ class GEdit(Benchmark):
         data="huggingface.co/datasets/stepfun-ai/GEdit-Bench",
         prompts="github.com/stepfun-ai/Step1X-Edit, GEdit-Bench/viescore/vie_prompts.py",
     )
+
+    @classmethod
+    def hub_data(cls, params: GEditParams) -> Sequence[HubData]:
+        """Return the data's repository."""
+        del params
+        return (HubData("stepfun-ai/GEdit-Bench", ("*.parquet",)),)
 
     @classmethod
     def load(cls, path: Path | None, params: GEditParams, workspace: Path) -> Sequence[Sample]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from edit_eval.benchmarks import Benchmark, Facts, Protocol
+from edit_eval.benchmarks import Benchmark, Facts, HubData, Protocol
 from edit_eval.benchmarks._official import Official, constants, existing, items_of, question
 from edit_eval.core.errors import DataError, did_you_mean
 from edit_eval.core.headlines import Headline
@@ -125,6 +125,12 @@ class KRISBench(Benchmark):
         data="huggingface.co/datasets/Liang0223/KRIS_Bench",
         prompts="github.com/mercurystraw/Kris_Bench, utils/prompts.py",
     )
+
+    @classmethod
+    def hub_data(cls, params: KRISBenchParams) -> Sequence[HubData]:
+        """Return the data's repository."""
+        del params
+        return (HubData("Liang0223/KRIS_Bench"),)
 
     @classmethod
     def load(cls, path: Path | None, params: KRISBenchParams, workspace: Path) -> Sequence[Sample]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from edit_eval.benchmarks import Benchmark, Facts, Protocol
+from edit_eval.benchmarks import Benchmark, Facts, HubData, Protocol
 from edit_eval.benchmarks._official import (
     Official,
     beside,
@@ -84,6 +84,12 @@ class UnicBench(Benchmark):
         data="huggingface.co/datasets/xiaotanhua/UnicBench; github.com/WeChatCV/UnicBench (data/test_data.jsonl)",
         prompts="github.com/WeChatCV/UnicBench, data/prompts.py",
     )
+
+    @classmethod
+    def hub_data(cls, params: UnicBenchParams) -> Sequence[HubData]:
+        """Return the data's repository."""
+        del params
+        return (HubData("xiaotanhua/UnicBench"),)
 
     @classmethod
     def load(cls, path: Path | None, params: UnicBenchParams, workspace: Path) -> Sequence[Sample]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from edit_eval.benchmarks import Benchmark, Facts, Protocol
+from edit_eval.benchmarks import Benchmark, Facts, HubData, Protocol
 from edit_eval.benchmarks._official import Official, constants, given, question, read_text, rows_of, text_of
 from edit_eval.benchmarks._tables import Row
 from edit_eval.core.errors import DataError
@@ -89,6 +89,12 @@ class WiseEdit(Benchmark):
         data="huggingface.co/datasets/123123chen/WiseEdit-Benchmark",
         prompts="github.com/beepkh/WiseEdit, Evaluation/",
     )
+
+    @classmethod
+    def hub_data(cls, params: WiseEditParams) -> Sequence[HubData]:
+        """Return the data's repository."""
+        del params
+        return (HubData("123123chen/WiseEdit-Benchmark"),)
 
     @classmethod
     def load(cls, path: Path | None, params: WiseEditParams, workspace: Path) -> Sequence[Sample]:

@@ -189,6 +189,11 @@ def _add_place_options(parser: argparse.ArgumentParser) -> None:
     _add_set(parser)
     parser.add_argument("--output", metavar="DIR", type=_named, help="run directory (config key: output)")
     parser.add_argument(
+        "--limit",
+        metavar="N",
+        help="only so many samples, spread over the benchmark's groups (config key: limit)",
+    )
+    parser.add_argument(
         "--devices", metavar="LIST", help="devices of both stages, e.g. cuda:0,cuda:1 or cpu:0 or all"
     )
 
@@ -228,8 +233,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 _ENVIRONMENT: Mapping[int, str] = {
     errno.ENAMETOOLONG: "give a shorter path",
-    errno.ENOSPC: "make room there and give the same command again",
-    errno.EDQUOT: "make room there and give the same command again",
+    errno.ENOSPC: "make room there and give the same command again; what was finished is kept",
+    errno.EDQUOT: "make room there and give the same command again; what was finished is kept",
     errno.EROFS: "make it writable, or name another place",
     errno.EACCES: "see who may use it, or name another place",
     errno.EPERM: "see who may use it, or name another place",
@@ -248,7 +253,7 @@ def _environment(error: OSError) -> str | None:
     if error.filename is None and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
         # Most likely what is printed. Keep Python from writing it again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return f"{error.filename or 'what is printed here'}: {error.strerror}; {mend}; what was finished is kept"
+    return f"{error.filename or 'what is printed here'}: {error.strerror}; {mend}"
 
 
 def _open_streams() -> None:
@@ -268,8 +273,10 @@ def _have_a_home() -> None:
 
 def _run_command(arguments: argparse.Namespace) -> int:
     from edit_eval.cli import commands
+    from edit_eval.cli.garbage import uncollected
 
-    return commands.COMMANDS[arguments.command](arguments)
+    with uncollected():
+        return commands.COMMANDS[arguments.command](arguments)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

@@ -6,14 +6,16 @@ import argparse
 import importlib.resources
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from edit_eval.benchmarks import Facts
 from edit_eval.cli import EXIT_OK, EXIT_PARTIAL, EXIT_USER_ERROR, config_argument
+from edit_eval.cli.garbage import collected
 from edit_eval.cli.output import one_line, say, show, show_json, show_record, without_secrets
 from edit_eval.cli.signals import obey_signals
 from edit_eval.core.errors import ConfigError, RunError, did_you_mean
@@ -22,7 +24,7 @@ from edit_eval.driver import registry
 from edit_eval.driver.config import Checked, check_config, read_tree
 from edit_eval.driver.control import Control
 from edit_eval.driver.doctor import Finding, examine, examine_machine
-from edit_eval.driver.events import StageName
+from edit_eval.driver.events import Event, RunStarted, StageName
 from edit_eval.driver.fetch import Fetcher
 from edit_eval.driver.forecast import forecast
 from edit_eval.driver.hashes import FileHashes
@@ -37,6 +39,7 @@ from edit_eval.driver.store import RunReader
 from edit_eval.driver.summary import Row, Summary, read_rows, summarize
 from edit_eval.driver.telemetry import read_telemetry
 from edit_eval.driver.usage import Usage, usage
+from edit_eval.views.benchmarks import fact_lines
 from edit_eval.views.closing import closing_block
 from edit_eval.views.doctor import show_findings
 from edit_eval.views.export import canonical_lines
@@ -76,6 +79,10 @@ def _tree(
     overrides = list(arguments.set)
     if arguments.output:
         overrides.append(f"output={json.dumps(arguments.output)}")
+    if arguments.limit is not None:
+        overrides.append(
+            f"limit={json.dumps(int(arguments.limit) if arguments.limit.isdecimal() else arguments.limit)}"
+        )
     path: str | None = None
     if base is None:
         path = config_argument(arguments)
@@ -85,7 +92,8 @@ def _tree(
             raise ConfigError(f"{path} is a folder without run.json; name a config file or a run directory")
     tree = read_tree(path, overrides, base, replace)
     if arguments.devices:
-        devices = [part.strip() for part in arguments.devices.split(",")]
+        parts = [part.strip() for part in arguments.devices.split(",")]
+        devices = [int(part) if re.fullmatch("[0-9]{1,4}", part) else part for part in parts]
         stages = [
             name
             for name in ("editor", "judge")
@@ -101,10 +109,20 @@ def _perform(arguments: argparse.Namespace, checked: Checked, stages: Sequence[S
         return _foresee(arguments, checked, stages)
     job = prepare(checked, stages=stages, progress=say)
     control = Control()
-    with open_display(arguments.display, sys.stdout) as display, obey_signals(control):
+    with (
+        open_display(arguments.display, sys.stdout) as display,
+        obey_signals(control),
+        ExitStack() as working,
+    ):
+
+        def emit(event: Event) -> None:
+            if isinstance(event, RunStarted):
+                working.enter_context(collected())
+            display(event)
+
         worked = run_job(
             job,
-            display,
+            emit,
             stages=stages,
             retry_failed=arguments.retry_failed,
             verify=arguments.verify,
@@ -332,24 +350,13 @@ def _ls_kind(title: str, kind: registry.Kind) -> None:
             show(f"unusable: {one_line(str(error))}")
             continue
         show(_first_sentence(found.cls))
-        for line in _facts_of(found.cls):
+        for line in fact_lines(found.cls) if kind == "benchmark" else ():
             show(f"  {'':<18}   {line}")
     for name, why in registry.left_out(kind):
         show(f"  {clean(name, 80):<18} unusable: {one_line(why)}")
     aliases = registry.ALIASES[kind]
     for name, alias in sorted(aliases.items()):
         show(f"  {name:<18} = {alias.type}, model {alias.model}")
-
-
-def _facts_of(cls: type) -> list[str]:
-    facts: Facts | None = getattr(cls, "facts", None)
-    if facts is None:
-        return []
-    return [
-        f"{facts.samples}; instructions in {facts.languages}; licence {facts.licence}",
-        f"{facts.calls} questions a sample, each score {facts.scale}; {facts.aggregation}",
-        f"data: {facts.data}; prompts: {facts.prompts}",
-    ]
 
 
 def _first_sentence(cls: type) -> str:

@@ -29,6 +29,7 @@ from edit_eval.driver.machine import cores, memory, nearest_folder, size_text
 from edit_eval.driver.pipeline import run_job
 from edit_eval.driver.registry import Found
 from edit_eval.driver.rubrics import load_rubric
+from edit_eval.driver.runinfo import DamagedInfo, read_info
 from edit_eval.driver.samples import ImageFault, image_faults, read_samples
 from edit_eval.driver.scratch import find_scratch
 from edit_eval.driver.stagecheck import Measured, StageCheck
@@ -226,7 +227,12 @@ def _output(output: Path) -> Iterator[Finding]:
         refuse_foreign(output)
         is_there = (output / "run.json").is_file()
         edits = read_ledger(output / "edits.jsonl", tells_of_edit) if is_there else None
-    except UserError as error:
+        if is_there:
+            read_info(output)
+    except DamagedInfo as error:
+        yield warn("output", str(error).partition("; ")[0], "a run writes it anew, and keeps the damaged one")
+        return
+    except (UserError, OSError) as error:
         yield from from_error("output", error, "set another output")
         return
     if output.is_file() or not os.access(place, os.W_OK | os.X_OK):

@@ -250,7 +250,7 @@ def stage_devices(where: str, stage: StageConfig, found: Found, gpus: Sequence[G
     """Return the devices of a stage, defaults included; `auto` is one, free if any is. Raises `DeviceError`."""
     accelerated = found.cls.accelerated
     devices = default_devices(accelerated=accelerated) if stage.devices is None else stage.devices
-    if devices == "auto":
+    if devices in ("auto", ["auto"]):
         devices = _one_device(gpus) if gpus else ["cuda:0" if accelerated else "cpu:0"]
     return parse_devices(devices, f"{where}.devices", gpus)
 

@@ -24,7 +24,7 @@ import orjson
 
 from edit_eval.core.errors import RunError
 from edit_eval.core.types import Verdict
-from edit_eval.driver.writing import cannot_write
+from edit_eval.driver.refusals import cannot_read, cannot_write
 
 __all__ = [
     "VERSION",
@@ -41,6 +41,7 @@ VERSION = 1
 """Version of the lines written here; lines of a newer one are refused."""
 
 _SYNC_INTERVAL_S = 1.0
+_USUAL_LINE_BYTES = 2048
 
 
 def json_bytes(value: Any, option: int = 0) -> bytes:
@@ -96,7 +97,7 @@ def tells_of_verdict(record: Mapping[str, Any]) -> bool:
         return False
     try:
         Verdict.from_json(verdict)
-    except (ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError, OverflowError):
         return False
     return True
 
@@ -141,7 +142,7 @@ class Records(Mapping[str, dict[str, Any]]):
         self._begins[key] = begin
 
     def _line(self, begin: int) -> bytes:
-        size = DEFAULT_BUFFER_SIZE
+        size = _USUAL_LINE_BYTES
         while self._file is not None:
             line, end, _ = os.pread(self._file, size, begin).partition(b"\n")
             if end or len(line) < size:
@@ -166,7 +167,7 @@ def read_ledger(path: Path, tells: Callable[[Mapping[str, Any]], bool] = lambda 
     except FileNotFoundError:
         return Records(path)
     except OSError as error:
-        raise RunError(f"cannot read {path}: {error.strerror}; it must be a file that can be read") from error
+        raise cannot_read(path, error) from error
     return records
 
 

@@ -57,7 +57,7 @@ def checked_verdict(rubric: Rubric, outcome: Mapping[str, Any]) -> Verdict:
     """Return the verdict that a host sent. Raises `ValueError` for one that the rubric does not allow."""
     try:
         return held_to(rubric, Verdict.from_json(outcome))
-    except (TypeError, AttributeError) as error:
+    except (TypeError, AttributeError, OverflowError) as error:
         raise ValueError(f"a verdict of another shape: {error}") from error
 
 

@@ -41,6 +41,7 @@ from edit_eval.driver.outcomes import checked_edit, checked_verdict
 from edit_eval.driver.plan import EditPlan, WantedEdit, plan_edits, verdict_is_done
 from edit_eval.driver.pool import Pool
 from edit_eval.driver.queue import Task
+from edit_eval.driver.refusals import why_not
 from edit_eval.driver.stage import StageSpec
 from edit_eval.driver.store import RunStore, image_is_intact, image_path, link_names, thumbnail_path
 from edit_eval.driver.telemetry import Recorder
@@ -50,7 +51,6 @@ from edit_eval.driver.upkeep import (
     missing_thumbnails,
     remove_leftovers,
 )
-from edit_eval.driver.writing import why_not
 
 __all__ = ["Pipeline", "run_job"]
 
@@ -115,6 +115,7 @@ class Pipeline:
     ) -> None:
         self._job = job
         self._store = store
+        self._now = _stopwatch()
         self._recorder = Recorder(store.path, emit, self._now)
         self._emit = self._recorder.emit
         self._editing = "edit" in stages
@@ -122,7 +123,6 @@ class Pipeline:
         self._retry_failed = retry_failed
         self._verify = verify
         self._tick = tick
-        self._began = time.monotonic()
         self._by_key = {one.key: one for one in job.wanted}
         self._edit_of: dict[str, WantedEdit] = {}  # by verdict key
         self._pool: Pool | None = None
@@ -181,9 +181,6 @@ class Pipeline:
                 self._pool.run()
         finally:
             remove_leftovers(self._store.path)  # every host has ended, some in the middle of a file
-
-    def _now(self) -> float:
-        return time.monotonic() - self._began
 
     def _specs(self, edits: Sequence[Task], verdicts: Sequence[Task]) -> list[StageSpec]:
         specs = [self._job.editor.spec] if edits else []
@@ -484,6 +481,12 @@ class Pipeline:
             "attempts": task.attempts,
             "at": _utc_now(),
         }
+
+
+def _stopwatch() -> Callable[[], float]:
+    """Return what tells the seconds from now on. It knows no pipeline, so that one and all its samples are freed at once."""
+    began = time.monotonic()
+    return lambda: time.monotonic() - began
 
 
 def _utc_now() -> str:

@@ -33,10 +33,10 @@ from edit_eval.driver.events import (
 )
 from edit_eval.driver.handler import Handler, OutcomeError
 from edit_eval.driver.queue import Task
+from edit_eval.driver.refusals import cannot_write
 from edit_eval.driver.scheduler import Scheduler
 from edit_eval.driver.slot import HostRun, Phase, Slot
 from edit_eval.driver.stage import Stage, StageSpec
-from edit_eval.driver.writing import cannot_write
 
 __all__ = ["Pool"]
 
@@ -392,7 +392,7 @@ class Pool:
     def _on_broken(self, stage: Stage, name: str) -> None:
         """A device fails what others do well: its host is replaced once, then the device is retired."""
         slot = next(slot for slot in self._slots if slot.device.name == name)
-        if slot.host is None or slot.host.stage is not stage:
+        if slot.host is None or slot.host.stage is not stage or slot.host.phase is not Phase.READY:
             return
         reason = f"what failed here succeeded elsewhere, {IN_A_ROW} times; the last failure here: {slot.last_failure}"
         if slot.device in stage.given_a_chance:

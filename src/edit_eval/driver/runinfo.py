@@ -13,6 +13,7 @@ from typing import Any
 from edit_eval.core.errors import ConfigError, RunError
 from edit_eval.driver.ledger import json_value
 from edit_eval.driver.plan import recorded_rubrics
+from edit_eval.driver.refusals import cannot_read
 from edit_eval.driver.rubrics import check_recorded_rubric
 from edit_eval.driver.shapes import Each, misfit_of
 
@@ -80,7 +81,7 @@ def read_info(path: Path) -> dict[str, Any]:
     try:
         info = json_value((path / "run.json").read_bytes())
     except OSError as error:
-        raise RunError(f"{path}/run.json cannot be read: {error.strerror}") from error
+        raise cannot_read(path / "run.json", error) from error
     except ValueError as error:
         raise _damaged(path, "no JSON") from error
     if (

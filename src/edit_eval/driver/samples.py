@@ -13,11 +13,12 @@ from pathlib import Path
 
 from edit_eval.core.errors import ConfigError, DataError, shown
 from edit_eval.core.types import Sample, is_blank
+from edit_eval.driver.abandoned import remove_abandoned
 from edit_eval.driver.config import Checked
 from edit_eval.driver.hubdata import find_data
 from edit_eval.driver.plugins import sample_fault
+from edit_eval.driver.refusals import cannot_write
 from edit_eval.driver.registry import Found
-from edit_eval.driver.writing import cannot_write
 from edit_eval.worker.formats import shown_path
 
 __all__ = [
@@ -43,6 +44,8 @@ def load_samples(checked: Checked, output: Path, workspace: Path | None = None) 
         DataError: one line.
         RunError: a benchmark that makes its own images cannot write them to the run directory.
     """
+    if workspace is None:
+        remove_abandoned(output / "inputs")
     samples = read_samples(checked, output, workspace)
     check_images(samples)
     return samples

@@ -34,9 +34,9 @@ from edit_eval.core.identity import file_sha256
 from edit_eval.driver.ledger import Ledger, json_bytes, read_ledger, tells_of_edit, tells_of_verdict
 from edit_eval.driver.mounts import local_locks, mount_of
 from edit_eval.driver.plan import WantedEdit
+from edit_eval.driver.refusals import cannot_read, cannot_write
 from edit_eval.driver.runinfo import FORMAT, DamagedInfo, read_info, rebuild_with
 from edit_eval.driver.wanted import wanted_from_lines, wanted_lines
-from edit_eval.driver.writing import cannot_write
 
 __all__ = [
     "RunReader",
@@ -126,7 +126,7 @@ def _read_wanted(path: Path) -> list[WantedEdit]:
     except FileNotFoundError as error:
         raise _damaged_wanted(path, "it is missing") from error
     except OSError as error:
-        raise RunError(f"{path} cannot be read: {error.strerror}") from error
+        raise cannot_read(path, error) from error
     except ValueError as error:
         raise _damaged_wanted(path, str(error)) from error
 

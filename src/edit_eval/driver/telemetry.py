@@ -33,8 +33,8 @@ from edit_eval.driver.devices import Device
 from edit_eval.driver.events import DeviceState, Emit, Event, Note, StageFinished, StageName
 from edit_eval.driver.ledger import json_bytes, json_value
 from edit_eval.driver.readings import GPU_COLUMNS, HOST_COLUMNS, GpuReader, ProcessReader, Reading
+from edit_eval.driver.refusals import why_not
 from edit_eval.driver.shapes import Each, misfit_of
-from edit_eval.driver.writing import why_not
 
 __all__ = ["INTERVAL_S", "VERSION", "Recorder", "read_telemetry"]
 

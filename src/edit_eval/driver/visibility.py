@@ -1,11 +1,13 @@
 """Which GPUs an inherited `CUDA_VISIBLE_DEVICES` means: integers, UUIDs whole or abbreviated, MIG ids.
 
-Reads as CUDA does: the list ends at the first entry that names nothing. What comes out is what a host's own
-`CUDA_VISIBLE_DEVICES` is made of. Asks NVML, which it is handed, and nothing else.
+Reads as CUDA does (tried on two H100): the list ends at the first entry that names nothing. Unlike CUDA, it
+also takes numbers and UUIDs in one list, for what comes out is given to hosts one by one, as their own
+`CUDA_VISIBLE_DEVICES`. Asks NVML, which it is handed, and nothing else.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -53,8 +55,12 @@ class Visible:
 
 
 def units(nvml: Any) -> list[Unit]:
-    """Return every GPU, also those that do not answer."""
-    return [_unit(nvml, index) for index in range(int(nvml.nvmlDeviceGetCount()))]
+    """Return every GPU, also those that do not answer. Raises `DeviceError` if NVML cannot count them."""
+    try:
+        count = int(nvml.nvmlDeviceGetCount())
+    except nvml.NVMLError as error:
+        raise DeviceError(f"NVML cannot count the GPUs: {error}; see what nvidia-smi says") from error
+    return [_unit(nvml, index) for index in range(count)]
 
 
 def _unit(nvml: Any, index: int) -> Unit:
@@ -75,7 +81,11 @@ def _unit(nvml: Any, index: int) -> Unit:
 
 def _instances(nvml: Any, handle: Any) -> Iterator[str]:
     """Yield the ids of a GPU's MIG instances; places may be empty."""
-    for place in range(int(nvml.nvmlDeviceGetMaxMigDeviceCount(handle))):
+    try:
+        places = int(nvml.nvmlDeviceGetMaxMigDeviceCount(handle))
+    except nvml.NVMLError:
+        return
+    for place in range(places):
         try:
             yield _text(nvml.nvmlDeviceGetUUID(nvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, place)))
         except nvml.NVMLError:
@@ -90,7 +100,7 @@ def visible(nvml: Any, inherited: str | None) -> Visible:
     """Return what a process with this `CUDA_VISIBLE_DEVICES` (None: not set) may use.
 
     Raises:
-        DeviceError: it names something twice. CUDA then says that there is no GPU, which nobody would understand.
+        DeviceError: NVML cannot count the GPUs, or the variable names something twice. CUDA then says that there is no GPU, which nobody would understand.
     """
     every = units(nvml)
     notes = [*_notes(every)]
@@ -136,12 +146,14 @@ def _meant(nvml: Any, entry: str, ours: Sequence[Unit], *, by_number: bool) -> s
         except nvml.NVMLError:
             return None
     if entry.startswith("GPU-"):
-        # CUDA takes the beginning of a UUID if it fits one GPU only; NVML takes whole ones.
-        found = [one for one in ours if one.uuid.startswith(entry)]
+        # CUDA takes the beginning of a UUID, in small or capital letters, if it fits one GPU only; NVML takes whole ones.
+        digits = entry.removeprefix("GPU-").lower()
+        found = [one for one in ours if digits and one.uuid.removeprefix("GPU-").lower().startswith(digits)]
     else:
-        # int(): as CUDA, `01` is 1. A list of ASCII digits only, for `isdecimal` knows many more.
-        number = int(entry) if entry.isascii() and entry.isdigit() else len(ours)
-        found = [ours[number]] if number < len(ours) else []
+        # CUDA reads a number as C's strtol does: `+1`, `01`, `1abc` and `1 2` are all 1, and `0x1` is 0.
+        number = re.match(r"[+-]?[0-9]+", entry)
+        index = int(number[0]) if number else -1
+        found = [ours[index]] if 0 <= index < len(ours) else []
     if len(found) != 1:
         return None
     [one] = found

@@ -97,7 +97,11 @@ def put_lora(pipeline: Any, path: str, scale: float) -> None:
     file = Path(path)
     with _warnings_of_diffusers() as said:
         pipeline.load_lora_weights(
-            str(file.parent), weight_name=file.name, adapter_name=_LORA, local_files_only=True
+            str(file.parent),
+            weight_name=file.name,
+            adapter_name=_LORA,
+            local_files_only=True,
+            use_safetensors=True,
         )
     put_on = [part for part, adapters in pipeline.get_list_adapters().items() if _LORA in adapters]
     if not put_on:

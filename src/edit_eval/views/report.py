@@ -28,15 +28,16 @@ The keys of the JSON report (`"format": 1`; a number that is undefined is null, 
 
 from __future__ import annotations
 
-import secrets
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from edit_eval.driver.abandoned import remove_abandoned
+from edit_eval.driver.refusals import cannot_write
 from edit_eval.driver.summary import Row, Summary
 from edit_eval.driver.usage import Usage
-from edit_eval.driver.writing import cannot_write
 from edit_eval.views.closing import closing_block
 from edit_eval.views.status import status_of
 from edit_eval.views.text import clean, fit, number
@@ -170,9 +171,10 @@ def html_report(run_dir: Path, summary: Summary, rows: Sequence[Row], usage: Usa
 
 def _replace(path: Path, pieces: Iterable[str]) -> None:
     """Write a file whole or not at all, open to whom the umask says (a file of `tempfile` would be ours alone)."""
-    temporary = path.with_name(f".index-{secrets.token_hex(8)}.html")
+    remove_abandoned(path.parent)
+    temporary = path.with_name(f".index-page.{os.getpid()}.html")
     try:
-        with temporary.open("x", encoding="utf-8", newline="\n") as file:
+        with temporary.open("w", encoding="utf-8", newline="\n") as file:
             file.writelines(pieces)
         temporary.replace(path)
     except BaseException:

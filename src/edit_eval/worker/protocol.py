@@ -83,6 +83,13 @@ def _is_task(value: Any) -> bool:
 
 _TEXT = _Kind("a text", lambda value: isinstance(value, str))
 _OBJECT = _Kind("an object", lambda value: isinstance(value, dict))
+_FACTS = _Kind(
+    "an object of texts and numbers",
+    lambda value: (
+        isinstance(value, dict)
+        and all(isinstance(one, str) or _is_number(one, -_MAX_NUMBER) for one in value.values())
+    ),
+)
 _WHOLE = _Kind("a whole number of at least 0", lambda value: _is_whole(value, 0))
 _COUNT = _Kind("a whole number of at least 1", lambda value: _is_whole(value, 1))
 _SECONDS = _Kind("a number of at least 0", lambda value: _is_number(value, 0))
@@ -101,7 +108,7 @@ Messages = Mapping[str, Mapping[str, _Kind]]
 """Type of message -> field -> what it must be. Further fields are let through."""
 
 FROM_HOST: Messages = {
-    "ready": {"window": _COUNT, "load_s": _SECONDS, "facts": _OBJECT},
+    "ready": {"window": _COUNT, "load_s": _SECONDS, "facts": _FACTS},
     "refused": {"kind": _one_of("user", "error"), "reason": _TEXT},
     "begun": {"ids": _IDS},
     "progress": {"id": _TEXT, "step": _WHOLE, "steps": _WHOLE},

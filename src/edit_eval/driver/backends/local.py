@@ -17,8 +17,8 @@ from typing import BinaryIO
 import edit_eval
 from edit_eval.core.errors import RunError
 from edit_eval.driver.devices import Device
+from edit_eval.driver.refusals import cannot_write
 from edit_eval.driver.scratch import keeper_prefix
-from edit_eval.driver.writing import cannot_write
 from edit_eval.worker.processes import kill_marked
 from edit_eval.worker.protocol import FROM_KEEPER, Channel
 

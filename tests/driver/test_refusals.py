@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from edit_eval.core.errors import RunError
-from edit_eval.driver.writing import cannot_write
+from edit_eval.driver.refusals import cannot_write
 
 
 def refused(number: int) -> OSError:

@@ -1,4 +1,4 @@
-"""What is said when something cannot be written: what, why, and what to do. One place, so that it is said one way.
+"""What is said when the system refuses to read or write: what, why, and what to do. One place, so that it is said one way.
 
 A full disk, a quota, a directory that is read-only: the user's to mend, so always a `RunError` (exit code 2). Knows no
 file of a run.
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from edit_eval.core.errors import RunError
 
-__all__ = ["FULL", "cannot_write", "why_not"]
+__all__ = ["FULL", "cannot_read", "cannot_write", "why_not"]
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 """Errors that room mends."""
@@ -39,6 +39,12 @@ def cannot_write(
     """
     line = f"cannot write {what}: {why_not(error, place or Path(what))}; {_mend(error, instead)}"
     return RunError(f"{line}; what was finished is kept" if kept else line)
+
+
+def cannot_read(path: Path, error: OSError) -> RunError:
+    """Return one line about a file that could not be read."""
+    mend = "make it readable" if error.errno in _FORBIDDEN else "it must be a file that can be read"
+    return RunError(f"cannot read {path}: {error.strerror or error}; {mend}")
 
 
 def why_not(error: OSError, place: Path) -> str:
