@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -37,7 +38,7 @@ from edit_eval.driver.events import (
     VerdictGiven,
 )
 from edit_eval.driver.job import Job
-from edit_eval.driver.plan import EditPlan, WantedEdit, plan_edits, verdict_is_done
+from edit_eval.driver.plan import EditPlan, Judging, WantedEdit, plan_edits, verdict_is_done
 from edit_eval.driver.pool import Pool
 from edit_eval.driver.queue import Task
 from edit_eval.driver.stage import StageSpec
@@ -117,6 +118,7 @@ class Pipeline:
         self._tick = tick
         self._by_key = {one.key: one for one in job.wanted}
         self._edit_of: dict[str, WantedEdit] = {}  # by verdict key
+        self._edited_sha256: dict[str, str] = {}  # by edit key
         self._pool: Pool | None = None
         self._info: dict[str, Any] = {}
         self._links: Mapping[str, str] | None = None  # by edit key; made at the first finished edit
@@ -129,7 +131,8 @@ class Pipeline:
             self._job.wanted, self._store.edits.records, self._intact, retry_failed=self._retry_failed
         )
         edits = [self._edit_task(one) for one in plan.todo] if self._editing else []
-        verdicts = self._verdict_tasks(plan)
+        self._edited_sha256 = plan.edited_sha256
+        verdicts = self._verdict_tasks(plan.edited)
         self._record_start(working=bool(edits or verdicts))
         self._store.write_wanted(self._job.wanted)
         if not edits and not verdicts:
@@ -156,6 +159,7 @@ class Pipeline:
             self._pool.add("judge", verdicts)
         with self._recorder.begin(len(self._info["starts"]), {spec.name: spec.devices for spec in specs}):
             self._pool.run()
+        self._pool = None  # it knows us: nothing of a long run is to wait for a search for garbage
         return True
 
     def _specs(self, edits: Sequence[Task], verdicts: Sequence[Task]) -> list[StageSpec]:
@@ -179,8 +183,11 @@ class Pipeline:
         return image_is_intact(self._store.path, one.key, record, verify=self._verify)
 
     def _edit_task(self, one: WantedEdit) -> Task:
+        return Task(one.key, partial(self._edit_payload, one), estimate=float(len(one.sample.images)))
+
+    def _edit_payload(self, one: WantedEdit) -> dict[str, Any]:
         root = self._store.path
-        payload = {
+        return {
             "sample": one.sample.to_json(),
             "seed": one.seed,
             "repeat": one.repeat,
@@ -188,32 +195,33 @@ class Pipeline:
             "thumbnail": str(root / thumbnail_path(one.key)),
             "source_thumbnail": str(root / thumbnail_path(one.source_sha256[0])),
         }
-        return Task(one.key, payload, estimate=float(len(one.sample.images)))
 
-    def _verdict_tasks(self, plan: EditPlan) -> list[Task]:
-        tasks = [self._verdict_task(one, plan.edited_sha256[one.key]) for one in plan.edited]
+    def _verdict_tasks(self, edited: Sequence[WantedEdit]) -> list[Task]:
+        tasks = [self._verdict_task(one) for one in edited]
         return [task for task in tasks if task is not None]
 
-    def _verdict_task(self, one: WantedEdit, sha: str) -> Task | None:
-        """Return the task of judging this edit, whose image has that hash, or None if its verdict stands."""
+    def _verdict_task(self, one: WantedEdit) -> Task | None:
+        """Return the task of judging this edit, or None if its verdict stands (or nothing is judged)."""
         if self._judge is None:
             return None
-        prompts = self._judge.judging.prompts(one.sample)
-        key = self._judge.judging.key(one, sha, prompts)
+        judging = self._judge.judging
+        key = judging.key(one, self._edited_sha256[one.key])
         if self._has_verdict(key):
             return None
         self._edit_of[key] = one
-        payload = {
+        return Task(key, partial(self._verdict_payload, one, judging))
+
+    def _verdict_payload(self, one: WantedEdit, judging: Judging) -> dict[str, Any]:
+        return {
             "sample": one.sample.to_json(),
             "edited": str(self._store.path / image_path(one.key)),
-            "edited_sha256": sha,
+            "edited_sha256": self._edited_sha256[one.key],
             "prompts": [
                 {"call": prompt.call, "text": prompt.text, "images": list(prompt.images)}
-                for prompt in prompts
+                for prompt in judging.prompts(one.sample)
             ],
             "seed": one.seed,
         }
-        return Task(key, payload)
 
     def _has_verdict(self, key: str) -> bool:
         records = self._store.verdicts.records
@@ -371,7 +379,8 @@ class Pipeline:
                 self._now(), device.label, one.index, one.sample.id, outcome["seconds"], outcome["steps"]
             )
         )
-        verdict_task = self._verdict_task(one, outcome["sha256"])
+        self._edited_sha256[one.key] = outcome["sha256"]
+        verdict_task = self._verdict_task(one)
         if verdict_task and self._pool:
             self._pool.add("judge", [verdict_task])
 
@@ -394,7 +403,7 @@ class Pipeline:
                 **self._about(one, task, device),
                 "key": task.id,
                 "edit_key": one.key,
-                "edited_sha256": task.payload["edited_sha256"],
+                "edited_sha256": self._edited_sha256[one.key],
                 "seconds": round(seconds, 4),
                 "verdict": verdict.to_json(),
             }
