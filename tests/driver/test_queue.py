@@ -73,7 +73,6 @@ def test_a_suspect_goes_to_a_device_it_was_not_lost_on():
     suspect = Task("suspect", {}, solo=True, lost_on={"cpu-0"})
     other = Task("other suspect", {}, estimate=0.5, solo=True)
     queue.put_all([suspect, other])
-    assert queue.next_is_solo()
     assert queue.take("cpu-0", DEVICES) is other
     assert queue.take("cpu-0", DEVICES) is None
     assert len(queue) == 1  # it waits; it is not dropped
@@ -93,13 +92,16 @@ def test_one_device_left_takes_its_suspects_back():
     assert queue.take("cpu-0", {"cpu-0"}).id == "suspect"
 
 
-def test_whether_the_next_is_alone():
+def test_a_suspect_is_not_given_to_a_host_that_has_tasks():
     queue = TaskQueue()
-    assert not queue.next_is_solo()
     queue.put(Task("suspect", {}, estimate=100, solo=True))
-    assert queue.next_is_solo()
-    queue.put(Task("plain", {}, estimate=1))
-    assert not queue.next_is_solo()
+    assert queue.take("cpu-0", DEVICES, alone=False) is None
+    queue.put(Task("plain", {}, estimate=1, lost_on={"cpu-0"}))
+    assert (
+        queue.take("cpu-0", DEVICES, alone=False) is None
+    )  # neither the one before it nor the suspect behind it
+    assert queue.take("cpu-1", DEVICES, alone=False).id == "plain"
+    assert queue.take("cpu-0", DEVICES).id == "suspect"
 
 
 def test_drained_in_the_order_it_would_have_been_taken():

@@ -22,7 +22,7 @@ from edit_eval.driver.store import RunReader, RunStore
 from edit_eval.driver.summary import Row, Summary, _by_tag, read_rows, summarize
 
 RUBRIC = load_rubric("general-v1")
-JUDGING = Judging({"name": "qwen3_vl", "version": 1}, RUBRIC, ("reference",))
+JUDGING = Judging({"name": "qwen3_vl", "version": 1}, {"": RUBRIC}, ("reference",))
 
 
 @dataclass(frozen=True)
@@ -268,7 +268,7 @@ def test_only_the_present_judge_on_the_present_image_counts(tmp_path):
     [one] = write_run(tmp_path, [("a", [Outcome()])]).wanted
     others = [
         dataclasses.replace(JUDGING, identity={"name": "qwen3_vl", "version": 2}),
-        dataclasses.replace(JUDGING, rubric=dataclasses.replace(RUBRIC, overall="quality")),
+        dataclasses.replace(JUDGING, rubrics={"": dataclasses.replace(RUBRIC, overall="quality")}),
     ]
     reworded = dataclasses.replace(one, sample=dataclasses.replace(one.sample, instruction="do it, please"))
     with RunStore(tmp_path) as store:
@@ -357,12 +357,14 @@ def test_the_editing_stage_of_a_judged_run_is_measured_by_its_edits():
 
 def test_a_run_json_that_lacks_provenance_is_summarized_all_the_same(tmp_path):
     with RunStore(tmp_path) as store:
+        store.write_wanted([])
         store.write_info({"starts": [{}, None, {"hosts": None}], "size_policy": None})
     assert summarize(RunReader(tmp_path)).facts == {"edit-eval": "?", "starts": "3"}
 
 
 def test_flags_are_counted_by_edit_and_by_flag(tmp_path):
     run = write_run(tmp_path, [("a", [Outcome(score=1.0)] * 4), ("b", [Outcome(failed="error")])])
+    run.edits = dict(run.edits)
     flags = {"000-0": ["blank", "nan"], "000-1": ["blank"], "000-2": []}
     for key, found in flags.items():
         run.edits[key] = {**run.edits[key], "flags": found}
@@ -378,6 +380,7 @@ def test_flags_are_counted_by_edit_and_by_flag(tmp_path):
 @pytest.mark.parametrize("odd", [None, "blank", 3, {"blank": 1}, [None, 3]])
 def test_odd_flags_in_a_ledger_are_none(tmp_path, odd):
     run = write_run(tmp_path, [("a", [Outcome(score=1.0)])])
+    run.edits = dict(run.edits)
     run.edits["000-0"] = {**run.edits["000-0"], "flags": odd}
     assert summarize(run).flagged == 0
 

@@ -2,7 +2,7 @@
 
 `crash`, `segfault`, `exit`, `raise`, `hang` (in Python), `hang-c` (in C, with the interpreter lock held), `oom`,
 `once:WHAT` (the first time only, by a marker file beside the source image), `fork` (leaves a grandchild in a session of
-its own), `sleep:SECONDS`.
+its own), `sleep:SECONDS`, `until:PATH` (there is such a file).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,6 +73,9 @@ def misbehave(what: str, beside: str) -> None:
         if os.fork() == 0:
             os.setsid()
             time.sleep(3600)
+    elif what.startswith("until:"):
+        while not Path(what.removeprefix("until:")).exists():
+            time.sleep(0.01)
     elif what.startswith("sleep:"):
         time.sleep(float(what.removeprefix("sleep:")))
 
@@ -95,8 +99,8 @@ class FaultyJudge(Judge):
     label = "Faulty"
     default_rubric = "reference-v1"
 
-    def __init__(self, params: Params, context: HostContext, rubric: Rubric) -> None:
-        super().__init__(params, context, rubric)
+    def __init__(self, params: Params, context: HostContext, rubrics: Sequence[Rubric]) -> None:
+        super().__init__(params, context, rubrics)
         misbehave(params.load, "/nonexistent")
 
     @property
@@ -115,7 +119,7 @@ class FaultyJudge(Judge):
                 continue
             verdicts.append(
                 verdict_from_scores(
-                    self.rubric, {"similarity": score}, {"similarity": "measured"}, "measured"
+                    request.rubric, {"similarity": score}, {"similarity": "measured"}, "measured"
                 )
             )
         return verdicts

@@ -77,6 +77,6 @@ class Gauge(Judge):
             if request.sample.target:
                 open_rgb(request.sample.target)
         return [
-            verdict_from_scores(self.rubric, {"similarity": 5.0}, {"similarity": "measured"}, "measured")
-            for _ in requests
+            verdict_from_scores(request.rubric, {"similarity": 5.0}, {"similarity": "measured"}, "measured")
+            for request in requests
         ]

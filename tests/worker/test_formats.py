@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pictures import HEIC, NO_IMAGES
 
-from edit_eval.worker.formats import naming, shown
+from edit_eval.worker.formats import naming, shown_path
 
 ALL = frozenset(["PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "HEIF", "JPEG2000"])
 AVIF = b"\0\0\0\x1cftypavif\0\0\0\0avifmif1miaf"
@@ -73,7 +73,7 @@ def test_whatever_the_bytes_there_is_one_line(head):
 
 
 def test_a_path_in_a_message_is_one_line():
-    assert shown("/data/图 #1%.png") == "/data/图 #1%.png"
-    assert shown("/data/a\nb\x1b.png") == r"'/data/a\nb\x1b.png'"
-    assert shown("/data/\udcff.png") == r"'/data/\udcff.png'"
-    assert len(shown("/" + "x" * 5000)) < 310
+    assert shown_path("/data/图 #1%.png") == "/data/图 #1%.png"
+    assert shown_path("/data/a\nb\x1b.png") == r"'/data/a\nb\x1b.png'"
+    assert shown_path("/data/\udcff.png") == r"'/data/\udcff.png'"
+    assert len(shown_path("/" + "x" * 5000)) < 310

@@ -103,10 +103,11 @@ def judging(tmp_path, verdicts, altered=False, removed=False) -> list[dict]:
     source = tmp_path / "source.png"
     Image.new("RGB", (8, 6), "red").save(source)
     role = JudgeRole.__new__(JudgeRole)
-    role._rubric = RUBRIC
+    role._rubrics = {"": RUBRIC}
     role._judge = SimpleNamespace(judge=lambda requests: verdicts)
     sha = "0" * 64 if altered else hashlib.sha256(source.read_bytes()).hexdigest()
     payload = {
+        "rubric": "",
         "sample": Sample("s", "make it blue", (str(source),)).to_json(),
         "edited": str(tmp_path / "gone.png" if removed else source),
         "edited_sha256": sha,
@@ -157,3 +158,11 @@ def test_an_altered_or_removed_edit_has_an_error_of_its_own(tmp_path):
         judging(tmp_path, [], altered=True)
     with pytest.raises(AlteredImageError, match="was removed"):
         judging(tmp_path, [], removed=True)
+
+
+@pytest.mark.parametrize("window", [0, -1, None, "4", 2.5, True])
+def test_a_window_that_is_none_is_named(window):
+    role = JudgeRole.__new__(JudgeRole)
+    role._judge = SimpleNamespace(window=window)
+    with pytest.raises(ValueError, match=f"window is {window!r}; it must be a whole number"):
+        _ = role.window

@@ -3,25 +3,33 @@
 Outcomes are appended as they happen and reach the disk at least once a second (`sync` is called several times a
 second and does nothing more often). A torn last line, left by a kill or a power cut, is cut off when the ledger is
 opened for writing.
+
+A ledger may have a million lines. It is read line by line and never whole, and of every key no more is kept than where
+its last line begins (about 250 bytes a key, however long the lines are); a record is read again when it is asked for.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
-from collections.abc import Callable, Mapping
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from io import DEFAULT_BUFFER_SIZE
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import orjson
 
-from edit_eval.core.errors import RunError, RunFailed
+from edit_eval.core.errors import RunError
 from edit_eval.core.types import Verdict
+from edit_eval.driver.writing import cannot_write
 
 __all__ = [
     "VERSION",
     "Ledger",
+    "Records",
     "json_bytes",
     "json_value",
     "read_ledger",
@@ -48,9 +56,16 @@ def json_value(text: bytes) -> Any:
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:
-        if b"\\ud" in text:
-            return json.loads(text)
-        raise
+        if b"\\ud" not in text:
+            raise
+    try:
+        return json.loads(text, parse_constant=_no_number)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+def _no_number(word: str) -> float:
+    raise ValueError(f"{word} is no JSON")
 
 
 def tells_of_edit(record: Mapping[str, Any]) -> bool:
@@ -60,6 +75,7 @@ def tells_of_edit(record: Mapping[str, Any]) -> bool:
     image = record.get("image")
     return (
         record.get("status") == "edited"
+        and _tells_of_work(record)
         and isinstance(image, dict)
         and isinstance(image.get("sha256"), str)
         and isinstance(image.get("bytes"), int)
@@ -67,21 +83,74 @@ def tells_of_edit(record: Mapping[str, Any]) -> bool:
     )
 
 
+def _tells_of_work(record: Mapping[str, Any]) -> bool:
+    """Whether what it took, where that is recorded, can be reckoned with."""
+    seconds, device = record.get("seconds", 0.0), record.get("device", "")
+    return type(seconds) in (int, float) and math.isfinite(seconds) and isinstance(device, str)
+
+
 def tells_of_verdict(record: Mapping[str, Any]) -> bool:
     """Whether a record holds a verdict."""
     verdict = record.get("verdict")
-    if not isinstance(verdict, dict) or "unscored" not in verdict:
+    if not isinstance(verdict, dict) or "unscored" not in verdict or not _tells_of_work(record):
         return False
     try:
         Verdict.from_json(verdict)
-    except (ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError, OverflowError):
         return False
     return True
 
 
-def read_ledger(
-    path: Path, tells: Callable[[Mapping[str, Any]], bool] = lambda _record: True
-) -> dict[str, dict[str, Any]]:
+class Records(Mapping[str, dict[str, Any]]):
+    """The last record of every key, in the order in which the keys came; each lookup reads it from the file.
+
+    Args:
+        path: of the ledger, for messages.
+        file: a descriptor of it, from now on this object's own; None: there is no file.
+    """
+
+    def __init__(self, path: Path, file: int | None = None) -> None:
+        self._path = path
+        self._file = file
+        self._begins: dict[str, int] = {}
+        if file is not None:
+            weakref.finalize(self, os.close, file)
+
+    def __getitem__(self, key: str) -> dict[str, Any]:
+        """Return a record. Raises `RunError` if its line is no longer what it was when the ledger was read."""
+        begin = self._begins[key]
+        try:
+            record = _record(self._line(begin))
+        except OSError as error:
+            raise RunError(f"cannot read {self._path}: {error.strerror}") from error
+        if record is None or record["key"] != key:
+            raise RunError(f"{self._path} was changed by another program while it was read; start again")
+        return record
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._begins
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._begins)
+
+    def __len__(self) -> int:
+        return len(self._begins)
+
+    def note(self, key: str, begin: int) -> None:
+        """Remember that the last line of `key` begins at this byte of the file."""
+        self._begins[key] = begin
+
+    def _line(self, begin: int) -> bytes:
+        size = DEFAULT_BUFFER_SIZE
+        while self._file is not None:
+            line, end, _ = os.pread(self._file, size, begin).partition(b"\n")
+            if end or len(line) < size:
+                return line
+            size *= 8
+        return b""
+
+
+def read_ledger(path: Path, tells: Callable[[Mapping[str, Any]], bool] = lambda _record: True) -> Records:
     """Return the last record of every key; a missing file is an empty ledger.
 
     A line that is no record (torn, damaged on the disk, or not what this ledger `tells`) is left out: its task is
@@ -91,23 +160,30 @@ def read_ledger(
         RunError: a line was written by a newer edit-eval, or the file cannot be read.
     """
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            records = Records(path, os.dup(file.fileno()))
+            _read_lines(path, file, tells, records)
     except FileNotFoundError:
-        return {}
+        return Records(path)
     except OSError as error:
-        raise RunError(f"cannot read {path}: {error.strerror}") from error
-    records: dict[str, dict[str, Any]] = {}
-    for line in data.splitlines():
-        record = _record(line)
-        if record is None:
-            continue
-        if record.get("v", 0) > VERSION:
-            raise RunError(
-                f"{path} was written by a newer edit-eval (ledger version {record['v']}); use that one"
-            )
-        if tells(record):
-            records[record["key"]] = record
+        raise RunError(f"cannot read {path}: {error.strerror}; it must be a file that can be read") from error
     return records
+
+
+def _read_lines(
+    path: Path, file: BinaryIO, tells: Callable[[Mapping[str, Any]], bool], records: Records
+) -> None:
+    begin = 0
+    for line in file:
+        record = _record(line)
+        if record is not None:
+            if record["v"] > VERSION:
+                raise RunError(
+                    f"{path} was written by a newer edit-eval (ledger version {record['v']}); use that one"
+                )
+            if tells(record):
+                records.note(record["key"], begin)
+        begin += len(line)
 
 
 def _record(line: bytes) -> dict[str, Any] | None:
@@ -125,9 +201,11 @@ class Ledger:
 
     def __init__(self, path: Path, tells: Callable[[Mapping[str, Any]], bool] = lambda _record: True) -> None:
         self._path = path
-        _cut_torn_line(path)
-        self.records = read_ledger(path, tells)
-        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        self.records = read_ledger(path, tells)  # first: of a newer one, nothing is touched
+        self._file, cut = _open_whole(path)
+        if cut or not self.records:  # it may not have been there
+            self.records = read_ledger(path, tells)
+        self._torn = False
         self._unsynced = False
         self._synced_at = time.monotonic()
 
@@ -135,53 +213,80 @@ class Ledger:
         """Add one record (it must have `key`).
 
         Raises:
-            RunFailed: the disk is full or not writable; the ledger is left whole.
+            RunError: the disk is full or not writable; the ledger is left whole.
         """
         line = {"v": VERSION, **record}
-        data = json_bytes(line) + b"\n"
+        data = (b"\n" if self._torn else b"") + json_bytes(line) + b"\n"
         size = os.fstat(self._file).st_size
+        written = 0
         try:
-            written = 0
             while written < len(data):
                 written += os.write(self._file, data[written:])
         except OSError as error:
-            os.ftruncate(self._file, size)
-            raise RunFailed(
-                f"cannot write {self._path}: {error.strerror}; what was finished is kept"
-            ) from error
-        self.records[line["key"]] = line
+            if written:
+                self._cut(size)
+            raise cannot_write(self._path, error) from error
+        self.records.note(line["key"], os.lseek(self._file, 0, os.SEEK_CUR) - len(data) + int(self._torn))
+        self._torn = False
         self._unsynced = True
 
     def sync(self) -> None:
-        """Bring what was appended to the disk, if the last time was a second ago. Raises `RunFailed`."""
+        """Bring what was appended to the disk, if the last time was a second ago. Raises `RunError`."""
         if self._unsynced and time.monotonic() - self._synced_at >= _SYNC_INTERVAL_S:
             self._fsync()
             self._unsynced = False
             self._synced_at = time.monotonic()
 
     def close(self) -> None:
-        """Sync and close; it is closed whatever becomes of the sync. Raises `RunFailed`."""
+        """Sync and close; it is closed whatever becomes of the sync. Raises `RunError`."""
         try:
             self._fsync()
         finally:
             os.close(self._file)
 
+    def _cut(self, size: int) -> None:
+        """Take back a line that was written in part; where that cannot be, the next one begins on a line of its own."""
+        try:
+            os.ftruncate(self._file, size)
+        except OSError:
+            self._torn = True
+
     def _fsync(self) -> None:
         try:
             os.fsync(self._file)
         except OSError as error:
-            raise RunFailed(
-                f"cannot bring {self._path} to the disk: {error.strerror}; its last lines may be lost"
+            raise RunError(
+                f"cannot bring {self._path} to the disk: {error.strerror}; its last lines may be lost: look at the "
+                "disk, then give the same command again"
             ) from error
 
 
-def _cut_torn_line(path: Path) -> None:
+def _open_whole(path: Path) -> tuple[int, bool]:
+    """Open a ledger for appending, made if it is not there, without its torn last line; say whether it had one.
+
+    Raises `RunError`.
+    """
     try:
-        with path.open("r+b") as file:
-            data = file.read()
-            if data and not data.endswith(b"\n"):
-                file.truncate(data.rfind(b"\n") + 1)
-    except FileNotFoundError:
-        return
+        file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            whole, size = _end_of_last_line(file), os.fstat(file).st_size
+            if whole < size:
+                os.ftruncate(file, whole)
+        except OSError:
+            os.close(file)
+            raise
     except OSError as error:
-        raise RunError(f"cannot write {path}: {error.strerror}") from error
+        raise cannot_write(path, error, kept=False) from error
+    return file, whole < size
+
+
+def _end_of_last_line(file: int) -> int:
+    """Return how many bytes of a file are whole lines; reads it from its end, block by block."""
+    end = os.fstat(file).st_size
+    while end:
+        begin = max(0, end - DEFAULT_BUFFER_SIZE)
+        newline = os.pread(file, end - begin, begin).rfind(b"\n")
+        if newline >= 0:
+            return begin + newline + 1
+        end = begin
+    return 0

@@ -24,7 +24,8 @@ class Task:
         estimate: expected cost in any unit that is the same for all tasks of a stage; larger runs earlier.
         attempts: how often it crashed or stalled a host while it was the only task there.
         solo: whether it must be alone on its host, because it was in flight when a host was lost.
-        lost_on: names of devices on which it was alone when the host was lost.
+        lost_on: names of devices on which it was alone when the host was lost, or failed and is not yet believed to.
+        doubted: whether it failed on a device that was not believed; the next failure is its own.
         order: when it was first queued (from 1 on); a task that comes back keeps its place.
     """
 
@@ -35,6 +36,7 @@ class Task:
     solo: bool = False
     lost_on: set[str] = field(default_factory=set)
     order: int = 0
+    doubted: bool = False
 
 
 class TaskQueue:
@@ -63,24 +65,24 @@ class TaskQueue:
         for task in tasks:
             self.put(task)
 
-    def next_is_solo(self) -> bool:
-        """Whether the next task must be alone on its host."""
-        return bool(self._heap) and self._heap[0][3].solo
+    def take(self, device: str, among: AbstractSet[str], *, alone: bool = True) -> Task | None:
+        """Remove and return the next task for `device`, one of the devices `among` which the stage has hosts.
 
-    def take(self, device: str, among: AbstractSet[str]) -> Task | None:
-        """Remove and return the next task for `device`, one of the devices `among` which the stage has hosts now.
-
-        A suspect goes to a device on which it was not lost before, as long as there is one.
+        A task does not come back to a device on which it was lost or failed, as long as there is another. `alone`:
+        whether it would be the only one at its host, as a suspect must be.
         """
         kept = []
         found = None
-        while self._heap:
+        while self._heap and found is None:
             entry = heapq.heappop(self._heap)
-            if device in entry[3].lost_on and among - entry[3].lost_on:
+            task = entry[3]
+            if task.solo and not alone:
                 kept.append(entry)
-                continue
-            found = entry[3]
-            break
+                break  # all that is left are suspects
+            if device in task.lost_on and among - task.lost_on:
+                kept.append(entry)
+            else:
+                found = task
         for entry in kept:
             heapq.heappush(self._heap, entry)
         return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import stat
 from collections import Counter
@@ -10,13 +11,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edit_eval.core.errors import ConfigError, DataError
-from edit_eval.core.types import Sample
+from edit_eval.core.errors import ConfigError, DataError, shown
+from edit_eval.core.types import Sample, is_blank
+from edit_eval.driver.abandoned import remove_abandoned
 from edit_eval.driver.config import Checked
-from edit_eval.driver.store import cannot_write
-from edit_eval.worker.formats import shown
+from edit_eval.driver.hubdata import find_data
+from edit_eval.driver.plugins import sample_fault
+from edit_eval.driver.registry import Found
+from edit_eval.driver.writing import cannot_write
+from edit_eval.worker.formats import shown_path
 
-__all__ = ["ImageFault", "check_images", "image_faults", "load_samples", "outside_images", "read_samples"]
+__all__ = [
+    "ImageFault",
+    "check_images",
+    "image_faults",
+    "limited",
+    "load_samples",
+    "outside_images",
+    "read_samples",
+]
 
 
 def load_samples(checked: Checked, output: Path, workspace: Path | None = None) -> list[Sample]:
@@ -31,6 +44,8 @@ def load_samples(checked: Checked, output: Path, workspace: Path | None = None) 
         DataError: one line.
         RunError: a benchmark that makes its own images cannot write them to the run directory.
     """
+    if workspace is None:
+        remove_abandoned(output / "inputs")
     samples = read_samples(checked, output, workspace)
     check_images(samples)
     return samples
@@ -40,24 +55,50 @@ def read_samples(checked: Checked, output: Path, workspace: Path | None = None) 
     """Do what `load_samples` does, but for looking whether the images are there."""
     config = checked.config.benchmark
     found = checked.benchmark
-    path = Path(config.path).expanduser().absolute() if config.path else None
+    data = find_data(checked)
+    path = data.path
     if found.cls.needs_path and path is None:
         raise ConfigError(f"benchmark.path: {found.name} needs the path of its data")
     if path is not None and not path.exists():
         raise DataError(f"benchmark.path: there is nothing at {config.path}")
     try:
-        samples = list(found.cls.load(path, checked.params["benchmark"], workspace or output / "inputs"))
+        samples = found.load(path, data.params, workspace or output / "inputs")
     except OSError as error:
+        if error.filename is None:
+            raise DataError(f"benchmark {found.name}: cannot load its samples: {error}") from error
         place = Path(error.filename or output)
         if output in (place, *place.parents) or place in output.parents:
-            raise cannot_write(output, error) from error
-        raise DataError(f"benchmark.path: cannot read {place}: {error.strerror}") from error
+            raise cannot_write(f"the run directory {output}", error, place=output, kept=False) from error
+        raise DataError(f"benchmark.path: cannot read {place}: {error.strerror or error}") from error
     if not samples:
         raise DataError(f"the benchmark {config.path or found.name} has no samples")
+    _check_each(samples, found)
     _check_unique(samples)
     if checked.config.limit:
-        samples = samples[: checked.config.limit]
+        return limited(samples, checked.config.limit, found.cls.stratum)
     return samples
+
+
+def limited(samples: Sequence[Sample], limit: int, stratum: str) -> list[Sample]:
+    """Return `limit` samples in their order: the first ones, or as many of each value of the tag `stratum` as can be."""
+    groups: dict[str, list[int]] = {}
+    for index, sample in enumerate(samples):
+        groups.setdefault(sample.tags.get(stratum, ""), []).append(index)
+    rounds = itertools.zip_longest(*groups.values())
+    turns = (index for turn in rounds for index in turn if index is not None)
+    return [samples[index] for index in sorted(itertools.islice(turns, limit))]
+
+
+def _check_each(samples: Sequence[Sample], found: Found) -> None:
+    """Refuse what a plugin made that is no sample, and a sample without an instruction."""
+    for number, sample in enumerate(samples, start=1):
+        if fault := sample_fault(sample):
+            raise DataError(f"benchmark {found.name}: sample {number} {fault}")
+        if is_blank(sample.instruction):
+            raise DataError(
+                f"the instruction of sample {shown(sample.id)} is blank; say what is to be done, such as 'Keep the image as "
+                "it is.' for a benchmark of reconstruction"
+            )
 
 
 def _check_unique(samples: Sequence[Sample]) -> None:
@@ -69,7 +110,7 @@ def _check_unique(samples: Sequence[Sample]) -> None:
         seen.add(sample.id)
     if doubled:
         more = f", and {len(doubled) - 1} more ids are used twice" if len(doubled) > 1 else ""
-        raise DataError(f"two samples have the id {doubled[0]!r}{more}; give every sample its own id")
+        raise DataError(f"two samples have the id {shown(doubled[0])}{more}; give every sample its own id")
 
 
 def outside_images(checked: Checked, samples: Sequence[Sample], output: Path) -> str | None:
@@ -96,7 +137,7 @@ def outside_images(checked: Checked, samples: Sequence[Sample], output: Path) ->
         return None
     count = f"{len(found)} image{' lies' if len(found) == 1 else 's lie'}"
     return (
-        f"{count} outside of {places[0]}, such as {shown(next(iter(found)))}; the run directory and the report will show "
+        f"{count} outside of {places[0]}, such as {shown_path(next(iter(found)))}; the run directory and the report will show "
         "what such files hold"
     )
 
@@ -118,7 +159,7 @@ class ImageFault:
     text: str
 
     def __str__(self) -> str:
-        return f"the image {shown(self.path)} of sample {self.sample_id!r} {self.text}"
+        return f"the image {shown_path(self.path)} of sample {shown(self.sample_id)} {self.text}"
 
 
 def check_images(samples: Sequence[Sample]) -> None:
@@ -152,9 +193,9 @@ def image_faults(samples: Sequence[Sample]) -> list[ImageFault]:
     faults = []
     for sample in samples:
         if not sample.images:
-            raise DataError(f"sample {sample.id!r} has no source image")
+            raise DataError(f"sample {shown(sample.id)} has no source image")
         extra = [sample.target] if sample.target else []
-        for path in [*sample.images, *sample.references, *extra]:
+        for path in [*sample.images, *sample.judged, *sample.references, *extra]:
             if path in seen:
                 continue
             seen.add(path)
@@ -206,6 +247,7 @@ def _not_found(path: str, error: OSError) -> tuple[str, str]:
         return "missing", "is missing: the name is too long for a file"
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
         if os.path.islink(path):  # noqa: PTH114 - as above
-            return "missing", f"is missing: it is a link to {shown(os.readlink(path))}, which is not there"  # noqa: PTH115
+            led = shown_path(os.readlink(path))  # noqa: PTH115
+            return "missing", f"is missing: it is a link to {led}, which is not there"
         return "missing", "is missing"
     return "unreadable", f"cannot be read: {error.strerror}"

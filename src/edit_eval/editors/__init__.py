@@ -34,16 +34,25 @@ class Editor:
             `metadata={"identity": False}` does not change pixels and is not part of the edit's key.
         version: raise it by hand whenever the same parameters give other pixels.
         model_file: file that a model folder must hold (`model_index.json`); empty if the kind takes no model.
+        hub_files: patterns of the files that `edit-eval fetch` brings of a model; empty: those that a diffusers
+            pipeline, or a model of transformers, is loaded from.
+        takes_lora: whether it loads the config's `editor.lora` (`HostContext.lora`).
         accelerated: whether it wants GPUs by default (`devices` left out).
         needs: what its interpreter must be able to import, such as `torch` or `transformers>=4.57`; `edit-eval
             doctor` looks for it.
+        engine: whether it holds an engine that takes GPUs by number and memory as a share of the whole, as vLLM does.
+            Its process then sees plain integers in `CUDA_VISIBLE_DEVICES`, and `context.options["memory_share"]`
+            is the part (0..1) of the memory that is free for it now; None where that is not known.
     """
 
     Params: ClassVar[type[Any]] = NoParams
     version: ClassVar[int] = 1
     model_file: ClassVar[str] = ""
+    hub_files: ClassVar[tuple[str, ...]] = ()
+    takes_lora: ClassVar[bool] = False
     accelerated: ClassVar[bool] = False
     needs: ClassVar[tuple[str, ...]] = ("PIL",)
+    engine: ClassVar[bool] = False
 
     def __init__(self, params: Any, context: HostContext) -> None:
         """Load the model.
@@ -80,6 +89,18 @@ class Editor:
         """Return paths of further files whose bytes decide this sample's edit; they become part of its key."""
         del params, sample
         return ()
+
+    @classmethod
+    def for_layout(cls, params: Any, layout: str) -> Any:
+        """Return `params` for a benchmark whose own tools name edits by the pattern `layout`; runs in the driver."""
+        del layout
+        return params
+
+    @classmethod
+    def origin(cls, params: Any, path: str, sha256: str) -> str:
+        """Return the hash that counts for a file of `conditioning` whose bytes have the hash `sha256`."""
+        del params, path
+        return sha256
 
     @classmethod
     def size_policy(cls, params: Any) -> str:

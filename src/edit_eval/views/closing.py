@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from rich.cells import cell_len
 
+from edit_eval.core.headlines import HeadlineEstimate
 from edit_eval.driver.summary import Estimate, Summary
 from edit_eval.views.status import flags_said
 from edit_eval.views.text import clean, fit, kinds, number, pad
@@ -28,6 +29,7 @@ def closing_block(summary: Summary, report_path: str | None = None) -> str:
     """
     lines = [f"Result of {clean(summary.run)}: {clean(summary.protocol)}"]
     lines += [f"  {pad(label + ':', 10)} {text}" for label, text in _facts(summary)]
+    lines += _headlines(summary)
     if summary.dimensions:
         lines += ["", *_table("Dimension", summary.dimensions)]
     for tag, estimates in summary.tags.items():
@@ -105,6 +107,41 @@ def interval(estimate: Estimate) -> str:
     if estimate.low is None or estimate.high is None:
         return _DASH
     return f"{number(estimate.low)} to {number(estimate.high)}"
+
+
+def _headlines(summary: Summary) -> list[str]:
+    """Return the benchmark's own numbers, and the groups of the first."""
+    if not summary.headlines:
+        return []
+    first = summary.headlines[0]
+    rows = [_headline(one) for one in summary.headlines]
+    lines = ["", *_aligned([("Benchmark's own", "value", "95 % interval", "n"), *rows])]
+    lines += [f"  partial: {clean(reason)}" for reason in first.why_partial]
+    if first.bounds is not None:
+        low, high = first.bounds
+        text = "if all that is missing had the lowest or the highest score"
+        lines.append(f"  {clean(first.headline.name)} would be {number(low)} to {number(high)}, {text}")
+    if first.by_group:
+        groups = [
+            (fit(clean(name), _LABEL_COLUMNS), number(mean)) for name, mean in sorted(first.by_group.items())
+        ]
+        width = max(cell_len(name) for name, _ in groups)
+        lines += ["", f"  {clean(first.headline.name)} by {clean(first.headline.group)}"]
+        lines += [f"    {pad(name, width)}  {mean}" for name, mean in groups]
+    return lines
+
+
+def _headline(one: HeadlineEstimate) -> tuple[str, str, str, str]:
+    partial = " (partial)" if one.why_partial else ""
+    digits = one.headline.digits
+    return (
+        fit(clean(one.headline.name) + partial, _LABEL_COLUMNS),
+        number(one.mean, digits),
+        _DASH
+        if one.low is None or one.high is None
+        else f"{number(one.low, digits)} to {number(one.high, digits)}",
+        f"{one.n} of {one.wanted}" if one.n < one.wanted else str(one.n),
+    )
 
 
 def _table(

@@ -11,6 +11,7 @@ from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
+from edit_eval.core.headlines import HeadlineEstimate
 from edit_eval.driver.summary import Estimate, Row, Summary
 from edit_eval.driver.usage import Usage
 from edit_eval.views.status import FLAG_MEANINGS, flags_said, status_of
@@ -136,7 +137,41 @@ def _head(summary: Summary) -> dict[str, Any]:
             for flag, count in sorted(summary.flags.items(), key=lambda one: (-one[1], one[0]))
         ],
         "first_frames": summary.first_frames,
+        "headlines": [_headline(one) for one in summary.headlines],
+        "groups": _groups(summary),
         "facts": [(visible(label), visible(text)) for label, text in summary.facts.items()],
+    }
+
+
+def _headline(one: HeadlineEstimate) -> dict[str, Any]:
+    digits = one.headline.digits
+    low, high = one.low, one.high
+    return {
+        "name": visible(one.headline.name),
+        "value": _number(one.mean, digits),
+        "interval": DASH
+        if low is None or high is None
+        else f"{_number(low, digits)} to {_number(high, digits)}",
+        "n": one.n,
+        "wanted": one.wanted,
+        "bounds": None
+        if one.bounds is None
+        else f"{_number(one.bounds[0], digits)} to {_number(one.bounds[1], digits)}",
+        "why": [visible(reason) for reason in one.why_partial],
+    }
+
+
+def _groups(summary: Summary) -> dict[str, Any] | None:
+    """Return the groups of the first headline."""
+    if not summary.headlines or not summary.headlines[0].by_group:
+        return None
+    first = summary.headlines[0]
+    return {
+        "title": visible(f"{first.headline.name} by {first.headline.group}"),
+        "rows": [
+            (visible(name), _number(mean, first.headline.digits))
+            for name, mean in sorted(first.by_group.items())
+        ],
     }
 
 
@@ -216,7 +251,7 @@ def _card(row: Row, summary: Summary, *, repeats: bool) -> dict[str, Any]:
         "flags": [(visible(flag), FLAG_MEANINGS.get(flag, "")) for flag in row.flags],
         "first_frame": bool(row.edit.get("first_frames")),
         "status": status.name,
-        "label": status.label,
+        "label": visible(status.label),
         "overall": DASH
         if verdict is None or verdict.overall is None
         else f"{verdict.overall:.2f}".replace("-", "\u2212"),

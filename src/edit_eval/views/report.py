@@ -14,6 +14,7 @@ The keys of the JSON report (`"format": 1`; a number that is undefined is null, 
 | `edit_failed`, `unscored` | count by kind |
 | `coverage`, `min_coverage`, `complete` | shares of 1; whether the first reaches the second |
 | `headline` | an estimate: `n`, `clusters`, `mean`, `standard_error`, `low`, `high`, `minimum`, `maximum` |
+| `headlines` | the benchmark's own numbers, the most important first: `headline` (how it is made), `n`, `wanted`, `clusters`, `mean`, `standard_error`, `low`, `high`, `bounds`, `by_group`, `why_partial` (in words; empty where nothing is missing) |
 | `bounds` | [low, high] of the mean at coverage below 1, else null |
 | `dimensions` | dimension -> estimate |
 | `tags` | tag -> value -> estimate of the overall score; `n` is 0 where none of it has a score |
@@ -28,15 +29,15 @@ The keys of the JSON report (`"format": 1`; a number that is undefined is null, 
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from edit_eval.core.errors import RunError
+from edit_eval.driver.abandoned import remove_abandoned
 from edit_eval.driver.summary import Row, Summary
 from edit_eval.driver.usage import Usage
+from edit_eval.driver.writing import cannot_write
 from edit_eval.views.closing import closing_block
 from edit_eval.views.status import status_of
 from edit_eval.views.text import clean, fit, number
@@ -106,7 +107,9 @@ def _name(row: Row) -> str:
 
 def _text_row(row: Row) -> str:
     status = status_of(row)
-    result = number(row.verdict.overall, 2) if status.name == "scored" and row.verdict else status.label
+    result = (
+        number(row.verdict.overall, 2) if status.name == "scored" and row.verdict else clean(status.label)
+    )
     columns = _REASON_COLUMNS if row.edited else _FAILURE_COLUMNS
     reason = fit(clean(status.reason), columns, "...")
     return f"  [Sample {row.index:>3}] {result} {_name(row)}" + (f" | {reason}" if reason else "")
@@ -162,17 +165,18 @@ def html_report(run_dir: Path, summary: Summary, rows: Sequence[Row], usage: Usa
         folder.mkdir(parents=True, exist_ok=True)
         _replace(path, page(summary, rows, usage))
     except OSError as error:
-        raise RunError(f"cannot write the report {path}: {error.strerror or error}") from error
+        raise cannot_write(f"the report {path}", error, place=path, instead="") from error
     return path
 
 
 def _replace(path: Path, pieces: Iterable[str]) -> None:
-    handle, name = tempfile.mkstemp(prefix=".index-", suffix=".html", dir=path.parent)
+    """Write a file whole or not at all, open to whom the umask says (a file of `tempfile` would be ours alone)."""
+    remove_abandoned(path.parent)
+    temporary = path.with_name(f".index-page.{os.getpid()}.html")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+        with temporary.open("w", encoding="utf-8", newline="\n") as file:
             file.writelines(pieces)
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
+        temporary.replace(path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise

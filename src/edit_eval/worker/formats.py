@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import sys
 
-__all__ = ["HEAD_BYTES", "OPENED", "naming", "shown"]
+__all__ = ["HEAD_BYTES", "OPENED", "naming", "shown_path"]
 
 OPENED = (
     "PNG", "JPEG", "MPO", "WEBP", "GIF", "TIFF", "BMP", "DIB", "AVIF", "HEIF", "JPEG2000", "PPM", "TGA", "ICO", "QOI",
@@ -70,7 +70,7 @@ _MENDS = {
 _LONGEST_PATH = 300
 
 
-def shown(path: str) -> str:
+def shown_path(path: str) -> str:
     """Return a path as it may stand in a one-line message: as it is, or quoted with escapes where it is not printable."""
     cut = path if len(path) <= _LONGEST_PATH else f"{path[:_LONGEST_PATH]}..."
     return cut if cut.isprintable() else repr(cut)

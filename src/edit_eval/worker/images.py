@@ -22,8 +22,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from edit_eval.core.types import Shown
 from edit_eval.worker.colour import in_srgb
-from edit_eval.worker.formats import HEAD_BYTES, OPENED, image_format, naming, shown
+from edit_eval.worker.formats import HEAD_BYTES, OPENED, image_format, naming, shown_path
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -34,6 +35,7 @@ __all__ = [
     "THUMBNAIL_PX",
     "OpenedImage",
     "UnreadableImageError",
+    "as_shown",
     "holds_nan",
     "image_size",
     "open_image",
@@ -99,14 +101,14 @@ def open_image(path: str | Path | BinaryIO) -> OpenedImage:
     """Return what `open_rgb` does, and whether there are further frames or pages. Raises `UnreadableImageError`."""
     if not isinstance(path, (str, Path)):
         return _decoded(path, "the image")
-    name = shown(str(path))
+    name = shown_path(str(path))
     with _opened_file(path, name) as file:
         return _decoded(file, name)
 
 
 def image_size(path: str | Path) -> tuple[int, int]:
     """Return (width, height) in pixels, as the file's head says. Raises `UnreadableImageError`."""
-    name = shown(str(path))
+    name = shown_path(str(path))
     with _opened_file(path, name) as file, _strict(), _plain_words(file, name), _identified(file) as opened:
         return opened.size
 
@@ -301,6 +303,30 @@ def resize_to(image: Image, size: tuple[int, int]) -> Image:
     from PIL import Image
 
     return image if image.size == size else image.resize(size, Image.Resampling.LANCZOS)
+
+
+def as_shown(image: Image, shown: Shown, source_size: tuple[int, int] | None = None) -> Image:
+    """Return `image` (RGB) as a judge is to see it; the same object where nothing is to be done.
+
+    Args:
+        image: what there is.
+        shown: how images are prepared.
+        source_size: (width, height) of the first source, for the edited image.
+    """
+    from io import BytesIO
+
+    from PIL import Image
+
+    if shown.edited_as_source and source_size and image.size != source_size:
+        image = image.resize(source_size, Image.Resampling.BICUBIC)
+    if shown.longest_side and max(image.size) > shown.longest_side:
+        image = image.copy()
+        image.thumbnail((shown.longest_side, shown.longest_side), Image.Resampling.BICUBIC)
+    if shown.jpeg_quality:
+        buffer = BytesIO()
+        image.save(buffer, "JPEG", quality=shown.jpeg_quality)
+        image = open_rgb(buffer)
+    return image
 
 
 def png_bytes(image: Image) -> bytes:
