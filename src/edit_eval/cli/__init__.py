@@ -62,9 +62,7 @@ def _parser() -> argparse.ArgumentParser:
         help="judge the edits of a run, or an existing folder of edits",
         description="Judge the edits that a run has, or those in a folder (--edits), named by sample id.",
     )
-    score.add_argument(
-        "--edits", metavar="DIR", type=_named, help="a folder of finished edits, instead of those of the run"
-    )
+    _add_edits(score, "a folder of finished edits, instead of those of the run")
     _add_run_options(_add_config(score))
 
     report = commands.add_parser("report", help="show a run's scores and write its HTML page")
@@ -95,6 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_run_options(demo)
 
     _add_doctor(commands)
+    _add_lint(commands)
     _add_fetch(commands)
 
     listing = commands.add_parser("ls", help="list benchmarks, editors, judges, rubrics, or runs")
@@ -123,6 +122,22 @@ def _add_doctor(commands: argparse._SubParsersAction[_Parser]) -> None:
     )
 
 
+def _add_lint(commands: argparse._SubParsersAction[_Parser]) -> None:
+    lint = commands.add_parser(
+        "lint",
+        help="look into a folder of finished edits: missing, blank, unchanged, doubled, nobody's",
+        description="Look at every edit of a folder (editor type precomputed, or --edits) beside its source, before a judge "
+        "does. All samples count, whatever the limit. Exit code 2 if an edit is missing, doubled or unreadable.",
+    )
+    _add_edits(lint, "the folder, in place of the config's editor")
+    _add_set(_add_config(lint))
+    lint.set_defaults(output=None, devices=None, limit=None)
+
+
+def _add_edits(parser: argparse.ArgumentParser, what: str) -> None:
+    parser.add_argument("--edits", metavar="DIR", type=_named, help=what)
+
+
 def _add_fetch(commands: argparse._SubParsersAction[_Parser]) -> None:
     fetch = commands.add_parser(
         "fetch",
@@ -132,7 +147,7 @@ def _add_fetch(commands: argparse._SubParsersAction[_Parser]) -> None:
     )
     _add_set(_add_config(fetch))
     _add_dry_run(fetch, "say what is needed and how large it is; fetch nothing large")
-    fetch.set_defaults(output=None, devices=None)
+    fetch.set_defaults(output=None, devices=None, limit=None)
 
 
 def _add_config(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:

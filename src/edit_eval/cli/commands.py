@@ -8,6 +8,7 @@ import json
 import os
 import re
 import sys
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -32,9 +33,12 @@ from edit_eval.driver.hubs import Watch
 from edit_eval.driver.huggingface import settle_environment
 from edit_eval.driver.job import Job, prepare
 from edit_eval.driver.layout import layouts, write_layout
+from edit_eval.driver.lint import FolderOfEdits
+from edit_eval.driver.lint import lint as look_into
 from edit_eval.driver.pipeline import run_job
 from edit_eval.driver.rubrics import builtin_rubrics
 from edit_eval.driver.runinfo import needed, read_info
+from edit_eval.driver.samples import load_samples
 from edit_eval.driver.store import RunReader
 from edit_eval.driver.summary import Row, Summary, read_rows, summarize
 from edit_eval.driver.telemetry import read_telemetry
@@ -213,7 +217,7 @@ def score(arguments: argparse.Namespace) -> int:
     if not arguments.edits:
         return _perform(arguments, _checked(arguments), ("judge",))
     folder = Path(arguments.edits).absolute()
-    editor = {"type": "precomputed", "devices": ["cpu:0"], "params": {"folder": str(folder)}}
+    editor = _made_elsewhere(folder)
     # Two folders of one name have each a run of their own.
     output = arguments.output or str(Path("runs") / f"{folder.name}-scored-{digest(str(folder))[:8]}")
     return _perform(
@@ -230,6 +234,29 @@ def doctor(arguments: argparse.Namespace) -> int:
     else:
         findings = examine_machine()
     shown = show_findings(map(_without_secrets, findings), sys.stdout)
+    return EXIT_USER_ERROR if any(one.level == "bad" for one in shown) else EXIT_OK
+
+
+def _made_elsewhere(folder: Path) -> dict[str, Any]:
+    return {"type": "precomputed", "devices": ["cpu:0"], "params": {"folder": str(folder)}}
+
+
+def lint(arguments: argparse.Namespace) -> int:
+    """`edit-eval lint CONFIG [--edits DIR]`."""
+    given = {"editor": _made_elsewhere(Path(arguments.edits).absolute())} if arguments.edits else {}
+    checked = _checked(arguments, replace={"limit": None, **given})
+    params = checked.editor.resolve(checked.params["editor"], checked.config.editor.model)
+    with tempfile.TemporaryDirectory(prefix="edit-eval-") as drawn:
+        samples = load_samples(checked, Path(drawn), Path(drawn))
+        found = FolderOfEdits.of(samples, checked.config.repeats, checked.editor.cls, params)
+        if found is None:
+            raise ConfigError(
+                f"editor.type: {checked.editor.name} makes its edits; lint looks into a folder of finished ones: --edits DIR"
+            )
+        with FileHashes() as hashes:
+            shown = show_findings(
+                map(_without_secrets, look_into(found, hashes)), sys.stdout, "the result would be partial"
+            )
     return EXIT_USER_ERROR if any(one.level == "bad" for one in shown) else EXIT_OK
 
 
@@ -388,6 +415,7 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "export": export,
     "demo": demo,
     "doctor": doctor,
+    "lint": lint,
     "fetch": fetch,
     "ls": ls,
 }

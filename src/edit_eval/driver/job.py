@@ -26,6 +26,7 @@ from edit_eval.driver.hubcache import FETCH, HubCache, open_cache
 from edit_eval.driver.hubdata import find_data
 from edit_eval.driver.interpreters import Interpreter, resolve_interpreter
 from edit_eval.driver.keys import edit_keys, seeds
+from edit_eval.driver.lint import FolderOfEdits, summary_line
 from edit_eval.driver.models import Model, find_lora, find_model, resolve_lora, resolve_model
 from edit_eval.driver.plan import Judging, WantedEdit
 from edit_eval.driver.protocol import ProtocolInUse, protocol_in_use
@@ -174,6 +175,8 @@ def prepare(
                 progress(line)
             editor = _editor_job(checked, editor_place, known, progress)
             wanted: Sequence[WantedEdit] = _wanted(checked, samples, editor, known)
+            if line := _finished_edits(checked, samples, editor):
+                progress(line)
         else:
             editor, wanted = _recorded(output, known)
         judge = _judge_job(checked, judge_place, protocol, wanted, known, progress) if judge_place else None
@@ -451,6 +454,15 @@ def _env(config: StageConfig, place: _Place) -> dict[str, str]:
     said = {key: str(value) for key, value in config.env.items()}
     interpreter = {key: value for key, value in place.interpreter.env.items() if value is not None}
     return {**place.scratch.environment({**os.environ, **interpreter, **said}), **said}
+
+
+def _finished_edits(checked: Checked, samples: Sequence[Sample], editor: StageJob) -> str:
+    """Return a line about a folder of edits that is not as it should be; the rest of it belongs to no limited run."""
+    found = FolderOfEdits.of(samples, checked.config.repeats, checked.editor.cls, editor.params)
+    if found is None:
+        return ""
+    line = summary_line(dataclasses.replace(found, extra=()) if checked.config.limit else found)
+    return f"{line}; edit-eval lint says which, and looks into them" if line else ""
 
 
 def _wanted(

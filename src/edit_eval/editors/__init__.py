@@ -103,6 +103,18 @@ class Editor:
         return sha256
 
     @classmethod
+    def finished(cls, params: Any, sample: Sample, repeat: int) -> Sequence[str]:
+        """Return the files that hold this edit already, the one that is taken first; for an editor that makes none."""
+        del params, sample, repeat
+        return ()
+
+    @classmethod
+    def all_finished(cls, params: Any) -> Sequence[str] | None:
+        """Return every file that may hold an edit, whatever sample it is of; None: this editor makes its edits."""
+        del params
+        return None
+
+    @classmethod
     def size_policy(cls, params: Any) -> str:
         """Say in words what size goes in and what size comes out; recorded in the run."""
         del params

@@ -106,14 +106,30 @@ class Precomputed(Editor):
     @classmethod
     def conditioning(cls, params: PrecomputedParams, sample: Sample) -> Sequence[str]:
         """Return the sample's edits that are there (its repeats in order): a changed file is a new edit."""
-        found = []
+        found: list[str] = []
         for repeat in count():
-            path = _find(params, sample, repeat)
-            if path is not None:
-                found.append(path)
-            elif repeat:
+            paths = cls.finished(params, sample, repeat)
+            found += paths[:1]
+            if repeat and not paths:
                 break
         return tuple(found)
+
+    @classmethod
+    def finished(cls, params: PrecomputedParams, sample: Sample, repeat: int) -> Sequence[str]:
+        """Return the files of this edit: those that differ only in their extension, of the first name that is there."""
+        for name in filled_names(params.names or "{id}", sample, repeat):
+            if paths := _named(params.folder, name):
+                return paths
+        return ()
+
+    @classmethod
+    def all_finished(cls, params: PrecomputedParams) -> Sequence[str]:
+        """Return every file in the folder and below, hidden ones and the list of exported edits left out; sorted."""
+        found: list[str] = []
+        for folder, folders, files in os.walk(params.folder):
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            found += [os.path.join(folder, name) for name in files if not name.startswith(".")]  # noqa: PTH118
+        return sorted(path for path in found if os.path.relpath(path, params.folder) != MANIFEST)
 
     @classmethod
     def size_policy(cls, params: PrecomputedParams) -> str:
@@ -133,31 +149,25 @@ class Precomputed(Editor):
             UnreadableImageError: the file is no image.
         """
         del step
-        path = _find(self.params, request.sample, request.repeat)
-        if path is None:
+        paths = self.finished(self.params, request.sample, request.repeat)
+        if not paths:
             names = filled_names(self.params.names or "{id}", request.sample, request.repeat)
             tried = ", ".join(dict.fromkeys(names))
             raise FileNotFoundError(f"no edit in {self.params.folder} under any of these names: {tried}")
-        return open_rgb(path)
+        return open_rgb(paths[0])
 
 
-def _find(params: PrecomputedParams, sample: Sample, repeat: int) -> str | None:
-    """Return the path of the edit, or None."""
-    for name in filled_names(params.names or "{id}", sample, repeat):
-        *folders, stem = name.split("/")
-        if any(part in ("", ".", "..") or "\0" in part or "\\" in part for part in (*folders, stem)):
-            continue
-        folder = os.path.join(params.folder, *folders)  # noqa: PTH118  # called 10,000 times and more
-        try:
-            status = os.stat(folder)  # noqa: PTH116
-        except (
-            OSError
-        ):  # nothing was made for this sample: its folder is not there, or its name cannot be one
-            continue
-        path = _listing(folder, status.st_mtime_ns).get(stem) if S_ISDIR(status.st_mode) else None
-        if path is not None:
-            return path
-    return None
+def _named(root: str, name: str) -> Sequence[str]:
+    """Return the files of that name (with `/`, without extension or with it); none where it would lead out of `root`."""
+    *folders, stem = name.split("/")
+    if any(part in ("", ".", "..") or "\0" in part or "\\" in part for part in (*folders, stem)):
+        return ()
+    folder = os.path.join(root, *folders)  # noqa: PTH118  # called 10,000 times and more
+    try:
+        status = os.stat(folder)  # noqa: PTH116
+    except OSError:  # nothing was made for this sample: its folder is not there, or its name cannot be one
+        return ()
+    return _listing(folder, status.st_mtime_ns).get(stem, ()) if S_ISDIR(status.st_mode) else ()
 
 
 def filled_names(pattern: str, sample: Sample, repeat: int) -> Iterator[str]:
@@ -176,8 +186,8 @@ def _filled(pattern: str, values: Mapping[str, str]) -> str:
 
 
 @lru_cache(maxsize=256)
-def _listing(folder: str, changed: int) -> Mapping[str, str]:
-    """Return path by name, with and without extension, of the images in a folder. `changed`: its mtime."""
+def _listing(folder: str, changed: int) -> Mapping[str, tuple[str, ...]]:
+    """Return paths by name, with and without extension, of the images in a folder. `changed`: its mtime."""
     del changed  # only makes a changed folder a new one to the cache
     ranked = []
     with os.scandir(folder) as entries:
@@ -185,11 +195,12 @@ def _listing(folder: str, changed: int) -> Mapping[str, str]:
             extension = os.path.splitext(entry.name)[1]  # noqa: PTH122
             if extension.lower() in _EXTENSIONS and os.path.isfile(entry.path):  # noqa: PTH113  # no loop of links
                 ranked.append((_EXTENSIONS.index(extension.lower()), entry.name, entry.path))
-    found: dict[str, str] = {}
+    found: dict[str, tuple[str, ...]] = {}
     for _, name, path in sorted(ranked):
-        found.setdefault(os.path.splitext(name)[0], path)  # noqa: PTH122
+        stem = os.path.splitext(name)[0]  # noqa: PTH122
+        found[stem] = (*found.get(stem, ()), path)
     for _, name, path in ranked:
-        found.setdefault(name, path)
+        found.setdefault(name, (path,))
     return found
 
 
