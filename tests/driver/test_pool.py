@@ -195,6 +195,15 @@ def test_where_every_sample_fails_each_fails_once_and_no_device_is_blamed(tmp_pa
     assert not any(event.state in ("restarting", "retired") for event in ran.of(DeviceState))
 
 
+def test_an_image_that_cannot_be_read_is_its_own_fault(tmp_path):
+    benchmark = make_benchmark(tmp_path / "data", ["ok"] * 4)
+    broken = benchmark.parent / "0000.png"
+    broken.write_bytes(broken.read_bytes()[:-30])
+    ran = Ran(config_tree(tmp_path, benchmark))
+    assert [(event.sample_id, event.kind) for event in ran.of(EditFailed)] == [("s0000", "unreadable")]
+    assert not any(event.state in ("restarting", "retired") for event in ran.of(DeviceState))
+
+
 class NoRoom(LocalBackend):
     """Cannot start keepers at first, as on a machine without memory or room for temporary files."""
 

@@ -6,12 +6,14 @@ import contextlib
 import json
 import socket
 import threading
+from typing import get_args
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edit_eval.worker.protocol import FROM_HOST, FROM_KEEPER, TO_HOST, TO_KEEPER, VERSION, Channel
+from edit_eval.core.types import EditFailureKind
+from edit_eval.worker.protocol import FAILURES, FROM_HOST, FROM_KEEPER, TO_HOST, TO_KEEPER, VERSION, Channel
 
 texts = st.text(max_size=50)
 fields = st.dictionaries(
@@ -222,6 +224,10 @@ GOOD = {
     "quit": {},
     "load": {"role": "m:R"},
 }
+
+
+def test_a_host_may_report_every_failure_that_is_not_the_drivers_word():
+    assert {*FAILURES, "crash", "timeout"} == {*get_args(EditFailureKind)}
 
 
 def heard(hears, line: bytes) -> Channel:

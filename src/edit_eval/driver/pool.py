@@ -53,6 +53,8 @@ _BARREN_HOSTS = 5
 _BARREN_HOSTS_OF_THE_LAST = 10
 """How many hosts in a row may be lost on one device without finishing a task before it is retired; more patience with
 the last device of a stage, because samples that crash in a row look the same as a broken device."""
+_OF_A_FILE = ("unreadable", "missing")
+"""Failures that no other device would see otherwise."""
 _AWAY_S = 2.0
 """Seconds between two looks at the deadlines from which this process counts as having been stopped."""
 _BACK_OFF_S = 0.5
@@ -382,7 +384,7 @@ class Pool:
             return
         host.finish(task.id)
         slot.last_failure = message["reason"]
-        others = self._plan.may_take(host.stage) != {slot.device.name}
+        others = message["kind"] not in _OF_A_FILE and self._plan.may_take(host.stage) != {slot.device.name}
         if host.stage.doubts.failed(slot.device.name, task, others=others):
             host.stage.queue.put(task)
             return

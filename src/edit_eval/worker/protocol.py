@@ -38,6 +38,7 @@ from typing import Any
 
 __all__ = [
     "BEAT_S",
+    "FAILURES",
     "FROM_HOST",
     "FROM_KEEPER",
     "TO_HOST",
@@ -104,6 +105,9 @@ def _one_of(*words: str) -> _Kind:
     return _Kind(f"one of {', '.join(words)}", lambda value: value in words)
 
 
+FAILURES = ("error", "unreadable", "missing", "out_of_memory")
+"""Kinds of failure that a host may report; `crash` and `timeout` (`core.types.EditFailureKind`) are the driver's word."""
+
 Messages = Mapping[str, Mapping[str, _Kind]]
 """Type of message -> field -> what it must be. Further fields are let through."""
 
@@ -113,7 +117,7 @@ FROM_HOST: Messages = {
     "begun": {"ids": _IDS},
     "progress": {"id": _TEXT, "step": _WHOLE, "steps": _WHOLE},
     "done": {"id": _TEXT, "outcome": _OBJECT, "seconds": _SECONDS},
-    "failed": {"id": _TEXT, "kind": _one_of("error", "out_of_memory", "missing"), "reason": _TEXT},
+    "failed": {"id": _TEXT, "kind": _one_of(*FAILURES), "reason": _TEXT},
     "recalled": {"ids": _IDS},
     "window": {"window": _COUNT},
     "fatal": {"path": _TEXT, "errno": _WHOLE, "reason": _TEXT},
