@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -156,6 +157,118 @@ def test_a_key_is_what_it_always_was():
     assert sample_seed(0, "s1", 0) == int(hashlib.sha256(b'[0,"s1",0]').hexdigest()[:16], 16) >> 1
     assert edit_key(**EDIT) == "1bfb3008495a988d8713d85e330c0615e57785617de9a19fe6a333768e11a8dc"
     assert verdict_key(**VERDICT) == "24db37f91af4cc587ec970c4c7341a075ee04e83b1b9cf6fd53202377e453f16"
+
+
+INSTRUCTIONS = [
+    "make it red",
+    "",
+    "把天空变成蓝色 🌇",
+    '"quoted" \\ back\nline\r\ttab\x00\x1f\x7f',
+    "\ud83d lone \udc00",
+    "</script>{instruction}%s{{}}",
+]
+EDITORS: dict[str, Any] = {
+    "plain": {
+        "name": "scripted",
+        "version": 1,
+        "model": None,
+        "params": {"error_rate": 0.2},
+        "components": {},
+    },
+    "whole": {
+        "name": "qwen_image_edit",
+        "version": 3,
+        "model": {"repository": "Qwen/Qwen-Image-Edit-2509", "commit": "ac7f"},
+        "params": {
+            "steps": 40,
+            "true_cfg_scale": 4.0,
+            "eta": 1e-07,
+            "big": 1e22,
+            "small": -0.0,
+            "on": True,
+            "off": False,
+            "none": None,
+            "sizes": (1024, 768.5),
+            "nested": {"b": [1.0, {"z": "红", "a": '\\"\n\t\x01/'}], "a": {}},
+        },
+        "components": {"transformer": {"files": "a" * 64}},
+    },
+    "odd": {"é": "\ud800", "a b": "<&>\u2028", "": []},
+}
+EDIT_KEYS = {
+    ("plain", 0): "2654c4dbcf864914f96b5859ce02b3457b053a58119b42e7e9dc0395df43b3f5",
+    ("plain", 1): "5ed73ad6b4e22451cd16629c0a09346b6c80d7e8b0f3ef8943cdea7c64b21211",
+    ("plain", 2): "a4e9d810243b8891e8e566b7f37ae3886781e05525d93a2bf14d30d40733ccce",
+    ("plain", 3): "504ec3e68a4c9d112710a9f7b7ed96434ac480cca163ae7f33965628c4d34bc4",
+    ("plain", 4): "9919c75d25f2fb665be0b07d9a7ac2b6c9bc1438e38cfe19b99861b0d82f1897",
+    ("plain", 5): "dc1a90e8432eb3dbd699dc32e3efbfcef6168858ed95d7f34f8ca5c598c6eba5",
+    ("whole", 0): "22e924f40252a520f8d237d549906d1d80a73d7813fdc9a301a32abb107c4c6c",
+    ("whole", 1): "0f3429d6499fa5eef6be2113a721e3dc1bfa5759d52d3dc77ece10704d9ea50e",
+    ("whole", 2): "463da33c4db8a2dd3872e165e3cd0783dfc77309b76567ebf8c586d3e886faae",
+    ("whole", 3): "bc9a52ff6e93ffc7e5f4be2bb93e27776db71135a97b5c9b0b1af5576c6e5a24",
+    ("whole", 4): "b8815eee7a9e51d28d5c8023a1c948ffedaa11646b18a45872ce9d4119fbc77e",
+    ("whole", 5): "8a1e381d46e1ae0beb2e4c97b8cc199007b1df96ba57c7eaba7fb420e658daab",
+    ("odd", 0): "32778042066cea422fcaa0e4bc63200e1b33ec78e634ec00abfc722b9b533cd2",
+    ("odd", 1): "70dc00e8e3c54c298ecbde5af307b26f94eaff4fbcf3e08a7db54869826b0d2e",
+    ("odd", 2): "3251d96c32b0a9474becdc79f5a8d9bd66e9881cd71cf37fdd226ba4716d1699",
+    ("odd", 3): "57af3dbf82dc801f51ca66c250c2c9c3ce812d6fc4d42276fba9304fa73aa56e",
+    ("odd", 4): "7ac993375fd469cc51241fa41cf90fc26d1d460a7689c918dd743d30a21df6fb",
+    ("odd", 5): "1eeceee4a6c976a1a8002d3d99af319ca12ad50bab9d29bc2443cea0c20d7a42",
+}
+SEEDS = [
+    2122497166356620287,
+    909300800218436871,
+    5115420200388914722,
+    4955524955877505011,
+    9033797023765315190,
+    2809687084204531662,
+]
+
+
+@pytest.mark.parametrize(("name", "number"), EDIT_KEYS)
+def test_keys_of_odd_texts_and_parameters_are_what_they_always_were(name, number):
+    key = edit_key(
+        editor=EDITORS[name],
+        sample=Sample("s", "x", ("/a.png",), edit_instruction=INSTRUCTIONS[number]),
+        image_sha256=["1" * 64, "2" * 64],
+        conditioning_sha256=["3" * 64][: number % 2],
+        seed=number * 10**17,
+        repeat=number,
+    )
+    assert key == EDIT_KEYS[name, number]
+    assert sample_seed(number, INSTRUCTIONS[number], number) == SEEDS[number]
+
+
+def said_by_the_standard_library(value: Any) -> str:
+    """Canonical JSON as it was first defined."""
+
+    def plain(one: Any) -> Any:
+        if isinstance(one, float):
+            return int(one) if one.is_integer() else one
+        if isinstance(one, Mapping):
+            return {str(key): plain(item) for key, item in one.items()}
+        return [plain(item) for item in one] if isinstance(one, (list, tuple)) else one
+
+    return json.dumps(
+        plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
+
+
+any_text = st.text(st.characters())  # lone surrogates too
+any_trees = st.recursive(
+    scalars | any_text,
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.lists(inner, max_size=3).map(tuple)
+        | st.dictionaries(any_text | st.integers(0, 3), inner, max_size=4)
+        | st.dictionaries(any_text, inner, max_size=3).map(MappingProxyType)
+    ),
+)
+
+
+@given(any_trees)
+def test_canonical_json_is_that_of_the_standard_library(tree):
+    assert canonical_json(tree) == said_by_the_standard_library(tree)
 
 
 # Edits

@@ -86,6 +86,26 @@ def test_a_link_is_what_it_points_to(tmp_path, reads):
     assert len(reads) == 2
 
 
+def test_a_folder_reached_by_a_link_is_looked_through_once(tmp_path, reads, monkeypatch):
+    (tmp_path / "disk").mkdir()
+    files = [tmp_path / "disk" / f"{index}.png" for index in range(5)]
+    for file in files:
+        file.write_bytes(file.name.encode())
+        old(file)
+    (tmp_path / "data").symlink_to("disk")
+    followed = []
+    real = os.path.realpath
+    monkeypatch.setattr(hashes.os.path, "realpath", lambda path: followed.append(path) or real(path))
+    for _ in range(3):
+        with FileHashes(tmp_path / "h.tsv") as known:
+            assert [known.sha256(str(tmp_path / "data" / file.name)) for file in files] == [
+                sha(file.name.encode()) for file in files
+            ]
+        followed, before = [], followed
+    assert len(reads) == 5
+    assert before == []  # to follow links costs more than all the rest
+
+
 def test_a_file_that_has_just_changed_is_not_remembered_for_the_next_start(tmp_path, reads):
     file = tmp_path / "fresh"
     file.write_bytes(b"fresh")

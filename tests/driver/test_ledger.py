@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 import tempfile
 import time
+import tracemalloc
 from pathlib import Path
 
 import orjson
@@ -67,6 +69,20 @@ def test_torn_at_any_byte(before, after, data):
         ledger.close()
         assert read_ledger(path) == last_by_key([*kept, *after])
         assert all(orjson.loads(line) for line in path.read_bytes().splitlines())  # no line grew out of two
+
+
+@relaxed
+@given(several, st.integers(0, 30_000), st.booleans())
+def test_a_torn_line_of_any_length_is_cut_off_and_no_more(before, length, torn):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "l.jsonl")
+        whole = written(path, before)
+        path.write_bytes(whole + b"x" * length * torn)
+        then = path.stat().st_mtime_ns
+        ledger = Ledger(path)
+        ledger.close()
+        assert path.read_bytes() == whole
+        assert torn or path.stat().st_mtime_ns == then  # a whole ledger is not touched
 
 
 def test_torn_at_every_byte_of_a_long_line(tmp_path):
@@ -230,6 +246,91 @@ def test_a_reply_that_is_no_unicode_is_recorded(tmp_path):
     written(path, [{"key": "a", "reply": "\ud800 oh"}, {"key": "b"}])
     assert read_ledger(path)["a"]["reply"] == "\ud800 oh"
     assert set(read_ledger(path)) == {"a", "b"}
+
+
+@relaxed
+@given(st.lists(records, min_size=1, max_size=6), st.integers(0, 40_000))
+def test_a_record_is_found_again_whatever_the_length_of_its_line(several, length):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "l.jsonl")
+        longer = [{**record, "reply": "r" * (length // (1 + index))} for index, record in enumerate(several)]
+        ledger = Ledger(path)
+        for number, record in enumerate(longer):
+            ledger.append(record)
+            assert ledger.records[record["key"]] == {"v": VERSION, **record}
+            assert ledger.records == last_by_key(longer[: number + 1])
+        ledger.close()
+        found = read_ledger(path)
+        assert found == last_by_key(longer)
+        assert list(found) == list(last_by_key(longer))
+        assert len(found) == len(last_by_key(longer))
+        assert "none" not in found
+        assert found.get("none") is None
+        with pytest.raises(KeyError):
+            found["none"]
+
+
+def test_a_reader_and_a_writer_see_one_ledger_each(tmp_path):
+    path = tmp_path / "l.jsonl"
+    ledger = Ledger(path)
+    ledger.append({"key": "a", "value": 1})
+    reader = read_ledger(path)
+    ledger.append({"key": "a", "value": 2})
+    ledger.append({"key": "b"})
+    assert (dict(reader), reader["a"]["value"]) == ({"a": {"v": VERSION, "key": "a", "value": 1}}, 1)
+    ledger.close()
+    path.unlink()  # or replaced: what was read stays what it was
+    path.write_bytes(b'{"v":1,"key":"other"}\n')
+    assert ledger.records["a"]["value"] == 2
+    assert reader["a"]["value"] == 1
+
+
+@pytest.mark.parametrize("damage", [b"", b"x" * 60, b'{"v":1,"key":"c"}\n' * 4, b"\n" * 60])
+def test_a_ledger_that_is_changed_while_it_is_in_use_is_said_to_be(tmp_path, damage):
+    path = tmp_path / "l.jsonl"
+    written(path, [{"key": "a"}, {"key": "b"}])
+    reader = read_ledger(path)
+    path.write_bytes(damage)  # in place: the same file
+    with pytest.raises(RunError, match="was changed by another program"):
+        reader["a"]
+
+
+def test_a_ledger_lets_go_of_its_file(tmp_path):
+    path = tmp_path / "l.jsonl"
+    (tmp_path / "newer.jsonl").write_bytes(b'{"v":2,"key":"x"}\n')
+
+    def opened() -> int:
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    before = opened()
+    for _ in range(20):
+        ledger = Ledger(path)
+        ledger.append({"key": "a"})
+        ledger.close()
+        assert dict(read_ledger(path))
+        for refused in (Ledger, read_ledger):
+            with pytest.raises(RunError):
+                refused(tmp_path / "newer.jsonl")
+    del ledger
+    gc.collect()
+    assert opened() == before
+
+
+def test_a_long_ledger_is_neither_held_nor_read_whole(tmp_path):
+    path = tmp_path / "l.jsonl"
+    line = json_bytes({"v": 1, "key": "K", "reply": "r" * 5000})
+    with path.open("wb") as file:
+        for index in range(4000):
+            file.write(line.replace(b"K", b"%d" % index) + b"\n")
+    tracemalloc.start()
+    try:
+        ledger = Ledger(path)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    ledger.close()
+    assert len(ledger.records) == 4000
+    assert most < path.stat().st_size / 10
 
 
 def test_reading_is_fast(tmp_path):

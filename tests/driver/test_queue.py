@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import heapq
 import time
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -109,6 +111,44 @@ def test_drained_in_the_order_it_would_have_been_taken():
     queue.put_all(tasks_of([1, 5, 3, 9], solo={3}))
     assert [task.id for task in queue.drain()] == ["t1", "t2", "t0", "t3"]
     assert queue.drain() == []
+
+
+@given(
+    st.lists(st.tuples(estimates, st.sets(st.sampled_from(sorted(DEVICES)))), max_size=20),
+    st.lists(st.sampled_from(sorted(DEVICES)), min_size=1, max_size=30),
+    st.sets(st.sampled_from(sorted(DEVICES)), min_size=1),
+)
+def test_what_is_taken_is_the_first_that_may_go_there(tasks, asking, among):
+    queue = TaskQueue()
+    waiting = [
+        Task(str(number), {}, size, solo=bool(lost_on), lost_on=set(lost_on))
+        for number, (size, lost_on) in enumerate(tasks)
+    ]
+    queue.put_all(waiting)
+    for device in asking:
+        may = [one for one in waiting if device not in one.lost_on or not among - one.lost_on]
+        expected = min(may, key=lambda one: (one.solo, -one.estimate, one.order), default=None)
+        if expected and expected.solo:
+            assert queue.take(device, among, alone=False) is None
+        assert queue.take(device, among) is expected
+        if expected:
+            waiting.remove(expected)
+        assert len(queue) == len(waiting)
+
+
+@pytest.mark.parametrize("count", [100, 10_000])
+def test_however_many_were_lost_on_a_device_it_is_asked_for_none_of_them(count, monkeypatch):
+    queue = TaskQueue()
+    queue.put_all(Task(str(index), {}, solo=True, lost_on={"cpu-0"}) for index in range(count))
+    queue.put_all(Task(f"other {index}", {}, solo=True, lost_on={"cpu-1"}) for index in range(10))
+    moved = []
+    for name in ("heappop", "heappush"):
+        real = getattr(heapq, name)
+        monkeypatch.setattr(heapq, name, lambda *given, real=real: moved.append(given) or real(*given))
+    assert len(taken(queue, "cpu-0")) == 10
+    assert queue.take("cpu-0", DEVICES) is None
+    assert queue.take("cpu-1", DEVICES) is not None
+    assert len(moved) == 11  # one for each that was taken, whatever waits beside them
 
 
 def test_a_hundred_thousand_tasks_are_no_burden():

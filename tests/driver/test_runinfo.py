@@ -12,7 +12,9 @@ from edit_eval.driver.rubrics import load_rubric
 from edit_eval.driver.runinfo import DamagedInfo, needed, read_info
 
 RUBRIC = json.loads(json.dumps(load_rubric("general-v1").to_json()))
-JUDGING = json.loads(json.dumps(Judging({"name": "j"}, load_rubric("general-v1"), ("reference",)).to_json()))
+JUDGING = json.loads(
+    json.dumps(Judging({"name": "j"}, {"": load_rubric("general-v1")}, ("reference",)).to_json())
+)
 
 
 def written(folder, info, *, ledger: bool = True):

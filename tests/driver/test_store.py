@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -19,6 +20,8 @@ from hypothesis import strategies as st
 
 from edit_eval.core.errors import RunError
 from edit_eval.core.types import Sample, Verdict
+from edit_eval.driver import store as module
+from edit_eval.driver.mounts import Mount
 from edit_eval.driver.plan import WantedEdit
 from edit_eval.driver.store import (
     RunReader,
@@ -26,6 +29,7 @@ from edit_eval.driver.store import (
     image_is_intact,
     image_path,
     link_names,
+    lock_holder,
     thumbnail_path,
 )
 
@@ -221,6 +225,15 @@ def test_no_id_and_no_tag_leads_out_or_breaks(tmp_path_factory, sample_id, tag):
     assert [path for path in root.rglob("*") if path.is_symlink()] == [root / "by-id" / link]
 
 
+@settings(deadline=None)
+@given(st.text(st.sampled_from("aZ09_-. /é\n"), max_size=8) | st.integers(175, 185).map("x".__mul__))
+def test_a_name_that_is_not_looked_through_would_have_stayed_as_it_is(text):
+    name = module._file_name(text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_HARMLESS", re.compile("(?!)"))
+        assert module._file_name(text) == name
+
+
 FULL_DISK = """
 import pathlib, resource, sys
 from edit_eval.core.errors import RunError
@@ -321,18 +334,66 @@ def test_an_interrupt_is_not_hidden_by_a_failing_close(tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
 
-# File systems that lack something
+# File systems of clusters
 
 
-@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
-def test_where_there_is_no_flock_it_is_refused_and_nothing_is_written(tmp_path, monkeypatch, number):
-    def refuse(_file, _how):
+def _no_flock(number: int):
+    def flock(_file, _how):
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(fcntl, "flock", refuse)
-    with pytest.raises(RunError, match=r"this file system has no flock \(.+\); set another output"):
+    return flock
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL])
+def test_a_file_system_without_flock_is_refused_unless_told_otherwise(tmp_path, monkeypatch, number):
+    monkeypatch.setattr(fcntl, "flock", _no_flock(number))
+    with pytest.raises(RunError, match=r"has no flock .*; set another output, or lock=false") as caught:
         RunStore(tmp_path / "run")
-    assert not (tmp_path / "run" / "edits.jsonl").exists()
+    assert os.strerror(number) in str(caught.value)
+    with RunStore(tmp_path / "run", lock=False) as store:
+        store.edits.append(failed("e"))
+        assert "has no flock" in store.lock_note
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EAGAIN])
+def test_a_lock_that_another_machine_holds(tmp_path, monkeypatch, number):
+    """NFS may say EACCES where a local file system says EAGAIN (fcntl(2), F_SETLK)."""
+    (tmp_path / "lock").write_text("process 7 on node9 (boot x)\n")
+    monkeypatch.setattr(fcntl, "flock", _no_flock(number))
+    for lock in (True, False):
+        with pytest.raises(RunError, match="is in use by process 7 on node9"):
+            RunStore(tmp_path, lock=lock)
+    assert lock_holder(tmp_path) == "process 7 on node9 (boot x)"
+
+
+def test_a_lock_that_can_be_held_is_held_in_any_case(tmp_path):
+    with RunStore(tmp_path, lock=False) as store:
+        assert store.lock_note == ""
+        with pytest.raises(RunError, match="is in use by"):
+            RunStore(tmp_path, lock=False)
+
+
+def test_a_lock_that_no_other_machine_sees_is_said(tmp_path, monkeypatch):
+    mount = Mount(Path("/"), "nfs", frozenset({"rw", "nolock"}))
+    monkeypatch.setattr("edit_eval.driver.store.mount_of", lambda _path: mount)
+    with RunStore(tmp_path) as store:
+        assert store.lock_note == f"{tmp_path}: locks are not seen by other machines (mounted nolock)"
+
+
+def test_the_lock_is_taken_on_a_file_open_for_writing(tmp_path, monkeypatch):
+    """NFS makes flock a range lock, which needs that (flock(2))."""
+    modes = []
+
+    def flock(file, how):
+        modes.append((how & ~fcntl.LOCK_NB, fcntl.fcntl(file, fcntl.F_GETFL) & os.O_ACCMODE))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    RunStore(tmp_path).__exit__(None, None, None)
+    lock_holder(tmp_path)
+    assert modes == [(fcntl.LOCK_EX, os.O_RDWR), (fcntl.LOCK_SH, os.O_RDONLY)]
+
+
+# File systems that lack something
 
 
 def test_a_ledger_whose_torn_line_cannot_be_taken_back_spoils_no_other(tmp_path, monkeypatch):

@@ -24,6 +24,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -134,8 +135,8 @@ class DisturbedEditor(Scripted):
 class DisturbedJudge(Reference):
     """The reference judge, but for the strikes."""
 
-    def __init__(self, params: object, context: HostContext, rubric: Rubric) -> None:
-        super().__init__(params, context, rubric)
+    def __init__(self, params: object, context: HostContext, rubrics: Sequence[Rubric]) -> None:
+        super().__init__(params, context, rubrics)
         _strike_while_speaking("judge ")
         strike("load judge")
 

@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,8 +103,8 @@ class FaultyJudge(Judge):
     label = "Faulty"
     default_rubric = "reference-v1"
 
-    def __init__(self, params: Params, context: HostContext, rubric: Rubric) -> None:
-        super().__init__(params, context, rubric)
+    def __init__(self, params: Params, context: HostContext, rubrics: Sequence[Rubric]) -> None:
+        super().__init__(params, context, rubrics)
         misbehave(params.load, "/nonexistent")
 
     @property
@@ -122,7 +123,7 @@ class FaultyJudge(Judge):
                 continue
             verdicts.append(
                 verdict_from_scores(
-                    self.rubric, {"similarity": score}, {"similarity": "measured"}, "measured"
+                    request.rubric, {"similarity": score}, {"similarity": "measured"}, "measured"
                 )
             )
         return verdicts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -52,12 +53,12 @@ class WeightyJudge(Judge):
     label = "Weighty"
     default_rubric = "reference-v1"
 
-    def __init__(self, params: Params, context: HostContext, rubric: Rubric) -> None:
-        super().__init__(params, context, rubric)
+    def __init__(self, params: Params, context: HostContext, rubrics: Sequence[Rubric]) -> None:
+        super().__init__(params, context, rubrics)
         self._score = float(sum(weights(params, context)) % 10)
 
     def judge(self, requests: list[JudgeRequest]) -> list[Verdict]:
         return [
-            verdict_from_scores(self.rubric, {"similarity": self._score}, {"similarity": "so"}, "so")
-            for _ in requests
+            verdict_from_scores(request.rubric, {"similarity": self._score}, {"similarity": "so"}, "so")
+            for request in requests
         ]

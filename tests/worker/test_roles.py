@@ -5,10 +5,14 @@ from __future__ import annotations
 import hashlib
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from edit_eval.core.types import Dimension, Rubric, Sample, Verdict
+from edit_eval.worker.host import _failure
+from edit_eval.worker.images import UnreadableImageError
+from edit_eval.worker.returned import UnusableEditError
 from edit_eval.worker.roles import AlteredImageError, CannotWriteError, EditRole, JudgeRole
 
 RUBRIC = Rubric(
@@ -16,13 +20,13 @@ RUBRIC = Rubric(
 )
 
 
-def editing(tmp_path, edited, thumbs: str = "out") -> dict:
+def editing(tmp_path, edited, sources=("source.png",), thumbs: str = "out", **more) -> dict:
     source = tmp_path / "source.png"
     Image.new("RGB", (8, 6), "red").save(source)
     role = EditRole.__new__(EditRole)
-    role._editor = SimpleNamespace(edit=lambda request, step: edited)
+    role._editor = SimpleNamespace(edit=lambda request, step: edited, **more)
     payload = {
-        "sample": Sample("s", "make it blue", (str(source),)).to_json(),
+        "sample": Sample("s", "make it blue", tuple(str(tmp_path / name) for name in sources)).to_json(),
         "seed": 1,
         "repeat": 0,
         "image": str(tmp_path / "out" / "e.png"),
@@ -46,6 +50,49 @@ def test_an_edit_that_is_no_picture_is_its_own_fault(tmp_path, edited):
     assert not isinstance(caught.value, CannotWriteError)
 
 
+@pytest.mark.parametrize("returned", [None, ["a.png"], Image.new("RGB", (0, 6)), np.zeros((4, 4))])
+def test_what_is_no_picture_is_said_in_plain_words(tmp_path, returned):
+    with pytest.raises(UnusableEditError, match=r"^the editor returned "):
+        editing(tmp_path, returned)
+    assert not (tmp_path / "out").exists()
+
+
+def test_flags_are_part_of_the_outcome(tmp_path):
+    assert editing(tmp_path, Image.new("RGB", (8, 6)))["flags"] == ["blank"]
+    assert editing(tmp_path, Image.new("RGB", (8, 6), "red"))["flags"] == ["blank", "no_op"]
+    assert editing(tmp_path, np.full((3, 4, 3), np.nan))["flags"] == ["blank", "nan", "resized"]
+    colours = Image.linear_gradient("L").convert("RGB")
+    assert editing(tmp_path, colours, edit_size=lambda request: None)["flags"] == []
+    assert editing(tmp_path, colours, edit_size=lambda request: (256, 256))["flags"] == []
+    assert editing(tmp_path, colours, edit_size=lambda request: (256, 255))["flags"] == ["resized"]
+
+
+def test_the_first_frame_of_several_is_noted(tmp_path):
+    assert editing(tmp_path, Image.new("RGB", (8, 6)))["first_frames"] == []
+    frames = [Image.new("RGB", (8, 6), colour) for colour in ("red", "blue")]
+    frames[0].save(tmp_path / "source.gif", save_all=True, append_images=frames[1:])
+    again = editing(tmp_path, Image.new("RGB", (8, 6)), sources=("source.png", "source.gif"))
+    assert again["first_frames"] == [1]
+
+
+def test_a_source_that_cannot_be_read_is_said_by_name(tmp_path):
+    (tmp_path / "text.png").write_text("hello")
+    with pytest.raises(UnreadableImageError, match=r"/text\.png is a text file"):
+        editing(tmp_path, Image.new("RGB", (8, 6)), sources=("source.png", "text.png"))
+
+
+def test_kinds_of_failures():
+    assert _failure(UnreadableImageError("/a.png is a text file")) == {
+        "kind": "unreadable",
+        "reason": "/a.png is a text file",
+    }
+    assert _failure(UnusableEditError("the editor returned None")) == {
+        "kind": "error",
+        "reason": "the editor returned None",
+    }
+    assert _failure(ValueError("no"))["reason"] == "ValueError: no"
+
+
 def test_only_writing_is_the_disks_fault(tmp_path):
     (tmp_path / "out").write_text("in the way")
     with pytest.raises(CannotWriteError, match="cannot write"):
@@ -65,10 +112,11 @@ def judging(tmp_path, verdicts, altered=False, removed=False) -> list[dict]:
     source = tmp_path / "source.png"
     Image.new("RGB", (8, 6), "red").save(source)
     role = JudgeRole.__new__(JudgeRole)
-    role._rubric = RUBRIC
+    role._rubrics = {"": RUBRIC}
     role._judge = SimpleNamespace(judge=lambda requests: verdicts)
     sha = "0" * 64 if altered else hashlib.sha256(source.read_bytes()).hexdigest()
     payload = {
+        "rubric": "",
         "sample": Sample("s", "make it blue", (str(source),)).to_json(),
         "edited": str(tmp_path / "gone.png" if removed else source),
         "edited_sha256": sha,

@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
-from types import FrameType
+from types import FrameType, TracebackType
 from typing import NoReturn
 
 from edit_eval import __version__
@@ -36,7 +36,9 @@ class _Parser(argparse.ArgumentParser):
                 word.strip("' ") for word in message.split("choose from", 1)[-1].strip(" )").split(",")
             ]
             message = f"no such choice: {wrong[0]!r}{did_you_mean(wrong[0], choices) or '; there are ' + ', '.join(choices)}"
-        self.exit(EXIT_USER_ERROR, f"edit-eval: {message}; see {self.prog} --help\n")
+        from edit_eval.cli.output import one_line
+
+        self.exit(EXIT_USER_ERROR, f"edit-eval: {one_line(message)}; see {self.prog} --help\n")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -74,11 +76,17 @@ def _parser() -> argparse.ArgumentParser:
 
     export = commands.add_parser("export", help="write what a run found, for other programs")
     export.add_argument("run", metavar="RUN", help="run directory")
-    export.add_argument(
+    what = export.add_mutually_exclusive_group(required=True)
+    what.add_argument(
         "--canonical",
         action="store_true",
-        required=True,
         help="one JSON line a sample, sorted by key, with what two equal runs must agree on",
+    )
+    what.add_argument(
+        "--layout", metavar="BENCHMARK", help="the edits, named as that benchmark's own tools expect them"
+    )
+    export.add_argument(
+        "--output", metavar="DIR", type=_named, help="with --layout: where to (default: RUN/export/BENCHMARK)"
     )
 
     demo = commands.add_parser(
@@ -87,6 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_run_options(demo)
 
     _add_doctor(commands)
+    _add_fetch(commands)
 
     listing = commands.add_parser("ls", help="list benchmarks, editors, judges, rubrics, or runs")
     listing.add_argument("what", nargs="?", choices=_KINDS, help="default: all but runs")
@@ -114,6 +123,18 @@ def _add_doctor(commands: argparse._SubParsersAction[_Parser]) -> None:
     )
 
 
+def _add_fetch(commands: argparse._SubParsersAction[_Parser]) -> None:
+    fetch = commands.add_parser(
+        "fetch",
+        help="bring the models and data that a config names from the hub; needs internet",
+        description="Bring every model and data set that CONFIG names from the hub to its cache (config key: "
+        "hub_cache), verified. Runs ask no network.",
+    )
+    _add_set(_add_config(fetch))
+    _add_dry_run(fetch, "say what is needed and how large it is; fetch nothing large")
+    fetch.set_defaults(output=None, devices=None)
+
+
 def _add_config(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     parser.add_argument(
         "config", nargs="?", metavar="CONFIG", help="YAML file, or the directory of an earlier run"
@@ -124,9 +145,7 @@ def _add_config(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
 
 def _add_run_options(parser: argparse.ArgumentParser) -> None:
     _add_place_options(parser)
-    parser.add_argument(
-        "--dry-run", action="store_true", help="say what would be done, where and for how long; do nothing"
-    )
+    _add_dry_run(parser, "say what would be done, where and for how long; do nothing")
     parser.add_argument("--display", choices=_DISPLAYS, help="default: rich on a terminal, else plain")
     parser.add_argument(
         "--retry-failed", action="store_true", help="take up failed edits and unscored verdicts again"
@@ -156,11 +175,24 @@ def _price(text: str) -> float:
     return price
 
 
-def _add_place_options(parser: argparse.ArgumentParser) -> None:
+def _add_dry_run(parser: argparse.ArgumentParser, what: str) -> None:
+    parser.add_argument("--dry-run", action="store_true", help=what)
+
+
+def _add_set(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="A.B=C", help="override one key of the config"
     )
+
+
+def _add_place_options(parser: argparse.ArgumentParser) -> None:
+    _add_set(parser)
     parser.add_argument("--output", metavar="DIR", type=_named, help="run directory (config key: output)")
+    parser.add_argument(
+        "--limit",
+        metavar="N",
+        help="only so many samples, spread over the benchmark's groups (config key: limit)",
+    )
     parser.add_argument(
         "--devices", metavar="LIST", help="devices of both stages, e.g. cuda:0,cuda:1 or cpu:0 or all"
     )
@@ -170,8 +202,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     try:
         _open_streams()
+        sys.excepthook = _report_fault
+        _have_a_home()
         arguments = _parser().parse_args(argv)
-        signal.signal(signal.SIGTERM, _interrupt)
+        for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):  # before a run begins, and after
+            signal.signal(number, _interrupt)
         code = _run_command(arguments)
         sys.stdout.flush()
     except UserError as error:
@@ -230,19 +265,34 @@ def _open_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
+def _have_a_home() -> None:
+    """Let `~` mean a folder that is not there where this user has none, as in a container: nothing fails on asking."""
+    if not os.environ.get("HOME") and os.path.expanduser("~").startswith("~"):  # noqa: PTH111 - raises nothing
+        os.environ["HOME"] = "/nonexistent"
+
+
 def _run_command(arguments: argparse.Namespace) -> int:
     from edit_eval.cli import commands
+    from edit_eval.cli.garbage import uncollected
 
-    return commands.COMMANDS[arguments.command](arguments)
+    with uncollected():
+        return commands.COMMANDS[arguments.command](arguments)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
+def _report_fault(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    from edit_eval.cli.output import report_fault
+
+    report_fault(kind, error, trace)
+
+
 def _complain(message: str, code: int) -> int:
-    line = " ".join(message.split())
-    print(f"edit-eval: {line}", file=sys.stderr)
+    from edit_eval.cli.output import complain
+
+    complain(message)
     return code
 
 

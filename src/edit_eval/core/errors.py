@@ -30,6 +30,7 @@ __all__ = [
     "RunFailed",
     "UserError",
     "did_you_mean",
+    "shown",
 ]
 
 
@@ -77,7 +78,25 @@ class Interrupted(EditEvalError):
     """The run was asked to stop before it was done. What was finished is on disk."""
 
 
+_LONGEST_SHOWN = 80
+
+
+def shown(value: object, limit: int = _LONGEST_SHOWN, *, quote: bool = True) -> str:
+    """Return `value` as it may stand in a one-line message: as Python writes it, cut to about `limit` characters.
+
+    Control and direction characters, line breaks and lone surrogates come out as backslash escapes. `quote`: whether a
+    text keeps its quotation marks.
+    """
+    if isinstance(value, int) and value.bit_length() > 4 * limit:
+        return "a huge number"  # Python refuses to write thousands of digits
+    if isinstance(value, str):
+        text = repr(value[:limit])
+        return (text if quote else text[1:-1]) + ("..." if len(value) > limit else "")
+    text = repr(value)
+    return text if len(text) <= limit else f"{text[:limit]}..."
+
+
 def did_you_mean(word: str, known: Sequence[str]) -> str:
     """Return `" (did you mean 'x'?)"` for the nearest of `known`, or an empty string."""
-    near = get_close_matches(word, known, n=1, cutoff=0.6)
+    near = get_close_matches(word, known, n=1, cutoff=0.6) if len(word) <= _LONGEST_SHOWN else []
     return f" (did you mean {near[0]!r}?)" if near else ""

@@ -9,7 +9,7 @@ import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
-__all__ = ["MeanInterval", "bounds", "mean_interval"]
+__all__ = ["MeanInterval", "bounds", "mean_interval", "t_quantile"]
 
 
 @dataclass(frozen=True)
@@ -58,19 +58,28 @@ def mean_interval(
     if n == 0:
         return MeanInterval(0, 0, None, None, None, None)
     mean = math.fsum(values) / n
-    residuals: dict[Hashable, list[float]] = {}
-    for value, group in zip(values, groups, strict=True):
-        residuals.setdefault(group, []).append(value - mean)
+    residuals = _by_group([value - mean for value in values], groups)
     count = len(residuals)
     if count < 2:
         return MeanInterval(n, count, mean, None, None, None)
-    square = math.fsum(math.fsum(part) ** 2 for part in residuals.values())
+    square = math.fsum([residual**2 for residual in residuals])
     error = math.sqrt(count / (count - 1) * square) / n
-    half = _t_quantile((1 + level) / 2, count - 1) * error
+    half = t_quantile((1 + level) / 2, count - 1) * error
     return MeanInterval(n, count, mean, error, mean - half, mean + half)
 
 
-def _t_quantile(probability: float, degrees: int) -> float:
+def _by_group(values: Sequence[float], groups: Sequence[Hashable]) -> Sequence[float]:
+    """Return the sum of the values of every group; groups of one, as most are, cost nothing."""
+    if len(set(groups)) == len(groups):
+        return values
+    parts: dict[Hashable, list[float]] = {}
+    for value, group in zip(values, groups, strict=True):
+        parts.setdefault(group, []).append(value)
+    return [math.fsum(part) for part in parts.values()]
+
+
+def t_quantile(probability: float, degrees: int) -> float:
+    """Return the quantile of Student's t with `degrees` degrees of freedom."""
     from scipy.special import stdtrit
 
     return float(stdtrit(degrees, probability))

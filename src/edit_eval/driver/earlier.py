@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from edit_eval.core.errors import RunError
-from edit_eval.core.identity import rubric_hash
 from edit_eval.driver.config import StageConfig
 from edit_eval.driver.devices import Device, GpuMemory
 from edit_eval.driver.events import StageName
@@ -116,7 +115,7 @@ def same_judge(run: EarlierRun, job: Job) -> bool:
     judge, config = job.judge, job.checked.config.judge
     if judge is None or config is None:
         return False
-    rubric = rubric_hash(judge.judging.rubric)
+    rubric = judge.rubrics_hash
     return run.info["identity"].get("rubric") == rubric and _same(
         run, "judge", judge.stage, config, ("type", "model", "batch_size")
     )

@@ -58,13 +58,20 @@ class FileHashes:
     def sha256(self, path: str | Path) -> str:
         """Return the hash of the file's bytes. Raises `OSError`, also for a file that is being written."""
         now = os.stat(path)  # noqa: PTH116 - called 100,000 times and more
+        return self._memory().get(file_fact(path, now)) or self._learn(path, now)
+
+    def _learn(self, path: str | Path, now: os.stat_result) -> str:
+        """Return the hash of a file that is not known by this path, and remember it by this one and by its real one."""
         sha = self._recall(path, now)
         if sha is None:
             sha, now = _whole_sha256(path, now)
-            fact = file_fact(os.path.realpath(path), now)
-            self._memory()[fact] = sha
-            if time.time_ns() - now.st_mtime_ns > _RACY_NS and "\n" not in fact:
-                self._new.append(_line(fact, sha))
+        known = self._memory()
+        for place in dict.fromkeys((os.path.abspath(path), os.path.realpath(path))):  # noqa: PTH100
+            fact = file_fact(place, now)
+            if fact not in known:
+                known[fact] = sha
+                if time.time_ns() - now.st_mtime_ns > _RACY_NS and "\n" not in fact:
+                    self._new.append(_line(fact, sha))
         return sha
 
     def _memory(self) -> dict[str, str]:
@@ -135,7 +142,7 @@ def _cache_folder() -> Path:
     return Path(os.devnull if cache.startswith("~") else cache)
 
 
-def file_fact(path: str, now: os.stat_result) -> str:
+def file_fact(path: str | Path, now: os.stat_result) -> str:
     """Return what a hash is remembered by: as long as it stays the same, so do the file's bytes."""
     return f"{path}\t{now.st_size}\t{now.st_mtime_ns}\t{now.st_ctime_ns}\t{now.st_ino}"
 

@@ -3,6 +3,9 @@
 Outcomes are appended as they happen and reach the disk at least once a second (`sync` is called several times a
 second and does nothing more often). A torn last line, left by a kill or a power cut, is cut off when the ledger is
 opened for writing.
+
+A ledger may have a million lines. It is read line by line and never whole, and of every key no more is kept than where
+its last line begins (about 250 bytes a key, however long the lines are); a record is read again when it is asked for.
 """
 
 from __future__ import annotations
@@ -11,9 +14,11 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Mapping
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from io import DEFAULT_BUFFER_SIZE
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import orjson
 
@@ -24,6 +29,7 @@ from edit_eval.driver.refusals import cannot_read, cannot_write
 __all__ = [
     "VERSION",
     "Ledger",
+    "Records",
     "json_bytes",
     "json_value",
     "read_ledger",
@@ -35,6 +41,7 @@ VERSION = 1
 """Version of the lines written here; lines of a newer one are refused."""
 
 _SYNC_INTERVAL_S = 1.0
+_USUAL_LINE_BYTES = 2048
 
 
 def json_bytes(value: Any, option: int = 0) -> bytes:
@@ -95,9 +102,56 @@ def tells_of_verdict(record: Mapping[str, Any]) -> bool:
     return True
 
 
-def read_ledger(
-    path: Path, tells: Callable[[Mapping[str, Any]], bool] = lambda _record: True
-) -> dict[str, dict[str, Any]]:
+class Records(Mapping[str, dict[str, Any]]):
+    """The last record of every key, in the order in which the keys came; each lookup reads it from the file.
+
+    Args:
+        path: of the ledger, for messages.
+        file: a descriptor of it, from now on this object's own; None: there is no file.
+    """
+
+    def __init__(self, path: Path, file: int | None = None) -> None:
+        self._path = path
+        self._file = file
+        self._begins: dict[str, int] = {}
+        if file is not None:
+            weakref.finalize(self, os.close, file)
+
+    def __getitem__(self, key: str) -> dict[str, Any]:
+        """Return a record. Raises `RunError` if its line is no longer what it was when the ledger was read."""
+        begin = self._begins[key]
+        try:
+            record = _record(self._line(begin))
+        except OSError as error:
+            raise RunError(f"cannot read {self._path}: {error.strerror}") from error
+        if record is None or record["key"] != key:
+            raise RunError(f"{self._path} was changed by another program while it was read; start again")
+        return record
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._begins
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._begins)
+
+    def __len__(self) -> int:
+        return len(self._begins)
+
+    def note(self, key: str, begin: int) -> None:
+        """Remember that the last line of `key` begins at this byte of the file."""
+        self._begins[key] = begin
+
+    def _line(self, begin: int) -> bytes:
+        size = _USUAL_LINE_BYTES
+        while self._file is not None:
+            line, end, _ = os.pread(self._file, size, begin).partition(b"\n")
+            if end or len(line) < size:
+                return line
+            size *= 8
+        return b""
+
+
+def read_ledger(path: Path, tells: Callable[[Mapping[str, Any]], bool] = lambda _record: True) -> Records:
     """Return the last record of every key; a missing file is an empty ledger.
 
     A line that is no record (torn, damaged on the disk, or not what this ledger `tells`) is left out: its task is
@@ -107,23 +161,30 @@ def read_ledger(
         RunError: a line was written by a newer edit-eval, or the file cannot be read.
     """
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            records = Records(path, os.dup(file.fileno()))
+            _read_lines(path, file, tells, records)
     except FileNotFoundError:
-        return {}
+        return Records(path)
     except OSError as error:
         raise cannot_read(path, error) from error
-    records: dict[str, dict[str, Any]] = {}
-    for line in data.splitlines():
-        record = _record(line)
-        if record is None:
-            continue
-        if record.get("v", 0) > VERSION:
-            raise RunError(
-                f"{path} was written by a newer edit-eval (ledger version {record['v']}); use that one"
-            )
-        if tells(record):
-            records[record["key"]] = record
     return records
+
+
+def _read_lines(
+    path: Path, file: BinaryIO, tells: Callable[[Mapping[str, Any]], bool], records: Records
+) -> None:
+    begin = 0
+    for line in file:
+        record = _record(line)
+        if record is not None:
+            if record["v"] > VERSION:
+                raise RunError(
+                    f"{path} was written by a newer edit-eval (ledger version {record['v']}); use that one"
+                )
+            if tells(record):
+                records.note(record["key"], begin)
+        begin += len(line)
 
 
 def _record(line: bytes) -> dict[str, Any] | None:
@@ -142,9 +203,9 @@ class Ledger:
     def __init__(self, path: Path, tells: Callable[[Mapping[str, Any]], bool] = lambda _record: True) -> None:
         self._path = path
         self.records = read_ledger(path, tells)  # first: of a newer one, nothing is touched
-        if _cut_torn_line(path):
+        self._file, cut = _open_whole(path)
+        if cut or not self.records:  # it may not have been there
             self.records = read_ledger(path, tells)
-        self._file = _opened(path)
         self._torn = False
         self._unsynced = False
         self._synced_at = time.monotonic()
@@ -166,8 +227,8 @@ class Ledger:
             if written:
                 self._cut(size)
             raise cannot_write(self._path, error) from error
+        self.records.note(line["key"], os.lseek(self._file, 0, os.SEEK_CUR) - len(data) + int(self._torn))
         self._torn = False
-        self.records[line["key"]] = line
         self._unsynced = True
 
     def sync(self) -> None:
@@ -201,23 +262,32 @@ class Ledger:
             ) from error
 
 
-def _opened(path: Path) -> int:
+def _open_whole(path: Path) -> tuple[int, bool]:
+    """Open a ledger for appending, made if it is not there, without its torn last line; say whether it had one.
+
+    Raises `RunError`.
+    """
     try:
-        return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            whole, size = _end_of_last_line(file), os.fstat(file).st_size
+            if whole < size:
+                os.ftruncate(file, whole)
+        except OSError:
+            os.close(file)
+            raise
     except OSError as error:
         raise cannot_write(path, error, kept=False) from error
+    return file, whole < size
 
 
-def _cut_torn_line(path: Path) -> bool:
-    """Cut off what follows the last line's end, and say whether there was something."""
-    try:
-        with path.open("r+b") as file:
-            data = file.read()
-            torn = bool(data) and not data.endswith(b"\n")
-            if torn:
-                file.truncate(data.rfind(b"\n") + 1)
-            return torn
-    except FileNotFoundError:
-        return False
-    except OSError as error:
-        raise cannot_write(path, error, kept=False) from error
+def _end_of_last_line(file: int) -> int:
+    """Return how many bytes of a file are whole lines; reads it from its end, block by block."""
+    end = os.fstat(file).st_size
+    while end:
+        begin = max(0, end - DEFAULT_BUFFER_SIZE)
+        newline = os.pread(file, end - begin, begin).rfind(b"\n")
+        if newline >= 0:
+            return begin + newline + 1
+        end = begin
+    return 0

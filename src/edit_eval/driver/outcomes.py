@@ -18,7 +18,7 @@ __all__ = ["checked_edit", "checked_verdict"]
 
 
 def checked_edit(root: Path, key: str, outcome: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the ledger records of an edit: `image`, `source_size`, `seconds` and `steps`.
+    """Return what the ledger records of an edit: `image`, `source_size`, `seconds`, `steps`, `flags` ...
 
     Args:
         root: run directory.
@@ -35,16 +35,19 @@ def checked_edit(root: Path, key: str, outcome: Mapping[str, Any]) -> dict[str, 
     seconds = outcome.get("seconds")
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < float("inf"):
         raise ValueError(f"an edit that took {seconds!r:.80} seconds")
-    sizes = outcome.get("source_size")
-    if not isinstance(sizes, list) or len(sizes) != 2:
+    sizes = _numbers(outcome, "source_size")
+    if len(sizes) != 2:
         raise ValueError("an edit without the size of its source")
     steps = whole.pop("steps")
     record = {
         "image": {"sha256": sha256, **whole},
-        "source_size": [_whole(dict(enumerate(sizes)), position) for position in (0, 1)],
+        "source_size": sizes,
         "seconds": seconds,
         "steps": steps,
+        "flags": _names(outcome, "flags"),
     }
+    if outcome.get("first_frames"):
+        record["first_frames"] = _numbers(outcome, "first_frames")
     if not image_is_intact(root, key, record):
         raise ValueError(f"an edit whose image is not in {root / image_path(key)}")
     return record
@@ -63,3 +66,17 @@ def _whole(fields: Mapping[Any, Any], name: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 63:
         raise ValueError(f"an edit with {name} {value!r:.80}")
     return value
+
+
+def _names(fields: Mapping[str, Any], name: str) -> list[str]:
+    value = fields.get(name, [])
+    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+        raise ValueError(f"an edit with {name} {value!r:.80}")
+    return value
+
+
+def _numbers(fields: Mapping[str, Any], name: str) -> list[int]:
+    value = fields.get(name)
+    if not isinstance(value, list):
+        raise ValueError(f"an edit with {name} {value!r:.80}")  # noqa: TRY004 - what a host says is of no type
+    return [_whole({name: one}, name) for one in value]

@@ -11,11 +11,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, cast
 
 import edit_eval
-from edit_eval.core.errors import RunError
+from edit_eval.core.errors import RunError, shown
 from edit_eval.core.identity import canonical_json
 from edit_eval.core.types import EditFailureKind, UnscoredKind, Verdict
 from edit_eval.driver.backends import Backend
@@ -38,7 +38,7 @@ from edit_eval.driver.handler import OutcomeError
 from edit_eval.driver.hashes import FileHashes
 from edit_eval.driver.job import Job, JudgeJob
 from edit_eval.driver.outcomes import checked_edit, checked_verdict
-from edit_eval.driver.plan import EditPlan, WantedEdit, plan_edits, verdict_is_done
+from edit_eval.driver.plan import EditPlan, Judging, WantedEdit, plan_edits, verdict_is_done
 from edit_eval.driver.pool import Pool
 from edit_eval.driver.queue import Task
 from edit_eval.driver.refusals import why_not
@@ -79,7 +79,7 @@ def run_job(
         stages: `edit`, `judge` or both.
         retry_failed: take up failed edits and unscored verdicts again.
         verify: hash every edit's image instead of trusting its size and modification time.
-        backend: where keepers run; this machine by default.
+        backend: where keepers run; by default this machine, with the job's scratch folder.
         tick: called a few times a second, for displays.
         control: how the run is told to end or to pause.
 
@@ -94,9 +94,9 @@ def run_job(
     control = control or Control()
     control.grace_s = job.checked.config.grace_s
     control.watch(job.output)
-    with RunStore(job.output) as store:
+    with RunStore(job.output, lock=job.checked.config.lock) as store:
         pipeline = Pipeline(job, store, emit, stages, retry_failed=retry_failed, verify=verify, tick=tick)
-        return pipeline.run(backend or LocalBackend(), control)
+        return pipeline.run(backend or LocalBackend(job.scratch.temporary), control)
 
 
 class Pipeline:
@@ -115,6 +115,7 @@ class Pipeline:
     ) -> None:
         self._job = job
         self._store = store
+        self._now = _stopwatch()
         self._recorder = Recorder(store.path, emit, self._now)
         self._emit = self._recorder.emit
         self._editing = "edit" in stages
@@ -122,20 +123,24 @@ class Pipeline:
         self._retry_failed = retry_failed
         self._verify = verify
         self._tick = tick
-        self._began = time.monotonic()
         self._by_key = {one.key: one for one in job.wanted}
         self._edit_of: dict[str, WantedEdit] = {}  # by verdict key
+        self._edited_sha256: dict[str, str] = {}  # by edit key
         self._pool: Pool | None = None
         self._info: dict[str, Any] = {}
-        self._links_work = self._thumbnails_work = True
+        self._links_work = job.checked.config.links
+        self._thumbnails_work = True
 
     def run(self, backend: Backend, control: Control) -> bool:
         """Plan, work, and say whether there was work."""
         remove_leftovers(self._store.path)
+        if note := self._store.lock_note:
+            self._emit(Note(self._now(), "warning", f"{note}; see to it that only one start is at work"))
         for line in self._store.mended:
             self._emit(Note(self._now(), "warning", line))
         plan = self._plan()
         edits = [self._edit_task(one) for one in plan.todo] if self._editing else []
+        self._edited_sha256 = plan.edited_sha256
         verdicts = self._verdict_tasks(plan.edited)
         self._store.write_wanted(self._job.wanted)
         self._record_start(working=bool(edits or verdicts))
@@ -177,10 +182,8 @@ class Pipeline:
             with self._recorder.begin(len(self._info["starts"]), {spec.name: spec.devices for spec in specs}):
                 self._pool.run()
         finally:
+            self._pool = None  # it knows us: nothing of a long run is to wait for a search for garbage
             remove_leftovers(self._store.path)  # every host has ended, some in the middle of a file
-
-    def _now(self) -> float:
-        return time.monotonic() - self._began
 
     def _specs(self, edits: Sequence[Task], verdicts: Sequence[Task]) -> list[StageSpec]:
         specs = [self._job.editor.spec] if edits else []
@@ -201,7 +204,7 @@ class Pipeline:
 
     def _plan(self) -> EditPlan:
         root, verify = self._store.path, self._verify
-        with FileHashes() as known:
+        with FileHashes(self._job.scratch.hashes) as known:
 
             def intact(one: WantedEdit, record: Mapping[str, Any]) -> bool:
                 return image_is_intact(root, one.key, record, verify=verify, sha256=known.sha256)
@@ -220,8 +223,11 @@ class Pipeline:
             make_thumbnails(thumbnails, lambda: control.ending)
 
     def _edit_task(self, one: WantedEdit) -> Task:
+        return Task(one.key, partial(self._edit_payload, one), estimate=float(len(one.sample.images)))
+
+    def _edit_payload(self, one: WantedEdit) -> dict[str, Any]:
         root = self._store.path
-        payload = {
+        return {
             "sample": one.sample.to_json(),
             "seed": one.seed,
             "repeat": one.repeat,
@@ -229,7 +235,6 @@ class Pipeline:
             "thumbnail": str(root / thumbnail_path(one.key)),
             "source_thumbnail": str(root / thumbnail_path(one.source_sha256[0])),
         }
-        return Task(one.key, payload, estimate=float(len(one.sample.images)))
 
     def _verdict_tasks(self, edited: Sequence[WantedEdit]) -> list[Task]:
         tasks = [self._verdict_task(one) for one in edited]
@@ -239,23 +244,31 @@ class Pipeline:
         """Return the task of judging this edit, or None if its verdict stands (or nothing is judged)."""
         if self._judge is None:
             return None
-        sha = self._store.edits.records[one.key]["image"]["sha256"]
-        prompts = self._judge.judging.prompts(one.sample)
-        key = self._judge.judging.key(one, sha, prompts)
-        if verdict_is_done(self._store.verdicts.records.get(key), retry_failed=self._retry_failed):
+        judging = self._judge.judging
+        key = judging.key(one, self._edited_sha256[one.key])
+        if self._has_verdict(key):
             return None
         self._edit_of[key] = one
-        payload = {
+        return Task(key, partial(self._verdict_payload, one, judging))
+
+    def _verdict_payload(self, one: WantedEdit, judging: Judging) -> dict[str, Any]:
+        return {
             "sample": one.sample.to_json(),
             "edited": str(self._store.path / image_path(one.key)),
-            "edited_sha256": sha,
+            "edited_sha256": self._edited_sha256[one.key],
+            "rubric": judging.name_of(one.sample),
             "prompts": [
                 {"call": prompt.call, "text": prompt.text, "images": list(prompt.images)}
-                for prompt in prompts
+                for prompt in judging.prompts(one.sample)
             ],
             "seed": one.seed,
         }
-        return Task(key, payload)
+
+    def _has_verdict(self, key: str) -> bool:
+        records = self._store.verdicts.records
+        if key not in records:
+            return False
+        return not self._retry_failed or verdict_is_done(records[key], retry_failed=True)
 
     # The record of this start
 
@@ -282,6 +295,7 @@ class Pipeline:
             "name": job.output.name,
             "config": without_secrets(job.checked.config),
             "identity": identity,
+            "data": {name: dict(facts) for name, facts in job.data.items()} or info.get("data", {}),
             "editor": job.editor.title,
             "size_policy": {"editor": job.editor.size_policy},
             "min_coverage": job.checked.config.min_coverage,
@@ -292,12 +306,14 @@ class Pipeline:
 
     def _judge_info(self, before: Mapping[str, Any]) -> dict[str, Any]:
         """Return what run.json says of the judge; a start that only edits leaves what was said before."""
-        names = ("protocol", "judge", "judge_size_policy", "judging")
+        names = ("protocol", "judge", "judge_size_policy", "judging", "headlines")
         judge = self._job.judge
         if judge is None:
             kept = {name: before.get(name) for name in names}
             return {**kept, "protocol": kept["protocol"] or self._job.protocol}
-        said = (self._job.protocol, judge.stage.title, judge.stage.size_policy, judge.judging.to_json())
+        headlines = [one.to_json() for one in judge.headlines]
+        sizes, judging = judge.stage.size_policy, judge.judging.to_json()
+        said = (self._job.protocol, judge.stage.title, sizes, judging, headlines)
         return dict(zip(names, said, strict=True))
 
     def _announce(self, plan: EditPlan, verdicts: Sequence[Task], specs: Sequence[StageSpec]) -> None:
@@ -360,7 +376,9 @@ class Pipeline:
             if stage == "edit":
                 record = checked_edit(self._store.path, task.id, outcome)
             elif self._judge:
-                verdict = checked_verdict(self._judge.judging.rubric, outcome)
+                verdict = checked_verdict(
+                    self._judge.judging.rubric_of(self._edit_of[task.id].sample), outcome
+                )
         except ValueError as error:
             raise OutcomeError(str(error)) from error
         self._recorder.ended(stage, device, ok=True, seconds=seconds, steps=record.get("steps", 0))
@@ -397,7 +415,7 @@ class Pipeline:
         """Make the next start look at an image's bytes, whatever its size and time; no verdict is given on it now."""
         record = self._store.edits.records[one.key]
         self._store.edits.append({**record, "image": {**record["image"], "mtime_ns": 0}})
-        text = f"sample {one.sample.id!r} is not judged: {reason}; the next run edits it anew"
+        text = f"sample {shown(one.sample.id)} is not judged: {reason}; the next run edits it anew"
         self._emit(Note(self._now(), "warning", text))
 
     def tick(self) -> None:
@@ -413,9 +431,16 @@ class Pipeline:
         self._link(one, self._link_names[one.key])
         self._emit(
             EditFinished(
-                self._now(), device.label, one.index, one.sample.id, record["seconds"], record["steps"]
+                self._now(),
+                device.label,
+                one.index,
+                one.sample.id,
+                record["seconds"],
+                record["steps"],
+                tuple(record["flags"]),
             )
         )
+        self._edited_sha256[one.key] = record["image"]["sha256"]
         verdict_task = self._verdict_task(one)
         if verdict_task and self._pool:
             self._pool.add("judge", [verdict_task])
@@ -448,7 +473,7 @@ class Pipeline:
                 **self._about(one, task, device),
                 "key": task.id,
                 "edit_key": one.key,
-                "edited_sha256": task.payload["edited_sha256"],
+                "edited_sha256": self._edited_sha256[one.key],
                 "seconds": round(seconds, 4),
                 "verdict": verdict.to_json(),
             }
@@ -464,6 +489,12 @@ class Pipeline:
             "attempts": task.attempts,
             "at": _utc_now(),
         }
+
+
+def _stopwatch() -> Callable[[], float]:
+    """Return what tells the seconds from now on. It knows no pipeline, so that one and all its samples are freed at once."""
+    began = time.monotonic()
+    return lambda: time.monotonic() - began
 
 
 def _utc_now() -> str:

@@ -182,7 +182,7 @@ class Pool:
             host.dispatch(tasks)
             if waited:
                 self._say(slot, "ready")
-            slot.send("task", tasks=[{"id": task.id, "payload": task.payload} for task in tasks])
+            slot.send("task", tasks=[task.message() for task in tasks])
             self._handler.sent(host.stage.name, slot.device)
 
     def _pausing(self) -> bool:
@@ -253,7 +253,7 @@ class Pool:
         slot.send(
             "start",
             host=stage.spec.host_spec(slot.device, log, len(self._slots)),
-            load=stage.spec.load(slot.device),
+            load=stage.spec.load(slot.device, self._memory),
         )
         self._say(
             slot, "starting" if not slot.barren and not slot.failed_loads else "restarting", slot.last_reason
@@ -456,6 +456,8 @@ class Pool:
         tasks = [task for task in host.in_flight.values() if task not in innocent]
         suspects = bool(tasks) and all(task.solo for task in tasks)
         self._retry(slot, stage, tasks, "timeout" if host.stalled else "crash", _with_tail(reason, tail))
+        if self._is_gone(slot):
+            return
         if host.phase is Phase.STARTING:
             self._failed_load(slot, host, reason)
         elif not suspects:  # else the task is to blame, or will be
@@ -481,13 +483,22 @@ class Pool:
         if len(tasks) == 1:
             task = tasks[0]
             task.attempts += 1
-            task.lost_on.add(slot.device.name)
+            task.lost_on |= {slot.device.name}
             if task.attempts >= stage.spec.max_attempts:
                 self._handler.failed(stage.name, task, kind, reason, slot.device)
                 return
         for task in tasks:
             task.solo = True
             stage.queue.put(task)
+
+    def _is_gone(self, slot: Slot) -> bool:
+        """Retire a device for good whose GPU has gone (fallen off the bus): no fresh host can help."""
+        fault = self._memory.fault(slot.device) if self._memory else ""
+        for stage in self._stages if fault else ():
+            if stage.serves(slot.device):
+                stage.last_reason = fault
+                self._retire(slot, stage, fault)
+        return bool(fault)
 
     def _failed_load(self, slot: Slot, host: HostRun, reason: str) -> None:
         kind, said = host.refused or ("error", reason)

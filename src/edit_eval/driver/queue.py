@@ -6,21 +6,21 @@ Pure: no process, no clock.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 __all__ = ["Task", "TaskQueue"]
 
 
-@dataclass
+@dataclass(slots=True)
 class Task:
-    """One unit of work.
+    """One unit of work; there may be hundreds of thousands, most of them waiting.
 
     Attributes:
         id: unique within the run (an edit key or a verdict key).
-        payload: JSON handed to the host.
+        payload: JSON handed to the host, or what makes it when the task is sent (a question is 3 kB of text).
         estimate: expected cost in any unit that is the same for all tasks of a stage; larger runs earlier.
         attempts: how often it crashed or stalled a host while it was the only task there.
         solo: whether it must be alone on its host, because it was in flight when a host was lost.
@@ -30,35 +30,46 @@ class Task:
     """
 
     id: str
-    payload: dict[str, Any]
+    payload: dict[str, Any] | Callable[[], dict[str, Any]]
     estimate: float = 1.0
     attempts: int = 0
     solo: bool = False
-    lost_on: set[str] = field(default_factory=set)
+    lost_on: AbstractSet[str] = frozenset()
     order: int = 0
     doubted: bool = False
+
+    def message(self) -> dict[str, Any]:
+        """Return the task as its host is told of it."""
+        return {"id": self.id, "payload": self.payload() if callable(self.payload) else self.payload}
+
+
+_Entry = tuple[bool, float, int, Task]
 
 
 class TaskQueue:
     """Tasks that wait, the longest first; equal ones in the order they were added; suspects at the very end.
 
     A task that was in flight when a host was lost waits until nothing unsuspected is left, so that it cannot take
-    down hosts while others have work they can finish.
+    down hosts while others have work they can finish. Tasks that were lost on the same devices share a heap, so that
+    taking one costs the same however many there are.
     """
 
     def __init__(self) -> None:
-        self._heap: list[tuple[bool, float, int, Task]] = []
+        self._heaps: dict[frozenset[str], list[_Entry]] = {}
         self._order = 0
+        self._length = 0
 
     def __len__(self) -> int:
-        return len(self._heap)
+        return self._length
 
     def put(self, task: Task) -> None:
         """Add one task, or put one back."""
         if not task.order:
             self._order += 1
             task.order = self._order
-        heapq.heappush(self._heap, (task.solo, -task.estimate, task.order, task))
+        heap = self._heaps.setdefault(frozenset(task.lost_on), [])
+        heapq.heappush(heap, (task.solo, -task.estimate, task.order, task))
+        self._length += 1
 
     def put_all(self, tasks: Iterable[Task]) -> None:
         """Add several."""
@@ -71,24 +82,22 @@ class TaskQueue:
         A task does not come back to a device on which it was lost or failed, as long as there is another. `alone`:
         whether it would be the only one at its host, as a suspect must be.
         """
-        kept = []
-        found = None
-        while self._heap and found is None:
-            entry = heapq.heappop(self._heap)
-            task = entry[3]
-            if task.solo and not alone:
-                kept.append(entry)
-                break  # all that is left are suspects
-            if device in task.lost_on and among - task.lost_on:
-                kept.append(entry)
-            else:
-                found = task
-        for entry in kept:
-            heapq.heappush(self._heap, entry)
-        return found
+        fit = [lost_on for lost_on in self._heaps if device not in lost_on or among <= lost_on]
+        if not fit:
+            return None
+        chosen = min(fit, key=lambda lost_on: self._heaps[lost_on][0])
+        heap = self._heaps[chosen]
+        if heap[0][3].solo and not alone:
+            return None  # all that is left for this device are suspects
+        task = heapq.heappop(heap)[3]
+        if not heap:
+            del self._heaps[chosen]
+        self._length -= 1
+        return task
 
     def drain(self) -> list[Task]:
         """Remove and return everything."""
-        tasks = [entry[3] for entry in sorted(self._heap, key=lambda entry: entry[:3])]
-        self._heap.clear()
-        return tasks
+        entries = sorted((one for heap in self._heaps.values() for one in heap), key=lambda one: one[:3])
+        self._heaps.clear()
+        self._length = 0
+        return [entry[3] for entry in entries]

@@ -12,6 +12,7 @@ from typing import Any
 
 from edit_eval.core.errors import ConfigError, RunError
 from edit_eval.driver.ledger import json_value
+from edit_eval.driver.plan import recorded_rubrics
 from edit_eval.driver.refusals import cannot_read
 from edit_eval.driver.rubrics import check_recorded_rubric
 from edit_eval.driver.shapes import Each, misfit_of
@@ -22,7 +23,18 @@ FORMAT = 1
 
 _SCALAR = (str, float, bool, None)
 _START = {"at": str, "edit_eval": str, "python": str, "hosts": (Each(Each(_SCALAR)), None)}
-_JUDGING = {"!identity": dict, "!rubric": dict, "!reads": [str]}
+_JUDGING = {"!identity": dict, "rubrics": Each(dict), "rubric": dict, "!reads": [str]}
+_HEADLINE = {
+    "!name": str,
+    "!low": float,
+    "!high": float,
+    "value": str,
+    "pool": bool,
+    "group": str,
+    "groups": Each(int),
+    "where": Each(str),
+    "digits": int,
+}
 _misfit = misfit_of(
     {
         "created": str,
@@ -41,6 +53,7 @@ _misfit = misfit_of(
         "judge": (str, None),
         "judge_size_policy": (str, None),
         "judging": (_JUDGING, None),
+        "headlines": ([_HEADLINE], None),
         "starts": [(_START, None)],
     }
 )
@@ -89,7 +102,8 @@ def _rubric_fault(info: Mapping[str, Any]) -> str | None:
     if not info.get("judging"):
         return None
     try:
-        check_recorded_rubric(info["judging"]["rubric"])
+        for one in recorded_rubrics(info["judging"]).values():
+            check_recorded_rubric(one)
     except ConfigError as error:
         return f"judging.{error.problems[0]}"
     return None

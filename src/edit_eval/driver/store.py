@@ -17,9 +17,10 @@ import fcntl
 import os
 import re
 import socket
+import tempfile
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from stat import S_ISDIR
@@ -31,6 +32,7 @@ import orjson
 from edit_eval.core.errors import RunError
 from edit_eval.core.identity import file_sha256
 from edit_eval.driver.ledger import Ledger, json_bytes, read_ledger, tells_of_edit, tells_of_verdict
+from edit_eval.driver.mounts import local_locks, mount_of
 from edit_eval.driver.plan import WantedEdit
 from edit_eval.driver.refusals import cannot_read, cannot_write
 from edit_eval.driver.runinfo import FORMAT, DamagedInfo, read_info, rebuild_with
@@ -39,6 +41,7 @@ from edit_eval.driver.wanted import wanted_from_lines, wanted_lines
 __all__ = [
     "RunReader",
     "RunStore",
+    "flock_fault",
     "image_is_intact",
     "image_path",
     "link_names",
@@ -79,9 +82,9 @@ def image_is_intact(
         RunError: a folder lies in its place.
     """
     image = record["image"]
-    path = root / image_path(key)
+    path = f"{root}/{image_path(key)}"
     try:
-        found = path.stat()
+        found = os.stat(path)  # noqa: PTH116 - called 100,000 times and more
         if S_ISDIR(found.st_mode):
             raise RunError(
                 f"{path} is a folder where an image belongs; remove it, and the image is made again"
@@ -90,7 +93,7 @@ def image_is_intact(
             return False
         if verify:
             return file_sha256(path) == str(image["sha256"])
-        return bool(found.st_mtime_ns == image["mtime_ns"] or sha256(path) == str(image["sha256"]))
+        return bool(found.st_mtime_ns == image["mtime_ns"] or sha256(Path(path)) == str(image["sha256"]))
     except OSError:  # not there, or not to be read: made again
         return False
 
@@ -137,6 +140,7 @@ _OURS = frozenset(
     [
         "by-id",
         "edits.jsonl",
+        "export",
         "images",
         "inputs",
         "lock",
@@ -177,13 +181,26 @@ def lock_holder(path: Path) -> str | None:
         return None
     try:
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
+    except (BlockingIOError, PermissionError):
         return _lock_text(file)
     except OSError:
         return None
     finally:
         os.close(file)
     return None
+
+
+def flock_fault(folder: Path) -> str:
+    """Return why files in `folder` cannot be locked; empty if they can. Leaves nothing there."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                return error.strerror or str(error)
+    except OSError:  # not writable, or full: others say so
+        return ""
+    return ""
 
 
 def _lock_text(file: int) -> str:
@@ -194,20 +211,22 @@ class RunStore:
     """A run directory open for writing, by one process at a time.
 
     `mended` has a line for everything that was found missing or damaged, and what becomes of it.
+    `lock`: whether to refuse a file system that cannot lock. `lock_note` says how far the lock goes, if not all the way.
 
     Raises:
         RunError: it cannot be written, is held by another process, or holds something else than a run.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, lock: bool = True) -> None:
         self.path = path
         self.mended: list[str] = []
+        self.lock_note = ""
         self._lock_file: int | None = None
         refuse_foreign(path)
         try:
             for folder in ("images", "thumbs", "logs", "report"):
                 (path / folder).mkdir(parents=True, exist_ok=True)
-            self._lock()
+            self._lock(required=lock)
             self._mend()
             with contextlib.ExitStack() as opening:
                 self.edits = Ledger(path / "edits.jsonl", tells_of_edit)
@@ -259,11 +278,12 @@ class RunStore:
     def write_info(self, info: Mapping[str, Any]) -> None:
         """Replace run.json, whole or not at all; what it says already is not written again."""
         text = json_bytes({"format": FORMAT, **info}, orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
-        self._write("run.json", text)
+        self._write("run.json", lambda: [text])
 
-    def write_wanted(self, wanted: Iterable[WantedEdit]) -> None:
+    def write_wanted(self, wanted: Sequence[WantedEdit]) -> None:
         """Replace samples.jsonl, what this run is about; what it says already is not written again."""
-        self._write("samples.jsonl", b"".join(wanted_lines(list(wanted), self.path.absolute())))
+        root = self.path.absolute()
+        self._write("samples.jsonl", lambda: wanted_lines(wanted, root))
 
     def link_by_id(self, wanted: WantedEdit, name: str | None = None) -> None:
         """Make the link by which a person finds this edit; `name` (from `link_names`) where ids may collide.
@@ -285,13 +305,14 @@ class RunStore:
         self.edits.sync()
         self.verdicts.sync()
 
-    def _write(self, name: str, data: bytes) -> None:
+    def _write(self, name: str, pieces: Callable[[], Iterable[bytes]]) -> None:
+        """Replace a file by what `pieces` returns, which is asked a second time if that is not there already."""
         temporary = self.path / f".{name}.{os.getpid()}.tmp"
         try:
-            if (self.path / name).is_file() and (self.path / name).read_bytes() == data:
+            if _holds(self.path / name, pieces()):
                 return
             with temporary.open("wb") as file:
-                file.write(data)
+                file.writelines(pieces())
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(self.path / name)
@@ -300,20 +321,25 @@ class RunStore:
                 temporary.unlink(missing_ok=True)
             raise cannot_write(self.path / name, error) from error
 
-    def _lock(self) -> None:
+    def _lock(self, *, required: bool) -> None:
         """Hold the run; the lock file is never deleted, and a dead holder's lock is free at once."""
         file = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            if option := local_locks(mount_of(self.path)):
+                self.lock_note = f"{self.path}: locks are not seen by other machines (mounted {option})"
+        except (BlockingIOError, PermissionError):
             holder = _lock_text(file)
             os.close(file)
             raise RunError(f"{self.path} is in use by {holder}; wait for it, or set another output") from None
         except OSError as error:
-            os.close(file)
-            raise RunError(
-                f"{self.path}: this file system has no flock ({error.strerror}); set another output"
-            ) from error
+            self.lock_note = f"{self.path}: this file system has no flock ({error.strerror})"
+            if required:
+                os.close(file)
+                raise RunError(
+                    f"{self.lock_note}, so two starts of this run would not notice each other; set another output, "
+                    "or lock=false if you see to it that only one is at work"
+                ) from error
         self._lock_file = file
         os.ftruncate(file, 0)
         boot = Path("/proc/sys/kernel/random/boot_id")
@@ -324,6 +350,32 @@ class RunStore:
         if self._lock_file is not None:
             os.close(self._lock_file)
             self._lock_file = None
+
+
+def _wanted_line(one: WantedEdit) -> bytes:
+    return (
+        json_bytes(
+            {
+                "index": one.index,
+                "key": one.key,
+                "repeat": one.repeat,
+                "seed": one.seed,
+                "source_sha256": one.source_sha256,
+                "beside_sha256": one.beside_sha256,
+                "sample": one.sample.to_json(),
+            }
+        )
+        + b"\n"
+    )
+
+
+def _holds(path: Path, pieces: Iterable[bytes]) -> bool:
+    """Whether a file is these pieces one after another, and no more; a missing one is not. Raises `OSError`."""
+    try:
+        with path.open("rb") as file:
+            return all(file.read(len(piece)) == piece for piece in pieces) and not file.read(1)
+    except FileNotFoundError:
+        return False
 
 
 def link_names(wanted: Iterable[WantedEdit]) -> dict[str, str]:
@@ -342,16 +394,17 @@ def _link_name(wanted: WantedEdit) -> str:
     return f"{_file_name(tag)}/{_file_name(wanted.sample.id)}{repeat}"
 
 
-_PLAIN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,179}")
-"""Most ids; a hundred thousand of them are looked at."""
+_HARMLESS = re.compile(r"[A-Za-z0-9_-](?:[A-Za-z0-9_. -]{0,178}[A-Za-z0-9_.-])?")
+"""What needs no second look: a run of 100,000 samples has 200,000 names."""
+_UNSEEN = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"})
 
 
 def _file_name(text: str) -> str:
     """Return `text` as a file name: nothing that separates, hides, controls or is too long."""
-    if _PLAIN.fullmatch(text):
+    if _HARMLESS.fullmatch(text):
         return text
     clean = "".join(
-        "_" if char in '/\\:*?"<>|' or unicodedata.category(char).startswith("C") else char for char in text
+        "_" if char in '/\\:*?"<>|' or unicodedata.category(char) in _UNSEEN else char for char in text
     )
     clean = re.sub(r"^\.+", "_", clean.strip()) or "_"
     while len(clean.encode("utf-8", "replace")) > 180:

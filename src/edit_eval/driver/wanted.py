@@ -18,7 +18,7 @@ from edit_eval.driver.shapes import Each, misfit_of
 
 __all__ = ["wanted_from_lines", "wanted_lines"]
 
-_PATHS = ("images", "references")
+_PATHS = ("images", "references", "judged")
 _misfit = misfit_of(
     {
         "!index": int,
@@ -37,6 +37,9 @@ _misfit = misfit_of(
             "cluster": str,
             "references": [str],
             "target": (str, None),
+            "judged": [str],
+            "notes": Each(str),
+            "rubric": str,
         },
     }
 )
@@ -48,7 +51,8 @@ def wanted_lines(wanted: Sequence[WantedEdit], root: Path) -> Iterator[bytes]:
     for one in wanted:
         sample = one.sample.to_json()
         for name in _PATHS:
-            sample[name] = [path.removeprefix(inside) for path in sample[name]]
+            if name in sample:
+                sample[name] = [path.removeprefix(inside) for path in sample[name]]
         if one.sample.target:
             sample["target"] = one.sample.target.removeprefix(inside)
         record = {

@@ -27,11 +27,11 @@ def show_findings(findings: Iterable[Finding], stream: TextIO) -> list[Finding]:
     shown = []
     for finding in findings:
         shown.append(finding)
-        first, *rest = finding_lines(finding)
+        first, *rest = map(ink.safe, finding_lines(finding))
         if coloured:
             level = finding.level
             first = f"\x1b[{_COLOURS[level]}m{level}\x1b[0m{first[len(level) :]}"
-        print(*map(ink.safe, [first, *rest]), sep="\n", file=stream, flush=True)
+        print(first, *rest, sep="\n", file=stream, flush=True)
     print(f"\n{closing_line(shown)}", file=stream, flush=True)
     return shown
 

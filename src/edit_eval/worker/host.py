@@ -23,8 +23,11 @@ from collections.abc import Callable
 from typing import Any, NoReturn, TypeGuard
 
 from edit_eval.core.errors import UserError
+from edit_eval.worker.images import UnreadableImageError
 from edit_eval.worker.protocol import TO_HOST, Channel, ProtocolError
+from edit_eval.worker.returned import UnusableEditError
 from edit_eval.worker.roles import CannotWriteError, Role
+from edit_eval.worker.secrets import ours
 
 __all__ = ["Host", "main"]
 
@@ -184,6 +187,10 @@ def _make_role(load: dict[str, Any]) -> Role:
 
 def _failure(error: BaseException) -> dict[str, str]:
     text = _one_line(error)
+    if isinstance(error, UnreadableImageError):
+        return {"kind": "unreadable", "reason": str(error)}
+    if isinstance(error, UnusableEditError):
+        return {"kind": "error", "reason": str(error)}
     if isinstance(error, FileNotFoundError) and getattr(error, "missing_edit", False):
         return {"kind": "missing", "reason": text}
     if (
@@ -195,6 +202,14 @@ def _failure(error: BaseException) -> dict[str, str]:
     return {"kind": "error", "reason": text}
 
 
+def _text(error: BaseException) -> str:
+    """Return an error's message; some cannot even be written."""
+    try:
+        return str(error)
+    except Exception as fault:  # noqa: BLE001 - the error itself is told, its message is lost
+        return f"(its message cannot be written: {type(fault).__name__})"
+
+
 def _is_full(error: BaseException) -> TypeGuard[OSError]:
     """Whether a disk is full, or a quota reached, wherever a model's libraries write: never the sample's fault."""
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
@@ -202,13 +217,15 @@ def _is_full(error: BaseException) -> TypeGuard[OSError]:
 
 def _is_beyond_repair(error: BaseException) -> bool:
     """Whether the accelerator's context is lost, so that every later task here would fail too."""
-    text = str(error)
+    text = _text(error)
     lost = "CUDA error" in text or "HIP error" in text or type(error).__name__ == "AcceleratorError"
     return lost and "out of memory" not in text.lower()
 
 
 def _one_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
+    lines = (
+        ours().text(_text(error)).strip().splitlines()
+    )  # before it is cut: half a secret is not found any more
     return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"[:500]
 
 

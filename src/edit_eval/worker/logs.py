@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 from typing import BinaryIO
 
+from edit_eval.worker.secrets import Redactor
+
 __all__ = ["CAP_BYTES", "CappedLog"]
 
 CAP_BYTES = 20 << 20
@@ -23,10 +25,11 @@ _MARK_BYTES = 64
 class CappedLog:
     """Appends to `path`; past half of `cap` the newest half is kept in two segments beside it, joined on `close`.
 
-    Where the file cannot be written there is none, and `tail` still has what was written last.
+    Where the file cannot be written there is none, and `tail` still has what was written last. `redactor` takes secrets
+    out of all that is written.
     """
 
-    def __init__(self, path: Path, cap: int = CAP_BYTES) -> None:
+    def __init__(self, path: Path, cap: int = CAP_BYTES, *, redactor: Redactor | None = None) -> None:
         self._path = path
         self._half = (cap - _MARK_BYTES) // 2
         self._segments = [path.with_name(path.name + suffix) for suffix in (".older", ".newer")]
@@ -35,6 +38,7 @@ class CappedLog:
         self._in_tail = False
         self._dropped = 0
         self._recent = bytearray()
+        self._redactor = redactor or Redactor(())
 
     def _opened(self) -> BinaryIO:
         try:
@@ -51,6 +55,9 @@ class CappedLog:
 
     def write(self, data: bytes) -> None:
         """Append `data`. A disk that is full costs the log, never its writer: `tail` goes on."""
+        self._write(self._redactor.piece(data))
+
+    def _write(self, data: bytes) -> None:
         self._recent += data
         if len(self._recent) > 1 << 16:
             del self._recent[: -(1 << 15)]
@@ -85,6 +92,7 @@ class CappedLog:
 
     def close(self) -> None:
         """Join the segments into one file of at most the cap."""
+        self._write(self._redactor.rest())
         with contextlib.suppress(OSError):
             self._join()
 

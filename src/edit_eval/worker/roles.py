@@ -21,7 +21,9 @@ from typing import TYPE_CHECKING, Any
 from edit_eval.core.errors import ModelError
 from edit_eval.core.types import EditRequest, HostContext, JudgeRequest, Prompt, Rubric, Sample
 from edit_eval.judges.contract import held_to
-from edit_eval.worker.images import open_rgb, png_bytes, rgb, save_thumbnail, write_png
+from edit_eval.worker.flags import flags_of
+from edit_eval.worker.images import as_shown, open_image, open_rgb, png_bytes, save_thumbnail, write_png
+from edit_eval.worker.returned import as_image
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -106,6 +108,7 @@ def _context(load: dict[str, Any]) -> HostContext:
         model=load["model"],
         components=load["components"],
         options=load["options"],
+        lora=(load["lora"][0], load["lora"][1]) if load.get("lora") else None,
     )
 
 
@@ -135,7 +138,8 @@ class EditRole(Role):
 
     def _edit(self, payload: dict[str, Any], progress: Callable[[int, int], None]) -> dict[str, Any]:
         sample = Sample.from_json(payload["sample"])
-        images = tuple(open_rgb(path) for path in sample.images)
+        opened = [open_image(path) for path in sample.images]
+        images = tuple(one.image for one in opened)
         request = EditRequest(sample, sample.editor_instruction, images, payload["seed"], payload["repeat"])
         steps_done = 0
 
@@ -146,12 +150,12 @@ class EditRole(Role):
 
         started = time.monotonic()
         try:
-            edited = self._editor.edit(request, step)
+            returned = self._editor.edit(request, step)
         except FileNotFoundError as error:
             error.missing_edit = True  # type: ignore[attr-defined]
             raise
         seconds = time.monotonic() - started
-        edited = rgb(edited)
+        edited, nan = as_image(returned)
         data = png_bytes(edited)
         try:
             record = write_png(data, edited.size, payload["image"])
@@ -162,8 +166,16 @@ class EditRole(Role):
             "seconds": round(seconds, 4),
             "steps": steps_done,
             "source_size": list(images[0].size),
+            "flags": flags_of(edited, images, _declared_size(self._editor, request), nan=nan),
+            "first_frames": [number for number, one in enumerate(opened) if one.several],
             "no_thumbnail": _no_thumbnail(edited, images[0], payload),
         }
+
+
+def _declared_size(editor: Any, request: EditRequest) -> tuple[int, int] | None:
+    """Return the size that the edit should have; an editor that declares none returns the source's."""
+    declare = getattr(editor, "edit_size", None)
+    return request.images[0].size if declare is None else declare(request)
 
 
 def _no_thumbnail(edited: Image, source: Image, payload: dict[str, Any]) -> str | None:
@@ -183,8 +195,10 @@ class JudgeRole(Role):
     def __init__(self, load: dict[str, Any]) -> None:
         _require_pillow("judge")
         target = _target(load)
-        self._rubric = Rubric.from_json(load["rubric"])
-        self._judge: Judge = target(_params(target, load["params"]), _context(load), self._rubric)
+        self._rubrics = {name: Rubric.from_json(data) for name, data in load["rubrics"].items()}
+        self._judge: Judge = target(
+            _params(target, load["params"]), _context(load), tuple(self._rubrics.values())
+        )
 
     @property
     def batch(self) -> int:  # type: ignore[override]
@@ -204,13 +218,17 @@ class JudgeRole(Role):
     ) -> list[dict[str, Any]]:
         """Judge all payloads together; each outcome is `Verdict.to_json()`, held against the rubric."""
         self._judge.progress = progress
-        verdicts = self._judge.judge([_judge_request(payload) for payload in payloads])
+        requests = [_judge_request(payload, self._rubrics[payload["rubric"]]) for payload in payloads]
+        verdicts = self._judge.judge(requests)
         if len(verdicts) != len(payloads):
             raise RuntimeError(f"the judge returned {len(verdicts)} verdicts for {len(payloads)} edits")
-        return [held_to(self._rubric, verdict).to_json() for verdict in verdicts]
+        return [
+            held_to(request.rubric, verdict).to_json()
+            for request, verdict in zip(requests, verdicts, strict=True)
+        ]
 
 
-def _judge_request(payload: dict[str, Any]) -> JudgeRequest:
+def _judge_request(payload: dict[str, Any], rubric: Rubric) -> JudgeRequest:
     sample = Sample.from_json(payload["sample"])
     try:
         data = Path(payload["edited"]).read_bytes()
@@ -220,11 +238,14 @@ def _judge_request(payload: dict[str, Any]) -> JudgeRequest:
         raise AlteredImageError(f"{payload['edited']} cannot be read: {error.strerror}") from error
     if hashlib.sha256(data).hexdigest() != payload["edited_sha256"]:
         raise AlteredImageError(f"{payload['edited']} was altered after it was recorded")
+    sources = tuple(open_rgb(path) for path in sample.shown_sources)
+    size = sources[0].size
     return JudgeRequest(
         sample=sample,
+        rubric=rubric,
         prompts=tuple(Prompt(one["call"], one["text"], tuple(one["images"])) for one in payload["prompts"]),
-        sources=tuple(open_rgb(path) for path in sample.images),
-        edited=open_rgb(io.BytesIO(data)),
-        references=tuple(open_rgb(path) for path in sample.references),
+        sources=tuple(as_shown(one, rubric.shown) for one in sources),
+        edited=as_shown(open_rgb(io.BytesIO(data)), rubric.shown, source_size=size),
+        references=tuple(as_shown(open_rgb(path), rubric.shown) for path in sample.references),
         seed=payload["seed"],
     )

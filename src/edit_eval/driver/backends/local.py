@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,6 +18,7 @@ import edit_eval
 from edit_eval.core.errors import RunError
 from edit_eval.driver.devices import Device
 from edit_eval.driver.refusals import cannot_write
+from edit_eval.driver.scratch import keeper_prefix
 from edit_eval.worker.processes import kill_marked
 from edit_eval.worker.protocol import FROM_KEEPER, Channel
 
@@ -32,23 +34,25 @@ main()
 
 
 class _LocalKeeper:
-    """One keeper process."""
+    """One keeper process. `temporary`: where its folder is made, and its hosts' temporary files."""
 
-    def __init__(self, log_folder: Path) -> None:
+    def __init__(self, log_folder: Path, temporary: Path | None = None) -> None:
         self._token = secrets.token_hex(16)
         self._scratch = ""
         ours, theirs = socket.socketpair()
         try:
             with theirs:
-                self._scratch = _temporary_folder()
-                self._process = self._start(theirs, log_folder)
+                self._scratch, own = _folder(temporary)
+                self._process = self._start(theirs, log_folder, own)
         except (OSError, RunError):
             ours.close()
             shutil.rmtree(self._scratch, ignore_errors=True)
             raise
         self.channel = Channel(ours, FROM_KEEPER)
 
-    def _start(self, theirs: socket.socket, log_folder: Path) -> subprocess.Popen[bytes]:
+    def _start(
+        self, theirs: socket.socket, log_folder: Path, own: Mapping[str, str]
+    ) -> subprocess.Popen[bytes]:
         root = Path(edit_eval.__file__).resolve().parent.parent
         with _log(log_folder) as log:
             return subprocess.Popen(
@@ -59,7 +63,7 @@ class _LocalKeeper:
                 stderr=log,
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
-                env={**os.environ, _MARK: self._token},
+                env={**os.environ, **own, _MARK: self._token},
             )
 
     def lost(self) -> None:
@@ -83,13 +87,18 @@ class _LocalKeeper:
         return True
 
 
-def _temporary_folder() -> str:
+def _folder(temporary: Path | None) -> tuple[str, dict[str, str]]:
+    """Return a folder for one keeper, and the variables that lead its hosts there. Raises `RunError`."""
     try:
-        return tempfile.mkdtemp(prefix="edit-eval-")
+        if temporary is None:
+            return tempfile.mkdtemp(prefix="edit-eval-"), {}
+        folder = tempfile.mkdtemp(prefix=keeper_prefix(), dir=temporary)
     except OSError as error:
         if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
             raise
-        raise cannot_write("a temporary folder", error, instead="set TMPDIR to another one") from error
+        instead = "set TMPDIR to another one" if temporary is None else "set scratch to another one"
+        raise cannot_write("a temporary folder", error, instead=instead) from error
+    return folder, dict.fromkeys(("TMPDIR", "TMP", "TEMP"), folder)
 
 
 def _log(folder: Path) -> BinaryIO:
@@ -102,9 +111,12 @@ def _log(folder: Path) -> BinaryIO:
 
 
 class LocalBackend:
-    """Starts keepers on this machine."""
+    """Starts keepers on this machine. `temporary`: for temporary files, where not those of every program."""
+
+    def __init__(self, temporary: Path | None = None) -> None:
+        self._temporary = temporary
 
     def launch(self, device: Device, log_folder: Path) -> _LocalKeeper:
         """Start the keeper of `device`. Raises `RunError` where no temporary folder can be made."""
         del device
-        return _LocalKeeper(log_folder)
+        return _LocalKeeper(log_folder, self._temporary)

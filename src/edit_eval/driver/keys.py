@@ -1,0 +1,60 @@
+"""Keys by the hundred thousand: those of `core.identity`, with what is the same in all of them written once.
+
+The bytes that are hashed are the same; only who writes them differs. What is the same (the identity of an editor or a
+judge) is written by `core.identity`, the rest, which is texts and whole numbers, by orjson, and by `core.identity` where
+orjson refuses: lone surrogates, numbers beyond 64 bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import orjson
+
+from edit_eval.core.identity import canonical_bytes, edit_key, rubric_hash, sample_seed, verdict_key
+from edit_eval.core.types import Rubric
+
+__all__ = ["edit_keys", "seeds", "verdict_keys"]
+
+_write = partial(orjson.dumps, option=orjson.OPT_SORT_KEYS)
+
+
+def seeds(base_seed: int) -> Callable[[str, int], int]:
+    """Return `sample_seed` for one base seed; it takes the sample's id and the repeat."""
+
+    def seed(sample_id: str, repeat: int) -> int:
+        try:
+            return sample_seed(base_seed, sample_id, repeat, _write)
+        except TypeError:
+            return sample_seed(base_seed, sample_id, repeat)
+
+    return seed
+
+
+def edit_keys(editor: Mapping[str, Any]) -> Callable[..., str]:
+    """Return `edit_key` for one editor; it takes the other arguments."""
+    written = orjson.Fragment(canonical_bytes(editor))
+
+    def key(**parts: Any) -> str:
+        try:
+            return edit_key(editor=written, write=_write, **parts)
+        except TypeError:
+            return edit_key(editor=editor, **parts)
+
+    return key
+
+
+def verdict_keys(judge: Mapping[str, Any], rubric: Rubric) -> Callable[..., str]:
+    """Return `verdict_key` for one judge and rubric; it takes the other arguments."""
+    written = orjson.Fragment(canonical_bytes(judge))
+    rubric_sha256 = rubric_hash(rubric)
+
+    def key(**parts: Any) -> str:
+        try:
+            return verdict_key(judge=written, rubric=rubric_sha256, write=_write, **parts)
+        except TypeError:
+            return verdict_key(judge=judge, rubric=rubric_sha256, **parts)
+
+    return key

@@ -1,0 +1,125 @@
+"""Keys by the hundred thousand are those of `core.identity`, whatever is in them."""
+
+from __future__ import annotations
+
+import sys
+from json.encoder import encode_basestring
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edit_eval.core.identity import edit_key, sample_seed, verdict_key
+from edit_eval.core.types import Dimension, Prompt, Rubric, Sample
+from edit_eval.driver.keys import edit_keys, seeds, verdict_keys
+from edit_eval.driver.plan import Judging, WantedEdit
+from edit_eval.driver.rubrics import load_rubric
+
+texts = st.text(st.characters())  # lone surrogates too
+whole = st.integers() | st.integers(2**63 - 2, 2**64 + 2)
+trees = st.recursive(
+    st.none() | st.booleans() | whole | st.floats(allow_nan=False, allow_infinity=False) | texts,
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.lists(inner, max_size=3).map(tuple)
+        | st.dictionaries(texts | st.integers(0, 3), inner, max_size=4)
+    ),
+)
+identities = st.dictionaries(texts, trees, max_size=4)
+hashes = st.lists(texts, max_size=3)
+RUBRIC = Rubric("r", (Dimension("quality", 0, 10),), (), "quality", 0, 10)
+
+
+def test_every_character_is_written_as_the_standard_library_writes_it():
+    plain = [chr(code) for code in range(sys.maxunicode + 1) if not 0xD800 <= code < 0xE000]
+    assert [one for one in plain if orjson.dumps(one) != encode_basestring(one).encode()] == []
+
+
+@given(whole, texts, st.integers(0, 2**65))
+def test_seeds(base, name, repeat):
+    assert seeds(base)(name, repeat) == sample_seed(base, name, repeat)
+
+
+@given(identities, texts, st.none() | texts, hashes, hashes, whole, st.integers(0, 9))
+def test_edits(editor, instruction, rewritten, images, conditioning, seed, repeat):
+    parts = {
+        "sample": Sample("s", instruction, ("/a",), edit_instruction=rewritten),
+        "image_sha256": tuple(images),
+        "conditioning_sha256": conditioning,
+        "seed": seed,
+        "repeat": repeat,
+    }
+    key = edit_keys(editor)
+    assert key(**parts) == edit_key(editor=editor, **parts)
+    assert key(**{**parts, "repeat": repeat + 1}) == edit_key(
+        editor=editor, **{**parts, "repeat": repeat + 1}
+    )
+
+
+@given(identities, hashes, texts, hashes, hashes, whole)
+def test_verdicts(judge, asked, edited, sources, references, seed):
+    parts = {
+        "prompts": [Prompt(f"call {number}", text, ("source", text)) for number, text in enumerate(asked)],
+        "edited_sha256": edited,
+        "source_sha256": tuple(sources),
+        "reference_sha256": references,
+        "seed": seed,
+        "repeat": 0,
+    }
+    assert verdict_keys(judge, RUBRIC)(**parts) == verdict_key(judge=judge, rubric=RUBRIC, **parts)
+
+
+@pytest.mark.parametrize("value", [float("nan"), {1, 2}, object()])
+def test_what_has_no_identity_has_none_here_either(value):
+    with pytest.raises((TypeError, ValueError)):
+        edit_keys({"params": value})
+
+
+# The whole way from a sample to its keys
+
+INSTRUCTIONS = [
+    "make it red",
+    "",
+    "把天空变成蓝色 🌇",
+    '"quoted" \\ back\nline\r\ttab\x00\x1f\x7f',
+    "\ud83d lone \udc00",
+    "</script>{instruction}%s{{}}",
+]
+JUDGE = {
+    "name": "qwen3_vl",
+    "version": 1,
+    "model": {"files": "b" * 64},
+    "params": {"max_new_tokens": 512, "dtype": "bfloat16", "t": 0.0},
+}
+JUDGING_IDS = {
+    "general-v1": "94401a73de0cde11be9ec2e391025137ef97becf6e54392551f1027a61aa7279",
+    "reference-v1": "e56f6e36b96134793a282f709e2923c7ce05fceca0de251e7dcbf21b0d2f7fab",
+}
+VERDICT_KEYS = {
+    ("general-v1", 0): "a3c6fc0330c5308390d7108aeaf4b4afcb40ced7ce3fff30f531142f17795eb5",
+    ("general-v1", 1): "598e28f067e1b7dbec5d5b90dcbe7e392ec5146445013df98d1077ac62354229",
+    ("general-v1", 2): "5e6f7b9602875f179454c490851a0abaccd54af690d978dd5b7d79147f198943",
+    ("general-v1", 3): "08f5e599527960b1455fe0cd693747d66b76b205f7df74c5804c952766b0a393",
+    ("general-v1", 4): "716f22b2e842547f40676631278fc287c25460f6a3c68b25ce79da0c7eba0c85",
+    ("general-v1", 5): "a3485e9d19c9cce7fb857519795bb6e093f272fc9548aba839c4a9a431bdcb86",
+    ("reference-v1", 0): "c366938f1ed84d944dcf73e390478c1363bafb3821feb903839d6a485cee7ad4",
+    ("reference-v1", 1): "04dc31c87b83883aeb9fdcbd86494f5b1d91ad90bfdebb0a40603654be853547",
+    ("reference-v1", 2): "9f520d2774ad2a4f9dbaefe6a3fe8e4849a4aba30b324e4cfd4c29db15de0a88",
+    ("reference-v1", 3): "4d4cb608696a7ec161c17e16788e0ad2d43b5477e7ebee4675f6f923d91372fe",
+    ("reference-v1", 4): "70f0318155ceb4a87ff52155df376641885365952c85780a1625a0e3ad71642e",
+    ("reference-v1", 5): "3d2f5fdc551156a74643b4dc9680cc9a9106e4ac17e0d81093b00c3aac0ae5cc",
+}
+
+
+@pytest.mark.parametrize(("rubric", "number"), VERDICT_KEYS)
+def test_keys_under_the_built_in_rubrics_are_what_they_always_were(rubric, number):
+    # Pinned: a change here has every verdict on anybody's disk given anew. A new wording is a new version.
+    judging = Judging(JUDGE, {"": load_rubric(rubric)}, ("reference", "target"))
+    beside = {"reference": ("4" * 64,), "target": ("5" * 64,)[: number % 2]}
+    sources = ("1" * 64, "2" * 64)[: 1 + number % 2]
+    sample = Sample("s", INSTRUCTIONS[number], ("/a.png",))
+    wanted = WantedEdit(0, sample, 0, 7 + number, "k", sources, beside)
+    assert judging.id == JUDGING_IDS[rubric]
+    assert judging.key(wanted, "6" * 64) == VERDICT_KEYS[rubric, number]
+    assert judging.key(wanted, "6" * 64, judging.prompts(sample)) == VERDICT_KEYS[rubric, number]
