@@ -416,6 +416,20 @@ def _full():
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
+@pytest.mark.parametrize("beside", [[], ["images"], ["images", "inputs"]])
+def test_a_folder_of_samples_is_no_run_though_its_names_are_those_of_one(tmp_path, beside):
+    (tmp_path / "samples.jsonl").write_text("mine")
+    for name in beside:
+        (tmp_path / name).mkdir()
+    with pytest.raises(RunError, match=r"holds other files \('samples.jsonl' ...\) and is no run"):
+        RunStore(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*beside, "samples.jsonl"])
+    (tmp_path / "run.json").write_text("{}")  # somebody's, too
+    with pytest.raises(RunError, match="is no run directory"):
+        RunStore(tmp_path)
+    assert (tmp_path / "samples.jsonl").read_text() == "mine"
+
+
 # What is missing or damaged of a run that has begun
 
 

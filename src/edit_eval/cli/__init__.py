@@ -46,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="edit-eval",
         description="Edit a benchmark's images on every device, judge every edit on every device, report scores "
         "with error bars.",
-        epilog="exit codes: 0 complete, 2 wrong input, 3 below coverage, 1 our fault, 130 interrupted",
+        epilog="exit codes: 0 complete, 2 wrong input or a full disk, 3 below coverage, 1 our fault, 130 interrupted",
     )
     parser.add_argument("--version", action="version", version=f"edit-eval {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)

@@ -1,12 +1,12 @@
 """Every error that edit-eval raises on purpose, drawn as one tree.
 
     EditEvalError
-    ├── UserError             the user's input is wrong; shown as one line, exit code 2
+    ├── UserError             the user's input or system is at fault; shown as one line, exit code 2
     │   ├── ConfigError         the config, with every fault found in it
     │   ├── DataError           a benchmark's samples or images
     │   ├── ModelError          a model, a checkpoint or the libraries that should load it
     │   ├── DeviceError         a device that is not there or is held by others
-    │   └── RunError            a run directory: locked, unwritable, of something else
+    │   └── RunError            a run directory: locked, full, unwritable, damaged, of something else
     ├── RunFailed             the run could not go on; what was finished is on disk, exit code 1
     └── Interrupted           the run was asked to stop; what was finished is on disk, exit code 130
 
@@ -39,7 +39,7 @@ class EditEvalError(Exception):
 
 
 class UserError(EditEvalError):
-    """The user's input is wrong. The message is one line that says what to do."""
+    """The user's input is wrong, or the system refuses. The message is one line that says what to do."""
 
 
 class ConfigError(UserError):
@@ -67,7 +67,7 @@ class DeviceError(UserError):
 
 
 class RunError(UserError):
-    """A run directory cannot be used: locked, not writable, or not a run."""
+    """A run directory cannot be used: locked, its disk full, not writable, damaged, or not a run."""
 
 
 class RunFailed(EditEvalError):

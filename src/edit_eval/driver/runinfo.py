@@ -111,10 +111,12 @@ def _rubric_fault(info: Mapping[str, Any]) -> str | None:
 
 def _damaged(path: Path, fault: str) -> RunError:
     """Return what is said of a run.json that cannot be used; one without ledgers beside it may be anybody's."""
-    if any((path / name).is_file() for name in ("samples.jsonl", "edits.jsonl")):
+    if any(
+        (path / name).is_file() for name in ("edits.jsonl", "verdicts.jsonl")
+    ):  # samples.jsonl may be data
         command = rebuild_with(path, config_is_there=False)
         return DamagedInfo(f"{path}/run.json cannot be read (damaged: {fault}); {command} writes it anew")
-    return RunError(f"{path} is no run directory (its run.json cannot be read: {fault}); name another one")
+    return RunError(f"{path} is no run directory: {path}/run.json cannot be read ({fault}); name another one")
 
 
 def needed(info: Mapping[str, Any], key: str, path: Path) -> Any:

@@ -164,6 +164,8 @@ def refuse_foreign(path: Path) -> None:
         )
     except OSError:
         return  # not there yet, or not a folder: said where it is made
+    is_data = (path / "samples.jsonl").exists() and not (path / "edits.jsonl").exists()  # of that name, too
+    foreign = foreign or (["samples.jsonl"] if is_data else [])
     if foreign and not (path / "run.json").exists():
         raise RunError(f"{path} holds other files ({foreign[0]!r} ...) and is no run; set another output")
     if (path / "run.json").is_file():
@@ -256,7 +258,7 @@ class RunStore:
     def _mend(self) -> None:
         """Put a run.json that is damaged aside, and note what is missing of a run that has begun."""
         if not (self.path / "run.json").is_file():
-            if (self.path / "samples.jsonl").is_file():
+            if (self.path / "edits.jsonl").is_file():
                 self.mended.append(f"{self.path / 'run.json'} is missing: it is written anew")
             return
         try:
