@@ -113,7 +113,11 @@ FROM_HOST: Messages = {
     "begun": {"ids": _IDS},
     "progress": {"id": _TEXT, "step": _WHOLE, "steps": _WHOLE},
     "done": {"id": _TEXT, "outcome": _OBJECT, "seconds": _SECONDS},
-    "failed": {"id": _TEXT, "kind": _one_of("error", "out_of_memory", "missing"), "reason": _TEXT},
+    "failed": {
+        "id": _TEXT,
+        "kind": _one_of("error", "unreadable", "out_of_memory", "missing"),
+        "reason": _TEXT,
+    },
     "recalled": {"ids": _IDS},
     "window": {"window": _COUNT},
     "fatal": {"path": _TEXT, "errno": _WHOLE, "reason": _TEXT},
