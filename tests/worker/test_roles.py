@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from types import SimpleNamespace
+from typing import get_args
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from edit_eval.core.types import Dimension, Rubric, Sample, Verdict
+from edit_eval.core.types import Dimension, EditFailureKind, Rubric, Sample, Verdict
 from edit_eval.worker.host import _failure
 from edit_eval.worker.images import UnreadableImageError
+from edit_eval.worker.protocol import FROM_HOST, _check
 from edit_eval.worker.returned import UnusableEditError
 from edit_eval.worker.roles import AlteredImageError, CannotWriteError, EditRole, JudgeRole
 
@@ -91,6 +93,14 @@ def test_kinds_of_failures():
         "reason": "the editor returned None",
     }
     assert _failure(ValueError("no"))["reason"] == "ValueError: no"
+
+
+def test_every_kind_that_a_host_may_tell_is_heard_by_the_driver():
+    errors = [UnreadableImageError("a"), UnusableEditError("b"), ValueError("c"), MemoryError("d")]
+    told = {_failure(error)["kind"] for error in errors}
+    assert told == set(get_args(EditFailureKind)) - {"missing", "crash", "timeout"}
+    for kind in (*told, "missing"):
+        _check({"type": "failed", "id": "x", "kind": kind, "reason": "why"}, FROM_HOST)
 
 
 def test_only_writing_is_the_disks_fault(tmp_path):
