@@ -132,7 +132,7 @@ def _add_fetch(commands: argparse._SubParsersAction[_Parser]) -> None:
     )
     _add_set(_add_config(fetch))
     _add_dry_run(fetch, "say what is needed and how large it is; fetch nothing large")
-    fetch.set_defaults(output=None, devices=None)
+    fetch.set_defaults(output=None, devices=None, limit=None)
 
 
 def _add_config(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
