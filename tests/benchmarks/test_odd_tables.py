@@ -33,7 +33,7 @@ FIELDS = (
 FINE = {
     "id": {"null", "negative", "huge"},
     "cluster": {"null", "negative", "huge"},
-    "tags": {"null", "object", "list"},
+    "tags": {"null", "object"},
     "category": {"null", "true", "negative", "huge", "float", "empty", "blank", "invisible"},
     "edit_instruction": {"null"},
     "target": {"null", "list"},

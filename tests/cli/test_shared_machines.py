@@ -207,7 +207,7 @@ def test_a_second_person_may_read_and_is_told_what_cannot_be_written(shared):
 # Nobody's home
 
 
-@pytest.mark.parametrize("home", ["/nonexistent", "", None])
+@pytest.mark.parametrize("home", ["/proc/no-home", ""])
 @pytest.mark.parametrize("uid", [pytest.param(12345, marks=needs_root), None])
 def test_a_run_without_a_home(commons, home, uid):
     """As in a container: a number of a user that no list has, and no home."""
@@ -216,7 +216,7 @@ def test_a_run_without_a_home(commons, home, uid):
     temporary.chmod(0o1777)
     said = commons / "user.json"
     config(commons, [f"user:{said}"], "surveyor:Surveyor")
-    env = {"TMPDIR": str(temporary), "HOME": home or ""}
+    env = {"TMPDIR": str(temporary), "HOME": home}
     done = edit_eval_as("run", "c.yaml", cwd=commons, uid=uid, env=env)
     assert done.returncode == 0, done.stdout + done.stderr
     name, host_home = json.loads(said.read_text())
@@ -361,3 +361,34 @@ def test_a_file_system_without_flock(tmp_path):
     assert goes_on.returncode == 0, goes_on.stderr
     assert "[Warning]" in goes_on.stdout
     assert "see to it that only one start is at work" in goes_on.stdout
+
+
+@pytest.mark.skipif(shutil.which("unshare") is None or shutil.which("mount") is None, reason="mounts a tmpfs")
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [("size=16m", "16.0 MiB free at"), ("size=2g,noexec", "is mounted noexec"), ("ro", "is not writable")],
+)
+def test_a_scratch_folder_that_will_not_do(tmp_path, options, says):
+    """On real file systems, in a name space of our own: one line, and nothing has begun."""
+    config(tmp_path)
+    (tmp_path / "fast").mkdir()
+    done = subprocess.run(
+        [
+            *("unshare", "-rm", "sh", "-c"),
+            f'mount -t tmpfs -o {options} none fast && exec "$@" --set scratch=fast/x',
+            *("-", sys.executable, "-m", "edit_eval", "run", "c.yaml"),
+        ],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(SOURCE), str(PLUGINS)])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if "unshare" in done.stderr or "mount:" in done.stderr:
+        pytest.skip("this machine makes no name spaces")
+    assert done.returncode == 2, done.stderr
+    [line] = done.stderr.splitlines()
+    assert line.startswith("edit-eval: scratch: ")
+    assert says in line
+    assert line.endswith("set scratch to another folder")
+    assert not (tmp_path / "run").exists()

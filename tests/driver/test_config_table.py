@@ -24,10 +24,11 @@ KEYS = [
     *STAGES,
     *(f"{stage}.{key}" for stage in STAGES for key in (
         "type", "model", "devices", "device", "device_ids", "python", "conda", "env", "env.A", "params", "deadlines",
-        "deadlines.load_s", "deadlines.first_task_s", "deadlines.task_s", "deadlines.task_factor", "max_attempts",
+        "hub", "deadlines.load_s", "deadlines.first_task_s", "deadlines.task_s", "deadlines.task_factor", "max_attempts",
     )),
     "diffusion_model", "diffusion_model.params.device_ids", "reward_model.params.batch_size",
     "editor.components", "editor.components.transformer", "editor.params.error_rate", "editor.params.steps",
+    "editor.lora", "editor.lora.model", "editor.lora.scale", "hub_cache", "scratch", "lock", "links", "proxy",
     "judge.rubric", "judge.batch_size", "judge.params.seconds",
     "seed", "repeats", "limit", "output", "stages", "busy_gpus", "grace_s", "min_coverage", "no_such_key",
 ]  # fmt: skip
@@ -79,6 +80,9 @@ for stage in STAGES:
         "negative", "zero", "float", "exponent", "empty", "blank", "long", "escape", "newline", "password", "home", "dots",
         "template",
     }  # fmt: skip
+FINE["editor.lora"] = {"null"}
+FINE["lock"] = FINE["links"] = {"true", "no"}
+FINE["hub_cache"] = FINE["scratch"] = {"null", "exponent", "escape", "newline", "dots", "template"}
 FINE["diffusion_model.params.device_ids"] = {"null"}
 NAMES = {"diffusion_model": "editor", "reward_model": "judge", "device": "devices", "device_ids": "devices"}
 

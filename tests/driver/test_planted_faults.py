@@ -22,6 +22,8 @@ from edit_eval.driver import devices, doctor, stagecheck, surroundings
 from edit_eval.driver.doctor import examine
 from edit_eval.driver.environments import Environment
 from edit_eval.driver.machine import Memory
+from edit_eval.driver.mounts import Mount
+from edit_eval.driver.scratch import find_scratch
 
 GIB = 1 << 30
 MIG = "MIG-0eadbeef-0000-1111-2222-333344445555"
@@ -184,6 +186,16 @@ def hidden_by_the_mask(place: Place) -> None:
 # Disks and folders
 
 
+def scratch_full(place: Place) -> None:
+    place.tree["scratch"] = str(place.folder / "scratch")
+    place.patch.setattr(surroundings.shutil, "disk_usage", usage(1 << 29))
+    place.patch.setattr(doctor, "find_scratch", lambda given, _usage: find_scratch(given, usage(1 << 29)))
+
+
+def scratch_not_set(place: Place) -> None:
+    place.tree["scratch"] = "$NO_SUCH_VARIABLE/x"
+
+
 def no_flock(place: Place) -> None:
     place.fail(fcntl, "flock", OSError(errno.ENOLCK, "No locks available"))
 
@@ -320,6 +332,8 @@ TABLE = [
     (mismatch, "warn", "GPUs", "NVML: driver/library version mismatch", "reboot, or load its kernel modules anew"),
     (hidden_by_the_mask, "bad", "editor.devices", "CUDA_VISIBLE_DEVICES=''", "run it on a machine with GPUs"),
     (no_flock, "bad", "output", "has no flock (No locks available)", "set output to a folder on another disk"),
+    (scratch_full, "bad", "scratch", "0.5 GiB free at", "set scratch to another folder"),
+    (scratch_not_set, "bad", "scratch", "the variable NO_SUCH_VARIABLE is not set here", "name the folder itself"),
     (home_not_writable, "warn", "cache", "is not writable", "set XDG_CACHE_HOME"),
     (no_home, "warn", "cache", "this user has no home folder", "set XDG_CACHE_HOME"),
     (output_not_writable, "bad", "output", "is not writable", "set another output"),
@@ -361,6 +375,22 @@ def test_a_proxy_that_leaves_this_machine_alone_is_well(place):
     place.patch.setenv("https_proxy", "http://proxy.example:3128")
     place.patch.setenv("no_proxy", "127.0.0.1, localhost")
     assert [one.level for one in examine(lambda: place.tree) if one.what == "proxy"] == ["ok"]
+
+
+def test_without_flock_and_told_to_go_on(place):
+    no_flock(place)
+    place.tree["lock"] = False
+    found = [one for one in examine(lambda: place.tree) if one.what == "output"]
+    assert [one.level for one in found] == ["warn", "ok"]
+    assert "only one start is at work" in found[0].mend
+
+
+def test_locks_of_one_machine(place):
+    mount = Mount(place.folder, "lustre", frozenset({"localflock"}))
+    place.patch.setattr(doctor, "mount_of", lambda _path: mount)
+    found = [one for one in examine(lambda: place.tree) if one.what == "output"]
+    assert [one.level for one in found] == ["warn", "ok"]
+    assert "locks are not seen by other machines (mounted localflock)" in found[0].detail
 
 
 def test_looking_leaves_nothing_behind(place):

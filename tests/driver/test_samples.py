@@ -128,9 +128,9 @@ def test_without_permission():
 
 def test_looking_at_many_takes_little(good):
     samples = [Sample(str(n), "x", (f"{good[:-8]}./{'./' * (n % 50)}good.png",)) for n in range(20_000)]
-    began = time.monotonic()
+    began = time.process_time()
     assert image_faults(samples) == []
-    assert time.monotonic() - began < 2
+    assert time.process_time() - began < 2
 
 
 # Where images may lie

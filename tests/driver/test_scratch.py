@@ -47,7 +47,7 @@ def home(tmp_path, monkeypatch):
 @pytest.fixture
 def no_home(home, monkeypatch):
     """Let the home be one that is not there."""
-    monkeypatch.setenv("HOME", "/nonexistent")
+    monkeypatch.setenv("HOME", str(home / "not" / "there"))
     monkeypatch.setattr(tempfile, "tempdir", str(home))
     return home
 
@@ -189,7 +189,7 @@ def test_a_shared_folder_has_one_inside_for_each_user(tmp_path):
 def test_without_a_home_the_folder_for_temporary_files_stands_in(no_home):
     found = find_scratch(None)
     assert found == Scratch(no_home / MINE, asked=False)
-    said = found.environment({"USER": "me", "TRITON_CACHE_DIR": "/mine"})
+    said = found.environment({"USER": "me", "TRITON_CACHE_DIR": str(no_home)})
     assert "TRITON_CACHE_DIR" not in said, "what was chosen stays chosen"
     assert said["XDG_CACHE_HOME"] == str(no_home / MINE / "cache")
     assert said["HOME"] == str(no_home / MINE / "home")
@@ -201,9 +201,19 @@ def test_without_a_home_the_folder_for_temporary_files_stands_in(no_home):
 
 def test_a_cache_that_the_user_chose_is_used(no_home, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "chosen"))
+    assert "XDG_CACHE_HOME" not in find_scratch(None).environment({**os.environ, "USER": "me"})
+
+
+def test_a_cache_that_cannot_be_written_is_not(home, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", "/proc/caches")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    real = os.access
+    monkeypatch.setattr(os, "access", lambda path, how: str(path) != "/proc" and real(path, how))
     found = find_scratch(None)
-    assert found.hashes is None
-    assert "XDG_CACHE_HOME" not in found.environment({**os.environ, "USER": "me"})
+    assert found.hashes == tmp_path / MINE / "file-hashes.tsv"
+    said = found.environment({**os.environ, "USER": "me"})
+    assert said["XDG_CACHE_HOME"] == str(tmp_path / MINE / "cache")
+    assert said["HF_HOME"] == "/proc/caches/huggingface", "what lies there can still be read"
 
 
 def test_a_user_without_a_name_gets_one(home, monkeypatch):

@@ -209,7 +209,7 @@ GOOD = {
     "failed": {"id": "a", "kind": "error", "reason": ""},
     "recalled": {"ids": []},
     "window": {"window": 1},
-    "fatal": {"reason": "full"},
+    "fatal": {"path": "e.png", "errno": 28, "reason": "full"},
     "hello": {"pid": 7},
     "started": {"pid": 7},
     "exited": {"code": None, "reason": "crash", "why": "", "tail": "", "seconds": 0.0},

@@ -35,6 +35,7 @@ _FIELDS = (
 _SEPARATOR = "|"
 _UNTIDY = re.compile(r"//|/\.?(?:/|\Z)")
 _SHOWN_NAMES = 20
+_LONGEST_PATH = 4096
 _TAGS_EXAMPLE = '{"category": "recolour"}'
 
 
@@ -155,8 +156,10 @@ def _base(table: Path, images: str | None) -> Path:
     given = Path(os.path.expanduser(images))  # noqa: PTH111 - raises nothing for a user who is not there
     tried = [table.parent / given, given.absolute()]
     for folder in tried:
-        if folder.is_dir():
+        if os.path.isdir(folder):  # noqa: PTH112 - raises nothing for a name that is too long
             return folder
+    if len(images) > _LONGEST_PATH:
+        raise DataError(f"benchmark.params.images: {shown(images)} is too long for a path")
     raise DataError(
         f"benchmark.params.images: there is no folder {' or '.join(dict.fromkeys(str(one) for one in tried))}"
     )

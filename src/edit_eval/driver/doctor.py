@@ -26,6 +26,7 @@ from edit_eval.driver.forecast import edit_bytes
 from edit_eval.driver.job import output_folder, prepare, stage_cache
 from edit_eval.driver.ledger import read_ledger, tells_of_edit
 from edit_eval.driver.machine import cores, memory, nearest_folder, size_text
+from edit_eval.driver.mounts import local_locks, mount_of
 from edit_eval.driver.pipeline import run_job
 from edit_eval.driver.registry import Found
 from edit_eval.driver.rubrics import load_rubric
@@ -185,7 +186,7 @@ def _examine(
     if checked is None:
         return
     if output:
-        yield from _output(output)
+        yield from _output(output, lock=checked.config.lock)
     yield from _scratch(checked, disk_usage)
     if "benchmark" not in lost:
         yield from _benchmark(checked, output, disk_usage)
@@ -220,7 +221,7 @@ def _stage(kind: str, checked: Checked, measured: Measured, *, deep: bool) -> It
             yield ok("judge.rubric", f"{rubric.name}: {calls} question{'' if calls == 1 else 's'} a verdict")
 
 
-def _output(output: Path) -> Iterator[Finding]:
+def _output(output: Path, *, lock: bool) -> Iterator[Finding]:
     """Look at the run directory: ours, writable, free."""
     place = nearest_folder(output)
     try:
@@ -241,8 +242,14 @@ def _output(output: Path) -> Iterator[Finding]:
         return
     if fault := flock_fault(place):
         mend = "set output to a folder on another disk"
-        yield bad("output", f"{place}: this file system has no flock ({fault})", mend)
-        return
+        text = f"{place}: this file system has no flock ({fault})"
+        if lock:
+            yield bad("output", text, f"{mend}, or lock=false if only one start is ever at work")
+            return
+        yield warn("output", text, f"{mend}; until then see to it that only one start is at work")
+    elif option := local_locks(mount_of(place)):
+        text = f"{place}: locks are not seen by other machines (mounted {option})"
+        yield warn("output", text, "start this run on one machine at a time")
     if holder := lock_holder(output):
         yield bad("output", f"{output} is in use by {holder}", "wait for it, or set another output")
         return

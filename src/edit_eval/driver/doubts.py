@@ -53,5 +53,5 @@ class Doubts:
             return False
         self._accused[task.id] = device
         task.doubted = True
-        task.lost_on.add(device)
+        task.lost_on |= {device}
         return True

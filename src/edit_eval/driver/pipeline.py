@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, cast
 
 import edit_eval
@@ -38,7 +38,7 @@ from edit_eval.driver.handler import OutcomeError
 from edit_eval.driver.hashes import FileHashes
 from edit_eval.driver.job import Job, JudgeJob
 from edit_eval.driver.outcomes import checked_edit, checked_verdict
-from edit_eval.driver.plan import EditPlan, WantedEdit, plan_edits, verdict_is_done
+from edit_eval.driver.plan import EditPlan, Judging, WantedEdit, plan_edits, verdict_is_done
 from edit_eval.driver.pool import Pool
 from edit_eval.driver.queue import Task
 from edit_eval.driver.refusals import why_not
@@ -125,6 +125,7 @@ class Pipeline:
         self._tick = tick
         self._by_key = {one.key: one for one in job.wanted}
         self._edit_of: dict[str, WantedEdit] = {}  # by verdict key
+        self._edited_sha256: dict[str, str] = {}  # by edit key
         self._pool: Pool | None = None
         self._info: dict[str, Any] = {}
         self._links_work = job.checked.config.links
@@ -139,7 +140,8 @@ class Pipeline:
             self._emit(Note(self._now(), "warning", line))
         plan = self._plan()
         edits = [self._edit_task(one) for one in plan.todo] if self._editing else []
-        verdicts = self._verdict_tasks(plan)
+        self._edited_sha256 = plan.edited_sha256
+        verdicts = self._verdict_tasks(plan.edited)
         self._store.write_wanted(self._job.wanted)
         self._record_start(working=bool(edits or verdicts))
         if edits or verdicts:
@@ -180,6 +182,7 @@ class Pipeline:
             with self._recorder.begin(len(self._info["starts"]), {spec.name: spec.devices for spec in specs}):
                 self._pool.run()
         finally:
+            self._pool = None  # it knows us: nothing of a long run is to wait for a search for garbage
             remove_leftovers(self._store.path)  # every host has ended, some in the middle of a file
 
     def _specs(self, edits: Sequence[Task], verdicts: Sequence[Task]) -> list[StageSpec]:
@@ -201,7 +204,7 @@ class Pipeline:
 
     def _plan(self) -> EditPlan:
         root, verify = self._store.path, self._verify
-        with FileHashes() as known:
+        with FileHashes(self._job.scratch.hashes) as known:
 
             def intact(one: WantedEdit, record: Mapping[str, Any]) -> bool:
                 return image_is_intact(root, one.key, record, verify=verify, sha256=known.sha256)
@@ -220,8 +223,11 @@ class Pipeline:
             make_thumbnails(thumbnails, lambda: control.ending)
 
     def _edit_task(self, one: WantedEdit) -> Task:
+        return Task(one.key, partial(self._edit_payload, one), estimate=float(len(one.sample.images)))
+
+    def _edit_payload(self, one: WantedEdit) -> dict[str, Any]:
         root = self._store.path
-        payload = {
+        return {
             "sample": one.sample.to_json(),
             "seed": one.seed,
             "repeat": one.repeat,
@@ -229,33 +235,34 @@ class Pipeline:
             "thumbnail": str(root / thumbnail_path(one.key)),
             "source_thumbnail": str(root / thumbnail_path(one.source_sha256[0])),
         }
-        return Task(one.key, payload, estimate=float(len(one.sample.images)))
 
-    def _verdict_tasks(self, plan: EditPlan) -> list[Task]:
-        tasks = [self._verdict_task(one, plan.edited_sha256[one.key]) for one in plan.edited]
+    def _verdict_tasks(self, edited: Sequence[WantedEdit]) -> list[Task]:
+        tasks = [self._verdict_task(one) for one in edited]
         return [task for task in tasks if task is not None]
 
-    def _verdict_task(self, one: WantedEdit, sha: str) -> Task | None:
-        """Return the task of judging this edit, whose image has that hash, or None if its verdict stands."""
+    def _verdict_task(self, one: WantedEdit) -> Task | None:
+        """Return the task of judging this edit, or None if its verdict stands (or nothing is judged)."""
         if self._judge is None:
             return None
-        prompts = self._judge.judging.prompts(one.sample)
-        key = self._judge.judging.key(one, sha, prompts)
+        judging = self._judge.judging
+        key = judging.key(one, self._edited_sha256[one.key])
         if self._has_verdict(key):
             return None
         self._edit_of[key] = one
-        payload = {
+        return Task(key, partial(self._verdict_payload, one, judging))
+
+    def _verdict_payload(self, one: WantedEdit, judging: Judging) -> dict[str, Any]:
+        return {
             "sample": one.sample.to_json(),
             "edited": str(self._store.path / image_path(one.key)),
-            "edited_sha256": sha,
-            "rubric": self._judge.judging.name_of(one.sample),
+            "edited_sha256": self._edited_sha256[one.key],
+            "rubric": judging.name_of(one.sample),
             "prompts": [
                 {"call": prompt.call, "text": prompt.text, "images": list(prompt.images)}
-                for prompt in prompts
+                for prompt in judging.prompts(one.sample)
             ],
             "seed": one.seed,
         }
-        return Task(key, payload)
 
     def _has_verdict(self, key: str) -> bool:
         records = self._store.verdicts.records
@@ -433,7 +440,8 @@ class Pipeline:
                 tuple(record["flags"]),
             )
         )
-        verdict_task = self._verdict_task(one, record["image"]["sha256"])
+        self._edited_sha256[one.key] = record["image"]["sha256"]
+        verdict_task = self._verdict_task(one)
         if verdict_task and self._pool:
             self._pool.add("judge", [verdict_task])
 
@@ -465,7 +473,7 @@ class Pipeline:
                 **self._about(one, task, device),
                 "key": task.id,
                 "edit_key": one.key,
-                "edited_sha256": task.payload["edited_sha256"],
+                "edited_sha256": self._edited_sha256[one.key],
                 "seconds": round(seconds, 4),
                 "verdict": verdict.to_json(),
             }

@@ -182,7 +182,7 @@ class Pool:
             host.dispatch(tasks)
             if waited:
                 self._say(slot, "ready")
-            slot.send("task", tasks=[{"id": task.id, "payload": task.payload} for task in tasks])
+            slot.send("task", tasks=[task.message() for task in tasks])
             self._handler.sent(host.stage.name, slot.device)
 
     def _pausing(self) -> bool:
@@ -483,7 +483,7 @@ class Pool:
         if len(tasks) == 1:
             task = tasks[0]
             task.attempts += 1
-            task.lost_on.add(slot.device.name)
+            task.lost_on |= {slot.device.name}
             if task.attempts >= stage.spec.max_attempts:
                 self._handler.failed(stage.name, task, kind, reason, slot.device)
                 return

@@ -6,21 +6,21 @@ Pure: no process, no clock.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 __all__ = ["Task", "TaskQueue"]
 
 
-@dataclass
+@dataclass(slots=True)
 class Task:
-    """One unit of work.
+    """One unit of work; there may be hundreds of thousands, most of them waiting.
 
     Attributes:
         id: unique within the run (an edit key or a verdict key).
-        payload: JSON handed to the host.
+        payload: JSON handed to the host, or what makes it when the task is sent (a question is 3 kB of text).
         estimate: expected cost in any unit that is the same for all tasks of a stage; larger runs earlier.
         attempts: how often it crashed or stalled a host while it was the only task there.
         solo: whether it must be alone on its host, because it was in flight when a host was lost.
@@ -30,13 +30,17 @@ class Task:
     """
 
     id: str
-    payload: dict[str, Any]
+    payload: dict[str, Any] | Callable[[], dict[str, Any]]
     estimate: float = 1.0
     attempts: int = 0
     solo: bool = False
-    lost_on: set[str] = field(default_factory=set)
+    lost_on: AbstractSet[str] = frozenset()
     order: int = 0
     doubted: bool = False
+
+    def message(self) -> dict[str, Any]:
+        """Return the task as its host is told of it."""
+        return {"id": self.id, "payload": self.payload() if callable(self.payload) else self.payload}
 
 
 _Entry = tuple[bool, float, int, Task]

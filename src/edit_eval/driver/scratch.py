@@ -76,7 +76,7 @@ class Scratch:
     @property
     def hashes(self) -> Path | None:
         """Where hashes of files are remembered; None: in the user's cache folder."""
-        if self.folder is None or os.environ.get("XDG_CACHE_HOME") or _home_is_writable():
+        if self.folder is None or _home_is_writable():
             return None
         return self.folder / "file-hashes.tsv"
 
@@ -84,13 +84,14 @@ class Scratch:
         """Return the variables that lead a host's libraries here.
 
         Args:
-            inherited: what it has besides. Its caches give way to a folder that was asked for, else they stay.
+            inherited: what it has besides. Its caches give way to a folder that was asked for; else those that can be
+                written stay.
         """
         result = {} if _has_name(inherited) else dict.fromkeys(("LOGNAME", "USER"), f"uid{os.getuid()}")
         if self.folder is None:
             return result
         for variable, name in _CACHES.items():
-            if self.asked or not inherited.get(variable):
+            if self.asked or not _usable(inherited.get(variable, "")):
                 result[variable] = str(self.folder / "cache" / name) if name else str(self.folder / "cache")
         home = home_folder()
         if (cache := inherited.get("XDG_CACHE_HOME") or (home and str(home / ".cache"))) is not None:
@@ -137,7 +138,7 @@ def find_scratch(given: str | None, disk_usage: DiskUsage = shutil.disk_usage) -
     if given is None:
         return Scratch(None if _home_is_writable() else _private(_temporary_folder()), asked=False)
     base = _expanded(given)
-    place = next(one for one in (base, *base.parents) if os.path.lexists(one))  # a link to nothing too
+    place = _nearest(base)
     if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
         raise ConfigError(
             f"scratch: {place} is {'not writable' if place.is_dir() else 'not a folder'}; {_MEND}"
@@ -158,8 +159,19 @@ def home_folder() -> Path | None:
 
 
 def _home_is_writable() -> bool:
-    home = home_folder()
-    return home is not None and os.access(home, os.W_OK | os.X_OK)
+    """Whether what libraries keep can be written: the home, and the cache folder if one is named."""
+    home, cache = home_folder(), os.environ.get("XDG_CACHE_HOME")
+    return home is not None and os.access(home, os.W_OK | os.X_OK) and (not cache or _usable(cache))
+
+
+def _usable(cache: str) -> bool:
+    """Whether a folder can be written, or made."""
+    return bool(cache) and os.access(_nearest(Path(cache).absolute()), os.W_OK | os.X_OK)
+
+
+def _nearest(path: Path) -> Path:
+    """Return `path`, or the nearest above it that there is, be it a link to nothing."""
+    return next(one for one in (path, *path.parents) if os.path.lexists(one))
 
 
 def _temporary_folder() -> Path:

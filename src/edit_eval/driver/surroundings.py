@@ -20,6 +20,9 @@ _LOW_SHM_BYTES = 1 << 30
 
 _LOW_TEMPORARY_BYTES = 1 << 30
 _NO_TEMPORARY_BYTES = 1 << 20
+_STAND_IN = (
+    "hashes of weights and compiled kernels go to the folder for temporary files, which may be emptied"
+)
 _LOCAL = ("localhost", "127.0.0.1")
 
 
@@ -62,12 +65,11 @@ def _cache() -> Finding:
     try:
         folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
     except RuntimeError:
-        return warn(what, "this user has no home folder; nothing is remembered between runs", mend)
+        return warn(what, f"this user has no home folder: {_STAND_IN}", mend)
     place = nearest_folder(folder)
     if os.access(place, os.W_OK | os.X_OK) and not folder.is_file():
         return ok(what, str(folder))
-    text = f"{place} is not writable: weights are hashed, and kernels compiled, anew at every start"
-    return warn(what, text, mend)
+    return warn(what, f"{place} is not writable: {_STAND_IN}", mend)
 
 
 def _proxy() -> Iterator[Finding]:
@@ -85,8 +87,7 @@ def _proxy() -> Iterator[Finding]:
     text = f"{name}_proxy is {urlsplit(url).hostname or 'set'}"
     if through:
         mend = f"export no_proxy={','.join([*_LOCAL, '::1'])} (add them to what it holds)"
-        yield warn(
-            "proxy", f"{text}, also for {' and '.join(through)}: a judge on this machine is not reached", mend
-        )
+        text += f", also for {' and '.join(through)}: models' processes go past it, other programs do not"
+        yield warn("proxy", text, mend)
     else:
         yield ok("proxy", f"{text}; not for this machine itself")
