@@ -209,7 +209,7 @@ def _free(path: Path) -> Path:
 def report(arguments: argparse.Namespace) -> int:
     """`edit-eval report RUN`."""
     run_reader = RunReader(Path(arguments.run))
-    rows = read_rows(run_reader)
+    rows = read_rows(run_reader, thumbnails=arguments.format != "json")
     summary = summarize(run_reader, rows)
     used = usage(read_telemetry(run_reader.path), arguments.gpu_hour_price)
     if arguments.format == "json":
@@ -226,7 +226,7 @@ def report(arguments: argparse.Namespace) -> int:
 def export(arguments: argparse.Namespace) -> int:
     """`edit-eval export RUN --canonical`."""
     run_reader = RunReader(Path(arguments.run))
-    for line in canonical_lines(read_rows(run_reader)):
+    for line in canonical_lines(read_rows(run_reader, thumbnails=False)):
         print(line)
     return EXIT_OK
 
