@@ -393,11 +393,14 @@ def _tag_pairs(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         tags = dict(tags)  # a map column of Parquet
     if not isinstance(tags, Mapping):
         raise _WrongError("tags", f"'tags' is {_shown(tags)}; expected an object as in {_TAGS_EXAMPLE}")
-    yield from ((str(name), value) for name, value in tags.items())
-    yield from ((name, values[name]) for name in _TAG_FIELDS if name in values)
-    yield from (
-        (name[4:], value) for name, value in values.items() if name.startswith("tag.") and name != "tag."
-    )
+    for name, value in tags.items():
+        yield str(name), value
+    for name in _TAG_FIELDS:
+        if name in values:
+            yield name, values[name]
+    for name, value in values.items():
+        if name.startswith("tag.") and name != "tag.":
+            yield name[4:], value
 
 
 def _list(names: Iterable[str], *, quote: bool = True) -> str:

@@ -306,7 +306,7 @@ def _free(path: Path) -> Path:
 def report(arguments: argparse.Namespace) -> int:
     """`edit-eval report RUN`. A page that cannot be written is said; only who asked for it alone gets exit code 2."""
     run_reader = RunReader(Path(arguments.run))
-    rows = read_rows(run_reader)
+    rows = read_rows(run_reader, thumbnails=arguments.format != "json")
     summary = summarize(run_reader, rows)
     used = usage(read_telemetry(run_reader.path), arguments.gpu_hour_price)
     if arguments.format == "json":
@@ -331,7 +331,7 @@ def export(arguments: argparse.Namespace) -> int:
         return _export_layout(arguments, run_reader)
     if arguments.output:
         raise ConfigError("--output goes with --layout; a canonical export is printed")
-    for line in canonical_lines(read_rows(run_reader)):
+    for line in canonical_lines(read_rows(run_reader, thumbnails=False)):
         show_record(line)
     return EXIT_OK
 

@@ -35,11 +35,11 @@ def seeds(base_seed: int) -> Callable[[str, int], int]:
 
 def edit_keys(editor: Mapping[str, Any]) -> Callable[..., str]:
     """Return `edit_key` for one editor; it takes the other arguments."""
-    written = orjson.Fragment(canonical_bytes(editor))
+    fast = partial(edit_key, editor=orjson.Fragment(canonical_bytes(editor)), write=_write)
 
     def key(**parts: Any) -> str:
         try:
-            return edit_key(editor=written, write=_write, **parts)
+            return fast(**parts)
         except TypeError:
             return edit_key(editor=editor, **parts)
 
@@ -48,12 +48,13 @@ def edit_keys(editor: Mapping[str, Any]) -> Callable[..., str]:
 
 def verdict_keys(judge: Mapping[str, Any], rubric: Rubric) -> Callable[..., str]:
     """Return `verdict_key` for one judge and rubric; it takes the other arguments."""
-    written = orjson.Fragment(canonical_bytes(judge))
     rubric_sha256 = rubric_hash(rubric)
+    written = orjson.Fragment(canonical_bytes(judge))
+    fast = partial(verdict_key, judge=written, rubric=rubric_sha256, write=_write)
 
     def key(**parts: Any) -> str:
         try:
-            return verdict_key(judge=written, rubric=rubric_sha256, write=_write, **parts)
+            return fast(**parts)
         except TypeError:
             return verdict_key(judge=judge, rubric=rubric_sha256, **parts)
 

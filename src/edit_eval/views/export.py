@@ -21,6 +21,8 @@ from edit_eval.driver.summary import Row
 
 __all__ = ["canonical_lines"]
 
+_ENCODER = json.JSONEncoder(sort_keys=True, allow_nan=False, separators=(",", ":"))
+
 
 def canonical_lines(rows: Iterable[Row]) -> Iterator[str]:
     """Yield one line of JSON (ASCII, sorted keys, no newline) a row, sorted by edit key, sample id and repeat.
@@ -29,7 +31,7 @@ def canonical_lines(rows: Iterable[Row]) -> Iterator[str]:
         ValueError: a score is not a finite number.
     """
     for row in sorted(rows, key=lambda one: (one.edit_key, one.sample.id, one.repeat)):
-        yield json.dumps(_record(row), sort_keys=True, allow_nan=False, separators=(",", ":"))
+        yield _ENCODER.encode(_record(row))
 
 
 def _record(row: Row) -> dict[str, Any]:

@@ -44,7 +44,7 @@ def page(summary: Summary, rows: Sequence[Row], usage: Usage | None = None) -> I
     )
     ordered = sorted(rows, key=lambda row: row.index)
     repeats = any(row.repeat for row in ordered)
-    stream = environment.get_template("report.html").stream(
+    yield from environment.get_template("report.html").generate(
         **_head(summary),
         usage=None if usage is None else _usage(usage),
         missing=[_jump(row, status_of(row).label) for row in ordered if status_of(row).name != "scored"]
@@ -54,8 +54,6 @@ def page(summary: Summary, rows: Sequence[Row], usage: Usage | None = None) -> I
         rows=(_card(row, summary, repeats=repeats) for row in ordered),
         shown=len(ordered),
     )
-    stream.enable_buffering(64)
-    yield from stream
 
 
 def visible(text: str) -> str:
