@@ -511,10 +511,10 @@ def test_a_bomb_of_aliases_is_refused_before_it_goes_off(faults):
 
 @pytest.mark.parametrize("text", ["[" * 100_000, "{a: " * 50_000, "- " * 30_000])
 def test_depth_is_no_crash(faults, text):
-    began = time.monotonic()
+    began = time.process_time()
     [problem] = faults(text)
     assert "nested too deeply" in problem
-    assert time.monotonic() - began < 2
+    assert time.process_time() - began < 2
 
 
 def test_reasonable_depth_is_allowed(load):
@@ -587,11 +587,11 @@ def test_texts_that_are_signs_to_yaml(load):
     ids=lambda text: repr(text[:12]),
 )
 def test_a_large_file_is_read_or_refused_soon(load, text):
-    began = time.monotonic()
+    began = time.process_time()
     with pytest.raises(ConfigError) as caught:
         load(text)
     assert len(str(caught.value)) < 500
-    assert time.monotonic() - began < 5  # 2 s on a quiet machine
+    assert time.process_time() - began < 5  # 2 s on a quiet machine
 
 
 def test_byte_order_mark_line_ends_and_chinese(load):

@@ -153,7 +153,7 @@ def test_however_many_were_lost_on_a_device_it_is_asked_for_none_of_them(count, 
 
 def test_a_hundred_thousand_tasks_are_no_burden():
     queue = TaskQueue()
-    began = time.perf_counter()
+    began = time.process_time()
     queue.put_all(Task(str(index), {}, index * 7919 % 1000) for index in range(100_000))
     assert len(taken(queue)) == 100_000
-    assert time.perf_counter() - began < 3
+    assert time.process_time() - began < 3

@@ -338,9 +338,9 @@ def test_grouping_by_tag_is_linear():
         )
         for n in range(24000)
     ]
-    began = time.monotonic()
+    began = time.process_time()
     assert len(_by_tag([(row, 5.0) for row in rows], (0, 10))["pair"]) == 12000
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5
 
 
 def test_without_a_judge_coverage_is_the_share_of_edits():

@@ -123,10 +123,8 @@ def test_a_call_into_nvml_that_hangs_holds_nobody_up(tmp_path, nvml, monkeypatch
             took.append(time.monotonic() - before)
             time.sleep(0.005)
 
-    began = time.monotonic()
     record(tmp_path, GPUS[:1], seconds=0.0, meanwhile=hang)
-    assert max(took) < 0.1
-    assert time.monotonic() - began < 0.9
+    assert sum(took) < 0.9  # one reading that hangs takes 1 s
     assert list(read_telemetry(tmp_path))[-1]["type"] == "end"
 
 
