@@ -53,6 +53,7 @@ def test_an_edit_is_recorded_as_it_is(root):
         "source_size": [8, 6],
         "seconds": 0.25,
         "steps": 0,
+        "flags": [],
     }
 
 
@@ -70,6 +71,8 @@ def test_an_edit_is_recorded_as_it_is(root):
         ("seconds", float("inf"), "took inf seconds"),
         ("source_size", [8], "size of its source"),
         ("source_size", ["8", "6"], "'8'"),
+        ("flags", "blank", "flags 'blank'"),
+        ("flags", [1], "flags"),
     ],
 )
 def test_an_edit_that_cannot_be_is_refused(root, field, value, says):
