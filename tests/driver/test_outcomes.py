@@ -42,6 +42,7 @@ def outcome(root) -> dict:
         "seconds": 0.25,
         "steps": 0,
         "source_size": [8, 6],
+        "flags": [],
     }
 
 
