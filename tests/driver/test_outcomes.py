@@ -42,6 +42,7 @@ def outcome(root) -> dict:
         "seconds": 0.25,
         "steps": 0,
         "source_size": [8, 6],
+        "flags": [],
     }
 
 
@@ -53,6 +54,7 @@ def test_an_edit_is_recorded_as_it_is(root):
         "source_size": [8, 6],
         "seconds": 0.25,
         "steps": 0,
+        "flags": [],
     }
 
 
@@ -70,6 +72,8 @@ def test_an_edit_is_recorded_as_it_is(root):
         ("seconds", float("inf"), "took inf seconds"),
         ("source_size", [8], "size of its source"),
         ("source_size", ["8", "6"], "'8'"),
+        ("flags", "blank", "flags 'blank'"),
+        ("flags", [1], "flags"),
     ],
 )
 def test_an_edit_that_cannot_be_is_refused(root, field, value, says):

@@ -208,6 +208,7 @@ class NoRoom(LocalBackend):
     """Cannot start keepers at first, as on a machine without memory or room for temporary files."""
 
     def __init__(self, times: int) -> None:
+        super().__init__()
         self.times = times
 
     def launch(self, device, log_folder):
@@ -231,12 +232,16 @@ def test_where_no_keeper_can_be_started_the_run_ends_by_name(tmp_path):
 
 
 def test_a_keeper_that_cannot_be_started_leaves_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    (tmp_path / "logs").write_text("in the way")
+    def no_room(*_arguments, **_options):
+        raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    monkeypatch.setattr(subprocess, "Popen", no_room)
     before = len(list(Path("/proc/self/fd").iterdir()))
-    with pytest.raises(OSError, match="logs"):
+    with pytest.raises(OSError, match="temporarily"):
         LocalBackend().launch(Device("cpu", (0,)), tmp_path / "logs")
-    assert [path.name for path in tmp_path.iterdir()] == ["logs"]
+    assert list((tmp_path / "tmp").iterdir()) == []
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 

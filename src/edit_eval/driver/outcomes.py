@@ -69,7 +69,7 @@ def _whole(fields: Mapping[Any, Any], name: Any) -> int:
 
 
 def _names(fields: Mapping[str, Any], name: str) -> list[str]:
-    value = fields.get(name, [])
+    value = fields.get(name)
     if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
         raise ValueError(f"an edit with {name} {value!r:.80}")
     return value
