@@ -17,6 +17,11 @@ JUDGING = json.loads(
 )
 
 
+def judging(**change):
+    """Return a recorded judge whose rubric differs."""
+    return {**JUDGING, "rubrics": {"": {**RUBRIC, **change}}}
+
+
 def written(folder, info, *, ledger: bool = True):
     (folder / "run.json").write_text(info if isinstance(info, str) else json.dumps(info))
     if ledger:
@@ -55,10 +60,14 @@ def test_what_is_there_and_right_is_returned(tmp_path, info):
         ({"starts": [{"hosts": {"edit CPU 0": {"accelerator": []}}}]}, "starts.0.hosts"),
         ({"judging": {"identity": {}, "rubric": {}}}, "judging"),
         ({"judging": {**JUDGING, "reads": [1]}}, "judging"),
-        ({"judging": {**JUDGING, "rubric": {**RUBRIC, "overall": "nothing"}}}, "judging.*unknown dimension"),
-        ({"judging": {**JUDGING, "rubric": {**RUBRIC, "dimensions": None}}}, "judging.*dimensions"),
-        ({"judging": {**JUDGING, "rubric": {**RUBRIC, "low": "0"}}}, "judging.*range"),
-        ({"judging": {**JUDGING, "rubric": {**RUBRIC, "calls": [3]}}}, "judging.*calls"),
+        (
+            {"judging": {"identity": {}, "rubric": {**RUBRIC, "overall": "x"}, "reads": []}},
+            "judging.*unknown",
+        ),
+        ({"judging": judging(overall="nothing")}, "judging.*unknown dimension"),
+        ({"judging": judging(dimensions=None)}, "judging.*dimensions"),
+        ({"judging": judging(low="0")}, "judging.*range"),
+        ({"judging": judging(calls=[3])}, "judging.*calls"),
     ],
 )
 def test_what_is_damaged_is_named_with_the_command_that_writes_it_anew(tmp_path, change, where):

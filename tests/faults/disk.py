@@ -99,7 +99,7 @@ def _full_for(name: str, *, costs: bool) -> Callable[[Trial], None]:
                 place.mkdir()
                 (small / name).mkdir()
             disks.show(what, place)
-            fill(small, 4 * (trial.number % 2))
+            fill(small)
             code = trial.run()
             if costs:
                 _refused(trial, code, "cannot write", name, "make room")

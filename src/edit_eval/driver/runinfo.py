@@ -41,8 +41,8 @@ _misfit = misfit_of(
         "name": str,
         "config": {"editor": {"params": dict}, "judge": ({"params": dict}, None)},
         "identity": {
-            "editor": (dict, None),
-            "judge": (dict, None),
+            "editor": ({"!params": dict}, None),
+            "judge": ({"!params": dict}, None),
             "rubric": (str, None),
             "seed": (int, None),
         },
