@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import json
 import math
 import os
@@ -123,7 +124,7 @@ def first_start(folder: Path) -> dict[str, float]:
                 before, spent[0] = spent[0], time.process_time() - backend.seconds
                 outcomes[type(event)].append(spent[0] - before)
             elif isinstance(event, EditFailed):
-                raise RuntimeError(event.reason)
+                raise RuntimeError(event.reason)  # noqa: TRY004
 
         began = time.perf_counter()
         with uncollected():
@@ -312,7 +313,7 @@ def row(name: str, sizes: Sequence[int], values: Sequence[Measured | float]) -> 
         else:
             cells.append(f"{value:15.1f}       ")
             times.append(value)
-    ratios = [after / before for before, after in zip(times, times[1:], strict=False) if before > 0]
+    ratios = [after / before for before, after in itertools.pairwise(times) if before > 0]
     growth = " ".join(f"{ratio:5.1f}" for ratio in ratios)
     return f"{name:<26}" + "  ".join(cells) + (f"  {growth}  {exponent(sizes, times):5.2f}" if ratios else "")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import importlib.util
+import itertools
 import sys
 import weakref
 from collections.abc import Callable
@@ -139,7 +140,7 @@ def test_an_outcome_costs_the_same_early_and_late_in_a_small_run_and_a_large_one
     each = []
     for size in (60, 480):
         _, _, counted = run_of(size)
-        steps = [after - before for before, after in zip(counted, counted[1:], strict=False)]
+        steps = [after - before for before, after in itertools.pairwise(counted)]
         half = len(steps) // 2
         each += [sum(steps[:half]) / half, sum(steps[half:]) / (len(steps) - half)]
     # Ticks come by the clock, so no two runs make the same number of calls; what grew with n would be 8 times as much.

@@ -83,7 +83,11 @@ def _perform(arguments: argparse.Namespace, checked: Checked, stages: Sequence[S
         return _foresee(arguments, checked, stages)
     job = prepare(checked, stages=stages, progress=_say)
     control = Control()
-    with open_display(arguments.display, sys.stdout) as display, obey_signals(control), ExitStack() as working:
+    with (
+        open_display(arguments.display, sys.stdout) as display,
+        obey_signals(control),
+        ExitStack() as working,
+    ):
 
         def emit(event: Event) -> None:
             if isinstance(event, RunStarted):

@@ -89,8 +89,9 @@ def _kept(run: Path, price: float | None) -> Ending | None:
         kept = json.loads((run / _KEPT).read_text())
         if kept["made_of"] != _made_of(run, price):
             return None
-        ending = Ending(**kept["ending"])
-        return ending if isinstance(ending.text, str) and isinstance(ending.data, dict) else None
+        told = kept["ending"]
+        is_whole = isinstance(told["text"], str) and isinstance(told["data"], dict)
+        return Ending(**told) if is_whole else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -135,9 +135,7 @@ class Records(Mapping[str, dict[str, Any]]):
         return b""
 
 
-def read_ledger(
-    path: Path, tells: Callable[[Mapping[str, Any]], bool] = lambda _record: True
-) -> Records:
+def read_ledger(path: Path, tells: Callable[[Mapping[str, Any]], bool] = lambda _record: True) -> Records:
     """Return the last record of every key; a missing file is an empty ledger.
 
     A line that is no record (torn, damaged on the disk, or not what this ledger `tells`) is left out: its task is

@@ -245,7 +245,9 @@ def _by_sample(values: Sequence[tuple[Row, float]]) -> tuple[list[float], list[s
     for one, (_, value) in zip(ids, values, strict=True):
         by_sample.setdefault(one, []).append(value)
     cluster_of = dict(zip(ids, clusters, strict=True))
-    return [math.fsum(part) / len(part) for part in by_sample.values()], [cluster_of[one] for one in by_sample]
+    return [math.fsum(part) / len(part) for part in by_sample.values()], [
+        cluster_of[one] for one in by_sample
+    ]
 
 
 def _by_dimension(rubric: Rubric | None, scored: Sequence[Row]) -> dict[str, Estimate]:
