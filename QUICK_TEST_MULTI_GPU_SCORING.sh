@@ -78,7 +78,7 @@ judge:
   ${judge_python:+python: $judge_python}
 END
   else
-    echo "No weights of Qwen3-VL here ('hf download Qwen/Qwen3-VL-30B-A3B-Instruct', or MODEL=...)."
+    echo "No weights of Qwen3-VL here ('edit-eval fetch config_full_multi_gpu.yaml', or MODEL=...)."
     measuring all
   fi
 else

@@ -72,7 +72,7 @@ editor:
   ${EDITOR_PYTHON:+python: $EDITOR_PYTHON}
 END
   else
-    echo "No weights of Qwen-Image-Edit here ('hf download Qwen/Qwen-Image-Edit-2509', or MODEL=...)."
+    echo "No weights of Qwen-Image-Edit here ('edit-eval fetch config_full_multi_gpu.yaml', or MODEL=...)."
     scripted all
   fi
 else

@@ -15,7 +15,7 @@ readonly CONDA_PYTHON=3.12
 usage() {
   cat <<END
 usage: setup_qwen3_vl_env.sh [PATH]           a virtual environment (default: envs/qwen3_vl)
-       setup_qwen3_vl_env.sh --conda [NAME]   a conda environment (default: qwen3_vl)
+       setup_qwen3_vl_env.sh --conda [NAME]   a conda environment by name or path (default: qwen3_vl)
        setup_qwen3_vl_env.sh --dry-run ...    say what would be done, and do nothing
 
 Installs torch $TORCH, torchvision $TORCHVISION, ${PACKAGES[*]},
@@ -28,6 +28,9 @@ The build of torch follows the driver, as nvidia-smi reports it:
   no GPU              PyTorch's CPU build; if its index cannot be reached, the (larger) one on PyPI
 TORCH_INDEX_URL=URL   take torch from this index instead; TORCH_INDEX_URL=pypi: from pip's own
 PYTHON=PATH           the Python (3.11 or newer) that makes the virtual environment (default: python3)
+
+pip's own settings hold for all else: PIP_INDEX_URL (a mirror), PIP_CACHE_DIR, PIP_PROXY and so on. Neither root nor a
+home folder that can be written is needed for a virtual environment.
 END
 }
 
@@ -36,6 +39,10 @@ fail() {
   printf 'setup_qwen3_vl_env.sh: %s\n' "$*" >&2
   exit "${code:-1}"
 }
+
+# What is installed and checked belongs to the new environment, whatever the shell or pip's settings say otherwise.
+unset PYTHONHOME PYTHONPATH PIP_TARGET PIP_PREFIX PIP_ROOT
+export PIP_USER=0 PIP_REQUIRE_VIRTUALENV=0 PYTHONNOUSERSITE=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 
 # Runs a command, or only shows it.
 act() {
@@ -143,7 +150,8 @@ make_venv() {
   command -v "$maker" >/dev/null || fail "no $maker here; set PYTHON to a Python 3.11 or newer"
   "$maker" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
     fail "$("$maker" --version) is too old; set PYTHON to a Python 3.11 or newer"
-  if [[ ! -x $place/bin/python ]]; then act "$maker" -m venv "$place"; fi
+  # Also one that was begun and has no pip yet.
+  if ! "$place/bin/python" -m pip --version >/dev/null 2>&1; then act "$maker" -m venv "$place"; fi
   # Not resolved further: bin/python is a link out of the environment.
   if [[ -d $place ]]; then place=$(cd "$place" && pwd); elif [[ $place != /* ]]; then place=$PWD/$place; fi
   if [[ -d $place && ! -e $place/.gitignore ]]; then echo '*' >"$place/.gitignore"; fi
@@ -151,24 +159,31 @@ make_venv() {
 }
 
 make_conda() {
-  local name=$1 tool
+  local name=$1 tool flag=--name
+  if [[ $name == */* ]]; then flag=--prefix; fi
   tool=$(command -v conda || command -v mamba || command -v micromamba || true)
-  if [[ -z $tool && -x ${CONDA_EXE:-} ]]; then tool=$CONDA_EXE; fi
   if [[ -z $tool ]]; then
+    for tool in "${CONDA_EXE:-}" "${MAMBA_EXE:-}"; do if [[ -x $tool ]]; then break; fi; done
+  fi
+  if [[ ! -x $tool ]]; then
     [[ $dry_run == yes ]] || fail "no conda, mamba or micromamba on PATH; leave out --conda for a virtual environment"
     tool=conda
-    python="\$CONDA_PREFIX/envs/$name/bin/python"
   else
-    python=$("$tool" run -n "$name" python -c 'import sys; print(sys.executable)' 2>/dev/null || true)
+    python=$(conda_python "$tool" "$flag" "$name" || true)
   fi
   if [[ $python == /* ]]; then return; fi
-  act "$tool" create --yes --name "$name" "python=$CONDA_PYTHON" pip
+  local -a from=()
+  if [[ ${tool##*/} == micromamba ]]; then from=(--channel conda-forge); fi # it has no channel of its own
+  act "$tool" create --yes "$flag" "$name" "${from[@]}" "python=$CONDA_PYTHON" pip
   if [[ $dry_run == yes ]]; then
     python="<prefix of $name>/bin/python"
   else
-    python=$("$tool" run -n "$name" python -c 'import sys; print(sys.executable)')
+    python=$(conda_python "$tool" "$flag" "$name")
   fi
 }
+
+# Prints the path of an environment's Python.
+conda_python() { "$1" run "$2" "$3" python -c 'import sys; print(sys.prefix + "/bin/python")' 2>/dev/null; }
 
 dry_run=no kind=venv target='' python=''
 while [[ $# -gt 0 ]]; do
@@ -208,4 +223,4 @@ fi
 say ""
 say "Put this line into the judge's part of the config:"
 say ""
-say "  python: $python"
+if [[ $kind == conda ]]; then say "  conda: ${python%/bin/python}"; else say "  python: $python"; fi

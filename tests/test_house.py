@@ -9,7 +9,6 @@ import inspect
 import json
 import pkgutil
 import re
-import shutil
 import statistics
 import subprocess
 import sys
@@ -18,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from harness import PLUGINS, config_tree, make_benchmark
+from harness import PLUGINS, PYTHONS, config_tree, make_benchmark, other_python
 
 import edit_eval
 
@@ -79,16 +78,7 @@ def test_what_runs_in_a_host_imports_the_standard_library_only():
     assert out.splitlines() == ["[]", "[]"]
 
 
-def other_python(version: str) -> str | None:
-    """Return a Python of that version that runs, from `PATH` or pyenv."""
-    pyenv = sorted((Path.home() / ".pyenv" / "versions").glob(f"{version}.*/bin/python"))
-    for path in [shutil.which(f"python{version}"), *map(str, pyenv)]:
-        if path and subprocess.run([path, "-ISc", "pass"], capture_output=True, check=False).returncode == 0:
-            return path
-    return None
-
-
-@pytest.mark.parametrize("version", ["3.10", "3.12", "3.13"])
+@pytest.mark.parametrize("version", PYTHONS)
 def test_what_runs_in_a_host_imports_in_other_pythons(version):
     path = other_python(version)
     if path is None:
@@ -131,7 +121,11 @@ def test_the_driver_imports_no_model_library_during_a_run(tmp_path, monkeypatch)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     tree = config_tree(tmp_path, make_benchmark(tmp_path / "data", ["ok"] * 3))
     out = python(
-        "-c", RUN, str(PLUGINS), json.dumps(tree), json.dumps([*HEAVY, "pandas", "pyarrow", "accelerate"])
+        "-c",
+        RUN,
+        str(PLUGINS),
+        json.dumps(tree),
+        json.dumps([*HEAVY, "pandas", "pyarrow", "accelerate", "huggingface_hub"]),
     )
     assert out.splitlines()[-1] == "[]"
 
@@ -153,7 +147,7 @@ def test_help_imports_nothing_heavy(arguments):
         "try: main(sys.argv[1:])\n"
         "except SystemExit: pass\n"
         "print([name for name in ('numpy', 'scipy', 'pandas', 'PIL', 'pydantic', 'yaml', 'rich', 'jinja2', 'orjson',"
-        " 'pynvml', 'torch') if name in sys.modules])"
+        " 'pynvml', 'torch', 'huggingface_hub', 'modelscope_hub') if name in sys.modules])"
     )
     assert python("-c", code, *arguments).splitlines()[-1] == "[]"
 
@@ -235,7 +229,9 @@ def test_a_module_that_defines_public_things_exports_something():
 
 # Syntax trees: no chance, nothing unpickled, nothing swallowed, no failure turned into a number
 
-BANNED_MODULES = {"random", "pickle", "cPickle", "marshal", "shelve", "dill", "cloudpickle", "joblib"}
+BANNED_MODULES = {
+    "random", "pickle", "cPickle", "_pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "dbm", "runpy", "pty",
+}  # fmt: skip
 MAY_SWALLOW = {
     # It turns whatever the model's code raises into a typed failure of one task, or of the load.
     "worker/host.py",
@@ -360,29 +356,126 @@ def test_no_chance_nothing_unpickled_nothing_swallowed(path):
     assert failures_made_numbers(tree, returns=scores_pass_here) == []
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
-def test_nothing_that_was_downloaded_is_executed(path):
-    for node in ast.walk(tree_of(path)):
+NEVER_CALLED = {
+    "eval", "exec", "compile", "__import__", "breakpoint", "input",
+    "yaml.load", "yaml.load_all", "yaml.unsafe_load", "yaml.full_load",
+    "os.system", "os.popen", "subprocess.getoutput", "subprocess.getstatusoutput",
+    "tempfile.mktemp", "os.tempnam", "os.tmpnam",
+    "torch.hub.load", "hf_hub_download", "snapshot_download", "urlopen", "requests.get",
+}  # fmt: skip
+UNSAFE_LOADERS = {"Loader", "UnsafeLoader", "FullLoader", "CLoader", "CUnsafeLoader", "CFullLoader"}
+NEEDED = {
+    "torch.load": ("weights_only", "True"),
+    "np.load": ("allow_pickle", "False"),
+    "numpy.load": ("allow_pickle", "False"),
+}
+FORBIDDEN = {
+    "trust_remote_code": "False",
+    "allow_pickle": "False",
+    "weights_only": "True",
+    "use_safetensors": "True",
+    "autoescape": "True",
+}
+"""Arguments that may only be left out or be this."""
+
+
+def unsafe_calls(tree: ast.AST) -> list[int]:
+    """Return the lines of calls that could run code out of data, or show a file to others."""
+    found = []
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.Attribute)
+            and node.attr in UNSAFE_LOADERS
+            and ast.unparse(node.value) == "yaml"
+        ):
+            found.append(node.lineno)
         if not isinstance(node, ast.Call):
             continue
-        called = ast.unparse(node.func)
-        assert called not in (
-            "eval",
-            "exec",
-            "compile",
-            "__import__",
-            "yaml.load",
-            "yaml.unsafe_load",
-            "os.system",
-        )
-        given = {one.arg: one.value for one in node.keywords}
-        if called == "torch.load":
-            assert ast.unparse(given["weights_only"]) == "True"
-        trusted = given.get("trust_remote_code")
-        assert trusted is None or ast.unparse(trusted) == "False"
-        assert "shell" not in given
+        called, given = ast.unparse(node.func), {one.arg: ast.unparse(one.value) for one in node.keywords}
+        needed = NEEDED.get(called)
+        if (
+            called in NEVER_CALLED
+            or "shell" in given
+            or (needed and given.get(needed[0]) != needed[1])
+            or any(given.get(name, value) != value for name, value in FORBIDDEN.items())
+        ):
+            found.append(node.lineno)
+    return sorted(set(found))
+
+
+def test_the_check_of_calls_finds_what_it_looks_for():
+    bad = (
+        "eval('1')\nyaml.load(x)\nyaml.parse(x, Loader=yaml.Loader)\nsubprocess.run('x', shell=True)\n"
+        "torch.load(x)\ntorch.load(x, weights_only=False)\nnp.load(x)\ntempfile.mktemp()\n"
+        "cls.from_pretrained(x, trust_remote_code=True)\ncls.from_pretrained(x, use_safetensors=False)\n"
+        "Environment(autoescape=False)\nf(weights_only=flag)\n"
+    )
+    assert unsafe_calls(ast.parse(bad)) == list(range(1, 13))
+    good = "torch.load(x, weights_only=True)\nnp.load(x, allow_pickle=False)\nyaml.parse(x, Loader=yaml.SafeLoader)\n"
+    assert unsafe_calls(ast.parse(good)) == []
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_nothing_that_was_downloaded_is_executed(path):
+    assert unsafe_calls(tree_of(path)) == []
+
+
+PRINTS = {
+    "cli/output.py": "made harmless there",
+    "views/doctor.py": "made harmless there",
+    "views/fetch.py": "made harmless there",
+    "views/outlet.py": "made harmless there",
+    "views/screen.py": "made harmless by what it is given",
+    "worker/probe.py": "JSON, read by the driver",
+    "worker/colour.py": "goes to a host's log",
+    "worker/images.py": "goes to a host's log",
+    "judges/qwen3_vl.py": "goes to a host's log",
+}
+"""Where something is written to a stream, and why that is safe for a terminal."""
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_what_is_printed_goes_through_the_places_that_make_it_harmless(path):
+    calls = {ast.unparse(node.func) for node in ast.walk(tree_of(path)) if isinstance(node, ast.Call)}
+    prints = {"print", "sys.stdout.write", "sys.stderr.write", "self._stream.write"} & calls
+    assert not prints or str(path.relative_to(SOURCE)) in PRINTS
 
 
 def test_what_may_swallow_still_does():
     for place in MAY_SWALLOW:
         assert broad_handlers_that_swallow(tree_of(SOURCE / place)), f"{place} needs no exemption any more"
+
+
+# Runs lie on network file systems: files are appended to or replaced whole, and nothing else is done to them
+
+NOT_ON_A_NETWORK_DISK = {"sqlite3", "mmap", "dbm", "lmdb", "fileinput", "memmap", "open_memmap"}
+"""A data base locks ranges of its file, and a mapped file that another machine changes ends the process by a signal."""
+
+
+def not_for_network_disks(tree: ast.AST) -> list[str]:
+    """Return what maps files, keeps data bases, links files hard, or writes into the middle of one."""
+    found = sorted(set(imported(tree)) & NOT_ON_A_NETWORK_DISK)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.keyword) and node.arg in ("mmap", "mmap_mode", "memory_map"):
+            if not (isinstance(node.value, ast.Constant) and node.value.value in (None, False)):
+                found.append(f"{node.arg}=")
+        elif isinstance(node, ast.Attribute) and node.attr in ("memmap", "hardlink_to", "link_to"):
+            found.append(node.attr)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("os.link", "fcntl.lockf"):
+            found.append(ast.unparse(node.func))
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_files_are_appended_to_or_replaced(path):
+    assert not_for_network_disks(tree_of(path)) == []
+
+
+def test_that_check_finds_what_it_looks_for():
+    bad = ast.parse(
+        "import sqlite3; from mmap import mmap\n"
+        "np.load(path, mmap_mode='r'); np.memmap(path); pa.OSFile(memory_map=True)\n"
+        "os.link(a, b); Path(a).hardlink_to(b); fcntl.lockf(f, 1)\n"
+    )
+    assert len(not_for_network_disks(bad)) == 8
+    assert not_for_network_disks(ast.parse("np.load(path, mmap_mode=None); os.replace(a, b)")) == []

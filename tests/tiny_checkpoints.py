@@ -9,8 +9,10 @@ same weights. Torch, diffusers and transformers are imported inside, so that thi
 
 from __future__ import annotations
 
+import json
 import math
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -100,13 +102,36 @@ def _byte_vocabulary() -> dict[str, int]:
     return {one: index for index, one in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
 
 
+def _before_5() -> bool:
+    """Whether transformers is of the line before 5, which makes tokenizers from files and has no `rope_parameters`."""
+    from transformers import __version__
+
+    return int(__version__.partition(".")[0]) < 5
+
+
+def _without_merges(kind: Any, vocabulary: dict[str, int], **options: Any) -> Any:
+    if not _before_5():
+        return kind(vocab=vocabulary, merges=[], **options)
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "vocab.json").write_text(json.dumps(vocabulary), encoding="utf-8")
+        Path(folder, "merges.txt").write_text("#version: 0.2\n", encoding="utf-8")
+        return kind(f"{folder}/vocab.json", f"{folder}/merges.txt", **options)
+
+
+def _rope(theta: float, **more: Any) -> dict[str, Any]:
+    """Return a config's entries for rotary positions."""
+    if _before_5():
+        return {"rope_theta": theta, "rope_scaling": {"rope_type": "default", **more}}
+    return {"rope_parameters": {"rope_type": "default", "rope_theta": theta, **more}}
+
+
 def _qwen_tokenizer(**options: Any) -> Any:
     """A byte-level tokenizer without merges: one byte, one token."""
     from transformers import Qwen2Tokenizer
 
-    return Qwen2Tokenizer(
-        vocab=_byte_vocabulary(),
-        merges=[],
+    return _without_merges(
+        Qwen2Tokenizer,
+        _byte_vocabulary(),
         eos_token="<|im_end|>",
         additional_special_tokens=list(QWEN_SPECIAL[1:]),
         model_max_length=32768,
@@ -195,7 +220,7 @@ def _qwen_text_encoder(tokenizer: Any) -> Any:
         "num_attention_heads": 2,
         "num_key_value_heads": 1,
         "max_position_embeddings": 32768,
-        "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [1, 1, 2]},
+        **_rope(1e6, mrope_section=[1, 1, 2]),
         **_text_ids(tokenizer),
     }
     vision = {
@@ -242,13 +267,8 @@ _QWEN3_TEXT = {
     "num_key_value_heads": 1,
     "head_dim": 16,
     "max_position_embeddings": 32768,
-    "rope_parameters": {
-        "rope_type": "default",
-        "rope_theta": 5e6,
-        "mrope_section": [4, 2, 2],
-        "mrope_interleaved": True,
-    },
 }
+
 
 _QWEN3_VISION = {
     "depth": 2,
@@ -262,12 +282,17 @@ _QWEN3_VISION = {
 }
 
 
+def _qwen3_text(tokenizer: Any) -> dict[str, Any]:
+    rope = _rope(5e6, mrope_section=[4, 2, 2], mrope_interleaved=True)
+    return {**_QWEN3_TEXT, **rope, **_text_ids(tokenizer)}
+
+
 def _qwen3_vl(seed: int) -> Any:
     from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
     processor = _qwen3_vl_processor()
     config = Qwen3VLConfig(
-        text_config={**_QWEN3_TEXT, **_text_ids(processor.tokenizer)},
+        text_config=_qwen3_text(processor.tokenizer),
         vision_config=_QWEN3_VISION,
         tie_word_embeddings=False,
         **_qwen_token_ids(processor.tokenizer),
@@ -281,7 +306,7 @@ def _qwen3_vl_moe(seed: int) -> Any:
     processor = _qwen3_vl_processor()
     text = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16, "norm_topk_prob": True}
     config = Qwen3VLMoeConfig(
-        text_config={**_QWEN3_TEXT, **text, **_text_ids(processor.tokenizer)},
+        text_config={**_qwen3_text(processor.tokenizer), **text},
         vision_config=_QWEN3_VISION,
         tie_word_embeddings=False,
         **_qwen_token_ids(processor.tokenizer),
@@ -381,7 +406,7 @@ def _clip_tokenizer() -> Any:
     vocabulary = {**letters, **{f"{one}</w>": len(letters) + index for one, index in letters.items()}}
     for token in ("<|startoftext|>", "<|endoftext|>"):
         vocabulary[token] = len(vocabulary)
-    return CLIPTokenizer(vocab=vocabulary, merges=[], model_max_length=77)
+    return _without_merges(CLIPTokenizer, vocabulary, model_max_length=77)
 
 
 def _clip_text_model(tokenizer: Any) -> Any:
@@ -404,11 +429,24 @@ def _clip_text_model(tokenizer: Any) -> Any:
 
 
 def _t5_tokenizer() -> Any:
-    from transformers import T5Tokenizer
-
     pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -2.0)]
     pieces += [(chr(code), -3.0) for code in range(33, 127)]
+    if _before_5():
+        return _old_t5_tokenizer(pieces)
+    from transformers import T5Tokenizer
+
     return T5Tokenizer(vocab=pieces, extra_ids=0, model_max_length=512)
+
+
+def _old_t5_tokenizer(pieces: list[tuple[str, float]]) -> Any:
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+    from transformers import T5TokenizerFast
+
+    whole = Tokenizer(models.Unigram(pieces, unk_id=2))
+    whole.pre_tokenizer = pre_tokenizers.Metaspace()
+    whole.decoder = decoders.Metaspace()
+    whole.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    return T5TokenizerFast(tokenizer_object=whole, extra_ids=0, model_max_length=512)
 
 
 def _t5_encoder(tokenizer: Any) -> Any:

@@ -237,6 +237,35 @@ def test_images_in_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert load(Path("table/s.json"))[0].images == (str(tmp_path / "table/cat.png"),)
 
 
+@pytest.mark.parametrize(
+    "image", ["../a.png", "x/../../a.png", "../table2/a.png", "..", "./../../../etc/passwd"]
+)
+@pytest.mark.parametrize("field", ["image", "reference", "target"])
+def test_a_relative_path_stays_in_its_folder(tmp_path: Path, image: str, field: str) -> None:
+    (tmp_path / "table").mkdir()
+    path = written(tmp_path / "table", "s.json", [{**ROWS[0], field: image}])
+    says = message(path)
+    assert says == (
+        f"{path}, entry 1: {field!r} is {image!r}, which leads out of {tmp_path}/table; "
+        "if you trust this table, set benchmark.params.outside=true"
+    )
+    assert load(path, outside=True)[0].instruction == ROWS[0]["instruction"]
+
+
+def test_paths_that_stay_or_are_absolute_are_taken_as_they_are(tmp_path: Path) -> None:
+    (tmp_path / "table" / "pictures").mkdir(parents=True)
+    names = ["a.png", "x/../a.png", "./..a.png", "pictures/../..a/b.png", "/etc/passwd", "..a/b.png"]
+    path = written(tmp_path / "table", "s.json", [{**ROWS[0], "image": name} for name in names])
+    assert [one.images[0] for one in load(path)] == [
+        *(f"{tmp_path}/table/{name}" for name in ("a.png", "x/../a.png", "..a.png", "pictures/../..a/b.png")),
+        "/etc/passwd",
+        f"{tmp_path}/table/..a/b.png",
+    ]
+    beside = written(tmp_path / "table", "t.json", [{**ROWS[0], "image": "../a.png"}])
+    assert load(beside, images="pictures")[0].images == (f"{tmp_path}/table/pictures/../a.png",)
+    assert "leads out of" in message(beside, images=str(tmp_path))
+
+
 def test_the_table_may_be_a_link(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     real = written(tmp_path, "real.json", ROWS)

@@ -232,7 +232,7 @@ def test_a_model_that_is_not_in_the_cache(here):
         "judge.model=Qwen/Qwen3-VL-8B-Instruct",
     )
     assert "judge.model: Qwen/Qwen3-VL-8B-Instruct is not on this machine" in line
-    assert "hf download Qwen/Qwen3-VL-8B-Instruct" in line
+    assert "edit-eval fetch CONFIG" in line
 
 
 def test_a_model_that_nobody_named(here):

@@ -101,6 +101,36 @@ def test_the_second_signal_ends_it_now(start):
     assert len(err.splitlines()) == 1
 
 
+def test_one_request_that_comes_twice_is_one(start):
+    """The terminal signals a container's front end and the run in it, and the front end passes it on."""
+    run = start("sleep:1", 12)
+    run.wait_for_edits(2)
+    run.process.send_signal(signal.SIGINT)
+    run.process.send_signal(signal.SIGTERM)
+    run.process.send_signal(signal.SIGINT)
+    run.end()
+    assert run.process.returncode == 130
+    assert 2 < run.edited <= 4, "what was begun was finished"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2])
+def test_a_signal_before_the_run_has_begun(tmp_path, number):
+    """While samples are read and weights are hashed, which takes minutes."""
+    code = (
+        "import os, sys\n"
+        "from edit_eval import cli\n"
+        "from edit_eval.cli import commands\n"
+        f"commands.prepare = lambda *_args, **_more: os.kill(os.getpid(), {int(number)})\n"
+        "sys.exit(cli.main(['demo']))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 130, done.stderr
+    [line] = done.stderr.splitlines()
+    assert line.startswith("edit-eval: interrupted; ")
+
+
 def test_grace_runs_out(start):
     run = start("sleep:60", 4, grace_s="1")
     _wait_until_working(run)

@@ -61,7 +61,7 @@ def test_the_full_config_without_gpus_lists_what_is_missing_at_once(tmp_path):
     starts = [line.split()[:2] for line in done.stdout.splitlines()]
     for what in ("editor.devices", "editor.model", "judge.devices", "judge.model"):
         assert ["bad", what] in starts
-    assert "hf download Qwen/Qwen-Image-Edit-2509" in done.stdout
+    assert "edit-eval fetch CONFIG" in done.stdout
     assert "\x1b" not in done.stdout
 
 

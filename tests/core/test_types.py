@@ -120,6 +120,7 @@ def test_a_rubric_finds_its_dimensions():
 def test_a_prompt_shows_its_images_in_its_order():
     request = JudgeRequest(
         sample=Sample("a", "b", ("c",)),
+        rubric=Rubric("r", (), (), "1", 0, 1),
         prompts=(),
         sources=("source 1", "source 2"),
         edited="edit",

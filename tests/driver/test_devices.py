@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import types
 from pathlib import Path
 
 import pytest
+from fake_nvml import FakeNvml
 
 from edit_eval.core.errors import DeviceError
 from edit_eval.driver import devices
@@ -22,57 +22,34 @@ from edit_eval.driver.devices import (
 
 GIB = 1 << 30
 UUIDS = [f"GPU-{index}a{index}b{index}c{index}d-0000-1111-2222-33334444555{index}" for index in range(8)]
-MIG = "MIG-deadbeef-0000-1111-2222-333344445555"
+MIGS = [f"MIG-{index}eadbeef-0000-1111-2222-333344445555" for index in range(7)]
 
 
-class FakeNvml:
-    """A machine with GPUs, seen through the few NVML calls that there are."""
-
-    class NVMLError(Exception):
-        pass
+class Machine(FakeNvml):
+    """As many GPUs as wished, each with half a GiB in use unless `used` says otherwise."""
 
     def __init__(
         self, count: int, used: dict[int, int] | None = None, processes: dict[int, list] | None = None
     ):
-        self._count = count
-        self._used = used or {}
-        self._processes = processes or {}
+        super().__init__(count)
+        for index, gpu in enumerate(self.gpus):
+            gpu.memory = (used or {}).get(index, 500 << 20)
+            gpu.holders = (processes or {}).get(index, [])
 
-    def nvmlDeviceGetCount(self) -> int:  # noqa: N802
-        return self._count
-
-    def nvmlDeviceGetHandleByIndex(self, index: int) -> int:  # noqa: N802
-        if not 0 <= index < self._count:
-            raise self.NVMLError("Invalid Argument")
-        return index
-
-    def nvmlDeviceGetHandleByUUID(self, uuid: str) -> int:  # noqa: N802
-        if uuid == MIG:
-            return 0
-        if uuid not in UUIDS[: self._count]:
-            raise self.NVMLError("Not Found")
-        return UUIDS.index(uuid)
-
-    def nvmlDeviceGetUUID(self, handle: int) -> str:  # noqa: N802
-        return UUIDS[handle]
-
-    def nvmlDeviceGetMemoryInfo(self, handle: int) -> types.SimpleNamespace:  # noqa: N802
-        if self._used.get(handle) is None and handle in self._used:
-            raise self.NVMLError("Not Supported")
-        return types.SimpleNamespace(used=self._used.get(handle, 500 << 20))
-
-    def nvmlDeviceGetComputeRunningProcesses(self, handle: int) -> list:  # noqa: N802
-        if handle in self._processes and self._processes[handle] is None:
-            raise self.NVMLError("Not Supported")
-        return self._processes.get(handle, [])
+    @staticmethod
+    def uuid(index: int) -> str:
+        return UUIDS[index]
 
 
 @pytest.fixture
 def machine(monkeypatch):
-    """Return `machine(count, visible=None, **more)`: from then on this machine has that many GPUs."""
+    """Return `machine(count, visible=None, change=None, **more)`: from then on this machine has that many GPUs."""
 
-    def set_up(count: int, visible: str | None = None, **more) -> list[Gpu]:
-        monkeypatch.setattr(devices, "_nvml", lambda: FakeNvml(count, **more) if count else None)
+    def set_up(count: int, visible: str | None = None, change=None, **more) -> list[Gpu]:
+        there = Machine(count, **more) if count else None
+        if change:
+            change(there.gpus)
+        monkeypatch.setattr(devices, "_nvml", lambda: there)
         if visible is None:
             monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
         else:
@@ -115,11 +92,22 @@ def test_without_the_variable_all_gpus_are_visible(machine, count):
         ("2,,3", ["2"]),
         (",".join([UUIDS[2], UUIDS[0]]), [UUIDS[2], UUIDS[0]]),
         (UUIDS[4][:8], [UUIDS[4]]),  # CUDA takes the beginning of a UUID
-        ("GPU-", []),  # ... if it fits one only
+        ("GPU-", []),
         ("GPU-ffffffff", []),
         (f"{UUIDS[1]},GPU-ffffffff,{UUIDS[2]}", [UUIDS[1]]),
-        (MIG, [MIG]),
         ("MIG-00000000-ffff", []),
+        ("07", ["7"]),
+        (" 6 ,\t0 ", ["6", "0"]),
+        ("1 2", ["1"]),  # this and what follows as CUDA was seen to do
+        ("1abc,0", ["1", "0"]),
+        ("1.5", ["1"]),
+        ("-0,1", ["0", "1"]),
+        ("0,\n1", ["0", "1"]),
+        (UUIDS[3].upper(), [UUIDS[3]]),
+        ("gpu-3a", []),
+        ("\u0661", []),  # a digit, but not to CUDA
+        ("+1", ["1"]),
+        ("0x1", ["0"]),
     ],
 )
 def test_the_inherited_variable_decides_which_and_in_which_order(machine, visible, tokens):
@@ -285,8 +273,8 @@ def test_where_nothing_is_said():
 # Memory that others hold
 
 
-def process(pid: int, gib: float | None) -> types.SimpleNamespace:
-    return types.SimpleNamespace(pid=pid, usedGpuMemory=None if gib is None else int(gib * GIB))
+def process(pid: int, gib: float | None) -> tuple[int, int | None]:
+    return pid, None if gib is None else int(gib * GIB)
 
 
 def test_memory_that_others_hold_is_refused_by_name_and_gib(machine):

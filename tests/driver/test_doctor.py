@@ -17,6 +17,7 @@ from edit_eval.driver import devices, stagecheck
 from edit_eval.driver.config import read_tree
 from edit_eval.driver.doctor import examine, examine_machine
 from edit_eval.driver.environments import Environment, TorchFacts
+from edit_eval.driver.hubcache import FETCH
 from edit_eval.driver.store import RunStore
 
 PACKAGES = dict.fromkeys(("torch", "torchvision", "diffusers", "transformers", "PIL", "accelerate"), "9.9")
@@ -117,7 +118,17 @@ def test_nothing_is_wrong_with_a_good_config(tmp_path):
 
 def test_a_machine_by_itself():
     found = {one.what: one for one in examine_machine()}
-    assert list(found) == ["edit-eval", "libraries", "CPU", "memory", "disk", "GPUs"]
+    assert list(found) == [
+        "edit-eval",
+        "libraries",
+        "CPU",
+        "memory",
+        "disk",
+        "temporary",
+        "shared memory",
+        "cache",
+        "GPUs",
+    ]
     assert (found["GPUs"].level, found["GPUs"].detail) == ("warn", "none (NVML finds none)")
     assert "run where there are GPUs" in found["GPUs"].mend
 
@@ -279,7 +290,7 @@ def test_libraries_that_are_too_old_or_do_not_know_the_model(tmp_path, probed):
 def test_a_diffusers_without_the_pipeline(tmp_path, probed):
     probed(Environment("3.12.3", PACKAGES, unknown=["QwenImageEditPlusPipeline"]))
     one = only_bad(with_model(tmp_path, devices=["cpu:0"]), "editor.python")
-    assert one.detail == "the installed diffusers has no QwenImageEditPlusPipeline"
+    assert one.detail == "the installed diffusers has no QwenImageEditPlusPipeline, which needs 0.36 or newer"
 
 
 # Devices
@@ -310,7 +321,7 @@ def test_gpu_memory_that_others_hold(tmp_path, gpus):
 def test_a_model_that_is_missing(tmp_path):
     one = only_bad(with_model(tmp_path, model="Qwen/Qwen-Image-Edit-2509", devices=["cpu:0"]), "editor.model")
     assert "is not on this machine" in one.detail
-    assert "hf download Qwen/Qwen-Image-Edit-2509" in one.mend
+    assert one.mend == "run 'edit-eval fetch CONFIG' on a node with internet"
 
 
 def test_a_model_without_a_name_and_a_name_without_a_model(tmp_path):
@@ -342,11 +353,13 @@ def test_a_download_that_was_cut_short(tmp_path, probed, monkeypatch):
     (snapshot.parent.parent / "blobs").mkdir()
     (snapshot.parent.parent / "blobs" / "b.incomplete").touch()
     given = with_model(tmp_path, model="Qwen/Edit", devices=["cpu:0"])
-    first = findings(given)["editor.model"][0]
-    assert (first.level, first.mend) == ("warn", "hf download Qwen/Edit")
+    one = only_bad(given, "editor.model")
+    assert "a download of Qwen/Edit has not ended" in one.detail
+    assert one.mend == f"{FETCH}, or remove that file if it is a leftover"
+    (snapshot.parent.parent / "blobs" / "b.incomplete").unlink()
     (snapshot / "transformer" / "model.safetensors").unlink()
     one = only_bad(given, "editor.model")
-    assert (one.detail, one.mend) == ("Qwen/Edit: transformer/ holds no weights", "hf download Qwen/Edit")
+    assert (one.detail, one.mend) == ("Qwen/Edit: transformer/ holds no weights", FETCH)
 
 
 def test_a_model_of_another_class(tmp_path, probed):
@@ -366,6 +379,29 @@ def test_parameters_that_the_class_refuses(tmp_path, probed):
     given = tree(tmp_path)
     given["editor"] = {"type": "precomputed", "params": {"folder": str(tmp_path / "none")}}
     assert list(findings(given, "bad")) == ["editor.params"]
+
+
+def test_a_lora(tmp_path, probed):
+    asked = probed(Environment("3.12.3", PACKAGES | {"peft": "0.21"}))
+    given = with_model(
+        tmp_path, devices=["cpu:0"], lora={"model": str(tmp_path / "l.safetensors"), "scale": 0.5}
+    )
+    assert "no model folder or file at" in only_bad(given, "editor.lora").detail
+    header = b'{"a":{"dtype":"U8","shape":[10485760],"data_offsets":[0,10485760]}}'
+    data = len(header).to_bytes(8, "little") + header + bytes(10485760)
+    (tmp_path / "l.safetensors").write_bytes(data[:-1])
+    assert "is cut off" in only_bad(given, "editor.lora").detail
+    (tmp_path / "l.safetensors").write_bytes(data)
+    found = findings(given)
+    [one] = found["editor.lora"]
+    assert (one.level, one.detail[-60:].split(", ")[-1]) == ("ok", f"at {tmp_path / 'l.safetensors'}"[-60:])
+    assert "scale 0.5" in one.detail
+    assert "(10.0 MiB of weights" in found["editor memory"][0].detail
+    assert asked
+    probed(Environment("3.12.3", {**PACKAGES, "peft": None}))
+    assert "has no peft" in only_bad(given, "editor.python").detail
+    given["editor"] = {"type": "scripted", "lora": "x"}
+    assert "scripted takes no LoRA" in only_bad(given, "editor.lora").detail
 
 
 # Do they fit?

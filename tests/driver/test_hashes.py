@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 import time
+from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from edit_eval.driver import hashes
 from edit_eval.driver.hashes import FileHashes
@@ -184,3 +187,101 @@ def test_the_memory_is_in_the_users_cache_folder(tmp_path, monkeypatch):
 def test_a_missing_file_is_an_os_error(tmp_path):
     with FileHashes(tmp_path / "h.tsv") as known, pytest.raises(FileNotFoundError):
         known.sha256(tmp_path / "none")
+
+
+def test_one_changed_byte_with_size_and_time_put_back_is_another_hash(tmp_path):
+    file = tmp_path / "weights.bin"
+    file.write_bytes(b"weights")
+    old(file)
+    before = file.stat()
+    with FileHashes(tmp_path / "h.tsv") as known:
+        assert known.sha256(file) == sha(b"weights")
+    time.sleep(0.02)  # the grain of a file system's clock
+    with file.open("r+b") as opened:
+        opened.write(b"W")
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    after = file.stat()
+    assert (after.st_size, after.st_mtime_ns, after.st_ino) == (
+        before.st_size,
+        before.st_mtime_ns,
+        before.st_ino,
+    )
+    with FileHashes(tmp_path / "h.tsv") as known:
+        assert known.sha256(file) == sha(b"Weights")
+
+
+def test_a_file_that_is_written_while_it_is_read_is_read_again(tmp_path, monkeypatch):
+    file = tmp_path / "growing"
+    file.write_bytes(b"half")
+    pieces = [b"whole"]
+    real = hashes.file_sha256
+
+    def read(path):
+        found = real(path)
+        if pieces:
+            file.write_bytes(pieces.pop())
+        return found
+
+    monkeypatch.setattr(hashes, "file_sha256", read)
+    assert FileHashes(tmp_path / "h.tsv").sha256(file) == sha(b"whole")
+    file.write_bytes(b"half")
+    pieces += [b"a", b"bb", b"ccc", b"dddd"]
+    with pytest.raises(OSError, match="it is being written; wait until it is whole"):
+        FileHashes(tmp_path / "h.tsv").sha256(file)
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.data())
+def test_no_damage_to_the_memory_makes_a_wrong_hash(tmp_path_factory, data):
+    folder = tmp_path_factory.mktemp("hashes")
+    files = [folder / f"f{index}" for index in range(3)]
+    for file in files:
+        file.write_bytes(file.name.encode())
+        old(file)
+    cache = folder / "h.tsv"
+    with FileHashes(cache) as known:
+        for file in files:
+            known.sha256(file)
+    damaged = bytearray(cache.read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = len(damaged) * data.draw(st.integers(0, 999)) // 1000
+        cut = data.draw(st.integers(0, 70))
+        damaged[at : at + cut] = data.draw(st.binary(max_size=70) | st.just(bytes(cut)) | st.just(b"0" * cut))
+        damaged += b"\n"
+    cache.write_bytes(damaged)
+    for _ in range(2):
+        with FileHashes(cache) as known:
+            assert [known.sha256(file) for file in files] == [sha(file.name.encode()) for file in files]
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to(path.name)])
+def test_a_memory_that_is_no_file_is_left_alone_and_waited_for_by_nobody(tmp_path, make):
+    (tmp_path / "a").write_bytes(b"a")
+    old(tmp_path / "a")
+    make(tmp_path / "h.tsv")
+    for _ in range(2):
+        with FileHashes(tmp_path / "h.tsv") as known:
+            assert known.sha256(tmp_path / "a") == sha(b"a")
+
+
+def test_a_memory_that_has_grown_too_large_is_begun_anew(tmp_path, monkeypatch):
+    (tmp_path / "a").write_bytes(b"a")
+    old(tmp_path / "a")
+    cache = tmp_path / "h.tsv"
+    cache.write_bytes(b"x" * 1000)
+    monkeypatch.setattr(hashes, "_MOST_BYTES", 999)
+    with FileHashes(cache) as known:
+        assert known.sha256(tmp_path / "a") == sha(b"a")
+    assert cache.read_bytes().count(b"\n") == 1
+    assert b"xxx" not in cache.read_bytes()
+
+
+def test_without_a_home_nothing_is_remembered_and_nothing_breaks(tmp_path, monkeypatch):
+    (tmp_path / "a").write_bytes(b"a")
+    old(tmp_path / "a")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+    with FileHashes() as known:
+        assert known.sha256(tmp_path / "a") == sha(b"a")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a"]

@@ -10,7 +10,7 @@ import pytest
 
 from edit_eval.core.errors import ModelError
 from edit_eval.driver.hashes import FileHashes
-from edit_eval.driver.models import resolve_model
+from edit_eval.driver.models import resolve_lora, resolve_model
 
 COMMIT = "ac7f9318f633fc4b5778c59367c8128225f1e3de"
 
@@ -209,7 +209,7 @@ def test_what_is_not_in_the_cache_is_said_with_the_command_that_brings_it(hub, h
     message = refused("Qwen/Qwen-Image-Edit-2509", hashes)
     assert "is not on this machine" in message
     assert str(hub) in message
-    assert "hf download Qwen/Qwen-Image-Edit-2509" in message
+    assert message.endswith("; run 'edit-eval fetch CONFIG' on a node with internet")
     cached_model(hub)
     assert "is not on this machine" in refused("Qwen/Qwen-Image-Edit@0000000", hashes)
 
@@ -239,3 +239,114 @@ def test_where_the_cache_is(tmp_path, monkeypatch, hashes, variable, below):
     monkeypatch.setenv(variable, str(tmp_path / "place"))
     cached_model(tmp_path / "place" / below)
     assert identity("Qwen/Qwen-Image-Edit", hashes)["commit"] == COMMIT
+
+
+# Parts
+
+
+def part_file(path: Path) -> Path:
+    header = b'{"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]}}'
+    path.write_bytes(len(header).to_bytes(8, "little") + header + b"01")
+    os.utime(path, (time.time() - 100,) * 2)
+    return path
+
+
+def test_a_part_may_be_one_file_wherever_it_lies(tmp_path, hashes):
+    one = part_file(tmp_path / "one.safetensors")
+    (tmp_path / "copies").mkdir()
+    two = part_file(tmp_path / "copies" / "two.safetensors")
+    found = [resolve_model("editor.components.vae", str(path), "", hashes) for path in (one, two)]
+    assert found[0].identity == found[1].identity == {"sha256": hashes.sha256(one)}
+    assert found[0].path == one
+
+
+@pytest.mark.parametrize("name", ["part.ckpt", "part.bin", "part.pt", "part.txt"])
+def test_a_part_that_would_have_to_be_unpickled(tmp_path, hashes, name):
+    (tmp_path / name).touch()
+    with pytest.raises(
+        ModelError, match=r"is no \.safetensors file, and others are not unpickled; save its tensors"
+    ):
+        resolve_model("editor.components.vae", str(tmp_path / name), "", hashes)
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("step/__0_0.distcp", "dcp_to_torch"),
+        ("step/pytorch_model_fsdp_0/__0_0.distcp", "accelerate merge-weights"),
+        ("step/mp_rank_00_model_states.pt", "zero_to_fp32.py"),
+        ("step/iter_0000500/mp_rank_00/model_optim_rng.pt", "tools/checkpoint/convert.py"),
+    ],
+)
+def test_states_of_training_are_refused_with_the_way_to_a_model(tmp_path, hashes, name, hint):
+    (tmp_path / name).parent.mkdir(parents=True)
+    (tmp_path / name).touch()
+    (tmp_path / "step" / "config.json").write_text("{}")
+    for where, model_file in (("editor.components.transformer", ""), ("judge.model", "config.json")):
+        with pytest.raises(ModelError, match=rf"^{where}: .*training state.*; .*{hint}") as caught:
+            resolve_model(where, str(tmp_path / "step"), model_file, hashes)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_shard_of_a_training_named_as_a_part(tmp_path, hashes):
+    (tmp_path / "mp_rank_00_model_states.pt").touch()
+    with pytest.raises(ModelError, match="is a DeepSpeed training state; gather it"):
+        resolve_model("editor.components.vae", str(tmp_path / "mp_rank_00_model_states.pt"), "", hashes)
+
+
+def test_a_model_beside_its_training_state_is_a_model(tmp_path, hashes):
+    folder = local_model(tmp_path / "m")
+    (folder / "pytorch_model_fsdp_0").mkdir()
+    (folder / "pytorch_model_fsdp_0" / "__0_0.distcp").touch()
+    (folder / "transformer" / "optimizer_0").mkdir()
+    assert identity(folder, hashes)
+    assert resolve_model("editor.components.transformer", str(folder / "transformer"), "", hashes).identity
+
+
+def test_a_lora_is_its_bytes_wherever_it_comes_from(tmp_path, hashes, hub):
+    path = part_file(tmp_path / "my.safetensors")
+    snapshot = cached_model(hub, "fast/lora")
+    (snapshot / "pytorch_lora_weights.safetensors").write_bytes(path.read_bytes())
+    found = [resolve_lora("editor.lora", name, hashes) for name in (str(path), str(snapshot), "fast/lora")]
+    assert {one.identity["sha256"] for one in found} == {hashes.sha256(path)}
+    assert found[2].path == snapshot / "pytorch_lora_weights.safetensors"
+    (tmp_path / "two").mkdir()
+    for name in ("a", "b"):
+        part_file(tmp_path / "two" / f"{name}.safetensors")
+    with pytest.raises(ModelError, match=r"holds several LoRAs; name one, such as .*two/a\.safetensors"):
+        resolve_lora("editor.lora", str(tmp_path / "two"), hashes)
+    (tmp_path / "none").mkdir()
+    with pytest.raises(ModelError, match=r"holds no \.safetensors file"):
+        resolve_lora("editor.lora", str(tmp_path / "none"), hashes)
+
+
+def test_a_part_of_a_repository(hub, hashes):
+    snapshot = cached_model(hub, "me/tuned")
+    (snapshot / "step" / "vae").mkdir(parents=True)
+    part = part_file(snapshot / "step" / "vae" / "model.safetensors")
+    found = resolve_model("editor.components.vae", "me/tuned/step/vae", "", hashes)
+    assert found.path == part.parent
+    assert found.identity == {"repository": "me/tuned", "commit": COMMIT, "inside": "step/vae"}
+    with pytest.raises(
+        ModelError, match="its repository is here, without step/vea; run 'edit-eval fetch CONFIG'"
+    ):
+        resolve_model("editor.components.vae", "me/tuned/step/vea", "", hashes)
+    with pytest.raises(ModelError, match="is a file; give the folder of a model"):
+        resolve_model("judge.model", "me/tuned/step/vae/model.safetensors", "config.json", hashes)
+
+
+def test_a_path_that_is_misspelt_is_not_taken_for_a_hub_id(hub, hashes, tmp_path):
+    (tmp_path / "ckpt" / "step-500").mkdir(parents=True)
+    with pytest.raises(ModelError, match="no model folder at ckpt/step-50/vae, though ckpt is one"):
+        resolve_model("editor.components.vae", "ckpt/step-50/vae", "", hashes)
+
+
+def test_downloads_that_have_not_ended(hub, hashes, tmp_path):
+    snapshot = cached_model(hub)
+    (snapshot.parent.parent / "blobs").mkdir()
+    (snapshot.parent.parent / "blobs" / "abc.incomplete").touch()
+    assert "a download of Qwen/Qwen-Image-Edit has not ended" in refused("Qwen/Qwen-Image-Edit", hashes)
+    folder = local_model(tmp_path / "m")
+    (folder / ".cache" / "huggingface" / "download").mkdir(parents=True)
+    (folder / ".cache" / "huggingface" / "download" / "x.incomplete").touch()
+    assert "has not ended; run it again" in refused(folder, hashes)

@@ -8,10 +8,12 @@ import os
 import pytest
 from harness import Ran, config_tree, make_benchmark
 
-from edit_eval.core.errors import ConfigError
+from edit_eval.core.errors import ConfigError, RunError
+from edit_eval.driver import hashes
 from edit_eval.driver.config import load_config
 from edit_eval.driver.events import Note
 from edit_eval.driver.pipeline import _changes
+from edit_eval.driver.store import RunReader
 
 
 @pytest.fixture(autouse=True)
@@ -130,3 +132,52 @@ def test_what_was_being_written_when_a_process_was_killed_is_removed(tmp_path):
     Ran(tree)
     assert [name for name in left if (run / name).exists()] == []
     assert [name for name in kept if not (run / name).exists()] == []
+
+
+# What cannot be written
+
+
+@pytest.mark.parametrize("where", ["edit", "judge", "editor load", "judge load"])
+def test_a_disk_that_a_model_fills_is_no_samples_fault(tmp_path, where):
+    instructions, tags = ["-", "full" if where == "edit" else "-", "-"], [{"judge": "-"}] * 3
+    if where == "judge":
+        tags[1] = {"judge": "full"}
+    tree = config_tree(tmp_path, make_benchmark(tmp_path / "data", instructions, tags))
+    if "load" in where:
+        tree[where.split()[0]]["params"] = {"load": "full"}
+    with pytest.raises(
+        RunError, match=r"^cannot write /scratch/compiled\.so: No space left on device; make room"
+    ):
+        Ran(tree)
+    run = RunReader(tmp_path / "run")
+    assert [record for record in run.edits.values() if record["status"] == "failed"] == []
+    assert [record for record in run.verdicts.values() if record["verdict"]["unscored"]] == []
+
+
+def test_what_people_look_at_is_made_again_and_said(tmp_path):
+    tree = config_tree(tmp_path, make_benchmark(tmp_path / "data", ["-"] * 3))
+    run = Ran(tree).run.path
+    links, thumbs = sorted(run.glob("by-id/*/*")), sorted(run.glob("thumbs/*/*"))
+    for path in (links[1], *thumbs[:2]):
+        path.unlink()
+    again = Ran(tree)
+    assert not again.worked
+    assert [note.text for note in again.of(Note)] == ["making 2 missing thumbnails again"]
+    assert sorted(run.glob("by-id/*/*")) == links
+    assert sorted(run.glob("thumbs/*/*")) == thumbs
+    assert Ran(tree).events == []
+
+
+def test_a_run_that_was_copied_is_hashed_once(tmp_path, monkeypatch):
+    tree = config_tree(tmp_path, make_benchmark(tmp_path / "data", ["-"] * 3))
+    run = Ran(tree).run.path
+    for path in run.glob("images/*/*"):
+        os.utime(path, (1, 1))  # as a copy that keeps no times, a while ago
+    hashed = []
+    real = hashes.file_sha256
+    monkeypatch.setattr(hashes, "file_sha256", lambda path: hashed.append(path) or real(path))
+    assert not Ran(tree).worked
+    assert len([path for path in hashed if "/images/" in str(path)]) == 3
+    hashed.clear()
+    assert not Ran(tree).worked
+    assert [path for path in hashed if "/images/" in str(path)] == []

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -13,6 +15,8 @@ import pytest
 from harness import PLUGINS, Ran, cli, config_tree, make_benchmark, ours
 
 from edit_eval.core.errors import ModelError, RunFailed
+from edit_eval.driver.backends.local import LocalBackend
+from edit_eval.driver.devices import Device
 from edit_eval.driver.events import DeviceState, EditFailed, EditFinished, Unloaded, VerdictGiven
 from edit_eval.driver.summary import summarize
 
@@ -177,12 +181,63 @@ def test_a_verdict_that_the_rubric_does_not_allow_is_no_number(tmp_path, odd):
 
 def test_failed_ones_are_taken_up_when_asked(tmp_path):
     benchmark = make_benchmark(tmp_path / "data", ["ok", "once:raise", "ok"])
-    tree = config_tree(tmp_path, benchmark)
+    tree = config_tree(tmp_path, benchmark, editor__devices=["cpu:0"])
     assert len(Ran(tree).of(EditFailed)) == 1
     assert not Ran(tree).worked
     again = Ran(tree, retry_failed=True)
     assert len(again.of(EditFinished)) == 1
     assert summarize(again.run).coverage == 1.0
+
+
+def test_where_every_sample_fails_each_fails_once_and_no_device_is_blamed(tmp_path):
+    ran = Ran(config_tree(tmp_path, make_benchmark(tmp_path / "data", ["raise"] * 8)))
+    assert sorted(event.sample_id for event in ran.of(EditFailed)) == [f"s{index:04}" for index in range(8)]
+    assert not any(event.state in ("restarting", "retired") for event in ran.of(DeviceState))
+
+
+def test_an_image_that_cannot_be_read_is_its_own_fault(tmp_path):
+    benchmark = make_benchmark(tmp_path / "data", ["ok"] * 4)
+    broken = benchmark.parent / "0000.png"
+    broken.write_bytes(broken.read_bytes()[:-30])
+    ran = Ran(config_tree(tmp_path, benchmark))
+    assert [(event.sample_id, event.kind) for event in ran.of(EditFailed)] == [("s0000", "unreadable")]
+    assert not any(event.state in ("restarting", "retired") for event in ran.of(DeviceState))
+
+
+class NoRoom(LocalBackend):
+    """Cannot start keepers at first, as on a machine without memory or room for temporary files."""
+
+    def __init__(self, times: int) -> None:
+        self.times = times
+
+    def launch(self, device, log_folder):
+        self.times -= 1
+        if self.times >= 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return super().launch(device, log_folder)
+
+
+def test_a_keeper_that_cannot_be_started_is_tried_again(tmp_path):
+    tree = config_tree(tmp_path, make_benchmark(tmp_path / "data", ["ok"] * 4), editor__devices=["cpu:0"])
+    ran = Ran(tree, backend=NoRoom(1))
+    assert summarize(ran.run).coverage == 1.0
+    assert any("cannot start a keeper" in event.detail for event in ran.of(DeviceState))
+
+
+def test_where_no_keeper_can_be_started_the_run_ends_by_name(tmp_path):
+    tree = config_tree(tmp_path, make_benchmark(tmp_path / "data", ["ok"] * 4))
+    with pytest.raises(RunFailed, match=r"cannot start a keeper: .*No space left on device"):
+        Ran(tree, backend=NoRoom(1000))
+
+
+def test_a_keeper_that_cannot_be_started_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    (tmp_path / "logs").write_text("in the way")
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with pytest.raises(OSError, match="logs"):
+        LocalBackend().launch(Device("cpu", (0,)), tmp_path / "logs")
+    assert [path.name for path in tmp_path.iterdir()] == ["logs"]
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 def test_a_model_that_never_loads_ends_in_seconds(tmp_path):

@@ -75,7 +75,6 @@ def test_a_suspect_goes_to_a_device_it_was_not_lost_on():
     suspect = Task("suspect", {}, solo=True, lost_on={"cpu-0"})
     other = Task("other suspect", {}, estimate=0.5, solo=True)
     queue.put_all([suspect, other])
-    assert queue.next_is_solo()
     assert queue.take("cpu-0", DEVICES) is other
     assert queue.take("cpu-0", DEVICES) is None
     assert len(queue) == 1  # it waits; it is not dropped
@@ -104,13 +103,16 @@ def test_a_payload_may_be_made_when_the_task_is_sent():
     assert Task("t", {"n": 0}).message() == {"id": "t", "payload": {"n": 0}}
 
 
-def test_whether_the_next_is_alone():
+def test_a_suspect_is_not_given_to_a_host_that_has_tasks():
     queue = TaskQueue()
-    assert not queue.next_is_solo()
     queue.put(Task("suspect", {}, estimate=100, solo=True))
-    assert queue.next_is_solo()
-    queue.put(Task("plain", {}, estimate=1))
-    assert not queue.next_is_solo()
+    assert queue.take("cpu-0", DEVICES, alone=False) is None
+    queue.put(Task("plain", {}, estimate=1, lost_on={"cpu-0"}))
+    assert (
+        queue.take("cpu-0", DEVICES, alone=False) is None
+    )  # neither the one before it nor the suspect behind it
+    assert queue.take("cpu-1", DEVICES, alone=False).id == "plain"
+    assert queue.take("cpu-0", DEVICES).id == "suspect"
 
 
 def test_drained_in_the_order_it_would_have_been_taken():
@@ -135,7 +137,8 @@ def test_what_is_taken_is_the_first_that_may_go_there(tasks, asking, among):
     for device in asking:
         may = [one for one in waiting if device not in one.lost_on or not among - one.lost_on]
         expected = min(may, key=lambda one: (one.solo, -one.estimate, one.order), default=None)
-        assert queue.next_is_solo() == all(one.solo for one in waiting) or not waiting
+        if expected and expected.solo:
+            assert queue.take(device, among, alone=False) is None
         assert queue.take(device, among) is expected
         if expected:
             waiting.remove(expected)

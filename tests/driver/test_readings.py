@@ -181,3 +181,15 @@ def test_others_processes_are_looked_into_once(family, monkeypatch):
     monkeypatch.setattr(readings, "_stat", lambda pid: looked.append(pid) or real(pid))
     reader.read()
     assert len(looked) <= 3 + 5  # ours, and what began meanwhile on this machine
+
+
+def test_a_mig_instance_is_read_as_far_as_nvml_tells(nvml):
+    fake = nvml(1)
+    fake.gpus[0].instances = {0: "MIG-a", 3: "MIG-b"}
+    reader = GpuReader(["MIG-b"])
+    one = named(reader.read()["MIG-b"])
+    assert one["memory_bytes"] == 1 << 30
+    assert one["power_w"] is one["utilisation"] is one["energy_j"] is None  # only of whole GPUs
+    assert reader.info["MIG-b"].memory_bytes == (80 << 30) // 7
+    fake.gpus[0].gone = True
+    assert set(reader.read()["MIG-b"]) == {None}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import sys
+from collections import Counter
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -53,7 +54,7 @@ class Simulation:
         return self
 
     def decide(self):
-        for slot in self.slots:
+        for slot in self.plan.in_turn():
             host = slot.host
             if host is None:
                 stage = self.plan.stage_for(slot, self.now)
@@ -72,7 +73,7 @@ class Simulation:
                 slot.host.phase = Phase.STOPPING
                 self.later(0.1, self.gone, slot)
             elif slot.host and slot.host.is_idle:
-                loan = self.plan.task_to_recall(slot.host.stage)
+                loan = self.plan.task_to_recall(slot.host.stage, slot)
                 if loan:
                     busy, task = loan
                     busy.host.recalling.add(task.id)
@@ -222,3 +223,99 @@ def test_a_crash_does_not_lock_devices_that_overlap(wide_editor, seconds, start_
     run = Crashing(editors, judges, seconds, start_s=start_s).run()
     assert len(run.done["judge"]) == len(seconds)
     assert run.plan.at_end()
+
+
+class Failing(Simulation):
+    """Edits fail at once on devices that are broken, and everywhere where the sample itself is bad."""
+
+    def __init__(self, *arguments, broken, bad=(), fail_s=0.01, **options):
+        super().__init__(*arguments, **options)
+        self.broken, self.bad, self.fail_s = broken, bad, fail_s
+        self.failed, self.tries = [], Counter()
+        self.remedies = []
+
+    def ready(self, host):
+        super().ready(host)
+        for slot in self.slots:
+            if slot.host is host:
+                host.stage.doubts.fresh(slot.device.name)
+
+    def begin(self, slot, host):
+        if host.stage is self.edit and slot.device.label in self.broken and host.in_flight and not host.begun:
+            task = next(iter(host.in_flight.values()))
+            host.begun[task.id] = self.now
+            self.later(self.fail_s, self.finish, slot, host, task)
+        else:
+            super().begin(slot, host)
+
+    def finish(self, slot, host, task):
+        if slot.host is not host or task.id not in host.in_flight:
+            return  # its host is being replaced
+        if host.stage is not self.edit:
+            super().finish(slot, host, task)
+            return
+        self.tries[task.id] += 1
+        doubts, name = self.edit.doubts, slot.device.name
+        if slot.device.label not in self.broken and task.id not in self.bad:
+            super().finish(slot, host, task)
+            if accused := doubts.done(name, task):
+                self.replace(next(one for one in self.slots if one.device.name == accused))
+            return
+        del host.in_flight[task.id]
+        host.begun.clear()
+        others = self.plan.may_take(self.edit) != {name}
+        if doubts.failed(name, task, others=others):
+            self.edit.queue.put(task)
+        else:
+            self.failed.append(task.id)
+        self.begin(slot, host)
+
+    def replace(self, slot):
+        self.remedies.append(slot.device.label)
+        if slot.host and slot.host.stage is self.edit:
+            self.edit.queue.put_all(slot.host.withdraw())
+            slot.host, slot.retry_at = None, self.now + 0.5
+            if self.remedies.count(slot.device.label) == 2:
+                self.edit.retired.add(slot.device)
+            self.later(0.6, lambda: None)
+
+
+@given(
+    st.lists(st.floats(0.05, 20), min_size=8, max_size=60),
+    st.integers(2, 6),
+    st.sets(st.integers(0, 59), max_size=10),
+    st.floats(0.01, 5),
+    st.floats(0.01, 30),
+)
+@settings(max_examples=150, deadline=None)
+def test_a_device_that_fails_everything_fails_no_sample(seconds, devices, bad, start_s, fail_s):
+    """Nothing that others can do is lost to it; what is bad everywhere is tried twice at most, and fails once."""
+    bad = {f"e{index}" for index in bad if index < len(seconds)}
+    run = Failing(
+        cpus(devices),
+        [Device("cpu", (7,))],
+        seconds,
+        broken={"CPU 1"},
+        bad=bad,
+        start_s=start_s,
+        fail_s=fail_s,
+    ).run()
+    assert sorted(run.done["edit"]) == sorted({f"e{index}" for index in range(len(seconds))} - bad)
+    assert sorted(run.failed) == sorted(bad)
+    assert max(run.tries.values()) <= 2
+    assert run.recalls <= 4 * len(seconds) + devices
+    assert set(run.remedies) <= {"CPU 1"}
+
+
+def test_a_broken_device_is_replaced_then_retired():
+    run = Failing(cpus(3), cpus(1), [1.0] * 60, broken={"CPU 2"}, fail_s=0.5).run()
+    assert run.remedies == ["CPU 2", "CPU 2"]
+    assert run.edit.retired == {Device("cpu", (2,))}
+    assert len(run.done["edit"]) == 60
+
+
+def test_where_every_sample_fails_no_device_is_to_blame():
+    bad = {f"e{index}" for index in range(30)}
+    run = Failing(cpus(3), cpus(1), [1.0] * 30, broken=(), bad=bad).run()
+    assert sorted(run.failed) == sorted(bad)
+    assert run.remedies == []

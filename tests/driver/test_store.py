@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import re
 import shutil
@@ -16,11 +18,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edit_eval.core.errors import RunError, RunFailed
+from edit_eval.core.errors import RunError
 from edit_eval.core.types import Sample, Verdict
 from edit_eval.driver import store as module
+from edit_eval.driver.mounts import Mount
 from edit_eval.driver.plan import WantedEdit
-from edit_eval.driver.store import RunReader, RunStore, image_path, link_names, thumbnail_path
+from edit_eval.driver.store import (
+    RunReader,
+    RunStore,
+    image_is_intact,
+    image_path,
+    link_names,
+    lock_holder,
+    thumbnail_path,
+)
 
 KEY = "ab" + "0" * 62
 
@@ -64,7 +75,8 @@ def test_a_run_that_is_going_on_can_be_read(tmp_path):
         store.write_info({"name": "run"})
         store.edits.append(failed("e"))
         assert list(RunReader(tmp_path).edits) == ["e"]
-        assert RunReader(tmp_path).wanted == []
+        store.write_wanted([wanted()])
+        assert RunReader(tmp_path).wanted == [wanted()]
 
 
 def test_replaced_files_leave_nothing_behind(tmp_path):
@@ -224,7 +236,7 @@ def test_a_name_that_is_not_looked_through_would_have_stayed_as_it_is(text):
 
 FULL_DISK = """
 import pathlib, resource, sys
-from edit_eval.core.errors import RunError, RunFailed
+from edit_eval.core.errors import RunError
 from edit_eval.driver.store import RunStore
 with RunStore(pathlib.Path(sys.argv[1])) as store:
     store.write_info({"name": "first"})
@@ -317,9 +329,9 @@ def test_a_ledger_that_cannot_be_synced_ends_the_run_in_one_line_and_lets_go(tmp
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", refuse)
         store.edits._synced_at = 0.0
-        with pytest.raises(RunFailed, match=r"cannot bring .*edits\.jsonl to the disk: Input/output error"):
+        with pytest.raises(RunError, match=r"cannot bring .*edits\.jsonl to the disk: Input/output error"):
             store.sync()
-        with pytest.raises(RunFailed), store:
+        with pytest.raises(RunError), store:
             pass
     for one in (store.edits, store.verdicts):
         with pytest.raises(OSError, match="Bad file"):
@@ -335,3 +347,160 @@ def test_an_interrupt_is_not_hidden_by_a_failing_close(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fsync", refuse)
     with pytest.raises(KeyboardInterrupt), RunStore(tmp_path):
         raise KeyboardInterrupt
+
+
+# File systems of clusters
+
+
+def _no_flock(number: int):
+    def flock(_file, _how):
+        raise OSError(number, os.strerror(number))
+
+    return flock
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL])
+def test_a_file_system_without_flock_is_refused_unless_told_otherwise(tmp_path, monkeypatch, number):
+    monkeypatch.setattr(fcntl, "flock", _no_flock(number))
+    with pytest.raises(RunError, match=r"has no flock .*; set another output, or lock=false") as caught:
+        RunStore(tmp_path / "run")
+    assert os.strerror(number) in str(caught.value)
+    with RunStore(tmp_path / "run", lock=False) as store:
+        store.edits.append(failed("e"))
+        assert "has no flock" in store.lock_note
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EAGAIN])
+def test_a_lock_that_another_machine_holds(tmp_path, monkeypatch, number):
+    """NFS may say EACCES where a local file system says EAGAIN (fcntl(2), F_SETLK)."""
+    (tmp_path / "lock").write_text("process 7 on node9 (boot x)\n")
+    monkeypatch.setattr(fcntl, "flock", _no_flock(number))
+    for lock in (True, False):
+        with pytest.raises(RunError, match="is in use by process 7 on node9"):
+            RunStore(tmp_path, lock=lock)
+    assert lock_holder(tmp_path) == "process 7 on node9 (boot x)"
+
+
+def test_a_lock_that_can_be_held_is_held_in_any_case(tmp_path):
+    with RunStore(tmp_path, lock=False) as store:
+        assert store.lock_note == ""
+        with pytest.raises(RunError, match="is in use by"):
+            RunStore(tmp_path, lock=False)
+
+
+def test_a_lock_that_no_other_machine_sees_is_said(tmp_path, monkeypatch):
+    mount = Mount(Path("/"), "nfs", frozenset({"rw", "nolock"}))
+    monkeypatch.setattr("edit_eval.driver.store.mount_of", lambda _path: mount)
+    with RunStore(tmp_path) as store:
+        assert store.lock_note == f"{tmp_path}: locks are not seen by other machines (mounted nolock)"
+
+
+def test_the_lock_is_taken_on_a_file_open_for_writing(tmp_path, monkeypatch):
+    """NFS makes flock a range lock, which needs that (flock(2))."""
+    modes = []
+
+    def flock(file, how):
+        modes.append((how & ~fcntl.LOCK_NB, fcntl.fcntl(file, fcntl.F_GETFL) & os.O_ACCMODE))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    RunStore(tmp_path).__exit__(None, None, None)
+    lock_holder(tmp_path)
+    assert modes == [(fcntl.LOCK_EX, os.O_RDWR), (fcntl.LOCK_SH, os.O_RDONLY)]
+
+
+# File systems that lack something
+
+
+def test_a_ledger_whose_torn_line_cannot_be_taken_back_spoils_no_other(tmp_path, monkeypatch):
+    real = os.write
+    with RunStore(tmp_path) as store:
+        store.write_info({"name": "run"})
+        store.edits.append(failed("a"))
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "write", lambda file, data: real(file, data[:9]) if len(data) > 60 else _full())
+            patch.setattr(os, "ftruncate", lambda _file, _size: _full())
+            with pytest.raises(RunError, match=r"edits\.jsonl: No space left on device; make room"):
+                store.edits.append(failed("b"))
+        # What was written in part counts as nothing, and what comes after it is a line of its own.
+        store.edits.append(failed("c"))
+        store.edits.append(failed("d"))
+    assert list(RunReader(tmp_path).edits) == ["a", "c", "d"]
+
+
+def _full():
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("beside", [[], ["images"], ["images", "inputs"]])
+def test_a_folder_of_samples_is_no_run_though_its_names_are_those_of_one(tmp_path, beside):
+    (tmp_path / "samples.jsonl").write_text("mine")
+    for name in beside:
+        (tmp_path / name).mkdir()
+    with pytest.raises(RunError, match=r"holds other files \('samples.jsonl' ...\) and is no run"):
+        RunStore(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*beside, "samples.jsonl"])
+    (tmp_path / "run.json").write_text("{}")  # somebody's, too
+    with pytest.raises(RunError, match="is no run directory"):
+        RunStore(tmp_path)
+    assert (tmp_path / "samples.jsonl").read_text() == "mine"
+
+
+# What is missing or damaged of a run that has begun
+
+
+def test_what_is_mended_is_said_and_what_was_damaged_is_kept(tmp_path):
+    with RunStore(tmp_path) as store:
+        assert store.mended == []
+        store.write_wanted([wanted()])
+        store.write_info({"name": "run"})
+    with RunStore(tmp_path) as store:
+        assert store.mended == []
+    (tmp_path / "run.json").write_bytes(b"{torn")
+    (tmp_path / "verdicts.jsonl").unlink()
+    with RunStore(tmp_path) as store:
+        assert [line.partition(": ")[0].rpartition("/")[2] for line in store.mended] == [
+            "run.json cannot be read (damaged",
+            "verdicts.jsonl is missing",
+        ]
+        assert "kept as run.json.damaged and written anew" in store.mended[0]
+        assert store.info() == {}
+    assert (tmp_path / "run.json.damaged").read_bytes() == b"{torn"
+    with RunStore(tmp_path) as store:
+        assert store.mended == [f"{tmp_path / 'run.json'} is missing: it is written anew"]
+
+
+@pytest.mark.parametrize("how", ["missing", "empty", "cut"])
+def test_samples_that_are_not_all_there_are_refused_with_the_command_that_mends_them(tmp_path, how):
+    with RunStore(tmp_path) as store:
+        store.write_wanted([wanted(0), wanted(1)])
+        store.write_info({"name": "run"})
+        store.edits.append(failed("e"))
+    path = tmp_path / "samples.jsonl"
+    if how == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(b"" if how == "empty" else path.read_bytes().splitlines(keepends=True)[0])
+    run = RunReader(tmp_path)
+    with pytest.raises(
+        RunError, match=rf"samples\.jsonl cannot be read .*'edit-eval run {tmp_path}' writes it anew"
+    ):
+        _ = run.wanted
+
+
+@pytest.mark.parametrize("verify", [False, True])
+def test_a_folder_in_place_of_an_image_is_named_and_what_cannot_be_read_is_made_again(
+    tmp_path, verify, monkeypatch
+):
+    path = tmp_path / image_path(KEY)
+    path.mkdir(parents=True)
+    record = {"image": {"sha256": "s", "bytes": 4, "mtime_ns": 1}}
+    with pytest.raises(RunError, match="is a folder where an image belongs; remove it"):
+        image_is_intact(tmp_path, KEY, record, verify=verify)
+    path.rmdir()
+    path.write_bytes(b"1234")
+
+    def refuse(_path):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("edit_eval.driver.store.file_sha256", refuse)
+    assert not image_is_intact(tmp_path, KEY, record, verify=verify, sha256=refuse)

@@ -22,7 +22,7 @@ from edit_eval.driver.store import RunReader, RunStore
 from edit_eval.driver.summary import Row, Summary, _by_tag, read_rows, summarize
 
 RUBRIC = load_rubric("general-v1")
-JUDGING = Judging({"name": "qwen3_vl", "version": 1}, RUBRIC, ("reference",))
+JUDGING = Judging({"name": "qwen3_vl", "version": 1}, {"": RUBRIC}, ("reference",))
 
 
 @dataclass(frozen=True)
@@ -237,7 +237,9 @@ def test_by_tag_and_by_dimension():
     ]
     tags = [{"category": "add", "language": "en"}, {"category": "add"}, {"category": "remove"}, {}]
     summary = summary_of(samples, tags=tags)
-    assert {tag: one.mean for tag, one in summary.tags["category"].items()} == {"add": 3.0}
+    assert {tag: one.mean for tag, one in summary.tags["category"].items()} == {"add": 3.0, "remove": None}
+    assert {tag: one.n for tag, one in summary.tags["category"].items()} == {"add": 2, "remove": 0}
+    assert summary.tag_coverage == {"category": {"add": 1.0, "remove": 0.0}, "language": {"en": 1.0}}
     assert {tag: one.n for tag, one in summary.tags["language"].items()} == {"en": 1}
     assert set(summary.dimensions) == {one.name for one in RUBRIC.dimensions}
     assert all(one.mean == 5.0 and one.n == 3 for one in summary.dimensions.values())
@@ -266,7 +268,7 @@ def test_only_the_present_judge_on_the_present_image_counts(tmp_path):
     [one] = write_run(tmp_path, [("a", [Outcome()])]).wanted
     others = [
         dataclasses.replace(JUDGING, identity={"name": "qwen3_vl", "version": 2}),
-        dataclasses.replace(JUDGING, rubric=dataclasses.replace(RUBRIC, overall="quality")),
+        dataclasses.replace(JUDGING, rubrics={"": dataclasses.replace(RUBRIC, overall="quality")}),
     ]
     reworded = dataclasses.replace(one, sample=dataclasses.replace(one.sample, instruction="do it, please"))
     with RunStore(tmp_path) as store:
@@ -355,5 +357,42 @@ def test_the_editing_stage_of_a_judged_run_is_measured_by_its_edits():
 
 def test_a_run_json_that_lacks_provenance_is_summarized_all_the_same(tmp_path):
     with RunStore(tmp_path) as store:
+        store.write_wanted([])
         store.write_info({"starts": [{}, None, {"hosts": None}], "size_policy": None})
     assert summarize(RunReader(tmp_path)).facts == {"edit-eval": "?", "starts": "3"}
+
+
+def test_flags_are_counted_by_edit_and_by_flag(tmp_path):
+    run = write_run(tmp_path, [("a", [Outcome(score=1.0)] * 4), ("b", [Outcome(failed="error")])])
+    run.edits = dict(run.edits)
+    flags = {"000-0": ["blank", "nan"], "000-1": ["blank"], "000-2": []}
+    for key, found in flags.items():
+        run.edits[key] = {**run.edits[key], "flags": found}
+    run.edits["000-1"] = {**run.edits["000-1"], "first_frames": [0]}
+    rows = read_rows(run)
+    assert [row.flags for row in rows] == [("blank", "nan"), ("blank",), (), (), ()]
+    found = summarize(run, rows)
+    assert (found.flagged, found.flags, found.first_frames) == (2, {"blank": 2, "nan": 1}, 1)
+    assert found.facts["flags"] == "not looked for in 1 edits, made by an earlier version"
+    assert found.headline.mean == 1.0  # a flag changes no score
+
+
+@pytest.mark.parametrize("odd", [None, "blank", 3, {"blank": 1}, [None, 3]])
+def test_odd_flags_in_a_ledger_are_none(tmp_path, odd):
+    run = write_run(tmp_path, [("a", [Outcome(score=1.0)])])
+    run.edits = dict(run.edits)
+    run.edits["000-0"] = {**run.edits["000-0"], "flags": odd}
+    assert summarize(run).flagged == 0
+
+
+def test_coverage_by_tag_counts_everything_that_was_wanted():
+    samples = [
+        ("a", [Outcome(score=2.0), Outcome(failed="crash")]),
+        ("b", [Outcome(pending=True)]),
+        ("c", [Outcome(unscored="refused")] * 2),
+    ]
+    tags = [{"kind": "x"}, {"kind": "x"}, {"kind": "y"}]
+    summary = summary_of(samples, tags=tags)
+    assert summary.tag_coverage == {"kind": {"x": 1 / 3, "y": 0.0}}
+    assert [one.n for one in summary.tags["kind"].values()] == [1, 0]
+    assert summary_of(samples, tags=tags, judge=None, judging=None).tags == {}

@@ -10,6 +10,7 @@ import pytest
 from edit_eval.core.errors import ConfigError, ModelError
 from edit_eval.core.types import EditRequest, HostContext, Sample
 from edit_eval.editors.diffusers import Diffusers, DiffusersParams
+from edit_eval.worker.returned import as_image
 
 CALL = {"num_inference_steps": 2, "max_area": 128 * 128, "_auto_resize": False, "max_sequence_length": 64}
 PARAMS = DiffusersParams(call=CALL, dtype="float32")
@@ -51,6 +52,30 @@ class TestEdits:
         for other in (request(seed=8), request("make it blue"), request(images=(picture("white"),))):
             assert flux.edit(other, no_step).tobytes() != edited.tobytes()
 
+    @pytest.mark.parametrize(("value", "odd"), [(float("nan"), True), (float("inf"), True), (1.0, False)])
+    def test_no_numbers_are_noticed_and_pixels_stay_what_diffusers_makes(self, flux, value, odd, monkeypatch):
+        import torch
+
+        plain = flux.edit(request(), no_step)
+        decode = flux.pipeline.vae.decode
+
+        def spoilt(*arguments, **options):
+            (image,) = decode(*arguments, **{**options, "return_dict": False})
+            image[0, :, 0, 0] = value
+            return (image,)
+
+        monkeypatch.setattr(flux.pipeline.vae, "decode", spoilt)
+        image, nan = as_image(flux.edit(request(), no_step))
+        assert nan == odd
+        changed = [
+            (x, y) for x in range(128) for y in range(128) if image.getpixel((x, y)) != plain.getpixel((x, y))
+        ]
+        assert set(changed) <= {(0, 0)}
+        assert image.getpixel((0, 0)) == ((0, 0, 0) if value != value else (255, 255, 255))
+        assert "postprocess" not in vars(flux.pipeline.image_processor)
+        assert not as_image(plain).nan
+        assert torch.is_grad_enabled()
+
     def test_a_pipeline_of_another_family(self, tiny):
         """InstructPix2Pix: a UNet, a negative prompt, an image guidance of its own, the source's size."""
         call = {"num_inference_steps": 2, "image_guidance_scale": 1.5, "guidance_scale": 7.5}
@@ -70,6 +95,10 @@ class TestEdits:
         editor = Diffusers(params, HostContext(model=str(tiny("flux-kontext"))))
         images = (picture(size=(50, 40)), picture(size=(70, 70)))
         assert editor.edit(request(images=images), no_step).size == (50, 40)
+        assert editor.edit_size(request(images=images)) == (50, 40)
+
+    def test_a_size_of_the_pipelines_own_is_not_foreseen(self, flux):
+        assert flux.edit_size(request()) is None
 
     def test_several_images_are_refused_unless_asked_for(self, flux):
         with pytest.raises(

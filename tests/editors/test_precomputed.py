@@ -15,6 +15,7 @@ from edit_eval.core.errors import ConfigError, DataError
 from edit_eval.core.identity import identity_params
 from edit_eval.core.types import EditRequest, HostContext, Sample
 from edit_eval.editors.precomputed import Precomputed, PrecomputedParams
+from edit_eval.worker.images import UnreadableImageError
 
 RED = (200, 40, 40)
 
@@ -101,7 +102,7 @@ def test_nothing_found_is_missing(tmp_path: Path) -> None:
 
 def test_a_broken_file_is_an_error_and_not_missing(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"no image")
-    with pytest.raises(OSError, match="cannot identify") as caught:
+    with pytest.raises(UnreadableImageError, match="is a text file") as caught:
         edit(tmp_path, sample("a"))
     assert not isinstance(caught.value, FileNotFoundError)
 

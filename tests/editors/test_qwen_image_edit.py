@@ -11,7 +11,12 @@ import pytest
 
 from edit_eval.core.errors import ConfigError, DeviceError, ModelError
 from edit_eval.core.types import EditRequest, HostContext, Sample
-from edit_eval.editors.qwen_image_edit import QwenImageEdit, QwenImageEditParams, _refuse_ignored_settings
+from edit_eval.editors.qwen_image_edit import (
+    QwenImageEdit,
+    QwenImageEditParams,
+    _refuse_ignored_settings,
+    _refuse_ignored_size,
+)
 
 PARAMS = QwenImageEditParams(num_inference_steps=2, height=128, width=192, dtype="float32")
 SEED = 2**63 - 25
@@ -93,6 +98,17 @@ class TestEdits:
         assert both.size == (80, 160)
         assert distance(both, editor.edit(request(images=(first,)), no_step)) > 1
 
+    def test_the_size_that_comes_out_is_foreseen(self, plus, edited):
+        from diffusers.pipelines.qwenimage.pipeline_qwenimage_edit_plus import calculate_dimensions
+
+        assert plus.edit_size(request()) == edited.size == (192, 128)
+        chooses = QwenImageEdit.__new__(QwenImageEdit)
+        chooses.params = replace(PARAMS, height=None, width=None)
+        for size in ((64, 64), (96, 64), (1440, 2160), (681, 975), (3000, 500), (33, 1000)):
+            images = (picture(size=(50, 50)), picture(size=size))
+            expected = calculate_dimensions(1024 * 1024, size[0] / size[1])
+            assert chooses.edit_size(request(images=images)) == expected
+
     def test_component_from_elsewhere_changes_it(self, tiny, edited):
         other = str(tiny("qwen-image-edit-plus", 1) / "transformer")
         context = HostContext(model=str(tiny("qwen-image-edit-plus")), components={"transformer": other})
@@ -166,6 +182,43 @@ def test_a_diffusers_that_would_ignore_what_makes_a_2511_is_refused():
 
     with pytest.raises(ModelError, match="ignores this checkpoint's `zero_cond_t`; upgrade it"):
         _refuse_ignored_settings(OldTransformer())
+
+
+@pytest.mark.models
+def test_a_diffusers_without_the_pipeline_names_the_one_that_has_it(tiny, tmp_path, monkeypatch):
+    import diffusers
+
+    model = shutil.copytree(tiny("qwen-image-edit"), tmp_path / "model")
+    index = json.loads((model / "model_index.json").read_text())
+    (model / "model_index.json").write_text(json.dumps({**index, "_class_name": "QwenImageEditPlusPipeline"}))
+    if hasattr(diffusers, "QwenImageEditPlusPipeline"):
+        monkeypatch.setattr(diffusers, "QwenImageEditPlusPipeline", None)
+    with pytest.raises(ModelError) as caught:
+        QwenImageEdit(PARAMS, HostContext(model=str(model)))
+    assert "has no pipeline QwenImageEditPlusPipeline" in str(caught.value)
+    assert f"it needs diffusers 0.36 or newer: {sys.executable} -m pip install -U diffusers" in str(
+        caught.value
+    )
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.models
+@pytest.mark.parametrize(("library", "version"), [("diffusers", "0.34.0"), ("transformers", "4.56.2")])
+def test_libraries_that_are_too_old_are_refused_in_one_line(tiny, monkeypatch, library, version):
+    monkeypatch.setattr(f"{library}.__version__", version)
+    with pytest.raises(
+        ModelError, match=rf"has {library} {version}, and .* or newer is needed: .*install -U {library}"
+    ):
+        QwenImageEdit(PARAMS, HostContext(model=str(tiny("qwen-image-edit"))))
+
+
+def test_a_diffusers_that_ignores_the_size_is_refused():
+    class Pipeline:
+        def __call__(self, image, height=None, width=None, _auto_resize=True):
+            """As in diffusers 0.35.0."""
+
+    with pytest.raises(ModelError, match=r"0\.35\.0 of .* ignores the size .* 0\.35\.1 or newer is needed"):
+        _refuse_ignored_size(Pipeline)
 
 
 def test_several_devices_are_refused(tmp_path):
@@ -248,7 +301,7 @@ class TestComponents:
         assert caught.value.problems == [
             "editor.components: the model has no 'transfomer' (did you mean 'transformer'?); it has transformer, vae",
             "editor.components: the model has no 'image_encoder'; it has transformer, vae",
-            "editor.components.vae: no folder at /nowhere",
+            "editor.components.vae: no folder or file at /nowhere",
             f"editor.components.transformer: {model} is a whole pipeline; give {model}/transformer",
         ]
 

@@ -44,7 +44,7 @@ def request(instruction="add a cat", size=(96, 64), rubric=SHORT):
     sample = Sample("s", instruction, ("source.png",))
     source = Image.linear_gradient("L").resize(size).convert("RGB")
     return JudgeRequest(
-        sample, render_prompts(rubric, sample), (source,), Image.new("RGB", size, "red"), (), 0
+        sample, rubric, render_prompts(rubric, sample), (source,), Image.new("RGB", size, "red"), (), 0
     )
 
 
@@ -79,7 +79,7 @@ def dense(tiny):
 
 
 def test_random_weights_give_unreadable_judgements(folder):
-    judge = Qwen3VL(PARAMS, context(folder), RUBRIC)
+    judge = Qwen3VL(PARAMS, context(folder), [RUBRIC])
     verdicts = judge.judge(requests(RUBRIC)[:3])
     assert [one.unscored for one in verdicts] == ["unparsable"] * 3
     assert all(one.reply for one in verdicts)
@@ -88,15 +88,15 @@ def test_random_weights_give_unreadable_judgements(folder):
 
 def test_a_batch_gives_the_same_replies_as_one_at_a_time(folder):
     """Left padding is masked: in float32 greedy replies are equal, text for text."""
-    alone = Qwen3VL(PARAMS, context(folder, 1), SHORT).judge(requests())
-    together = Qwen3VL(PARAMS, context(folder, 3), SHORT).judge(requests())
+    alone = Qwen3VL(PARAMS, context(folder, 1), [SHORT]).judge(requests())
+    together = Qwen3VL(PARAMS, context(folder, 3), [SHORT]).judge(requests())
     assert together == alone
     assert all("\n\n" in one.reply for one in alone)
 
 
 def test_the_same_question_gets_the_same_reply_in_bfloat16(dense):
     params = Qwen3VLParams(max_new_tokens=8, min_pixels=4096, max_pixels=4096)
-    judge = Qwen3VL(params, context(dense), SHORT)
+    judge = Qwen3VL(params, context(dense), [SHORT])
     first, second = judge.judge([request(), request()])
     assert first == second
     assert str(judge.model.dtype) == "torch.bfloat16"
@@ -119,11 +119,11 @@ def test_a_batch_out_of_memory_is_halved_and_nothing_is_done_twice(dense, capsys
     class Shrinking(Tight):
         room = (4, 2)
 
-    judge = Shrinking(PARAMS, context(dense, 4), SHORT)
+    judge = Shrinking(PARAMS, context(dense, 4), [SHORT])
     verdicts = judge.judge(requests()[:4])
     assert judge.tried == [4, 4, 2, 2]  # eight questions: four fit, the next four had to be asked in pairs
     assert judge.window == 2
-    assert verdicts == Qwen3VL(PARAMS, context(dense, 1), SHORT).judge(requests()[:4])
+    assert verdicts == Qwen3VL(PARAMS, context(dense, 1), [SHORT]).judge(requests()[:4])
     assert "out of memory with 4 questions at once; going on with 2" in capsys.readouterr().err
     judge.judge(requests()[:1])
     assert judge.tried[4:] == [2]
@@ -133,7 +133,7 @@ def test_out_of_memory_with_one_question_is_the_samples_failure(dense):
     class Full(Tight):
         room = (0,)
 
-    judge = Full(PARAMS, context(dense, 4), SHORT)
+    judge = Full(PARAMS, context(dense, 4), [SHORT])
     with pytest.raises(RuntimeError, match="out of memory"):
         judge.judge(requests()[:2])
     assert judge.tried == [4, 2, 1]
@@ -145,14 +145,14 @@ def test_other_faults_are_not_taken_for_lack_of_memory(dense):
         room = (0,)
         message = "shapes cannot be multiplied"
 
-    judge = Broken(PARAMS, context(dense, 4), SHORT)
+    judge = Broken(PARAMS, context(dense, 4), [SHORT])
     with pytest.raises(RuntimeError, match="shapes"):
         judge.judge(requests())
     assert (judge.tried, judge.window) == ([4], 4)
 
 
 def test_tells_a_reply_that_ended_from_one_that_was_cut_off(dense):
-    endless = Qwen3VL(PARAMS, context(dense), SHORT)
+    endless = Qwen3VL(PARAMS, context(dense), [SHORT])
     asked = [(one, one.prompts[0]) for one in (request(), request("x", (64, 64)))]
     replies = endless._generate(asked)
     assert [cut_off for _, cut_off in replies] == [True, True]
@@ -166,13 +166,13 @@ def test_tells_a_reply_that_ended_from_one_that_was_cut_off(dense):
             model.generation_config.eos_token_id = known[0]
             return model, processor
 
-    (text, cut_off), _ = Ending(PARAMS, context(dense), SHORT)._generate(asked)
+    (text, cut_off), _ = Ending(PARAMS, context(dense), [SHORT])._generate(asked)
     assert not cut_off
     assert len(text) < len(replies[0][0])
 
 
 def test_images_are_kept_within_the_pixel_limits(dense):
-    judge = Qwen3VL(PARAMS, context(dense), SHORT)
+    judge = Qwen3VL(PARAMS, context(dense), [SHORT])
     images = [Image.new("RGB", size) for size in [(1000, 1000), (8, 8), (600, 90), (100, 100)]]
     grids = judge.processor.image_processor(images=images, return_tensors="pt")["image_grid_thw"]
     pixels = (grids.prod(dim=1) * 16 * 16).tolist()
@@ -187,9 +187,9 @@ def test_a_checkpoint_that_asks_for_sampling_is_decoded_greedily_without_a_word(
     path = copy / "generation_config.json"
     sampling = {"do_sample": True, "temperature": 0.7, "top_p": 0.8, "top_k": 20, "repetition_penalty": 2.0}
     path.write_text(json.dumps({**json.loads(path.read_text()), **sampling}))
-    plain = Qwen3VL(PARAMS, context(dense), SHORT).judge([request()])
+    plain = Qwen3VL(PARAMS, context(dense), [SHORT]).judge([request()])
     capfd.readouterr()
-    judge = Qwen3VL(PARAMS, context(copy), SHORT)
+    judge = Qwen3VL(PARAMS, context(copy), [SHORT])
     assert judge.judge([request()]) == plain
     assert not any(
         word in capfd.readouterr().err for word in ("temperature", "top_p", "generation flags", "pad_token")
@@ -205,12 +205,36 @@ def test_the_way_of_computing_can_be_chosen(tiny):
         max_new_tokens=4,
         dtype="float32",
         max_pixels=65536,
-        experts_implementation="eager",
+        experts_implementation=None if transformers_is_old() else "eager",
         attn_implementation="eager",
     )
-    judge = Qwen3VL(params, context(tiny("qwen3-vl-moe")), SHORT)
+    judge = Qwen3VL(params, context(tiny("qwen3-vl-moe")), [SHORT])
     assert judge.model.config._attn_implementation == "eager"
     assert judge.judge([request()])[0].unscored == "unparsable"
+
+
+def test_what_only_newer_transformers_can_choose_is_refused_in_one_line(tiny, monkeypatch):
+    monkeypatch.setattr("transformers.__version__", "4.57.1")
+    params = Qwen3VLParams(dtype="float32", experts_implementation="eager")
+    with pytest.raises(
+        ModelError, match=r"experts_implementation: only transformers 5 .*; leave it out"
+    ) as caught:
+        Qwen3VL(params, context(tiny("qwen3-vl-moe")), [SHORT])
+    assert "\n" not in str(caught.value)
+
+
+def test_a_transformers_before_4_57_is_refused_in_one_line(tiny, monkeypatch):
+    monkeypatch.setattr("transformers.__version__", "4.56.2")
+    with pytest.raises(
+        ModelError, match=r"has transformers 4\.56\.2, which is older than 4\.57: run setup_qwen3"
+    ):
+        Qwen3VL(PARAMS, context(tiny("qwen3-vl")), [SHORT])
+
+
+def transformers_is_old() -> bool:
+    import transformers
+
+    return transformers.__version__.startswith("4.")
 
 
 def test_resolve_accepts_a_vision_language_model_and_nothing_else(folder, tmp_path):
@@ -246,12 +270,12 @@ def test_resolve_refuses_senseless_parameters(wrong, reason):
 
 def test_one_judge_takes_one_device(dense):
     with pytest.raises(UserError, match="list the devices singly"):
-        Qwen3VL(PARAMS, context(dense, devices=("cuda:0", "cuda:1")), SHORT)
+        Qwen3VL(PARAMS, context(dense, devices=("cuda:0", "cuda:1")), [SHORT])
 
 
 def test_a_rubric_must_ask_something(dense):
     with pytest.raises(UserError, match="rubric 'reference-v1' asks nothing"):
-        Qwen3VL(PARAMS, context(dense), load_rubric("reference-v1"))
+        Qwen3VL(PARAMS, context(dense), [load_rubric("reference-v1")])
 
 
 def test_a_checkpoint_that_does_not_load_is_told_in_one_line(dense, tmp_path):
@@ -264,12 +288,12 @@ def test_a_checkpoint_that_does_not_load_is_told_in_one_line(dense, tmp_path):
     dropped = min(tensors)
     save_file({name: value for name, value in tensors.items() if name != dropped}, weights, {"format": "pt"})
     with pytest.raises(ModelError, match="lacks 1 weights") as caught:
-        Qwen3VL(PARAMS, context(copy), SHORT)
+        Qwen3VL(PARAMS, context(copy), [SHORT])
     assert dropped.removeprefix("model.") in str(caught.value)
 
     weights.write_bytes(weights.read_bytes()[:1000])
     with pytest.raises(ModelError, match="does not load as a judge: ") as caught:
-        Qwen3VL(PARAMS, context(copy), SHORT)
+        Qwen3VL(PARAMS, context(copy), [SHORT])
     assert "\n" not in str(caught.value)
 
 
@@ -282,7 +306,7 @@ def test_an_interpreter_without_the_libraries_is_named_with_the_mends():
         from edit_eval.core.types import Call, HostContext, Rubric
         from edit_eval.judges.qwen3_vl import Qwen3VL, Qwen3VLParams
         try:
-            Qwen3VL(Qwen3VLParams(), HostContext(model="/nowhere"), Rubric("r", (), (Call("c", "", ()),), "1", 0, 1))
+            Qwen3VL(Qwen3VLParams(), HostContext(model="/nowhere"), [Rubric("r", (), (Call("c", "", ()),), "1", 0, 1)])
         except ModelError as error:
             print(error)
     """

@@ -11,7 +11,7 @@ from edit_eval.core.errors import UserError
 from edit_eval.core.identity import identity_params
 from edit_eval.core.types import HostContext, JudgeRequest, Sample
 from edit_eval.driver.rubrics import load_rubric
-from edit_eval.judges.reference import Reference, ReferenceParams, similarity
+from edit_eval.judges.reference import Reference, ReferenceParams, _difference, similarity
 
 
 def picture(*, box=None, size=(96, 64), shift=0):
@@ -24,9 +24,12 @@ def picture(*, box=None, size=(96, 64), shift=0):
     return image
 
 
+RUBRIC = load_rubric("reference-v1")
+
+
 @pytest.fixture
 def judge():
-    return Reference(ReferenceParams(), HostContext(), load_rubric("reference-v1"))
+    return Reference(ReferenceParams(), HostContext(), [RUBRIC])
 
 
 @pytest.fixture
@@ -37,7 +40,7 @@ def ask(judge, tmp_path):
             path = str(tmp_path / "target.png")
             target.save(path)
         sample = Sample("s", "add a box", ("source.png",), target=path)
-        (verdict,) = judge.judge([JudgeRequest(sample, (), (source or picture(),), edited, (), 0)])
+        (verdict,) = judge.judge([JudgeRequest(sample, RUBRIC, (), (source or picture(),), edited, (), 0)])
         return verdict
 
     return ask
@@ -103,12 +106,12 @@ def test_without_a_target_the_edit_is_unscored(ask):
 def test_an_unreadable_target_fails_its_sample(judge):
     sample = Sample("s", "", ("a.png",), target="/nowhere/target.png")
     with pytest.raises(FileNotFoundError):
-        judge.judge([JudgeRequest(sample, (), (picture(),), picture(), (), 0)])
+        judge.judge([JudgeRequest(sample, RUBRIC, (), (picture(),), picture(), (), 0)])
 
 
 def test_takes_no_other_rubric():
     with pytest.raises(UserError, match="rubric 'general-v1' wants instruction, preservation, quality"):
-        Reference(ReferenceParams(), HostContext(), load_rubric("general-v1"))
+        Reference(ReferenceParams(), HostContext(), [load_rubric("general-v1")])
 
 
 def test_simulated_time_is_no_part_of_what_was_asked_for():
@@ -117,8 +120,8 @@ def test_simulated_time_is_no_part_of_what_was_asked_for():
 
 def test_the_window_is_the_batch_size():
     rubric = load_rubric("reference-v1")
-    assert Reference(ReferenceParams(), HostContext(), rubric).window == 1
-    assert Reference(ReferenceParams(), HostContext(options={"batch_size": 4}), rubric).window == 4
+    assert Reference(ReferenceParams(), HostContext(), [rubric]).window == 1
+    assert Reference(ReferenceParams(), HostContext(options={"batch_size": 4}), [rubric]).window == 4
 
 
 ERROR = st.floats(0, 1)
@@ -131,3 +134,15 @@ def test_never_rises_with_the_error(first, second, source):
     assert 1 >= similarity(low, source) >= similarity(high, source) >= 0
     assert similarity(0, source) == 1
     assert source == 0 or math.isclose(similarity(source, source), 0)
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 2**32 - 1))
+@settings(max_examples=50, deadline=None)
+def test_the_difference_is_that_of_arithmetic_on_arrays(width, height, seed):
+    """To the last bit, so that it is the same where there is no numpy."""
+    import numpy as np
+
+    made = np.random.default_rng(seed).integers(0, 256, (2, height, width, 3), dtype=np.uint8)
+    first, second = made.astype(np.float32)
+    expected = math.sqrt(float(np.mean(np.square(first - second), dtype=np.float64))) / 255.0
+    assert _difference(*(Image.fromarray(one) for one in made)) == expected

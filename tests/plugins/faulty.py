@@ -2,17 +2,20 @@
 
 `crash`, `segfault`, `exit`, `raise`, `hang` (in Python), `hang-c` (in C, with the interpreter lock held), `oom`,
 `once:WHAT` (the first time only, by a marker file beside the source image), `fork` (leaves a grandchild in a session of
-its own), `sleep:SECONDS`.
+its own), `sleep:SECONDS`, `until:PATH` (there is such a file),
+`full` (a disk that its libraries write to).
 """
 
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,6 +58,8 @@ def misbehave(what: str, beside: str) -> None:
         raise ValueError("asked to raise")
     elif what == "oom":
         raise MemoryError("CUDA out of memory, so to speak")
+    elif what == "full":
+        raise OSError(errno.ENOSPC, "No space left on device", "/scratch/compiled.so")
     elif what == "cuda":
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
     elif what.startswith("refuse-after-first:"):
@@ -72,6 +77,9 @@ def misbehave(what: str, beside: str) -> None:
         if os.fork() == 0:
             os.setsid()
             time.sleep(3600)
+    elif what.startswith("until:"):
+        while not Path(what.removeprefix("until:")).exists():
+            time.sleep(0.01)
     elif what.startswith("sleep:"):
         time.sleep(float(what.removeprefix("sleep:")))
 
@@ -95,8 +103,8 @@ class FaultyJudge(Judge):
     label = "Faulty"
     default_rubric = "reference-v1"
 
-    def __init__(self, params: Params, context: HostContext, rubric: Rubric) -> None:
-        super().__init__(params, context, rubric)
+    def __init__(self, params: Params, context: HostContext, rubrics: Sequence[Rubric]) -> None:
+        super().__init__(params, context, rubrics)
         misbehave(params.load, "/nonexistent")
 
     @property
@@ -115,7 +123,7 @@ class FaultyJudge(Judge):
                 continue
             verdicts.append(
                 verdict_from_scores(
-                    self.rubric, {"similarity": score}, {"similarity": "measured"}, "measured"
+                    request.rubric, {"similarity": score}, {"similarity": "measured"}, "measured"
                 )
             )
         return verdicts

@@ -1,15 +1,14 @@
-"""A machine with GPUs, seen through the few NVML calls that there are: for `monkeypatch.setattr(devices, "_nvml", ...)`."""
+"""A machine with GPUs in a few words, for `monkeypatch.setattr(devices, "_nvml", ...)`."""
 
 from __future__ import annotations
 
-import types
+from fake_nvml import FakeNvml
 
 GIB = 1 << 30
 
 
-class FakeGpus:
-    class NVMLError(Exception):
-        pass
+class FakeGpus(FakeNvml):
+    """As many GPUs as wished; bytes in use and the pid of who holds them, by index."""
 
     def __init__(
         self,
@@ -20,27 +19,9 @@ class FakeGpus:
         name: str = "NVIDIA H100 80GB HBM3",
         cuda: int = 13000,
     ):
-        self._count, self._total, self._used, self._holders = count, total, used or {}, holders or {}
-        self._name, self._cuda = name, cuda
-
-    def nvmlDeviceGetCount(self) -> int:  # noqa: N802
-        return self._count
-
-    def nvmlDeviceGetHandleByIndex(self, index: int) -> int:  # noqa: N802
-        return index
-
-    def nvmlDeviceGetMemoryInfo(self, handle: int) -> types.SimpleNamespace:  # noqa: N802
-        return types.SimpleNamespace(used=self._used.get(handle, 300 << 20), total=self._total)
-
-    def nvmlDeviceGetName(self, _handle: int) -> str:  # noqa: N802
-        return self._name
-
-    def nvmlSystemGetDriverVersion(self) -> str:  # noqa: N802
-        return "580.159.04"
-
-    def nvmlSystemGetCudaDriverVersion_v2(self) -> int:  # noqa: N802
-        return self._cuda
-
-    def nvmlDeviceGetComputeRunningProcesses(self, handle: int) -> list[types.SimpleNamespace]:  # noqa: N802
-        pid = self._holders.get(handle)
-        return [] if pid is None else [types.SimpleNamespace(pid=pid, usedGpuMemory=self._used[handle])]
+        super().__init__(count, cuda)
+        for index, gpu in enumerate(self.gpus):
+            gpu.total, gpu.name = total, name
+            gpu.memory = (used or {}).get(index, 300 << 20)
+            pid = (holders or {}).get(index)
+            gpu.holders = [] if pid is None else [(pid, gpu.memory)]

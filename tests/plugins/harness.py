@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -86,6 +87,24 @@ def cli(
         timeout=timeout,
         check=False,
     )
+
+
+PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
+"""What a host may run on."""
+
+
+def other_python(version: str) -> str | None:
+    """Return a Python of that version that runs, from `PATH`, pyenv or uv; None if there is none."""
+    made = [
+        *(Path.home() / ".pyenv" / "versions").glob(f"{version}.*/bin/python"),
+        *(Path.home() / ".local" / "share" / "uv" / "python").glob(
+            f"cpython-{version}.*/bin/python{version}"
+        ),
+    ]
+    for path in [shutil.which(f"python{version}"), *map(str, sorted(made))]:
+        if path and subprocess.run([path, "-ISc", "pass"], capture_output=True, check=False).returncode == 0:
+            return path
+    return None
 
 
 def ours(mark: str) -> list[int]:

@@ -9,3 +9,6 @@ class NeedyEditor(Editor):
     def __init__(self, params: object, context: HostContext) -> None:
         super().__init__(params, context)
         raise ModelError("this interpreter lacks torch: pip install torch")
+
+    def edit(self, request, step):
+        raise NotImplementedError("it never loads")

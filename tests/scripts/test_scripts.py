@@ -163,7 +163,107 @@ def test_setup_with_conda(bare):
     done = run(SETUP, "--conda", env=bare)
     assert done.returncode == 1
     assert "no conda" in done.stderr
-    assert "conda create --yes --name qwen3_vl python=3." in planned(bare, "--conda")
+    text = planned(bare, "--conda")
+    assert "conda create --yes --name qwen3_vl python=3." in text
+    assert text.splitlines()[-1] == "  conda: <prefix of qwen3_vl>"
+
+
+@pytest.mark.parametrize("tool", ["conda", "mamba", "micromamba", "CONDA_EXE", "MAMBA_EXE"])
+@pytest.mark.parametrize("name", ["judge", "./envs/judge"])
+def test_setup_with_each_conda_tool(bare, tmp_path, tool, name):
+    """With a tool that pretends: the environment is made once, filled by its own pip, and named as conda: PREFIX."""
+    for program in ("mkdir", "cp", "touch"):
+        (Path(bare["PATH"]) / program).symlink_to(shutil.which(program) or program)
+    log, prefix = tmp_path / "log", tmp_path / "prefix"
+    python = tmp_path / "fake-python"
+    python.write_text(
+        f"""#!/bin/bash
+echo "python $@" >> {log}
+case "$*" in
+  "-c "*) echo {prefix}/bin/python ;;
+  "-m pip install --quiet --dry-run"*) exit 1 ;;
+  "-m pip install "*) touch {tmp_path}/installed ;;
+  "- "*) [ -e {tmp_path}/installed ] ;;
+esac
+"""
+    )
+    python.chmod(0o755)
+    there = tmp_path / "bin" if tool.isupper() else Path(bare["PATH"])
+    there.mkdir(exist_ok=True)
+    program = there / ("mamba" if tool.isupper() else tool)
+    program.write_text(
+        f"""#!/bin/bash
+echo "tool $@" >> {log}
+case "$1" in
+  create) mkdir -p {prefix}/bin && cp {python} {prefix}/bin/python ;;
+  run) shift 4; {prefix}/bin/python "$@" ;;
+esac
+"""
+    )
+    program.chmod(0o755)
+    env = {**bare, "MAMBA_EXE": "", tool: str(program)}
+    first = run(SETUP, "--conda", name, env=env)
+    assert first.returncode == 0, first.stderr
+    assert first.stdout.splitlines()[-1] == f"  conda: {prefix}"
+    flag = "--prefix" if "/" in name else "--name"
+    channel = " --channel conda-forge" if tool == "micromamba" else ""
+    assert f"tool create --yes {flag} {name}{channel} python=3." in log.read_text()
+    log.unlink()
+    second = run(SETUP, "--conda", name, env=env)
+    assert "Everything is installed already." in second.stdout
+    assert "create" not in log.read_text()
+    assert "pip install" not in log.read_text()
+
+
+def test_setup_is_not_led_astray_by_the_shell(bare, tmp_path):
+    """Settings that would put packages elsewhere do not reach pip; those of a mirror do."""
+    for program in ("mkdir", "cp", "env"):
+        (Path(bare["PATH"]) / program).symlink_to(shutil.which(program) or program)
+    seen = tmp_path / "seen"
+    python = tmp_path / "fake-python"
+    python.write_text(
+        f"""#!/bin/bash
+case "$*" in
+  "-m venv "*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;;
+  "-m pip install torch"*) env > {seen} ;;
+  "- "*) exit 1 ;;
+esac
+"""
+    )
+    python.chmod(0o755)
+    astray = {
+        "PIP_USER": "1",
+        "PIP_TARGET": "/x",
+        "PYTHONPATH": "/y",
+        "PYTHONHOME": "/z",
+        "PIP_REQUIRE_VIRTUALENV": "1",
+    }
+    mirror = {"PIP_INDEX_URL": "https://mirror.example/simple", "HOME": "/proc", "TORCH_INDEX_URL": "pypi"}
+    run(SETUP, tmp_path / "env", env={**bare, "PYTHON": str(python), **astray, **mirror})
+    lines = seen.read_text().splitlines()
+    assert {"PIP_USER=0", "PIP_INDEX_URL=https://mirror.example/simple"} <= {*lines}
+    assert not [line for line in lines if line.startswith(("PIP_TARGET", "PYTHONPATH", "PYTHONHOME"))]
+
+
+def test_setup_goes_on_where_it_was_cut_short(bare, tmp_path):
+    """An environment without pip (no ensurepip at the time, say) is completed, not taken for a whole one."""
+    for program in ("mkdir", "cp", "touch"):
+        (Path(bare["PATH"]) / program).symlink_to(shutil.which(program) or program)
+    python = tmp_path / "fake-python"
+    python.write_text(
+        f"""#!/bin/bash
+case "$*" in
+  "-m venv "*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" && touch {tmp_path}/pip ;;
+  "-m pip --version") [ -e {tmp_path}/pip ] ;;
+esac
+"""
+    )
+    python.chmod(0o755)
+    (tmp_path / "env" / "bin").mkdir(parents=True)
+    shutil.copy(python, tmp_path / "env" / "bin" / "python")
+    done = run(SETUP, tmp_path / "env", env={**bare, "PYTHON": str(python)})
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "pip").exists()
 
 
 def test_setup_makes_the_environment_once(bare, tmp_path):

@@ -82,3 +82,27 @@ def test_hostile_names_stay_harmless_and_tables_aligned() -> None:
     assert not [character for character in said if ord(character) < 0x20 and character != "\n"]
     table = said.splitlines()[-3:]
     assert len({cell_len(line) for line in table}) == 1
+
+
+def test_flagged_edits_stand_beside_the_score() -> None:
+    said = closing_block(summary(flagged=3, flags={"no_op": 1, "blank": 2}, first_frames=1)).splitlines()
+    start = said.index("  Score:     7.930 on 0 to 10")
+    assert said[start + 1 : start + 3] == [
+        "  Flags:     3 edits are flagged: 2 blank, 1 no_op",
+        "  Sources:   1 edit is of the first frame or page of several",
+    ]
+    edits_only = closing_block(summary(judge=None, dimensions={}, tags={}, flagged=1, flags={"nan": 1}))
+    assert "  Flags:     1 edit is flagged: 1 nan" in edits_only
+
+
+def test_a_tag_without_a_score_has_a_line_with_its_coverage() -> None:
+    tags = {"category": {"color": estimate(7.6, 6), "removal": EMPTY}}
+    shares = {"category": {"color": 0.75, "removal": 0.0}}
+    said = closing_block(
+        summary(coverage=0.6, bounds=(1.0, 9.0), tags=tags, tag_coverage=shares)
+    ).splitlines()
+    assert said[-3:] == [
+        "  category   mean   95 % interval  n  coverage",
+        "  color     7.600  7.100 to 8.100  6    75.0 %",
+        "  removal       -               -  0     0.0 %",
+    ]

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from edit_eval.driver.events import DeviceState, StageFinished, StageStarted, VerdictGiven
+from edit_eval.driver.events import DeviceState, EditFinished, StageFinished, StageStarted, VerdictGiven
 from edit_eval.views.lines import PermanentLines
 from views.samples import run_started, scored, unscored, whole_run
 
@@ -98,3 +98,11 @@ def test_what_happens_to_a_device_is_said_once_with_its_reason() -> None:
         "[GPU 1] Restarting the editor: signal 9 of the host",
         "[GPU 1] Retired from editing: 3 hosts were lost",
     ]
+
+
+def test_a_flagged_edit_is_said_as_it_comes() -> None:
+    finished = [
+        EditFinished(1.0, "GPU 0", 3, "s3", 1.0, 0, ("blank", "nan")),
+        EditFinished(1.0, "GPU 0", 4, "s4", 1.0, 0),
+    ]
+    assert texts(finished) == ["  [Sample   3] Edit flagged: blank, nan"]

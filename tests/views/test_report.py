@@ -12,7 +12,7 @@ from edit_eval.core.errors import RunError
 from edit_eval.core.types import Sample, Verdict
 from edit_eval.views import report
 from edit_eval.views.page import visible
-from edit_eval.views.report import html_report, json_report, text_report
+from edit_eval.views.report import html_report, json_report, missing_block, text_report
 from views.samples import EMPTY, HOSTILE, estimate, failed_row, partial, row, scored, summary, unscored
 
 OWN_TAGS = (
@@ -30,6 +30,8 @@ OWN_TAGS = (
         "figcaption",
         "a",
         "img",
+        "details",
+        "summary",
     }
     | {"h1", "h2", "p", "span", "bdi", "strong", "small", "i", "ol", "li", "dl", "div", "dt", "dd"}
     | {"table", "thead", "tbody", "tr", "th", "td"}
@@ -248,3 +250,80 @@ def test_a_report_that_cannot_be_written_is_said_in_one_line(tmp_path, monkeypat
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="cannot write the report"):
         html_report(tmp_path / "file", summary(), [row(1)])
+
+
+def test_flags_are_marked_on_their_cards_and_counted_above(tmp_path: Path) -> None:
+    page = build(
+        tmp_path,
+        row(0),
+        row(1, flags=("blank", "nan")),
+        row(2, flags=("later flag",), edit={"first_frames": [0]}),
+        flagged=2,
+        flags={"blank": 1, "nan": 1, "later flag": 1},
+        first_frames=1,
+    )
+    assert "2 edits are flagged: 1 blank, 1 later flag, 1 nan." in page.text
+    assert "1 edit is of the first frame or page of several." in page.text
+    assert "first frame of several" in page.text
+    chips = [one for one in page.all("p") if one.get("class") == "chip warn"]
+    assert [one["title"] for one in chips] == ["one colour all over", "held NaN or infinity", ""]
+    assert {"#sample-1", "#sample-2"} <= {one["href"] for one in page.all("a")}
+    quiet = build(tmp_path, row(0))
+    assert "lagged" not in quiet.text
+
+
+def test_a_tag_without_a_score_has_a_line_with_its_coverage(tmp_path: Path) -> None:
+    page = build(
+        tmp_path,
+        coverage=0.8,
+        bounds=(1.0, 9.0),
+        tags={"category": {"color": estimate(7.5, 1, None), "removal": EMPTY}},
+        tag_coverage={"category": {"color": 1.0, "removal": 0.0}},
+    )
+    cells = re.sub(r"\s+", "", page.text)
+    assert "color7.500–1100%" in cells
+    assert "removal––00%" in cells
+
+
+@pytest.mark.parametrize("text", ["word " * 4000, "x" * 20_000, "a line\n" * 300, "字" * 3000])
+def test_long_texts_open_on_demand(tmp_path: Path, text: str) -> None:
+    sample = Sample(text[:3000], text, ("/data/a.png",), text, {"tag": text})
+    page = build(tmp_path, row(0, scored(8.0, text), sample=sample))
+    assert len(page.all("details")) == len(page.all("summary")) == 3  # instruction, given, reason
+    starts = page.text.split("…")
+    assert all(len(part) < 6000 for part in starts)
+    assert build(tmp_path, row(0)).all("details") == []
+    nearly = Sample("s", "word " * 70, ("/data/a.png",))
+    assert build(tmp_path, row(0, sample=nearly)).all("details") == []
+
+
+def test_a_source_that_could_not_be_read_is_not_shown_but_linked(tmp_path: Path) -> None:
+    unreadable = row(
+        0, edited=False, edit_failure=("unreadable", "it is a text file"), edit={}, image=None, thumbnail=None,
+        source_thumbnail=None, verdict=None,
+    )  # fmt: skip
+    page = build(tmp_path, unreadable)
+    assert page.all("img") == []
+    assert "file:///data/a%20b%231.png" in [one["href"] for one in page.all("a")]
+    assert "it is a text file" in page.text
+
+
+def test_text_and_json_name_the_flagged() -> None:
+    rows = [row(0), row(1, flags=("blank", "nan")), row(2, unscored(), flags=("no_op",))]
+    said = text_report(summary(flagged=2), rows).splitlines()
+    start = said.index("Flagged (2):")
+    assert said[start + 1 : start + 3] == [
+        "  [Sample   1] blank, nan scene-0001 | 8.50",
+        "  [Sample   2] no_op scene-0002 | unscored (unparsable)",
+    ]
+    assert [one["flags"] for one in json_report(summary(), rows)["rows"]] == [[], ["blank", "nan"], ["no_op"]]
+    assert "Flagged" not in text_report(summary(), [row(0)])
+
+
+def test_the_first_few_without_a_score_are_named_at_the_end_of_a_run() -> None:
+    assert missing_block([row(0), row(1, verdict=None)]) is None
+    said = (missing_block([failed_row(n, "no " * 200) for n in (7, 6, 5, 4, 3, 2, 1)]) or "").splitlines()
+    assert said[0] == "Without a score (7):"
+    assert [line.split("]")[0] for line in said[1:6]] == [f"  [Sample   {n}" for n in (1, 2, 3, 4, 5)]
+    assert said[6:] == ["  and 2 more; 'edit-eval report' lists them all"]
+    assert max(map(len, said)) < 400

@@ -4,14 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
+import socket
+import struct
 import subprocess
 import sys
+import warnings
+from types import SimpleNamespace
 
 import pytest
-from PIL import Image
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pictures import HEIC, NO_IMAGES, bomb, photograph, raw_png, saved
+from PIL import Image, ImageFile
 
+from edit_eval.worker import images
 from edit_eval.worker.images import (
+    MOST_PIXELS,
     THUMBNAIL_PX,
+    UnreadableImageError,
+    image_size,
+    open_image,
     open_rgb,
     png_bytes,
     resize_to,
@@ -203,6 +216,266 @@ def test_the_suffix_does_not_matter_and_bytes_will_do(tmp_path):
     (tmp_path / "a.jpg").write_bytes((tmp_path / "a.png").read_bytes())
     assert corners(open_rgb(tmp_path / "a.jpg")) == [RED, GREEN, BLUE, WHITE]
     assert corners(open_rgb(io.BytesIO((tmp_path / "a.png").read_bytes()))) == [RED, GREEN, BLUE, WHITE]
+
+
+def refused(path) -> str:
+    """Return why an image is not opened, checked to be one line that begins with its path."""
+    with pytest.raises(UnreadableImageError) as caught:
+        open_rgb(path)
+    said = str(caught.value)
+    assert said.startswith(f"{path} ")
+    assert said.isprintable()
+    assert "Error" not in said
+    assert "<_io" not in said
+    return said.removeprefix(f"{path} ")
+
+
+@pytest.mark.parametrize("what", NO_IMAGES)
+def test_what_is_no_image_is_named(tmp_path, what):
+    (tmp_path / "a.png").write_bytes(NO_IMAGES[what])
+    assert refused(tmp_path / "a.png").startswith(f"is {what} and no image")
+
+
+def test_damage_is_called_so(tmp_path):
+    (tmp_path / "empty.png").write_bytes(b"")
+    assert refused(tmp_path / "empty.png") == "is empty (0 bytes)"
+    (tmp_path / "zeros.png").write_bytes(bytes(9000))
+    assert "nothing but zero bytes" in refused(tmp_path / "zeros.png")
+    for kind in ("PNG", "JPEG", "GIF", "WebP", "TIFF", "BMP"):
+        data = saved(photograph(), kind)
+        (tmp_path / "cut.png").write_bytes(data[: len(data) * 2 // 3])
+        assert refused(tmp_path / "cut.png").startswith(f"is a damaged or cut short {kind} image")
+
+
+def test_heic_without_a_decoder(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    (tmp_path / "a.heic").write_bytes(HEIC)
+    said = refused(tmp_path / "a.heic")
+    assert said.startswith(f"is a picture in HEIC, which the Pillow of {sys.executable} cannot read: ")
+    assert "pip install pillow-heif" in said
+
+
+def test_heic_with_one(tmp_path, monkeypatch):
+    class Opened(ImageFile.ImageFile):
+        """What pillow-heif registers, as far as it matters here."""
+
+        format = "HEIF"
+
+        def _open(self):
+            self._size, self._mode = (2, 1), "RGB"
+            self.tile = [ImageFile._Tile("raw", (0, 0, 2, 1), len(HEIC), "RGB")]
+
+    def register():
+        Image.register_open("HEIF", Opened, lambda head: head[4:12] == b"ftypheic")
+
+    for name in ("ID", "OPEN"):  # what is registered here is forgotten afterwards
+        monkeypatch.setattr(Image, name, type(getattr(Image, name))(getattr(Image, name)))
+    monkeypatch.setitem(sys.modules, "pillow_heif", SimpleNamespace(register_heif_opener=register))
+    (tmp_path / "a.heic").write_bytes(HEIC + bytes([*RED, *BLUE]))
+    assert [open_rgb(tmp_path / "a.heic").getpixel((x, 0)) for x in (0, 1)] == [RED, BLUE]
+
+
+def test_avif(tmp_path):
+    from PIL import features
+
+    if not features.check("avif"):
+        pytest.skip("this Pillow has no AVIF")
+    four_colours(64, 48).save(tmp_path / "a.png", "AVIF", quality=100)
+    assert corners(open_rgb(tmp_path / "a.png"))[3] == pytest.approx(WHITE, abs=12)
+
+
+@pytest.mark.parametrize("kind", ["JPEG2000", "BMP", "TGA", "PPM", "ICO", "QOI"])
+def test_other_formats(tmp_path, kind):
+    four_colours(64, 64).save(tmp_path / "a", kind)
+    assert corners(open_rgb(tmp_path / "a")) == [RED, GREEN, BLUE, WHITE]
+
+
+def test_postscript_is_not_handed_to_ghostscript(tmp_path, monkeypatch):
+    monkeypatch.setattr(subprocess, "check_call", lambda *_: pytest.fail("a program was started"))
+    four_colours(64, 64).save(tmp_path / "a.png", "EPS")
+    assert "PostScript" in refused(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("adobe", [True, False])
+def test_cmyk_of_photoshop_is_not_a_negative(tmp_path, adobe):
+    data = saved(Image.new("CMYK", (16, 16), (0, 255, 255, 0)), "JPEG", quality=100)
+    assert b"Adobe" in data
+    if not adobe:  # browsers read those without its mark in the same way
+        at = data.index(b"Adobe") - 4
+        data = data[:at] + data[at + 16 :]
+    (tmp_path / "a.jpg").write_bytes(data)
+    found = corners(open_rgb(tmp_path / "a.jpg"))[0]
+    assert found == pytest.approx(RED, abs=4)
+
+
+@pytest.mark.parametrize(
+    ("colour_type", "values", "expected"),
+    [
+        (2, (0x8000, 0x80FF, 0xFFFF), (128, 128, 255)),
+        (6, (0x8000, 0x8000, 0x8000, 0xFFFF), (128, 128, 128)),
+        (6, (0x8000, 0x8000, 0x8000, 0x0000), WHITE),
+        (4, (0x4000, 0xFFFF), (64, 64, 64)),
+        (0, (0xFF00,), WHITE),
+    ],
+)
+def test_sixteen_bits_of_colour(tmp_path, colour_type, values, expected):
+    row = b"\0" + struct.pack(f">{len(values)}H", *values)
+    (tmp_path / "a.png").write_bytes(raw_png(1, 1, 16, colour_type, row))
+    assert open_rgb(tmp_path / "a.png").getpixel((0, 0)) == pytest.approx(expected, abs=1)
+
+
+def test_float_grey_with_no_numbers_in_it(tmp_path):
+    image = Image.new("F", (3, 1), 1.0)
+    image.putpixel((1, 0), float("nan"))
+    image.putpixel((2, 0), float("inf"))
+    image.save(tmp_path / "a.tiff")
+    assert [open_rgb(tmp_path / "a.tiff").getpixel((x, 0)) for x in range(3)] == [WHITE, (0, 0, 0), (0, 0, 0)]
+
+
+@pytest.mark.parametrize("kind", ["PNG", "GIF", "WEBP", "TIFF", "AVIF"])
+def test_several_frames_or_pages_are_noticed(tmp_path, kind):
+    frames = [Image.new("RGB", (16, 16), colour) for colour in (RED, GREEN, BLUE)]
+    frames[0].save(tmp_path / "one", kind)
+    frames[0].save(tmp_path / "three", kind, save_all=True, append_images=frames[1:])
+    assert [open_image(tmp_path / name).several for name in ("one", "three")] == [False, True]
+    assert corners(open_rgb(tmp_path / "three"))[0] == pytest.approx(RED, abs=3)
+
+
+def test_an_animation_that_is_cut_after_its_first_frame_is_shown(tmp_path):
+    frames = [Image.new("RGB", (16, 16), colour) for colour in (RED, GREEN, BLUE)]
+    data = saved(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    (tmp_path / "a.gif").write_bytes(data[: len(data) * 3 // 4])
+    assert corners(open_rgb(tmp_path / "a.gif")) == [RED] * 4
+
+
+def test_an_extra_picture_in_a_photograph_is_not_a_frame(tmp_path):
+    photograph().save(tmp_path / "a.jpg", "MPO", save_all=True, append_images=[photograph()])
+    assert not open_image(tmp_path / "a.jpg").several
+
+
+@pytest.mark.parametrize(
+    "exif", [b"", b"Exif\0\0", b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0MM\0*\0\0\0\x08\xff\xff" + b"\x01" * 60]
+)  # fmt: skip
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_damaged_exif_hides_no_picture(tmp_path, exif, kind):
+    (tmp_path / "a").write_bytes(saved(four_colours(48, 32), kind, exif=exif))
+    assert open_rgb(tmp_path / "a").size == (48, 32)
+
+
+@pytest.mark.parametrize("orientation", [0, 9, 255])
+def test_an_orientation_that_there_is_not(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    (tmp_path / "a").write_bytes(saved(four_colours(48, 32), exif=exif))
+    assert open_rgb(tmp_path / "a").size == (48, 32)
+
+
+def test_a_decompression_bomb_is_refused(tmp_path):
+    (tmp_path / "a.png").write_bytes(bomb())
+    assert (tmp_path / "a.png").stat().st_size < 1_000_000
+    assert refused(tmp_path / "a.png") == (
+        "has 3,600,000,000 pixels, and at most 268,435,456 (16384 x 16384) are opened; make it smaller"
+    )
+
+
+def test_the_limit_is_ours_and_the_process_keeps_its_own(tmp_path, monkeypatch):
+    (tmp_path / "a.png").write_bytes(saved(Image.new("1", (10_000, 9_000))))  # Pillow warns of this one
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert open_rgb(tmp_path / "a.png").size == image_size(tmp_path / "a.png") == (10_000, 9_000)
+    assert Image.MAX_IMAGE_PIXELS == 5
+    monkeypatch.setattr(images, "MOST_PIXELS", 10_000 * 9_000 - 1)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+    assert refused(tmp_path / "a.png").startswith("has 90,000,000 pixels")
+    assert Image.MAX_IMAGE_PIXELS is None
+    assert MOST_PIXELS == 16384**2
+
+
+def test_a_cut_short_image_is_refused_whatever_the_process_has_set(tmp_path, monkeypatch):
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    data = saved(photograph(), "JPEG")
+    (tmp_path / "a.jpg").write_bytes(data[: len(data) // 2])
+    assert "cut short" in refused(tmp_path / "a.jpg")
+    assert ImageFile.LOAD_TRUNCATED_IMAGES is True
+
+
+def test_alpha_of_a_large_image_is_put_on_white_in_bands(tmp_path, monkeypatch):
+    image = photograph(50, 70)
+    image.putalpha(Image.linear_gradient("L").resize((50, 70)))
+    whole = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    assert rgb(image).tobytes() == whole.tobytes()
+    monkeypatch.setattr(images, "_BAND_PX", 333)
+    assert rgb(image).tobytes() == whole.tobytes()
+
+
+# Paths
+
+
+@pytest.mark.timeout(60)
+def test_only_files_are_opened(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")  # nobody writes to it: reading would wait for ever
+    listener = socket.socket(socket.AF_UNIX)
+    (tmp_path / "device.png").symlink_to("/dev/zero")
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    try:
+        listener.bind(str(tmp_path / "socket.png"))
+        for name in ("pipe", "socket", "device", "folder"):
+            assert refused(tmp_path / f"{name}.png") == "is no file"
+    finally:
+        listener.close()
+    assert refused(tmp_path / "loop.png") == "cannot be read: Too many levels of symbolic links"
+    assert refused(tmp_path / "none.png") == "is not there any more"
+    with pytest.raises(FileNotFoundError):
+        open_rgb(tmp_path / "none.png")
+
+
+@pytest.mark.parametrize("name", ["x\0.png", "\ud800.png", "x" * 300])
+def test_names_that_no_file_can_have(tmp_path, name):
+    with pytest.raises(UnreadableImageError) as caught:
+        open_rgb(f"{tmp_path}/{name}")
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    "name", ["图 片.png", "a\nb.png", "'\".png", "100%#?.PNG", b"\xff\xfe.png", "x" * 251 + ".png"]
+)
+def test_names_that_a_file_may_have(tmp_path, name):
+    path = tmp_path / os.fsdecode(name)
+    four_colours().save(path, "PNG")
+    assert corners(open_rgb(path)) == [RED, GREEN, BLUE, WHITE]
+    path.write_bytes(b"nonsense")
+    with pytest.raises(UnreadableImageError) as caught:
+        open_rgb(path)
+    assert str(caught.value).isprintable()
+
+
+SEEDS = [
+    saved(photograph(40, 30), kind, **options)
+    for kind, options in (
+        ("PNG", {}), ("JPEG", {}), ("GIF", {}), ("WEBP", {}), ("TIFF", {}), ("BMP", {}), ("JPEG2000", {}),
+        ("PNG", {"save_all": True, "append_images": [photograph(40, 30).transpose(0)]}),
+    )
+]  # fmt: skip
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.sampled_from(SEEDS),
+    st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), max_size=6),
+    st.integers(0, 5000),
+)
+def test_damage_anywhere_is_an_image_or_a_plain_reason(data, changes, length):
+    damaged = bytearray(data)
+    for place, value in changes:
+        damaged[place % len(damaged)] = value
+    said = ""
+    try:
+        assert open_rgb(io.BytesIO(bytes(damaged[:length]))).mode == "RGB"
+    except UnreadableImageError as error:
+        said = str(error)
+    assert said.isprintable()
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 4000), (4000, 1)])

@@ -138,10 +138,16 @@ def test_the_cap_is_twenty_megabytes():
     assert CAP_BYTES == 20 * MB
 
 
-def test_a_log_that_cannot_be_written_is_an_os_error(tmp_path):
+@pytest.mark.parametrize("name", ["file/a.log", "folder"])
+def test_where_no_log_can_be_written_there_is_none_and_its_writer_goes_on(tmp_path, name):
     (tmp_path / "file").touch()
-    with pytest.raises(OSError):
-        CappedLog(tmp_path / "file" / "a.log")
+    (tmp_path / "folder").mkdir()
+    log = CappedLog(tmp_path / name, cap=200)
+    log.write(b"x" * 1000)
+    log.write(b"last words\n")
+    log.close()
+    assert log.tail(11) == b"last words\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
 
 
 def test_a_full_disk_costs_the_log_and_not_its_writer():

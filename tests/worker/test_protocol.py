@@ -6,12 +6,14 @@ import contextlib
 import json
 import socket
 import threading
+from typing import get_args
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edit_eval.worker.protocol import VERSION, Channel
+from edit_eval.core.types import EditFailureKind
+from edit_eval.worker.protocol import FAILURES, FROM_HOST, FROM_KEEPER, TO_HOST, TO_KEEPER, VERSION, Channel
 
 texts = st.text(max_size=50)
 fields = st.dictionaries(
@@ -196,3 +198,105 @@ def test_a_received_message_is_forwarded_as_it_was():
         [message] = keeper_below.receive()
         keeper_above.forward(message)
         assert driver.receive() == [message]
+
+
+# What each side may say
+
+GOOD = {
+    "ready": {"window": 2, "load_s": 0.5, "facts": {"python": "3.11"}},
+    "refused": {"kind": "user", "reason": "no such model"},
+    "begun": {"ids": ["a", "b"]},
+    "progress": {"id": "a", "step": 0, "steps": 30},
+    "done": {"id": "a", "outcome": {}, "seconds": 3},
+    "failed": {"id": "a", "kind": "error", "reason": ""},
+    "recalled": {"ids": []},
+    "window": {"window": 1},
+    "fatal": {"path": "e.png", "errno": 28, "reason": "full"},
+    "hello": {"pid": 7},
+    "started": {"pid": 7},
+    "exited": {"code": None, "reason": "crash", "why": "", "tail": "", "seconds": 0.0},
+    "beat": {},
+    "start": {"host": {}, "load": {}},
+    "task": {"tasks": [{"id": "a", "payload": {}}]},
+    "recall": {"ids": ["a"]},
+    "stop": {"grace_s": 2.0},
+    "kill": {},
+    "quit": {},
+    "load": {"role": "m:R"},
+}
+
+
+def test_a_host_may_report_every_failure_that_is_not_the_drivers_word():
+    assert {*FAILURES, "crash", "timeout"} == {*get_args(EditFailureKind)}
+
+
+def heard(hears, line: bytes) -> Channel:
+    """Return the channel that was sent `line`; `messages` are what it made of it."""
+    left, right = socket.socketpair()
+    with left, right:
+        channel = Channel(right, hears)
+        left.sendall(line)
+        channel.messages = channel.receive()
+        return channel
+
+
+def line_of(kind: str, fields: dict) -> bytes:
+    return json.dumps({"v": VERSION, "type": kind, **fields}).encode() + b"\n"
+
+
+@pytest.mark.parametrize("hears", [FROM_HOST, FROM_KEEPER, TO_KEEPER, TO_HOST])
+@pytest.mark.parametrize("kind", sorted(GOOD))
+def test_each_side_may_say_what_is_written_down_and_nothing_else(hears, kind):
+    channel = heard(hears, line_of(kind, GOOD[kind] | {"more": 1} if kind != "stop" else GOOD[kind]))
+    if kind in hears:
+        assert [message["type"] for message in channel.messages] == [kind]
+        assert channel.broken is None
+    else:
+        assert str(channel.broken) == f"unknown message {kind!r}"
+
+
+@pytest.mark.parametrize(
+    ("kind", "field"), [(kind, field) for kind in sorted(FROM_KEEPER) for field in sorted(FROM_KEEPER[kind])]
+)
+@pytest.mark.parametrize(
+    "value", [None, True, -1, 1.5, float("nan"), 10**400, "", [1], {"a": 1}, [{}], "x" * 500]
+)
+def test_a_field_that_is_missing_or_of_another_kind_ends_the_conversation(kind, field, value):
+    rest = {name: one for name, one in GOOD[kind].items() if name != field}
+    if field != "code":
+        channel = heard(FROM_KEEPER, line_of(kind, rest))
+        assert str(channel.broken).startswith(f"{kind}.{field} is missing, expected ")
+    channel = heard(FROM_KEEPER, line_of(kind, rest | {field: value}) + line_of("beat", {}))
+    if channel.broken:
+        assert channel.messages == []
+        assert channel.closed
+        assert len(str(channel.broken)) < 200
+    else:
+        assert type(value) in {type(GOOD[kind][field]), int if value == -1 else float, str, type(None)}
+
+
+@given(
+    st.sampled_from(sorted(FROM_HOST)),
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | texts,
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
+        max_leaves=8,
+    ),
+    st.data(),
+)
+def test_whatever_a_host_says_is_heard_or_named(kind, value, data):
+    """And what is heard can be worked with as the driver does it."""
+    fields = {
+        field: data.draw(st.just(GOOD[kind][field]) | st.just(value), field)
+        for field in FROM_HOST[kind]
+        if data.draw(st.booleans(), f"has {field}")
+    }
+    channel = heard(FROM_HOST, line_of(kind, fields))
+    for message in channel.messages:
+        assert set(FROM_HOST[kind]) <= set(message)
+        assert all(isinstance(one, str) for one in message.get("ids", []))
+        assert message.get("window", 1) >= 1
+        assert 0 <= float(message.get("load_s", 0)) + float(message.get("seconds", 0)) < float("inf")
+        assert isinstance(message.get("reason", ""), str)
+        assert all(isinstance(one, str | int | float) for one in message.get("facts", {}).values())
+    assert channel.messages or channel.broken

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from types import SimpleNamespace
+from typing import get_args
 
+import numpy as np
 import pytest
 from PIL import Image
 
-from edit_eval.core.types import Dimension, Rubric, Sample, Verdict
+from edit_eval.core.types import Dimension, EditFailureKind, Rubric, Sample, Verdict
+from edit_eval.worker.host import _failure
+from edit_eval.worker.images import UnreadableImageError
+from edit_eval.worker.protocol import FROM_HOST, _check
+from edit_eval.worker.returned import UnusableEditError
 from edit_eval.worker.roles import AlteredImageError, CannotWriteError, EditRole, JudgeRole
 
 RUBRIC = Rubric(
@@ -16,18 +22,18 @@ RUBRIC = Rubric(
 )
 
 
-def editing(tmp_path, edited) -> dict:
+def editing(tmp_path, edited, sources=("source.png",), thumbs: str = "out", **more) -> dict:
     source = tmp_path / "source.png"
     Image.new("RGB", (8, 6), "red").save(source)
     role = EditRole.__new__(EditRole)
-    role._editor = SimpleNamespace(edit=lambda request, step: edited)
+    role._editor = SimpleNamespace(edit=lambda request, step: edited, **more)
     payload = {
-        "sample": Sample("s", "make it blue", (str(source),)).to_json(),
+        "sample": Sample("s", "make it blue", tuple(str(tmp_path / name) for name in sources)).to_json(),
         "seed": 1,
         "repeat": 0,
         "image": str(tmp_path / "out" / "e.png"),
-        "thumbnail": str(tmp_path / "out" / "e.webp"),
-        "source_thumbnail": str(tmp_path / "out" / "s.webp"),
+        "thumbnail": str(tmp_path / thumbs / "e.webp"),
+        "source_thumbnail": str(tmp_path / thumbs / "s.webp"),
     }
     return role.run([payload], lambda step, steps: None)[0]
 
@@ -46,20 +52,81 @@ def test_an_edit_that_is_no_picture_is_its_own_fault(tmp_path, edited):
     assert not isinstance(caught.value, CannotWriteError)
 
 
+@pytest.mark.parametrize("returned", [None, ["a.png"], Image.new("RGB", (0, 6)), np.zeros((4, 4))])
+def test_what_is_no_picture_is_said_in_plain_words(tmp_path, returned):
+    with pytest.raises(UnusableEditError, match=r"^the editor returned "):
+        editing(tmp_path, returned)
+    assert not (tmp_path / "out").exists()
+
+
+def test_flags_are_part_of_the_outcome(tmp_path):
+    assert editing(tmp_path, Image.new("RGB", (8, 6)))["flags"] == ["blank"]
+    assert editing(tmp_path, Image.new("RGB", (8, 6), "red"))["flags"] == ["blank", "no_op"]
+    assert editing(tmp_path, np.full((3, 4, 3), np.nan))["flags"] == ["blank", "nan", "resized"]
+    colours = Image.linear_gradient("L").convert("RGB")
+    assert editing(tmp_path, colours, edit_size=lambda request: None)["flags"] == []
+    assert editing(tmp_path, colours, edit_size=lambda request: (256, 256))["flags"] == []
+    assert editing(tmp_path, colours, edit_size=lambda request: (256, 255))["flags"] == ["resized"]
+
+
+def test_the_first_frame_of_several_is_noted(tmp_path):
+    assert editing(tmp_path, Image.new("RGB", (8, 6)))["first_frames"] == []
+    frames = [Image.new("RGB", (8, 6), colour) for colour in ("red", "blue")]
+    frames[0].save(tmp_path / "source.gif", save_all=True, append_images=frames[1:])
+    again = editing(tmp_path, Image.new("RGB", (8, 6)), sources=("source.png", "source.gif"))
+    assert again["first_frames"] == [1]
+
+
+def test_a_source_that_cannot_be_read_is_said_by_name(tmp_path):
+    (tmp_path / "text.png").write_text("hello")
+    with pytest.raises(UnreadableImageError, match=r"/text\.png is a text file"):
+        editing(tmp_path, Image.new("RGB", (8, 6)), sources=("source.png", "text.png"))
+
+
+def test_kinds_of_failures():
+    assert _failure(UnreadableImageError("/a.png is a text file")) == {
+        "kind": "unreadable",
+        "reason": "/a.png is a text file",
+    }
+    assert _failure(UnusableEditError("the editor returned None")) == {
+        "kind": "error",
+        "reason": "the editor returned None",
+    }
+    assert _failure(ValueError("no"))["reason"] == "ValueError: no"
+
+
+def test_every_kind_that_a_host_may_tell_is_heard_by_the_driver():
+    errors = [UnreadableImageError("a"), UnusableEditError("b"), ValueError("c"), MemoryError("d")]
+    told = {_failure(error)["kind"] for error in errors}
+    assert told == set(get_args(EditFailureKind)) - {"missing", "crash", "timeout"}
+    for kind in (*told, "missing"):
+        _check({"type": "failed", "id": "x", "kind": kind, "reason": "why"}, FROM_HOST)
+
+
 def test_only_writing_is_the_disks_fault(tmp_path):
     (tmp_path / "out").write_text("in the way")
     with pytest.raises(CannotWriteError, match="cannot write"):
         editing(tmp_path, Image.new("RGB", (8, 6)))
 
 
+def test_an_edit_counts_without_its_thumbnails(tmp_path):
+    (tmp_path / "thumbs").write_text("in the way")
+    outcome = editing(tmp_path, Image.new("RGB", (8, 6)), thumbs="thumbs")
+    assert (tmp_path / "out" / "e.png").exists()
+    assert outcome["no_thumbnail"] == f"{tmp_path / 'thumbs'}: File exists"
+    (tmp_path / "thumbs").unlink()
+    assert editing(tmp_path, Image.new("RGB", (8, 6)), thumbs="thumbs")["no_thumbnail"] is None
+
+
 def judging(tmp_path, verdicts, altered=False, removed=False) -> list[dict]:
     source = tmp_path / "source.png"
     Image.new("RGB", (8, 6), "red").save(source)
     role = JudgeRole.__new__(JudgeRole)
-    role._rubric = RUBRIC
+    role._rubrics = {"": RUBRIC}
     role._judge = SimpleNamespace(judge=lambda requests: verdicts)
     sha = "0" * 64 if altered else hashlib.sha256(source.read_bytes()).hexdigest()
     payload = {
+        "rubric": "",
         "sample": Sample("s", "make it blue", (str(source),)).to_json(),
         "edited": str(tmp_path / "gone.png" if removed else source),
         "edited_sha256": sha,
@@ -110,3 +177,14 @@ def test_an_altered_or_removed_edit_has_an_error_of_its_own(tmp_path):
         judging(tmp_path, [], altered=True)
     with pytest.raises(AlteredImageError, match="was removed"):
         judging(tmp_path, [], removed=True)
+    (tmp_path / "gone.png").mkdir()
+    with pytest.raises(AlteredImageError, match="cannot be read: Is a directory"):
+        judging(tmp_path, [], removed=True)
+
+
+@pytest.mark.parametrize("window", [0, -1, None, "4", 2.5, True])
+def test_a_window_that_is_none_is_named(window):
+    role = JudgeRole.__new__(JudgeRole)
+    role._judge = SimpleNamespace(window=window)
+    with pytest.raises(ValueError, match=f"window is {window!r}; it must be a whole number"):
+        _ = role.window

@@ -1,4 +1,4 @@
-"""Benchmarks: where samples come from. One module per benchmark; this file holds what they have in common.
+"""Benchmarks: where samples come from and how they are scored. One module each; here is what they have in common.
 
 To add one, subclass `Benchmark` in a module of its own and name it in `driver.registry` (or in an entry point of the
 group `edit_eval.benchmarks`). Benchmarks are loaded in the driver: they may read files, but import no torch.
@@ -6,18 +6,83 @@ group `edit_eval.benchmarks`). Benchmarks are loaded in the driver: they may rea
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
-from edit_eval.core.types import Sample
+from edit_eval.core.headlines import Headline
+from edit_eval.core.types import Rubric, Sample
 from edit_eval.editors import NoParams
 
-__all__ = ["Benchmark"]
+__all__ = ["Benchmark", "Facts", "HubData", "Protocol"]
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How a benchmark is scored.
+
+    Attributes:
+        rubrics: by the name in `Sample.rubric`; `""` is for samples that name none.
+        headlines: the benchmark's own numbers, the most important first. Empty: the mean over samples is all there is.
+        deviations: in what this already differs from the official protocol, whatever judge it meets
+            (`own-prompts`, `subset-intersection`); short names without spaces.
+        official_judges: models by which the official numbers are made, as a config names them.
+    """
+
+    rubrics: Mapping[str, Rubric]
+    headlines: tuple[Headline, ...] = ()
+    deviations: tuple[str, ...] = ()
+    official_judges: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What `edit-eval ls benchmarks` and the documentation say of a public benchmark.
+
+    Attributes:
+        samples: how many, in words (`606 en, 606 cn`).
+        languages: of the instructions.
+        calls: questions to the judge a sample, in words.
+        scale: of a single score, in words.
+        aggregation: how the headline is made, in words.
+        licence: of the data.
+        data: where the data comes from.
+        prompts: where the official prompts come from.
+    """
+
+    samples: str
+    languages: str
+    calls: str
+    scale: str
+    aggregation: str
+    licence: str
+    data: str
+    prompts: str
+
+
+@dataclass(frozen=True)
+class HubData:
+    """Files of a hub that a benchmark reads: its data, or prompts.
+
+    `edit-eval fetch` brings them; at run time the driver finds them in the cache, without a network.
+
+    Attributes:
+        repository: `owner/name`, or `owner/name@revision` (pin a commit where numbers depend on the data).
+        files: patterns of the paths that are needed; `*` also matches `/`.
+        kind: of the repository.
+        into: the parameter that gets the local folder; empty: `benchmark.path`. Either way the user may name a
+            folder instead, and then nothing is fetched.
+    """
+
+    repository: str
+    files: tuple[str, ...] = ("*",)
+    kind: Literal["dataset", "model"] = "dataset"
+    into: str = ""
 
 
 class Benchmark:
-    """A source of samples and the name of the protocol that scores them.
+    """A source of samples and the protocol that scores them.
 
     Class attributes:
         Params: a frozen standard-library dataclass; its fields are the config's `benchmark.params`.
@@ -25,6 +90,11 @@ class Benchmark:
         version: second part; raise it whenever the same data gives other samples.
         needs_path: whether the config must give `benchmark.path`.
         default_rubric: the rubric used where neither config nor judge names one.
+        stratum: tag over which `limit` spreads the samples that it keeps; empty: it keeps the first ones.
+        layout: where the benchmark's own tools look for an edit, below a model's folder and without extension, with
+            `{id}` and tags as in `precomputed`; empty: it has no such layout.
+        layout_suffix: extension that they expect.
+        facts: of a public benchmark; None for others.
     """
 
     Params: ClassVar[type[Any]] = NoParams
@@ -32,6 +102,29 @@ class Benchmark:
     version: ClassVar[int] = 1
     needs_path: ClassVar[bool] = True
     default_rubric: ClassVar[str] = "general-v1"
+    stratum: ClassVar[str] = ""
+    layout: ClassVar[str] = ""
+    layout_suffix: ClassVar[str] = ".png"
+    facts: ClassVar[Facts | None] = None
+
+    @classmethod
+    def places(cls, path: Path | None, params: Any) -> Sequence[Path] | None:
+        """Return the folders in which this benchmark's images are expected; None: nothing is expected.
+
+        The driver says at the start how many images lie elsewhere: what they show will be in the run directory.
+
+        Args:
+            path: the config's `benchmark.path`, resolved; None if absent.
+            params: an instance of `Params`.
+        """
+        del path, params
+        return None
+
+    @classmethod
+    def hub_data(cls, params: Any) -> Sequence[HubData]:
+        """Return which files of a hub the benchmark reads with these parameters, where the user names no folder."""
+        del params
+        return ()
 
     @classmethod
     def load(cls, path: Path | None, params: Any, workspace: Path) -> Sequence[Sample]:
@@ -49,3 +142,17 @@ class Benchmark:
             DataError: the data cannot be read; the message names file, line or column.
         """
         raise NotImplementedError
+
+    @classmethod
+    def protocol(cls, params: Any, rubric: Callable[[str], Rubric]) -> Protocol:
+        """Return how the samples are scored.
+
+        Args:
+            params: an instance of `Params`.
+            rubric: gives a built-in rubric by name.
+
+        Raises:
+            DataError: official prompts cannot be read.
+        """
+        del params
+        return Protocol({"": rubric(cls.default_rubric)})

@@ -12,7 +12,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from edit_eval.core.errors import DataError
+from edit_eval.core.errors import DataError, shown
 
 __all__ = ["SUFFIXES", "Row", "read_rows"]
 
@@ -110,6 +110,8 @@ def _parsed(path: Path, text: str, first_line: int) -> Any:
     except _DoubledKeyError as error:
         place = f", line {first_line}" if path.suffix.lower() == ".jsonl" else ""
         raise DataError(f"{path}{place}: {error} stands twice in one object; keep one") from error
+    except ValueError as error:  # NaN, or thousands of digits
+        raise DataError(f"{path}, line {first_line}: this is not JSON: {error}") from error
     except RecursionError as error:
         raise DataError(f"{path}, line {first_line}: nested too deeply for a sample") from error
 
@@ -118,15 +120,19 @@ class _DoubledKeyError(ValueError):
     """A key that stands twice in one object: JSON's own readers silently drop the first."""
 
 
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is no number of JSON; leave it out")
+
+
 def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [key for key, _ in pairs]
-        raise _DoubledKeyError(repr(next(name for name in names if names.count(name) > 1)))
+        raise _DoubledKeyError(shown(next(name for name in names if names.count(name) > 1)))
     return found
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_without_doubles)
+_DECODER = json.JSONDecoder(object_pairs_hook=_without_doubles, parse_constant=_no_number)
 
 
 def _csv(path: Path, text: str, delimiter: str) -> Iterator[Row]:
@@ -156,7 +162,7 @@ def _header(path: Path, cells: list[str]) -> list[str]:
     header = [cell.strip() for cell in cells]
     doubled = sorted({name for name in header if name and header.count(name) > 1})
     if doubled:
-        raise DataError(f"{path}, line 1: column {doubled[0]!r} stands twice; keep one")
+        raise DataError(f"{path}, line 1: column {shown(doubled[0])} stands twice; keep one")
     return header
 
 
@@ -175,8 +181,9 @@ def _parquet(path: Path) -> Iterator[Row]:
                 for values in batch.to_pylist():
                     number += 1
                     yield Row(f"row {number}", _given(values))
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path}, after row {number}: this is not readable as Parquet: {error}") from error
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:  # no UTF-8; nanoseconds
+        why = " ".join(str(error).split())
+        raise DataError(f"{path}, after row {number}: this is not readable as Parquet: {why}") from error
 
 
 def _given(values: dict[str, Any]) -> dict[str, Any]:

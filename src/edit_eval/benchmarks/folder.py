@@ -6,20 +6,20 @@ ids are unique is checked by the driver, for every benchmark alike.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 from edit_eval.benchmarks import Benchmark
+from edit_eval.benchmarks._embedded import unpacked
 from edit_eval.benchmarks._tables import SUFFIXES, Row, read_rows
-from edit_eval.core.errors import DataError, did_you_mean
-from edit_eval.core.types import Sample
+from edit_eval.core.errors import DataError, did_you_mean, shown
+from edit_eval.core.types import Sample, is_blank
 
 __all__ = ["Folder", "FolderParams"]
 
@@ -34,14 +34,9 @@ _FIELDS = (
 )  # fmt: skip
 _SEPARATOR = "|"
 _UNTIDY = re.compile(r"//|/\.?(?:/|\Z)")
+_SHOWN_NAMES = 20
+_LONGEST_PATH = 4096
 _TAGS_EXAMPLE = '{"category": "recolour"}'
-_MAGIC = (
-    (b"\x89PNG", ".png"),
-    (b"\xff\xd8\xff", ".jpg"),
-    (b"GIF8", ".gif"),
-    (b"BM", ".bmp"),
-    (b"RIFF", ".webp"),
-)
 
 
 @dataclass(frozen=True)
@@ -53,11 +48,14 @@ class FolderParams:
             the command was started. Default: the table's folder.
         language: tag `language` of samples that have none of their own.
         fields: our field names to the table's, as in `{image: input_path, instruction: prompt}`.
+        outside: whether relative paths may lead out of the table's folder and of `images` (`../photos/a.png`), and
+            absolute ones anywhere without a word.
     """
 
     images: str | None = None
     language: str | None = None
     fields: dict[str, str] = field(default_factory=dict)
+    outside: bool = False
 
 
 class Folder(Benchmark):
@@ -74,11 +72,23 @@ class Folder(Benchmark):
     table's order. `tags` is an object (in CSV: as JSON); `tag.NAME` fields, `category`, `language` and `task` become
     tags too. `reference` or `references`, `target`, `cluster` and `edit_instruction` are as in `Sample`. Other
     fields are left alone.
+
+    A relative path stays in the folder that it counts from or in the table's (links in there may lead anywhere); one
+    that climbs out of both is refused unless `outside` says that it may. An absolute path is taken as it is: it names a
+    place on this machine on purpose. Which of these lie elsewhere is said at the start.
     """
 
     Params = FolderParams
     name: ClassVar[str] = "folder"
     version: ClassVar[int] = 1
+
+    @classmethod
+    def places(cls, path: Path | None, params: FolderParams) -> Sequence[Path] | None:
+        """Return the table's folder and that of the images; None where these may be anywhere."""
+        if path is None or params.outside:
+            return None
+        table = _table(path)
+        return table.parent, _base(table, params.images)
 
     @classmethod
     def load(cls, path: Path | None, params: FolderParams, workspace: Path) -> Sequence[Sample]:
@@ -93,14 +103,19 @@ class Folder(Benchmark):
             raise DataError(
                 "benchmark.path is missing: give a .jsonl, .json, .csv or .parquet file, or its folder"
             )
+        given = {"images": params.images, "language": params.language}
+        given |= {f"fields.{ours}": theirs for ours, theirs in params.fields.items()}
+        for name, value in given.items():
+            if value is not None and is_blank(value):
+                raise DataError(f"benchmark.params.{name} is blank; write it, or leave it out")
         table = _table(path)
         unknown = [name for name in params.fields if name not in _FIELDS and not name.startswith("tag.")]
         if unknown:
             raise DataError(
-                f"benchmark.params.fields: there is no field {unknown[0]!r}{did_you_mean(unknown[0], _FIELDS)}; "
+                f"benchmark.params.fields: there is no field {shown(unknown[0])}{did_you_mean(unknown[0], _FIELDS)}; "
                 f"known: {', '.join(_FIELDS)} and tag.NAME"
             )
-        reader = _Reader(params, _base(table, params.images), workspace / "embedded")
+        reader = _Reader(params, table.parent, _base(table, params.images), workspace / "embedded")
         drafts = [reader.draft(row) for row in read_rows(table)]
         if drafts:
             reader.check_renames(table)
@@ -138,10 +153,13 @@ def _base(table: Path, images: str | None) -> Path:
     """Return the folder that relative image paths count from."""
     if images is None:
         return table.parent
-    tried = [table.parent / Path(images).expanduser(), Path(images).expanduser().absolute()]
+    given = Path(os.path.expanduser(images))  # noqa: PTH111 - raises nothing for a user who is not there
+    tried = [table.parent / given, given.absolute()]
     for folder in tried:
-        if folder.is_dir():
+        if os.path.isdir(folder):  # noqa: PTH112 - raises nothing for a name that is too long
             return folder
+    if len(images) > _LONGEST_PATH:
+        raise DataError(f"benchmark.params.images: {shown(images)} is too long for a path")
     raise DataError(
         f"benchmark.params.images: there is no folder {' or '.join(dict.fromkeys(str(one) for one in tried))}"
     )
@@ -202,9 +220,12 @@ def _with_ids(drafts: Sequence[_Draft]) -> list[Sample]:
 class _Reader:
     """Turns rows into drafts of samples, and keeps what was wrong with those that make none."""
 
-    def __init__(self, params: FolderParams, base: Path, embedded: Path) -> None:
+    def __init__(self, params: FolderParams, home: Path, base: Path, embedded: Path) -> None:
         self.params = params
         self.base = base
+        self.within = tuple(
+            os.path.normpath(one).rstrip(os.sep) + os.sep for one in dict.fromkeys((base, home))
+        )
         self.embedded = embedded
         self.problems = _Problems()
         self.columns: set[str] = set()
@@ -223,8 +244,8 @@ class _Reader:
         for ours, theirs in self.params.fields.items():
             if theirs not in self.columns:
                 raise DataError(
-                    f"{table}: benchmark.params.fields says that {ours!r} is called {theirs!r}, but no row has it"
-                    f"{did_you_mean(theirs, sorted(self.columns))}; found: {', '.join(sorted(self.columns))}"
+                    f"{table}: benchmark.params.fields says that {ours!r} is called {shown(theirs)}, but no row has it"
+                    f"{did_you_mean(theirs, sorted(self.columns))}; found: {_list(sorted(self.columns), quote=False)}"
                 )
 
     def _draft(self, row: Row) -> _Draft:
@@ -273,9 +294,9 @@ class _Reader:
             near = "" if other in _FIELDS else did_you_mean(other, [name])
             if near:
                 return _WrongError(
-                    f"no {name}", f"{name!r} is missing, and {other!r} is no known field{near}"
+                    f"no {name}", f"{name!r} is missing, and {shown(other)} is no known field{near}"
                 )
-        has = ", ".join(repr(other) for other in row) or "nothing"
+        has = _list(row) or "nothing"
         return _WrongError(
             f"no {name}",
             f"{name!r} is missing; found {has}. Where it has another name, say so: "
@@ -290,17 +311,17 @@ class _Reader:
             elif isinstance(value, (str, int, float)):
                 tags[name] = str(value)
             elif value is not None:
-                raise _WrongError("tag", f"tag {name!r} is {_shown(value)}; expected text or a number")
+                raise _WrongError("tag", f"tag {shown(name)} is {_shown(value)}; expected text or a number")
         return tags
 
     def _path(self, value: Any, name: str) -> str:
         """Return the absolute path of one image, written first if it is embedded."""
         if isinstance(value, str):
-            return self._joined(value)
+            return self._inside(value, name)
         if isinstance(value, Mapping) and isinstance(value.get("bytes"), bytes):
-            return self._unpacked(value["bytes"], str(value.get("path") or ""))
+            return unpacked(value["bytes"], str(value.get("path") or ""), self.embedded)
         if isinstance(value, Mapping) and isinstance(value.get("path"), str):
-            return self._joined(value["path"])
+            return self._inside(value["path"], name)
         raise _WrongError(
             f"type of {name}", f"{name!r} is {_shown(value)}; expected a path in quotes, or a list of them"
         )
@@ -310,18 +331,18 @@ class _Reader:
         whole = os.path.join(self.base, path)  # noqa: PTH118
         return str(Path(whole)) if _UNTIDY.search(whole) else whole
 
-    def _unpacked(self, data: bytes, named: str) -> str:
-        """Write embedded bytes under their hash, whole or not at all, and return the path."""
-        suffix = next(
-            (suffix for magic, suffix in _MAGIC if data.startswith(magic)), Path(named).suffix or ".image"
-        )
-        path = self.embedded.absolute() / f"{hashlib.sha256(data).hexdigest()}{suffix}"
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-            temporary.write_bytes(data)
-            temporary.replace(path)
-        return str(path)
+    def _inside(self, value: str, name: str) -> str:
+        """Return the absolute path; refuse a relative one that climbs out of where the images are."""
+        path = self._joined(value)
+        if self.params.outside or os.path.isabs(value):  # noqa: PTH117 - called 100,000 times
+            return path
+        if not os.path.normpath(path).startswith(self.within):
+            raise _WrongError(
+                f"{name} outside",
+                f"{name!r} is {_shown(value)}, which leads out of {self.base}; if you trust this table, set "
+                "benchmark.params.outside=true",
+            )
+        return path
 
 
 def _text(values: Mapping[str, Any], name: str, *, numbers: bool = False) -> str | None:
@@ -333,8 +354,9 @@ def _text(values: Mapping[str, Any], name: str, *, numbers: bool = False) -> str
         return str(value)
     if not isinstance(value, str):
         raise _WrongError(f"type of {name}", f"{name!r} is {_shown(value)}; expected text in quotes")
-    if not value.strip():
-        raise _WrongError(f"blank {name}", f"{name!r} is blank; write it, or leave the field out")
+    if is_blank(value):
+        mend = "say what is to be done" if name == "instruction" else "write it, or leave the field out"
+        raise _WrongError(f"blank {name}", f"{name!r} is blank; {mend}")
     return value
 
 
@@ -351,7 +373,7 @@ def _listed(values: Mapping[str, Any], names: tuple[str, ...], *, flat: bool) ->
     several = value if isinstance(value, list) else [value]
     if not several and given[0] in _IMAGES:
         raise _WrongError("no image", f"{given[0]!r} is an empty list; expected at least one path")
-    if any(isinstance(one, str) and not one.strip() for one in several):
+    if any(isinstance(one, str) and is_blank(one) for one in several):
         raise _WrongError(f"blank {given[0]}", f"{given[0]!r} is blank; expected a path")
     return several
 
@@ -362,11 +384,12 @@ def _tag_pairs(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     if isinstance(tags, str):
         try:
             tags = json.loads(tags)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
+            why = getattr(error, "msg", error)
             raise _WrongError(
-                "tags", f"'tags' is not a JSON object: {error.msg}; expected {_TAGS_EXAMPLE}"
+                "tags", f"'tags' is not a JSON object: {why}; expected {_TAGS_EXAMPLE}"
             ) from error
-    if isinstance(tags, list) and all(isinstance(one, tuple) and len(one) == 2 for one in tags):
+    if isinstance(tags, list) and tags and all(isinstance(one, tuple) and len(one) == 2 for one in tags):
         tags = dict(tags)  # a map column of Parquet
     if not isinstance(tags, Mapping):
         raise _WrongError("tags", f"'tags' is {_shown(tags)}; expected an object as in {_TAGS_EXAMPLE}")
@@ -380,6 +403,13 @@ def _tag_pairs(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield name[4:], value
 
 
+def _list(names: Iterable[str], *, quote: bool = True) -> str:
+    """Return names as a list that stays readable, however many and long they are."""
+    some = list(names)
+    more = f" and {len(some) - _SHOWN_NAMES} more" if len(some) > _SHOWN_NAMES else ""
+    return ", ".join(shown(name, 40, quote=quote) for name in some[:_SHOWN_NAMES]) + more
+
+
 def _stem(image: Any) -> str:
     """Return the name without extension, or an empty text where an embedded image has none."""
     return Path(str((image.get("path") or "") if isinstance(image, Mapping) else image)).stem
@@ -389,4 +419,4 @@ def _shown(value: Any) -> str:
     """Return a value as it may stand in a one-line message."""
     if isinstance(value, (list, Mapping)):
         return "a list" if isinstance(value, list) else "an object"
-    return f"{value!r:.40}"
+    return shown(value, 40)

@@ -8,8 +8,8 @@ import io
 import os
 import signal
 import sys
-from collections.abc import Sequence
-from types import FrameType
+from collections.abc import Mapping, Sequence
+from types import FrameType, TracebackType
 from typing import NoReturn
 
 from edit_eval import __version__
@@ -36,7 +36,9 @@ class _Parser(argparse.ArgumentParser):
                 word.strip("' ") for word in message.split("choose from", 1)[-1].strip(" )").split(",")
             ]
             message = f"no such choice: {wrong[0]!r}{did_you_mean(wrong[0], choices) or '; there are ' + ', '.join(choices)}"
-        self.exit(EXIT_USER_ERROR, f"edit-eval: {message}; see {self.prog} --help\n")
+        from edit_eval.cli.output import one_line
+
+        self.exit(EXIT_USER_ERROR, f"edit-eval: {one_line(message)}; see {self.prog} --help\n")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -44,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="edit-eval",
         description="Edit a benchmark's images on every device, judge every edit on every device, report scores "
         "with error bars.",
-        epilog="exit codes: 0 complete, 2 wrong input, 3 below coverage, 1 our fault, 130 interrupted",
+        epilog="exit codes: 0 complete, 2 wrong input or a full disk, 3 below coverage, 1 our fault, 130 interrupted",
     )
     parser.add_argument("--version", action="version", version=f"edit-eval {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
@@ -60,9 +62,7 @@ def _parser() -> argparse.ArgumentParser:
         help="judge the edits of a run, or an existing folder of edits",
         description="Judge the edits that a run has, or those in a folder (--edits), named by sample id.",
     )
-    score.add_argument(
-        "--edits", metavar="DIR", type=_named, help="a folder of finished edits, instead of those of the run"
-    )
+    _add_edits(score, "a folder of finished edits, instead of those of the run")
     _add_run_options(_add_config(score))
 
     report = commands.add_parser("report", help="show a run's scores and write its HTML page")
@@ -74,11 +74,17 @@ def _parser() -> argparse.ArgumentParser:
 
     export = commands.add_parser("export", help="write what a run found, for other programs")
     export.add_argument("run", metavar="RUN", help="run directory")
-    export.add_argument(
+    what = export.add_mutually_exclusive_group(required=True)
+    what.add_argument(
         "--canonical",
         action="store_true",
-        required=True,
         help="one JSON line a sample, sorted by key, with what two equal runs must agree on",
+    )
+    what.add_argument(
+        "--layout", metavar="BENCHMARK", help="the edits, named as that benchmark's own tools expect them"
+    )
+    export.add_argument(
+        "--output", metavar="DIR", type=_named, help="with --layout: where to (default: RUN/export/BENCHMARK)"
     )
 
     demo = commands.add_parser(
@@ -87,6 +93,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_run_options(demo)
 
     _add_doctor(commands)
+    _add_lint(commands)
+    _add_fetch(commands)
 
     listing = commands.add_parser("ls", help="list benchmarks, editors, judges, rubrics, or runs")
     listing.add_argument("what", nargs="?", choices=_KINDS, help="default: all but runs")
@@ -114,6 +122,34 @@ def _add_doctor(commands: argparse._SubParsersAction[_Parser]) -> None:
     )
 
 
+def _add_lint(commands: argparse._SubParsersAction[_Parser]) -> None:
+    lint = commands.add_parser(
+        "lint",
+        help="look into a folder of finished edits: missing, blank, unchanged, doubled, nobody's",
+        description="Look at every edit of a folder (editor type precomputed, or --edits) beside its source, before a judge "
+        "does. All samples count, whatever the limit. Exit code 2 if an edit is missing, doubled or unreadable.",
+    )
+    _add_edits(lint, "the folder, in place of the config's editor")
+    _add_set(_add_config(lint))
+    lint.set_defaults(output=None, devices=None, limit=None)
+
+
+def _add_edits(parser: argparse.ArgumentParser, what: str) -> None:
+    parser.add_argument("--edits", metavar="DIR", type=_named, help=what)
+
+
+def _add_fetch(commands: argparse._SubParsersAction[_Parser]) -> None:
+    fetch = commands.add_parser(
+        "fetch",
+        help="bring the models and data that a config names from the hub; needs internet",
+        description="Bring every model and data set that CONFIG names from the hub to its cache (config key: "
+        "hub_cache), verified. Runs ask no network.",
+    )
+    _add_set(_add_config(fetch))
+    _add_dry_run(fetch, "say what is needed and how large it is; fetch nothing large")
+    fetch.set_defaults(output=None, devices=None, limit=None)
+
+
 def _add_config(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     parser.add_argument(
         "config", nargs="?", metavar="CONFIG", help="YAML file, or the directory of an earlier run"
@@ -124,9 +160,7 @@ def _add_config(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
 
 def _add_run_options(parser: argparse.ArgumentParser) -> None:
     _add_place_options(parser)
-    parser.add_argument(
-        "--dry-run", action="store_true", help="say what would be done, where and for how long; do nothing"
-    )
+    _add_dry_run(parser, "say what would be done, where and for how long; do nothing")
     parser.add_argument("--display", choices=_DISPLAYS, help="default: rich on a terminal, else plain")
     parser.add_argument(
         "--retry-failed", action="store_true", help="take up failed edits and unscored verdicts again"
@@ -156,11 +190,24 @@ def _price(text: str) -> float:
     return price
 
 
-def _add_place_options(parser: argparse.ArgumentParser) -> None:
+def _add_dry_run(parser: argparse.ArgumentParser, what: str) -> None:
+    parser.add_argument("--dry-run", action="store_true", help=what)
+
+
+def _add_set(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="A.B=C", help="override one key of the config"
     )
+
+
+def _add_place_options(parser: argparse.ArgumentParser) -> None:
+    _add_set(parser)
     parser.add_argument("--output", metavar="DIR", type=_named, help="run directory (config key: output)")
+    parser.add_argument(
+        "--limit",
+        metavar="N",
+        help="only so many samples, spread over the benchmark's groups (config key: limit)",
+    )
     parser.add_argument(
         "--devices", metavar="LIST", help="devices of both stages, e.g. cuda:0,cuda:1 or cpu:0 or all"
     )
@@ -170,8 +217,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     try:
         _open_streams()
+        sys.excepthook = _report_fault
+        _have_a_home()
         arguments = _parser().parse_args(argv)
-        signal.signal(signal.SIGTERM, _interrupt)
+        for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):  # before a run begins, and after
+            signal.signal(number, _interrupt)
         code = _run_command(arguments)
         sys.stdout.flush()
     except UserError as error:
@@ -189,10 +239,36 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_OK
     except OSError as error:
-        if error.errno != errno.ENAMETOOLONG:
+        line = _environment(error)
+        if line is None:
             raise
-        return _complain(f"this path is too long: {error.filename}", EXIT_USER_ERROR)
+        return _complain(line, EXIT_USER_ERROR)
     return code
+
+
+_ENVIRONMENT: Mapping[int, str] = {
+    errno.ENAMETOOLONG: "give a shorter path",
+    errno.ENOSPC: "make room there and give the same command again; what was finished is kept",
+    errno.EDQUOT: "make room there and give the same command again; what was finished is kept",
+    errno.EROFS: "make it writable, or name another place",
+    errno.EACCES: "see who may use it, or name another place",
+    errno.EPERM: "see who may use it, or name another place",
+    errno.EIO: "look at the disk, then give the same command again",
+    errno.ESTALE: "look at the disk, then give the same command again",
+    errno.ELOOP: "a link leads to itself: correct it",
+}
+"""What the system refuses that is no fault of ours, and what to do about it."""
+
+
+def _environment(error: OSError) -> str | None:
+    """Return one line about what the system refused, or None for what may be a fault of ours."""
+    mend = _ENVIRONMENT.get(error.errno or 0)
+    if mend is None:
+        return None
+    if error.filename is None and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+        # Most likely what is printed. Keep Python from writing it again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return f"{error.filename or 'what is printed here'}: {error.strerror}; {mend}"
 
 
 def _open_streams() -> None:
@@ -202,6 +278,12 @@ def _open_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def _have_a_home() -> None:
+    """Let `~` mean a folder that is not there where this user has none, as in a container: nothing fails on asking."""
+    if not os.environ.get("HOME") and os.path.expanduser("~").startswith("~"):  # noqa: PTH111 - raises nothing
+        os.environ["HOME"] = "/nonexistent"
 
 
 def _run_command(arguments: argparse.Namespace) -> int:
@@ -216,9 +298,16 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
+def _report_fault(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    from edit_eval.cli.output import report_fault
+
+    report_fault(kind, error, trace)
+
+
 def _complain(message: str, code: int) -> int:
-    line = " ".join(message.split())
-    print(f"edit-eval: {line}", file=sys.stderr)
+    from edit_eval.cli.output import complain
+
+    complain(message)
     return code
 
 

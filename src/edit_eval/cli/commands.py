@@ -6,36 +6,54 @@ import argparse
 import importlib.resources
 import json
 import os
+import re
 import sys
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from edit_eval.cli import EXIT_OK, EXIT_PARTIAL, EXIT_USER_ERROR, config_argument
-from edit_eval.cli.ending import ending_of
 from edit_eval.cli.garbage import collected
+from edit_eval.cli.output import one_line, say, show, show_json, show_record, without_secrets
 from edit_eval.cli.signals import obey_signals
-from edit_eval.core.errors import ConfigError, RunError
+from edit_eval.core.errors import ConfigError, RunError, did_you_mean
 from edit_eval.core.identity import digest
 from edit_eval.driver import registry
 from edit_eval.driver.config import Checked, check_config, read_tree
 from edit_eval.driver.control import Control
-from edit_eval.driver.doctor import examine, examine_machine
+from edit_eval.driver.doctor import Finding, examine, examine_machine
 from edit_eval.driver.events import Event, RunStarted, StageName
+from edit_eval.driver.fetch import Fetcher
 from edit_eval.driver.forecast import forecast
+from edit_eval.driver.hashes import FileHashes
+from edit_eval.driver.hubs import Watch
+from edit_eval.driver.huggingface import settle_environment
 from edit_eval.driver.job import Job, prepare
+from edit_eval.driver.layout import layouts, write_layout
+from edit_eval.driver.lint import FolderOfEdits
+from edit_eval.driver.lint import lint as look_into
 from edit_eval.driver.pipeline import run_job
 from edit_eval.driver.rubrics import builtin_rubrics
+from edit_eval.driver.runinfo import needed, read_info
+from edit_eval.driver.samples import load_samples
 from edit_eval.driver.store import RunReader
-from edit_eval.driver.summary import Summary, read_rows, summarize
+from edit_eval.driver.summary import Row, Summary, read_rows, summarize
 from edit_eval.driver.telemetry import read_telemetry
-from edit_eval.driver.usage import usage
+from edit_eval.driver.usage import Usage, usage
+from edit_eval.views.benchmarks import fact_lines
+from edit_eval.views.closing import closing_block
 from edit_eval.views.doctor import show_findings
 from edit_eval.views.export import canonical_lines
+from edit_eval.views.fetch import fetch_text, open_progress
 from edit_eval.views.forecast import forecast_json, forecast_text
-from edit_eval.views.report import html_report, json_report, page_path, text_report
+from edit_eval.views.report import html_report, json_report, missing_block, text_report
 from edit_eval.views.terminal import open_display
+from edit_eval.views.text import clean
+from edit_eval.views.usage import usage_block
+from edit_eval.worker.proxies import is_proxy_variable
 
 __all__ = ["COMMANDS"]
 
@@ -45,8 +63,15 @@ def _checked(
     base: Mapping[str, Any] | None = None,
     replace: Mapping[str, Any] | None = None,
 ) -> Checked:
-    """Return the config that the arguments describe; a run directory stands for the config it was made from."""
-    return check_config(_tree(arguments, base, replace))
+    """Return the config that the arguments describe; a run directory stands for the config it was made from.
+
+    With `proxy: none` this process forgets its proxies too.
+    """
+    checked = check_config(_tree(arguments, base, replace))
+    if checked.config.proxy == "none":
+        for name in [name for name in os.environ if is_proxy_variable(name)]:
+            del os.environ[name]
+    return checked
 
 
 def _tree(
@@ -58,16 +83,21 @@ def _tree(
     overrides = list(arguments.set)
     if arguments.output:
         overrides.append(f"output={json.dumps(arguments.output)}")
+    if arguments.limit is not None:
+        overrides.append(
+            f"limit={json.dumps(int(arguments.limit) if arguments.limit.isdecimal() else arguments.limit)}"
+        )
     path: str | None = None
     if base is None:
         path = config_argument(arguments)
         if (Path(path) / "run.json").is_file():
-            base, path = {**RunReader(Path(path)).info["config"], "output": path}, None
+            base, path = {**needed(read_info(Path(path)), "config", Path(path)), "output": path}, None
         elif Path(path).is_dir():
             raise ConfigError(f"{path} is a folder without run.json; name a config file or a run directory")
     tree = read_tree(path, overrides, base, replace)
     if arguments.devices:
-        devices = [part.strip() for part in arguments.devices.split(",")]
+        parts = [part.strip() for part in arguments.devices.split(",")]
+        devices = [int(part) if re.fullmatch("[0-9]{1,4}", part) else part for part in parts]
         stages = [
             name
             for name in ("editor", "judge")
@@ -81,7 +111,7 @@ def _perform(arguments: argparse.Namespace, checked: Checked, stages: Sequence[S
     """Do what is left of a job, then write the page, say how it ended and return the exit code."""
     if arguments.dry_run:
         return _foresee(arguments, checked, stages)
-    job = prepare(checked, stages=stages, progress=_say)
+    job = prepare(checked, stages=stages, progress=say)
     control = Control()
     with (
         open_display(arguments.display, sys.stdout) as display,
@@ -106,48 +136,64 @@ def _perform(arguments: argparse.Namespace, checked: Checked, stages: Sequence[S
     return _conclude(job, arguments, stages, worked=worked)
 
 
-def _say(text: str) -> None:
-    """Say what takes long before there is a display; beside the results, not among them."""
-    print(f"edit-eval: {text}", file=sys.stderr, flush=True)
-
-
 def _foresee(arguments: argparse.Namespace, checked: Checked, stages: Sequence[StageName]) -> int:
     """Say what a start would do, and do nothing."""
     found = forecast(checked, stages=stages, retry_failed=arguments.retry_failed, verify=arguments.verify)
-    as_json = arguments.display == "json"
-    print(json.dumps(forecast_json(found)) if as_json else forecast_text(found))
+    if arguments.display == "json":
+        show_json(forecast_json(found))
+    else:
+        show(forecast_text(found))
     return EXIT_OK
 
 
 def _conclude(job: Job, arguments: argparse.Namespace, stages: Sequence[StageName], *, worked: bool) -> int:
-    """Write the page, print how the run ended, and return the exit code."""
-    ending = ending_of(job.output, arguments.gpu_hour_price, changed=worked)
-    shown = _nearest(page_path(job.output))
+    """Write the page, print how the run ended, and return the exit code. Numbers are printed also without a page."""
+    run = RunReader(job.output)
+    rows = read_rows(run)
+    summary = summarize(run, rows)
+    used = usage(read_telemetry(job.output), arguments.gpu_hour_price)
+    shown, no_page = _page(job.output, summary, rows, used)
     if arguments.display == "json":
-        _show(json.dumps({"event": "run_finished", "worked": worked, "report": shown, **ending.data}))
+        end = {"event": "run_finished", "worked": worked, "report": shown, **json_report(summary, [], used)}
+        _show(json.dumps(end))
     else:
         if not worked:
-            _show(_nothing_to_do(job, ending.unfinished))
-        _show(f"{ending.text}\n\nReport: {shown}")
-    enough = ending.scores_reach if "judge" in stages else ending.edits_reach
-    return EXIT_OK if enough else EXIT_PARTIAL
+            _show(_nothing_to_do(job, summary))
+        blocks = [closing_block(summary), missing_block(rows), usage_block(used) if used else None]
+        if shown:
+            blocks.append(f"Report: {shown}")
+        _show("\n\n".join(filter(None, blocks)))
+    if no_page:
+        raise no_page
+    return _exit_code(summary, judged="judge" in stages)
 
 
-def _nothing_to_do(job: Job, unfinished: int) -> str:
-    hint = f" --retry-failed takes up the {unfinished} failed or unscored again." if unfinished else ""
+def _page(
+    output: Path, summary: Summary, rows: Sequence[Row], used: Usage | None
+) -> tuple[str, None] | tuple[None, RunError]:
+    """Write the page; return where it is, or why there is none."""
+    try:
+        return _nearest(html_report(output, summary, rows, used)), None
+    except RunError as error:
+        return None, error
+
+
+def _nothing_to_do(job: Job, summary: Summary) -> str:
+    again = sum(summary.edit_failed.values()) + sum(summary.unscored.values())
+    hint = f" --retry-failed takes up the {again} failed or unscored again." if again else ""
     return f"Nothing to do: everything in {_nearest(job.output)} is done already.{hint}"
 
 
 def _show(text: str) -> None:
-    """Print; a reader that has gone (`| head`) changes nothing about how the run ended."""
+    """Print; a reader that has gone (`| head`), or a full disk, changes nothing about how the run ended."""
     try:
-        print(text, flush=True)
-    except BrokenPipeError:
+        show(text)
+    except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _exit_code(summary: Summary) -> int:
-    return EXIT_OK if summary.complete else EXIT_PARTIAL
+def _exit_code(summary: Summary, *, judged: bool = True) -> int:
+    return EXIT_OK if summary.reaches(judged=judged) else EXIT_PARTIAL
 
 
 def _nearest(path: Path) -> str:
@@ -171,7 +217,7 @@ def score(arguments: argparse.Namespace) -> int:
     if not arguments.edits:
         return _perform(arguments, _checked(arguments), ("judge",))
     folder = Path(arguments.edits).absolute()
-    editor = {"type": "precomputed", "devices": ["cpu:0"], "params": {"folder": str(folder)}}
+    editor = _made_elsewhere(folder)
     # Two folders of one name have each a run of their own.
     output = arguments.output or str(Path("runs") / f"{folder.name}-scored-{digest(str(folder))[:8]}")
     return _perform(
@@ -187,8 +233,55 @@ def doctor(arguments: argparse.Namespace) -> int:
         raise ConfigError("these options need a config: edit-eval doctor CONFIG")
     else:
         findings = examine_machine()
-    shown = show_findings(findings, sys.stdout)
+    shown = show_findings(map(_without_secrets, findings), sys.stdout)
     return EXIT_USER_ERROR if any(one.level == "bad" for one in shown) else EXIT_OK
+
+
+def _made_elsewhere(folder: Path) -> dict[str, Any]:
+    return {"type": "precomputed", "devices": ["cpu:0"], "params": {"folder": str(folder)}}
+
+
+def lint(arguments: argparse.Namespace) -> int:
+    """`edit-eval lint CONFIG [--edits DIR]`."""
+    given = {"editor": _made_elsewhere(Path(arguments.edits).absolute())} if arguments.edits else {}
+    checked = _checked(arguments, replace={"limit": None, **given})
+    params = checked.editor.resolve(checked.params["editor"], checked.config.editor.model)
+    with tempfile.TemporaryDirectory(prefix="edit-eval-") as drawn:
+        samples = load_samples(checked, Path(drawn), Path(drawn))
+        found = FolderOfEdits.of(samples, checked.config.repeats, checked.editor.cls, params)
+        if found is None:
+            raise ConfigError(
+                f"editor.type: {checked.editor.name} makes its edits; lint looks into a folder of finished ones: --edits DIR"
+            )
+        with FileHashes() as hashes:
+            shown = show_findings(
+                map(_without_secrets, look_into(found, hashes)), sys.stdout, "the result would be partial"
+            )
+    return EXIT_USER_ERROR if any(one.level == "bad" for one in shown) else EXIT_OK
+
+
+def _without_secrets(finding: Finding) -> Finding:
+    what, detail, mend = map(without_secrets, (finding.what, finding.detail, finding.mend))
+    return replace(finding, what=what, detail=detail, mend=mend)
+
+
+def fetch(arguments: argparse.Namespace) -> int:
+    """`edit-eval fetch CONFIG`: sizes first, then the files, each repository visible to runs once it is whole."""
+    checked = _checked(arguments)
+    settle_environment(os.environ)
+    with FileHashes() as hashes, open_progress(sys.stderr) as progress:
+        watch = Watch(advance=progress.advance, say=progress.say)
+        fetcher = Fetcher(checked, hashes, watch)
+        plan = fetcher.plan()
+        show(fetch_text(plan))
+        if arguments.dry_run or not plan.items:
+            return EXIT_OK
+        fetcher.refuse_too_large(plan)
+        progress.begin(plan.bytes_left)
+        fetcher.fetch(plan)
+    folders = ", ".join(str(folder) for folder, _ in plan.free)
+    show(f"All of it is in {folders}, whole and verified. Runs find it there and ask no network.")
+    return EXIT_OK
 
 
 def demo(arguments: argparse.Namespace) -> int:
@@ -211,28 +304,51 @@ def _free(path: Path) -> Path:
 
 
 def report(arguments: argparse.Namespace) -> int:
-    """`edit-eval report RUN`."""
+    """`edit-eval report RUN`. A page that cannot be written is said; only who asked for it alone gets exit code 2."""
     run_reader = RunReader(Path(arguments.run))
     rows = read_rows(run_reader, thumbnails=arguments.format != "json")
     summary = summarize(run_reader, rows)
     used = usage(read_telemetry(run_reader.path), arguments.gpu_hour_price)
     if arguments.format == "json":
-        text = json.dumps(json_report(summary, rows, used), ensure_ascii=False, indent=2)
-        print(text.encode("utf-8", "backslashreplace").decode())  # lone surrogates become JSON's own escapes
+        show_json(json_report(summary, rows, used), indent=2)
     else:
         if arguments.format == "text":
-            print(text_report(summary, rows, used))  # first: a page that cannot be written costs no number
-        page = _nearest(html_report(run_reader.path, summary, rows, used))
-        print(page if arguments.format == "html" else f"Report: {page}")
+            show(text_report(summary, rows, used))
+        page, no_page = _page(run_reader.path, summary, rows, used)
+        if no_page and arguments.format == "html":
+            raise no_page
+        if no_page:
+            say(str(no_page))
+        else:
+            show(str(page) if arguments.format == "html" else f"Report: {page}")
     return _exit_code(summary)
 
 
 def export(arguments: argparse.Namespace) -> int:
-    """`edit-eval export RUN --canonical`."""
+    """`edit-eval export RUN --canonical`, or `--layout BENCHMARK`."""
     run_reader = RunReader(Path(arguments.run))
+    if arguments.layout is not None:
+        return _export_layout(arguments, run_reader)
+    if arguments.output:
+        raise ConfigError("--output goes with --layout; a canonical export is printed")
     for line in canonical_lines(read_rows(run_reader, thumbnails=False)):
-        print(line)
+        show_record(line)
     return EXIT_OK
+
+
+def _export_layout(arguments: argparse.Namespace, run_reader: RunReader) -> int:
+    known = layouts()
+    if arguments.layout not in known:
+        hint = did_you_mean(arguments.layout, list(known)) or f"; there are {', '.join(known)}"
+        raise ConfigError(f"--layout: no benchmark {arguments.layout!r} has a layout of its own{hint}")
+    folder = Path(arguments.output) if arguments.output else run_reader.path / "export" / arguments.layout
+    written = write_layout(run_reader, read_rows(run_reader), known[arguments.layout], folder)
+    show(f"{written.files} edits to {written.folder}")
+    if not written.left_out:
+        return EXIT_OK
+    more = f" and {len(written.left_out) - 1} more" if len(written.left_out) > 1 else ""
+    say(f"no edit of sample {written.left_out[0]!r}{more}: not exported")
+    return EXIT_PARTIAL
 
 
 def ls(arguments: argparse.Namespace) -> int:
@@ -244,26 +360,34 @@ def ls(arguments: argparse.Namespace) -> int:
         if arguments.what in (None, title):
             _ls_kind(title, kind)
     if arguments.what in (None, "rubrics"):
-        print("rubrics\n  " + "\n  ".join(builtin_rubrics()))
+        show("rubrics\n  " + "\n  ".join(builtin_rubrics()))
     return EXIT_OK
 
 
 def _ls_kind(title: str, kind: registry.Kind) -> None:
-    print(title)
+    show(title)
     for name in sorted(registry.names(kind)):
+        show(
+            f"  {clean(name, 80):<18} ", end=""
+        )  # before it is imported: a plugin may take long, or never end
         try:
             found = registry.find(kind, name)
+            found.refuse_unusable()
         except ConfigError as error:
-            print(f"  {name:<18} unusable: {error}")
+            show(f"unusable: {one_line(str(error))}")
             continue
-        print(f"  {name:<18} {_first_sentence(found.cls)}")
+        show(_first_sentence(found.cls))
+        for line in fact_lines(found.cls) if kind == "benchmark" else ():
+            show(f"  {'':<18}   {line}")
+    for name, why in registry.left_out(kind):
+        show(f"  {clean(name, 80):<18} unusable: {one_line(why)}")
     aliases = registry.ALIASES[kind]
     for name, alias in sorted(aliases.items()):
-        print(f"  {name:<18} = {alias.type}, model {alias.model}")
+        show(f"  {name:<18} = {alias.type}, model {alias.model}")
 
 
 def _first_sentence(cls: type) -> str:
-    text = " ".join((cls.__doc__ or "").split("\n\n")[0].split()).replace("`", "")
+    text = clean(str(cls.__doc__ or "").split("\n\n")[0]).replace("`", "")
     return text.split(". ")[0].rstrip(".")
 
 
@@ -271,15 +395,15 @@ def _ls_runs(folder: Path) -> int:
     if not folder.is_dir():
         raise RunError(f"no folder of runs at {folder}")
     for path in sorted(one.parent for one in folder.glob("*/run.json")):
+        shown = clean(str(path))
         try:
             summary = summarize(RunReader(path))
         except RunError as error:
-            print(f"{path}  unreadable: {error}")
+            show(f"{shown}  unreadable: {one_line(str(error))}")
             continue
         mean = "-" if summary.headline.mean is None else f"{summary.headline.mean:.3f}"
-        print(
-            f"{path}  {summary.protocol}  {summary.editor}  mean {mean}  n {summary.headline.n}/{summary.wanted}"
-        )
+        counts = f"n {summary.headline.n}/{summary.wanted}"
+        show(f"{shown}  {clean(summary.protocol)}  {clean(summary.editor)}  mean {mean}  {counts}")
     return EXIT_OK
 
 
@@ -291,5 +415,7 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "export": export,
     "demo": demo,
     "doctor": doctor,
+    "lint": lint,
+    "fetch": fetch,
     "ls": ls,
 }

@@ -1,12 +1,12 @@
 """Every error that edit-eval raises on purpose, drawn as one tree.
 
     EditEvalError
-    ├── UserError             the user's input is wrong; shown as one line, exit code 2
+    ├── UserError             the user's input or system is at fault; shown as one line, exit code 2
     │   ├── ConfigError         the config, with every fault found in it
     │   ├── DataError           a benchmark's samples or images
     │   ├── ModelError          a model, a checkpoint or the libraries that should load it
     │   ├── DeviceError         a device that is not there or is held by others
-    │   └── RunError            a run directory: locked, unwritable, of something else
+    │   └── RunError            a run directory: locked, full, unwritable, damaged, of something else
     ├── RunFailed             the run could not go on; what was finished is on disk, exit code 1
     └── Interrupted           the run was asked to stop; what was finished is on disk, exit code 130
 
@@ -30,6 +30,7 @@ __all__ = [
     "RunFailed",
     "UserError",
     "did_you_mean",
+    "shown",
 ]
 
 
@@ -38,7 +39,7 @@ class EditEvalError(Exception):
 
 
 class UserError(EditEvalError):
-    """The user's input is wrong. The message is one line that says what to do."""
+    """The user's input is wrong, or the system refuses. The message is one line that says what to do."""
 
 
 class ConfigError(UserError):
@@ -66,7 +67,7 @@ class DeviceError(UserError):
 
 
 class RunError(UserError):
-    """A run directory cannot be used: locked, not writable, or not a run."""
+    """A run directory cannot be used: locked, its disk full, not writable, damaged, or not a run."""
 
 
 class RunFailed(EditEvalError):
@@ -77,7 +78,25 @@ class Interrupted(EditEvalError):
     """The run was asked to stop before it was done. What was finished is on disk."""
 
 
+_LONGEST_SHOWN = 80
+
+
+def shown(value: object, limit: int = _LONGEST_SHOWN, *, quote: bool = True) -> str:
+    """Return `value` as it may stand in a one-line message: as Python writes it, cut to about `limit` characters.
+
+    Control and direction characters, line breaks and lone surrogates come out as backslash escapes. `quote`: whether a
+    text keeps its quotation marks.
+    """
+    if isinstance(value, int) and value.bit_length() > 4 * limit:
+        return "a huge number"  # Python refuses to write thousands of digits
+    if isinstance(value, str):
+        text = repr(value[:limit])
+        return (text if quote else text[1:-1]) + ("..." if len(value) > limit else "")
+    text = repr(value)
+    return text if len(text) <= limit else f"{text[:limit]}..."
+
+
 def did_you_mean(word: str, known: Sequence[str]) -> str:
     """Return `" (did you mean 'x'?)"` for the nearest of `known`, or an empty string."""
-    near = get_close_matches(word, known, n=1, cutoff=0.6)
+    near = get_close_matches(word, known, n=1, cutoff=0.6) if len(word) <= _LONGEST_SHOWN else []
     return f" (did you mean {near[0]!r}?)" if near else ""

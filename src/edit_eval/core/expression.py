@@ -1,6 +1,12 @@
 """Overall scores as small arithmetic expressions: `sqrt(min(instruction, preservation) * quality)`.
 
-Only numbers, names, `+ - * /`, `min`, `max`, `mean` and `sqrt` exist; nothing is ever executed as Python.
+Only numbers, names, `+ - * /` and these functions exist; nothing is ever executed as Python:
+
+min, max, mean, sqrt
+geomean(a, b, ...)   geometric mean of numbers that are not negative
+equal(a, b, ...)     1 if all are the same number, else 0
+choose(c, a, b)      a if c is not 0, else b
+digits(a, n)         a rounded to n decimal places, halves to even, as Python's round
 """
 
 from __future__ import annotations
@@ -16,12 +22,37 @@ def _mean(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values)
 
 
+def _geomean(values: Sequence[float]) -> float:
+    if any(value < 0 for value in values):
+        raise ValueError("geometric mean of a negative number")
+    return math.prod(values) ** (1.0 / len(values))
+
+
+def _equal(values: Sequence[float]) -> float:
+    return float(all(value == values[0] for value in values))
+
+
+def _choose(values: Sequence[float]) -> float:
+    return values[1] if values[0] else values[2]
+
+
+def _digits(values: Sequence[float]) -> float:
+    return round(values[0], int(values[1]))
+
+
 _FUNCTIONS: Mapping[str, Callable[[Sequence[float]], float]] = {
     "min": min,
     "max": max,
     "mean": _mean,
     "sqrt": lambda values: math.sqrt(values[0]),
+    "geomean": _geomean,
+    "equal": _equal,
+    "choose": _choose,
+    "digits": _digits,
 }
+_ARGUMENTS: Mapping[str, int] = {"sqrt": 1, "choose": 3, "digits": 2}
+"""How many arguments a function takes; the others take one or more."""
+
 _OPERATORS: Mapping[type[ast.operator], Callable[[float, float], float]] = {
     ast.Add: lambda a, b: a + b,
     ast.Sub: lambda a, b: a - b,
@@ -91,8 +122,8 @@ def _value(node: ast.expr, values: Mapping[str, float]) -> float:
 def _call(name: str, arguments: Sequence[float]) -> float:
     if name not in _FUNCTIONS:
         raise ValueError(f"unknown function {name!r}; there are {', '.join(sorted(_FUNCTIONS))}")
-    if name == "sqrt" and len(arguments) == 1 and arguments[0] < 0:
-        raise ValueError(f"root of a negative number: sqrt({arguments[0]:g})")
-    if not arguments or (name == "sqrt" and len(arguments) != 1):
+    if not arguments or len(arguments) != _ARGUMENTS.get(name, len(arguments)):
         raise ValueError(f"{name}() has a wrong number of arguments")
+    if name == "sqrt" and arguments[0] < 0:
+        raise ValueError(f"root of a negative number: sqrt({arguments[0]:g})")
     return _FUNCTIONS[name](arguments)

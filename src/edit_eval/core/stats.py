@@ -9,7 +9,7 @@ import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
-__all__ = ["MeanInterval", "bounds", "mean_interval"]
+__all__ = ["MeanInterval", "bounds", "mean_interval", "t_quantile"]
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def mean_interval(
         return MeanInterval(n, count, mean, None, None, None)
     square = math.fsum([residual**2 for residual in residuals])
     error = math.sqrt(count / (count - 1) * square) / n
-    half = _t_quantile((1 + level) / 2, count - 1) * error
+    half = t_quantile((1 + level) / 2, count - 1) * error
     return MeanInterval(n, count, mean, error, mean - half, mean + half)
 
 
@@ -78,7 +78,8 @@ def _by_group(values: Sequence[float], groups: Sequence[Hashable]) -> Sequence[f
     return [math.fsum(part) for part in parts.values()]
 
 
-def _t_quantile(probability: float, degrees: int) -> float:
+def t_quantile(probability: float, degrees: int) -> float:
+    """Return the quantile of Student's t with `degrees` degrees of freedom."""
     from scipy.special import stdtrit
 
     return float(stdtrit(degrees, probability))

@@ -7,6 +7,7 @@ imported inside every model process.
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 __all__ = [
+    "IMAGE_MARK",
     "Call",
     "Dimension",
     "EditFailureKind",
@@ -22,18 +24,36 @@ __all__ = [
     "HostContext",
     "JudgeRequest",
     "Prompt",
+    "ReplyForm",
     "Rubric",
     "Sample",
+    "Shown",
     "StepCallback",
     "UnscoredKind",
     "Verdict",
+    "is_blank",
 ]
 
-EditFailureKind = Literal["error", "missing", "out_of_memory", "crash", "timeout"]
-"""Why a sample has no edit: an exception, no such file (`precomputed`), out of memory, a dead host, a deadline."""
+EditFailureKind = Literal["error", "unreadable", "missing", "out_of_memory", "crash", "timeout"]
+"""Why a sample has no edit: an exception, an image that cannot be read, no such file (`precomputed`), out of memory, a
+dead host, a deadline."""
 
 UnscoredKind = Literal["unparsable", "refused", "out_of_range", "truncated", "timeout", "error"]
 """Why an edit has no score. None of these is ever a number."""
+
+ReplyForm = Literal["object", "fields", "list", "lines", "final"]
+"""In which form a reply is written; each has one strict grammar in `judges.contract`."""
+
+IMAGE_MARK = "\ufffc"
+"""Stands in a rendered prompt where an image is shown (Unicode's object replacement character)."""
+
+
+def is_blank(text: str) -> bool:
+    """Whether nobody could see anything of `text`: empty, spaces, control characters, characters without width."""
+    return all(one.isspace() or unicodedata.category(one) in _UNSEEN for one in text)
+
+
+_UNSEEN = frozenset({"Cc", "Cf", "Zs", "Zl", "Zp"})
 
 
 @dataclass(frozen=True)
@@ -49,6 +69,10 @@ class Sample:
         cluster: samples that share it are not independent (same source image); empty means the source image.
         references: absolute paths of images that the judge may see beside source and edit.
         target: absolute path of the exact result, where one is known.
+        judged: absolute paths of the images that the judge sees as the source, where they are others than `images`
+            (a benchmark may have the original edited, and a smaller copy judged); empty means `images`.
+        notes: texts beside the instruction that a prompt may show to the judge (an explanation, the expected effect).
+        rubric: which of the protocol's rubrics applies to this sample; empty where there is one for all.
     """
 
     id: str
@@ -59,6 +83,14 @@ class Sample:
     cluster: str = ""
     references: tuple[str, ...] = ()
     target: str | None = None
+    judged: tuple[str, ...] = ()
+    notes: Mapping[str, str] = field(default_factory=dict)
+    rubric: str = ""
+
+    @property
+    def shown_sources(self) -> tuple[str, ...]:
+        """The paths of the images that the judge sees as the source."""
+        return self.judged or self.images
 
     @property
     def editor_instruction(self) -> str:
@@ -67,7 +99,7 @@ class Sample:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON data; `from_json` reads it back."""
-        return {  # by hand: `asdict` copies deeply, which costs seconds at 100,000 samples
+        data: dict[str, Any] = {  # by hand: `asdict` copies deeply, which costs seconds at 100,000 samples
             "id": self.id,
             "instruction": self.instruction,
             "images": self.images,
@@ -77,6 +109,13 @@ class Sample:
             "references": self.references,
             "target": self.target,
         }
+        if self.judged:
+            data["judged"] = self.judged
+        if self.notes:
+            data["notes"] = dict(self.notes)
+        if self.rubric:
+            data["rubric"] = self.rubric
+        return data
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Sample:
@@ -90,6 +129,9 @@ class Sample:
             cluster=data.get("cluster", ""),
             references=tuple(data.get("references", ())),
             target=data.get("target"),
+            judged=tuple(data.get("judged", ())),
+            notes=dict(data.get("notes", {})),
+            rubric=data.get("rubric", ""),
         )
 
 
@@ -110,15 +152,76 @@ class Call:
 
     Attributes:
         name: unique within the rubric.
-        prompt: template; `{instruction}` and `{output_format}` are filled in, other braces stay as they are.
+        prompt: template; `{instruction}`, `{output_format}` and `{note:NAME}` (a sample's note) are filled in, other
+            braces stay as they are. `{image:source}`, `{image:edited}` and `{image:reference}` say where images stand
+            within the text, in the order of `images`; without them all images come first.
         dimensions: names of the dimensions that the reply must score.
-        images: any of `source` (all source images), `edited`, `reference` (all references), in the order shown.
+        images: any of `source` (all source images), `edited`, `reference` (all references), in the order shown; one of
+            several alone is `source/1`, `source/2` ...
+        reply: form of the reply.
+        keys: what a dimension is called in the reply, where that is not its name: the label of a line, or the key of
+            a field. One per dimension, in their order.
+        fill: a benchmark's own marks in an official template and what takes their place, as it is: `instruction`,
+            `note:NAME` or `image:ROLE`, as in `{"<edit_prompt>": "instruction"}`. With `fill`, the template holds no
+            placeholder of ours.
     """
 
     name: str
     prompt: str
     dimensions: tuple[str, ...]
     images: tuple[str, ...] = ("source", "edited")
+    reply: ReplyForm = "object"
+    keys: tuple[str, ...] = ()
+    fill: Mapping[str, str] = field(default_factory=dict)
+
+    def __hash__(self) -> int:
+        fill = tuple(sorted(self.fill.items()))
+        return hash((self.name, self.prompt, self.dimensions, self.images, self.reply, self.keys, fill))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON data, without what is as by default."""
+        data: dict[str, Any] = {
+            "name": self.name,
+            "prompt": self.prompt,
+            "dimensions": self.dimensions,
+            "images": self.images,
+        }
+        if self.reply != "object":
+            data["reply"] = self.reply
+        if self.keys:
+            data["keys"] = self.keys
+        if self.fill:
+            data["fill"] = dict(self.fill)
+        return data
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Call:
+        """Read what `to_json` wrote."""
+        return cls(
+            data["name"],
+            data["prompt"],
+            tuple(data["dimensions"]),
+            tuple(data["images"]),
+            data.get("reply", "object"),
+            tuple(data.get("keys", ())),
+            dict(data.get("fill", {})),
+        )
+
+
+@dataclass(frozen=True)
+class Shown:
+    """How images are prepared before a judge sees them; part of the rubric, because it moves scores.
+
+    Attributes:
+        edited_as_source: the edited image is resized to the first shown source's size (bicubic, aspect not kept)
+            where it differs.
+        longest_side: images are reduced (bicubic, aspect kept) to at most this many pixels a side; 0: not at all.
+        jpeg_quality: images pass through a JPEG of this quality (1..95); 0: they do not (PNG).
+    """
+
+    edited_as_source: bool = False
+    longest_side: int = 0
+    jpeg_quality: int = 0
 
 
 @dataclass(frozen=True)
@@ -132,6 +235,7 @@ class Rubric:
         overall: an expression over dimension names (`core.expression`).
         low: smallest possible overall score.
         high: largest possible overall score.
+        shown: how images are prepared.
     """
 
     name: str
@@ -140,6 +244,7 @@ class Rubric:
     overall: str
     low: float
     high: float
+    shown: Shown = Shown()
 
     def dimension(self, name: str) -> Dimension:
         """Return the dimension called `name`; raises `KeyError`."""
@@ -148,9 +253,27 @@ class Rubric:
                 return one
         raise KeyError(name)
 
+    @property
+    def asks_notes(self) -> bool:
+        """Whether a question shows a sample's note."""
+        return any(
+            "{note:" in call.prompt or any("note:" in what for what in call.fill.values())
+            for call in self.calls
+        )
+
     def to_json(self) -> dict[str, Any]:
-        """Return plain JSON data; `from_json` reads it back."""
-        return asdict(self)
+        """Return plain JSON data, without what is as by default; `from_json` reads it back."""
+        data: dict[str, Any] = {
+            "name": self.name,
+            "dimensions": [asdict(one) for one in self.dimensions],
+            "calls": [one.to_json() for one in self.calls],
+            "overall": self.overall,
+            "low": self.low,
+            "high": self.high,
+        }
+        if self.shown != Shown():
+            data["shown"] = asdict(self.shown)
+        return data
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Rubric:
@@ -158,13 +281,11 @@ class Rubric:
         return cls(
             name=data["name"],
             dimensions=tuple(Dimension(**one) for one in data["dimensions"]),
-            calls=tuple(
-                Call(one["name"], one["prompt"], tuple(one["dimensions"]), tuple(one["images"]))
-                for one in data["calls"]
-            ),
+            calls=tuple(Call.from_json(one) for one in data["calls"]),
             overall=data["overall"],
             low=data["low"],
             high=data["high"],
+            shown=Shown(**data.get("shown", {})),
         )
 
 
@@ -224,12 +345,14 @@ class HostContext:
         model: local path of the model, or None for kinds that need none.
         components: parts replaced over the base model: component name -> local path.
         options: settings that do not change pixels or scores (batch size ...).
+        lora: low-rank weights to put over the model: path of their file, and their scale; None: none.
     """
 
     devices: tuple[str, ...] = ("cpu",)
     model: str | None = None
     components: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
+    lora: tuple[str, float] | None = None
 
     @property
     def device(self) -> str:
@@ -258,11 +381,27 @@ class EditRequest:
 
 @dataclass(frozen=True)
 class Prompt:
-    """One rendered question: the text before the chat template, and which images come with it, in order."""
+    """One rendered question: the text before the chat template, and which images come with it, in order.
+
+    Where `text` holds `IMAGE_MARK`, the images of the next role in `images` stand there; without any, all come first.
+    """
 
     call: str
     text: str
     images: tuple[str, ...]
+
+    def parts(self) -> list[tuple[Literal["text", "image"], str]]:
+        """Return the question as a sequence of texts and roles of images (`source`, `edited`, `reference`)."""
+        if IMAGE_MARK not in self.text:
+            return [*(("image", role) for role in self.images), ("text", self.text)]
+        parts: list[tuple[Literal["text", "image"], str]] = []
+        roles = iter(self.images)
+        for number, text in enumerate(self.text.split(IMAGE_MARK)):
+            if number:
+                parts.append(("image", next(roles)))
+            if text:
+                parts.append(("text", text))
+        return parts
 
 
 @dataclass(frozen=True)
@@ -271,14 +410,16 @@ class JudgeRequest:
 
     Attributes:
         sample: the sample.
+        rubric: what this sample is judged by.
         prompts: the rubric's questions, rendered for this sample.
-        sources: source images, RGB.
+        sources: source images, RGB, prepared as the rubric says; so are the others.
         edited: the edited image, RGB.
         references: reference images, RGB.
         seed: 63-bit seed of this edit and repeat, for judges that sample.
     """
 
     sample: Sample
+    rubric: Rubric
     prompts: tuple[Prompt, ...]
     sources: tuple[Image, ...]
     edited: Image
@@ -287,9 +428,13 @@ class JudgeRequest:
 
     def images_of(self, prompt: Prompt) -> list[Image]:
         """Return the images that `prompt` shows, in its order."""
-        shown: list[Image] = []
-        for name in prompt.images:
-            shown.extend(
-                {"source": self.sources, "edited": (self.edited,), "reference": self.references}[name]
-            )
-        return shown
+        return [image for role in prompt.images for image in self.images_as(role)]
+
+    def images_as(self, role: str) -> tuple[Image, ...]:
+        """Return the images of one role: `source`, `edited`, `reference`, or one of them alone, from 1: `source/2`.
+
+        Raises `IndexError` where there is no such one.
+        """
+        name, _, number = role.partition("/")
+        images = {"source": self.sources, "edited": (self.edited,), "reference": self.references}[name]
+        return (images[int(number) - 1],) if number else images

@@ -12,7 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Checkpoint", "inspect_checkpoint", "memory_need"]
+from edit_eval.core.errors import ModelError
+from edit_eval.driver.hubcache import FETCH, unfinished
+from edit_eval.driver.weightfiles import component_slots, weight_files
+
+__all__ = ["Checkpoint", "inspect_checkpoint", "memory_need", "refuse_cut_off"]
 
 _GIB = 1 << 30
 _MARGIN_BYTES = 2 * _GIB
@@ -23,9 +27,6 @@ _FLOATS = {"F64": 8, "F32": 4, "BF16": 2, "F16": 2}
 
 _LONGEST_HEADER = 100_000_000
 """The limit of the safetensors format itself."""
-
-_NAMES = ("model", "diffusion_pytorch_model", "pytorch_model", "adapter_model")
-_PICKLED = (".bin", ".pt", ".pth", ".ckpt")
 
 
 @dataclass(frozen=True)
@@ -68,54 +69,64 @@ def inspect_checkpoint(
     Args:
         folder: of the checkpoint.
         dtype: in which it will be loaded (`bfloat16`); None: as stored.
-        components: component name -> folder that replaces it.
+        components: component name -> folder, or .safetensors file, that replaces it.
     """
     index = _json(folder / "model_index.json")
     pipeline = None
     parts = {"": folder}
     if index is not None:
-        parts = {name: (components or {}).get(name, folder / name) for name in _slots(index)}
+        parts = {name: (components or {}).get(name, folder / name) for name in component_slots(index)}
         pipeline = index["_class_name"] if isinstance(index.get("_class_name"), str) else None
     total = 0
     faults: list[str] = []
     types: dict[str, None] = {}
     for name, part in parts.items():
-        config = _json(part / "config.json") or {}
+        config = _json((folder / name if part.is_file() else part) / "config.json") or {}
         if isinstance(config.get("model_type"), str):
             types[config["model_type"]] = None
+        if part.is_file() and not (folder / name / "config.json").is_file():
+            faults.append(f"{name}/config.json is missing, which says what {part} is")
         size, wrong = _part(part, _BYTES_OF.get(dtype or ""), name)
         total += size
         faults += wrong
     return Checkpoint(total, tuple(faults), tuple(_unfinished(folder)), pipeline, tuple(types))
 
 
-def _slots(index: Mapping[str, Any]) -> list[str]:
-    """Return the names of the components that a `model_index.json` fills."""
-    return [
-        name
-        for name, value in index.items()
-        if isinstance(value, list) and len(value) == 2 and all(isinstance(one, str) for one in value)
-    ]
+def refuse_cut_off(where: str, name: str, path: Path) -> None:
+    """Raise `ModelError` if one file of weights is shorter than its own header says, or no such file at all.
+
+    Args:
+        where: config key, for messages.
+        name: as the config says.
+        path: of the file.
+    """
+    try:
+        _weights_bytes(path, None)
+    except ValueError as error:
+        raise ModelError(f"{where}: {name} {error}; {FETCH}, or copy it again") from error
 
 
 def _part(folder: Path, wanted: int | None, name: str) -> tuple[int, list[str]]:
     """Return bytes and faults of one component. One with a `config.json` is a model and must have weights."""
     shown = f"{name}/" if name else ""
+    if folder.is_file():
+        try:
+            return _weights_bytes(folder, wanted), []
+        except ValueError as error:
+            return 0, [f"{name}: {folder} {error}"]
     if not folder.is_dir() or not any(folder.iterdir()):
         return 0, [f"{shown or folder} is missing"]
     total = None
-    index_path = _first(folder, ".safetensors.index.json") or _first(folder, ".bin.index.json")
-    if index_path:
-        index = _json(index_path) or {}
+    index_name, names = weight_files([one.name for one in folder.iterdir()])
+    if index_name:
+        index = _json(folder / index_name) or {}
         names = sorted(set(map(str, (index.get("weight_map") or {}).values())))
         total = (index.get("metadata") or {}).get("total_size")
         if not names:
-            return 0, [f"{shown}{index_path.name} names no files"]
-    else:
-        names = _weight_names(folder)
-        if not names:
-            is_model = (folder / "config.json").is_file()
-            return 0, [f"{shown or str(folder) + '/'} holds no weights"] if is_model else []
+            return 0, [f"{shown}{index_name} names no files"]
+    elif not names:
+        is_model = (folder / "config.json").is_file()
+        return 0, [f"{shown or str(folder) + '/'} holds no weights"] if is_model else []
     size, faults = 0, []
     for one in names:
         try:
@@ -123,26 +134,6 @@ def _part(folder: Path, wanted: int | None, name: str) -> tuple[int, list[str]]:
         except ValueError as error:
             faults.append(f"{shown}{one} {error}")
     return (max(size, total) if faults and isinstance(total, int) else size), faults
-
-
-def _first(folder: Path, suffix: str) -> Path | None:
-    """Return the file of that suffix which the libraries would read, or any other."""
-    for name in _NAMES:
-        if (folder / f"{name}{suffix}").is_file():
-            return folder / f"{name}{suffix}"
-    return next(iter(sorted(folder.glob(f"*{suffix}"))), None)
-
-
-def _weight_names(folder: Path) -> list[str]:
-    """Return the weight files of a folder without an index, in the format that the libraries prefer."""
-    for suffix in (".safetensors", *_PICKLED, ".gguf"):
-        found = sorted(one.name for one in folder.glob(f"*{suffix}"))
-        for name in _NAMES:
-            if f"{name}{suffix}" in found:
-                return [f"{name}{suffix}"]
-        if found:
-            return found
-    return []
 
 
 def _weights_bytes(path: Path, wanted: int | None) -> int:
@@ -190,7 +181,7 @@ def _unfinished(folder: Path) -> Sequence[Path]:
     places = [folder / ".cache" / "huggingface" / "download"]
     if folder.parent.name == "snapshots":
         places.append(folder.parent.parent / "blobs")
-    return [path for place in places if place.is_dir() for path in sorted(place.rglob("*.incomplete"))]
+    return unfinished(places)
 
 
 def _json(path: Path) -> dict[str, Any] | None:

@@ -9,16 +9,26 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
-from edit_eval.core.errors import ConfigError, did_you_mean
+from edit_eval.core.errors import ConfigError, did_you_mean, shown
+from edit_eval.driver.plugins import unwritable_field
 from edit_eval.driver.registry import ALIASES, Found, Kind, find
+from edit_eval.driver.values import INT_64, env_problems, is_plain, message, secret_problems
 from edit_eval.driver.yamlfile import parse_yaml, read_yaml
+from edit_eval.worker.secrets import HIDDEN, holds_password, is_secret
 
 __all__ = [
     "BenchmarkConfig",
@@ -27,6 +37,7 @@ __all__ = [
     "DeadlinesConfig",
     "EditorConfig",
     "JudgeConfig",
+    "LoraConfig",
     "StageConfig",
     "check_config",
     "load_config",
@@ -43,11 +54,42 @@ _LIFTED = (
     "device_ids",
     "devices",
     "env",
+    "hub",
+    "lora",
     "model",
     "python",
     "rubric",
 )
 """What may stand under a stage's `params` in the user's shape and belongs to the stage itself."""
+
+_LONGEST_TEXT = 4096
+"""Characters; no path may be longer on Linux."""
+
+_MOST_SECONDS = 1e7
+_MOST_NAMES = 40
+"""Parts of the key that an override may have."""
+
+
+def _said(text: str) -> str:
+    if not text.strip():
+        raise ValueError("is blank; write it, or leave the key out")
+    if "\0" in text:
+        raise ValueError("cannot hold a null byte")
+    if len(text) > _LONGEST_TEXT:
+        raise ValueError(f"is longer than {_LONGEST_TEXT} characters")
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError as error:
+        raise ValueError("holds half of a character (a lone surrogate)") from error
+    try:
+        Path(text).expanduser()
+    except RuntimeError as error:
+        raise ValueError("names a home folder that cannot be found; write the path out") from error
+    return text
+
+
+_Text = Annotated[str, AfterValidator(_said)]
+_Seconds = Annotated[float, Field(gt=0, le=_MOST_SECONDS)]
 
 
 class _Strict(BaseModel):
@@ -57,45 +99,59 @@ class _Strict(BaseModel):
 class BenchmarkConfig(_Strict):
     """Where the samples come from."""
 
-    type: str
-    path: str | None = None
+    type: _Text
+    path: _Text | None = None
     params: dict[str, Any] = {}
 
 
 class DeadlinesConfig(_Strict):
     """Seconds after which a silent host counts as stalled; see `driver.stage.Deadlines`."""
 
-    load_s: float = Field(default=1800.0, gt=0)
-    first_task_s: float = Field(default=900.0, gt=0)
-    task_s: float = Field(default=120.0, gt=0)
-    task_factor: float = Field(default=10.0, gt=0)
+    load_s: _Seconds = 1800.0
+    first_task_s: _Seconds = 900.0
+    task_s: _Seconds = 120.0
+    task_factor: _Seconds = 10.0
 
 
 class StageConfig(_Strict):
     """What editor and judge have in common."""
 
-    type: str
-    model: str | None = None
+    type: _Text
+    model: _Text | None = None
+    hub: Literal["huggingface", "modelscope"] = "huggingface"
     devices: Any = None
-    python: str | None = None
-    conda: str | None = None
-    env: dict[str, str | int | float] = {}
+    python: _Text | None = None
+    conda: _Text | None = None
+    env: dict[str, Any] = {}
     params: dict[str, Any] = {}
     deadlines: DeadlinesConfig = DeadlinesConfig()
-    max_attempts: int = Field(default=2, ge=1)
+    max_attempts: int = Field(default=2, ge=1, le=100)
+
+
+class LoraConfig(_Strict):
+    """Low-rank weights put over the editor's own; a text stands for its `model`."""
+
+    model: _Text
+    scale: float = 1.0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, given: Any) -> Any:
+        return {"model": given} if isinstance(given, str) else given
 
 
 class EditorConfig(StageConfig):
     """The editor."""
 
-    components: dict[str, str] = {}
+    components: dict[_Text, _Text] = {}
+    lora: LoraConfig | None = None
 
 
 class JudgeConfig(StageConfig):
     """The judge."""
 
-    rubric: str | None = None
-    batch_size: int = Field(default=4, ge=1)
+    rubric: _Text | None = None
+    batch_size: int = Field(default=4, ge=1, le=4096)
 
 
 class Config(_Strict):
@@ -104,13 +160,18 @@ class Config(_Strict):
     benchmark: BenchmarkConfig
     editor: EditorConfig
     judge: JudgeConfig | None = None
-    seed: int = 0
-    repeats: int = Field(default=1, ge=1)
-    limit: int | None = Field(default=None, ge=1)
-    output: str | None = None
+    seed: int = Field(default=0, ge=INT_64[0], le=INT_64[1])
+    repeats: int = Field(default=1, ge=1, le=1000)
+    limit: int | None = Field(default=None, ge=1, le=INT_64[1])
+    output: _Text | None = None
+    hub_cache: _Text | None = None
+    scratch: _Text | None = None
+    lock: bool = True
+    links: bool = True
+    proxy: Literal["environment", "none"] = "environment"
     stages: Literal["overlapped", "sequential"] = "overlapped"
     busy_gpus: Literal["refuse", "leave_out"] = "refuse"
-    grace_s: float = Field(default=25.0, ge=0, allow_inf_nan=False)
+    grace_s: float = Field(default=25.0, ge=0, le=_MOST_SECONDS)
     min_coverage: float = Field(default=0.98, ge=0, le=1)
 
 
@@ -186,20 +247,27 @@ def check_config(tree: Mapping[str, Any]) -> Checked:
     sections: tuple[Kind, ...] = ("benchmark", "editor", "judge")
     for kind in sections:
         section = tree.get(kind)
-        if not isinstance(section, Mapping) or not isinstance(section.get("type"), str):
+        if not isinstance(section, Mapping):
             continue
-        try:
-            found[kind] = find(kind, section["type"])
-        except ConfigError as error:
-            problems += error.problems
+        problems += env_problems(kind, section) if kind != "benchmark" else ()
+        problems += secret_problems(section, kind)
+        if not _is_type(section.get("type")):
             continue
         given = section.get("params", {})
-        if isinstance(given, Mapping):
-            params[kind], faults = _check_params(kind, found[kind], given)
-            problems += faults
-        problems += _env_problems(kind, section)
+        try:
+            found[kind] = find(kind, section["type"])
+            found[kind].refuse_unusable()
+            if isinstance(given, Mapping):
+                with found[kind].guard("its Params"):
+                    params[kind], faults = _check_params(kind, found[kind], given)
+                problems += faults
+        except ConfigError as error:
+            problems += error.problems
+    problems += secret_problems({name: tree[name] for name in tree if name not in sections})
+    problems += _home_problems(tree)
     if config is None or problems:
         raise ConfigError(problems)
+    params["editor"] = found["editor"].cls.for_layout(params["editor"], found["benchmark"].cls.layout)
     return Checked(config, found["benchmark"], found["editor"], found.get("judge"), params)
 
 
@@ -217,9 +285,9 @@ def _read(path: Path) -> dict[str, Any]:
 def _nested(override: str) -> dict[str, Any]:
     key, equals, text = override.partition("=")
     names = key.strip().split(".")
-    if not equals or not all(names):
-        raise ConfigError(f"--set {override}: write it as a.b=value")
-    tree: dict[str, Any] = {names[-1]: parse_yaml(text, f"--set {key}")}
+    if not equals or not all(names) or len(names) > _MOST_NAMES:
+        raise ConfigError(f"--set {shown(override, quote=False)}: write it as a.b=value")
+    tree: dict[str, Any] = {names[-1]: parse_yaml(text, f"--set {shown(key, quote=False)}")}
     for name in reversed(names[:-1]):
         tree = {name: tree}
     return tree
@@ -279,13 +347,6 @@ def _without_aliases(tree: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
-_HIDDEN = "***"
-_SECRET = re.compile(r"(TOKEN|KEY|SECRET|PASSWORD)S?(_|$)", re.IGNORECASE)
-"""Names of variables whose values are for nobody who reads a run directory: `HF_TOKEN`, `OPENAI_API_KEY` ..."""
-
-_SET_BY_US = ("CUDA_DEVICE_ORDER", "CUDA_VISIBLE_DEVICES", "PYTHONSAFEPATH")
-
-
 def without_secrets(config: Config) -> dict[str, Any]:
     """Return the config as run.json keeps it: the values of variables that look like secrets are left out."""
     tree = config.model_dump(mode="json")
@@ -293,7 +354,7 @@ def without_secrets(config: Config) -> dict[str, Any]:
         if tree[kind]:
             env = tree[kind]["env"]
             tree[kind]["env"] = {
-                name: _HIDDEN if _SECRET.search(name) else value for name, value in env.items()
+                name: HIDDEN if is_secret(name, str(value)) else value for name, value in env.items()
             }
     return tree
 
@@ -306,7 +367,7 @@ def _with_secrets(tree: dict[str, Any]) -> dict[str, Any]:
         section = tree.get(kind)
         if not isinstance(section, dict) or not isinstance(env := section.get("env"), dict):
             continue
-        hidden = [name for name, value in env.items() if value == _HIDDEN and _SECRET.search(str(name))]
+        hidden = [name for name, value in env.items() if value == HIDDEN]
         problems += [
             f"{kind}.env.{name}: a run directory does not keep it; set the variable {name} where you start edit-eval"
             for name in hidden
@@ -319,13 +380,37 @@ def _with_secrets(tree: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _env_problems(kind: Kind, section: Mapping[str, Any]) -> list[str]:
-    env = section.get("env")
-    given = [name for name in _SET_BY_US if isinstance(env, Mapping) and name in env]
+def _is_type(name: Any) -> bool:
+    """Whether `name` can be looked for; what else is wrong with it, the model of the config says."""
+    return (
+        isinstance(name, str)
+        and bool(name.strip())
+        and len(name) <= _LONGEST_TEXT
+        and not holds_password(name)
+    )
+
+
+_PATHS: Mapping[str, Sequence[str]] = {
+    "benchmark": ("path",),
+    "editor": ("model", "python", "conda"),
+    "judge": ("model", "python", "conda", "rubric"),
+}
+
+
+def _home_problems(tree: Mapping[str, Any]) -> list[str]:
+    """Return the paths that begin with a home folder that nobody has."""
+    given = [(name, tree.get(name)) for name in ("output", "scratch")]
+    for kind, names in _PATHS.items():
+        section = tree.get(kind)
+        if isinstance(section, Mapping):
+            given += [(f"{kind}.{name}", section.get(name)) for name in names]
+            parts = section.get("components")
+            if isinstance(parts, Mapping):
+                given += [(f"{kind}.components.{name}", path) for name, path in parts.items()]
     return [
-        f"{kind}.env.{name}: edit-eval sets it itself"
-        + (f"; choose devices with {kind}.devices" if "DEVICE" in name else "")
-        for name in given
+        f"{name}: {text}: there is no such home folder here; write the path out"
+        for name, text in given
+        if isinstance(text, str) and text.startswith("~") and os.path.expanduser(text) == text  # noqa: PTH111 - raises nothing
     ]
 
 
@@ -335,13 +420,14 @@ _FIELDS: Mapping[tuple[str, ...], type[BaseModel]] = {
     ("editor",): EditorConfig,
     ("judge",): JudgeConfig,
     ("editor", "deadlines"): DeadlinesConfig,
+    ("editor", "lora"): LoraConfig,
     ("judge", "deadlines"): DeadlinesConfig,
 }
 
 
 def _problem(error: Any) -> str:
     where = tuple(str(part) for part in error["loc"])
-    name = ".".join(where)
+    name = ".".join(shown(part, quote=False) for part in where)
     if error["type"] == "extra_forbidden":
         known = [*_FIELDS[where[:-1]].model_fields]
         if len(where) == 1 and (hint := did_you_mean(where[0], [*known, *_SECTIONS])):
@@ -351,7 +437,7 @@ def _problem(error: Any) -> str:
         )
     if error["type"] == "missing":
         return f"{name}: is missing"
-    return f"{name}: {error['msg'][0].lower()}{error['msg'][1:]}"
+    return f"{name}: {message(error)}"
 
 
 def _check_params(kind: Kind, found: Found, given: Mapping[str, Any]) -> tuple[Any, list[str]]:
@@ -359,16 +445,16 @@ def _check_params(kind: Kind, found: Found, given: Mapping[str, Any]) -> tuple[A
     hints = TypeAdapter(found.cls.Params)
     known = [one.name for one in dataclasses.fields(found.cls.Params)]
     problems = [
-        f"{kind}.params.{key}: {found.name} has no such parameter"
+        f"{kind}.params.{shown(str(key), quote=False)}: {found.name} has no such parameter"
         + (did_you_mean(str(key), known) or f"; there are {', '.join(known) or 'none'}")
         for key in given
         if key not in known
     ]
     written = {}
     for key in [key for key in given if key in known]:
-        try:
-            written[key] = json.dumps(given[key], default=str, allow_nan=False)
-        except (TypeError, ValueError):
+        if is_plain(given[key]):
+            written[key] = json.dumps(given[key])
+        else:
             problems.append(f"{kind}.params.{key}: must be made of texts, finite numbers, lists and mappings")
     try:
         # As JSON, so that lists may become tuples and yet nothing is coerced.
@@ -376,8 +462,13 @@ def _check_params(kind: Kind, found: Found, given: Mapping[str, Any]) -> tuple[A
         params = hints.validate_json(text, strict=True)
     except ValidationError as error:
         for one in error.errors():
-            where = ".".join(str(part) for part in one["loc"])
-            message = "is missing" if one["type"] in ("missing", "missing_argument") else one["msg"]
-            problems.append(f"{kind}.params.{where}: {message[0].lower()}{message[1:]}")
+            where = ".".join(shown(str(part), quote=False) for part in one["loc"])
+            said = "is missing" if one["type"] in ("missing", "missing_argument") else message(one)
+            problems.append(f"{kind}.params{'.' if where else ''}{where}: {said}")
         return None, problems
+    if field := unwritable_field(params):
+        problems.append(
+            f"{kind}.type: {shown(found.name)}: its parameter {field!r} has the default "
+            f"{shown(getattr(params, field))}, which is not made of texts, finite numbers, lists and mappings"
+        )
     return params, problems

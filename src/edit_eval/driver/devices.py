@@ -12,11 +12,23 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from edit_eval.core.errors import DeviceError, did_you_mean
+from edit_eval.core.errors import DeviceError, did_you_mean, shown
+from edit_eval.driver.machine import cpu_count
+from edit_eval.driver.visibility import units, visible
 
-__all__ = ["Device", "Gpu", "GpuMemory", "cpu_count", "default_devices", "parse_devices", "visible_gpus"]
+__all__ = [
+    "Device",
+    "Gpu",
+    "GpuMemory",
+    "default_devices",
+    "gpu_notes",
+    "nvml_fault",
+    "parse_devices",
+    "visible_gpus",
+]
 
 _GIB = 1 << 30
+_MOST_INDEX = 9999
 _FOREIGN_BYTES = 2 * _GIB
 """Memory in use by others from which a GPU counts as taken; a bare CUDA context or a desktop needs less."""
 
@@ -81,9 +93,21 @@ class Device:
         }
 
 
-def cpu_count() -> int:
-    """Return how many cores this process may use (affinity, not the machine)."""
-    return len(os.sched_getaffinity(0))
+_GONE = {15, 16}
+"""NVML's numbers for a GPU that has fallen off the bus, and for one that must be reset."""
+
+_NVML_FAULTS = {
+    4: ("no permission", "ask for access to /dev/nvidia*"),
+    9: (
+        "the driver is not loaded",
+        "load the NVIDIA driver; GPUs must be passed into a container (docker run --gpus all)",
+    ),
+    18: (
+        "driver/library version mismatch",
+        "the NVIDIA driver was replaced while in use: reboot, or load its kernel modules anew",
+    ),
+}
+"""What NVML's errors mean and what to do, by number."""
 
 
 class GpuMemory:
@@ -134,7 +158,14 @@ class GpuMemory:
         return text, (cuda // 1000, cuda % 1000 // 10)
 
     def holders(self, device: Device) -> list[str]:
-        """Return `process (pid) GiB` of everyone who holds memory on `device`, as far as NVML tells."""
+        """Return `process (pid) GiB` of everyone who holds memory on `device`, as far as NVML tells.
+
+        NVML names no processes of other containers, and not always how much one holds.
+        """
+        return [who for who, _ in self._processes(device)]
+
+    def _processes(self, device: Device) -> list[tuple[str, int]]:
+        """Return the processes on a device as text, each with its bytes (0: unknown)."""
         if self._nvml is None or device.kind != "cuda":
             return []
         found = []
@@ -144,19 +175,89 @@ class GpuMemory:
             except self._nvml.NVMLError:
                 continue
             for process in processes:
-                gib = (process.usedGpuMemory or 0) / _GIB
-                found.append(f"{_process_name(process.pid)} (pid {process.pid}) {gib:.1f} GiB")
+                held = int(process.usedGpuMemory or 0)
+                much = f"{held / _GIB:.1f} GiB" if held else "an unknown amount"
+                found.append((f"{_process_name(process.pid)} (pid {process.pid}) {much}", held))
         return found
 
+    def fault(self, device: Device) -> str:
+        """Return why a device cannot be used any more (`GPU 3 is gone: GPU is lost`); empty if nothing is known of it."""
+        if self._nvml is None or device.kind != "cuda":
+            return ""
+        for index, token in zip(device.indices, device.tokens, strict=True):
+            try:
+                self._nvml.nvmlDeviceGetMemoryInfo(self._handle(token))
+            except self._nvml.NVMLError as error:
+                if getattr(error, "value", None) in _GONE:
+                    return f"GPU {index} is gone (NVML: {error})"
+        return ""
+
     def taken(self, devices: Iterable[Device]) -> dict[Device, str]:
-        """Return the devices whose memory others hold, each with the GiB and the processes, for people."""
+        """Return the devices whose memory others hold, each with the GiB and the processes, or that are gone; for people."""
         found = {}
         for device in devices:
             used = self.used_bytes(device)
-            if used is not None and used > _FOREIGN_BYTES:
-                who = ", ".join(self.holders(device)) or "a process that cannot be seen from here"
-                found[device] = f"{device.label}: {used / _GIB:.1f} GiB held by {who}"
+            if used is None:
+                if fault := self.fault(device):
+                    found[device] = fault
+            elif used > _FOREIGN_BYTES:
+                found[device] = f"{device.label}: {used / _GIB:.1f} GiB held by {self._who(device, used)}"
         return found
+
+    def _who(self, device: Device, used: int) -> str:
+        """Return who holds `used` bytes, and how much of it nobody that can be seen here holds."""
+        known = self._processes(device)
+        if not known:
+            return "a process that cannot be seen from here"
+        hidden = used - sum(held for _, held in known)
+        names = [who for who, _ in known]
+        if hidden > _FOREIGN_BYTES and all(held for _, held in known):
+            names.append(f"processes that cannot be seen from here {hidden / _GIB:.1f} GiB")
+        return ", ".join(names)
+
+    def share(self, device: Device, reserve_bytes: int) -> float | None:
+        """Return the part of a device's memory that may be taken: (free - reserve) / total, of its fullest GPU.
+
+        Rounded down to a thousandth and never below 0: what vLLM calls `gpu_memory_utilization`, which it takes of
+        the whole memory and not of what is free. None for CPUs and where NVML cannot tell.
+        """
+        if self._nvml is None or device.kind != "cuda":
+            return None
+        shares = []
+        for token in device.tokens:
+            try:
+                found = self._nvml.nvmlDeviceGetMemoryInfo(self._handle(token))
+            except self._nvml.NVMLError:
+                return None
+            free = int(found.total) - int(found.used) - reserve_bytes
+            shares.append(max(0, free * 1000 // int(found.total)) / 1000)
+        return min(shares)
+
+    def numbers(self, device: Device) -> tuple[str, ...]:
+        """Return plain integers that name a device's GPUs, for programs that know no UUIDs.
+
+        A MIG instance has none of its own: the number of its GPU stands for the first one.
+
+        Raises:
+            DeviceError: there is no such number.
+        """
+        if self._nvml is None or device.kind != "cuda" or all(token.isdigit() for token in device.tokens):
+            return device.tokens
+        every = [one for one in units(self._nvml) if one.permitted]
+        found = []
+        for token in device.tokens:
+            fitting = [
+                number
+                for number, one in enumerate(every)
+                if token in (one.uuid, *one.instances[:1]) or token == str(one.index)
+            ]
+            if not fitting:
+                raise DeviceError(
+                    f"{device.label} is {token}, which no number stands for, and this kind takes GPUs by number only; "
+                    "give it a whole GPU, or the first MIG instance of one"
+                )
+            found.append(str(fitting[0]))
+        return tuple(found)
 
     def free(self, devices: Sequence[Device], *, leave_out: bool, where: str) -> list[Device]:
         """Return those of `devices` that are free.
@@ -198,43 +299,39 @@ def _nvml() -> Any | None:
     return pynvml
 
 
+def nvml_fault() -> tuple[str, str]:
+    """Return why NVML does not answer, and what to do; both empty where it does, or where there is no driver at all."""
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError as error:
+        if error.value == pynvml.NVML_ERROR_LIBRARY_NOT_FOUND:
+            return "", ""
+        text, mend = _NVML_FAULTS.get(error.value, (str(error), "ask who looks after this machine"))
+        return f"NVML: {text}", mend
+    return "", ""
+
+
 def visible_gpus() -> list[Gpu]:
     """Return the GPUs that this process may use, in the order of the inherited `CUDA_VISIBLE_DEVICES`.
 
-    As CUDA does, the list ends at the first entry that names no GPU.
+    As CUDA does, the list ends at the first entry that names no GPU. A GPU in MIG mode stands for its instances.
+
+    Raises:
+        DeviceError: the variable names something twice.
     """
     nvml = _nvml()
     if nvml is None:
         return []
-    count = int(nvml.nvmlDeviceGetCount())
-    inherited = os.environ.get("CUDA_VISIBLE_DEVICES")
-    tokens = [str(index) for index in range(count)]
-    if inherited is not None:
-        tokens = []
-        for entry in (part.strip() for part in inherited.split(",")):
-            token = _token(nvml, entry, count)
-            if token is None:
-                break
-            if token in tokens:
-                raise DeviceError(f"CUDA_VISIBLE_DEVICES={inherited!r} names a GPU twice; name each once")
-            tokens.append(token)
+    tokens = visible(nvml, os.environ.get("CUDA_VISIBLE_DEVICES")).tokens
     return [Gpu(index, token) for index, token in enumerate(tokens)]
 
 
-def _token(nvml: Any, entry: str, count: int) -> str | None:
-    """Return the whole name of the GPU that an entry of `CUDA_VISIBLE_DEVICES` means, or None if it means none."""
-    if entry.startswith("GPU-"):
-        # CUDA takes the beginning of a UUID if it fits one GPU only; NVML takes whole ones.
-        uuids = [nvml.nvmlDeviceGetUUID(nvml.nvmlDeviceGetHandleByIndex(index)) for index in range(count)]
-        fitting = [uuid for uuid in uuids if uuid.startswith(entry)]
-        return fitting[0] if len(fitting) == 1 else None
-    if entry.startswith("MIG-"):
-        try:
-            nvml.nvmlDeviceGetHandleByUUID(entry)
-        except nvml.NVMLError:
-            return None
-        return entry
-    return entry if entry.isdecimal() and int(entry) < count else None
+def gpu_notes() -> tuple[str, ...]:
+    """Return what is there and cannot be used, and why; for people. Raises as `visible_gpus`."""
+    nvml = _nvml()
+    return visible(nvml, os.environ.get("CUDA_VISIBLE_DEVICES")).notes if nvml is not None else ()
 
 
 def default_devices(*, accelerated: bool) -> list[str]:
@@ -272,7 +369,7 @@ def parse_devices(wanted: Any, where: str, gpus: Sequence[Gpu]) -> list[Device]:
         if device.parts & taken:
             raise DeviceError(f"{where}: {device.label} is named twice")
         taken |= device.parts
-    return [_with_tokens(device, gpus) for device in found]
+    return [_with_tokens(device, where, gpus) for device in found]
 
 
 def _all_gpus(where: str, gpus: Sequence[Gpu]) -> list[Device]:
@@ -284,17 +381,18 @@ def _all_gpus(where: str, gpus: Sequence[Gpu]) -> list[Device]:
 
 
 def _single(entry: Any, where: str) -> Device:
-    if isinstance(entry, int) and not isinstance(entry, bool) and entry >= 0:
+    if isinstance(entry, int) and not isinstance(entry, bool) and 0 <= entry <= _MOST_INDEX:
         return Device("cuda", (entry,))
     if entry == "cpu":
         return Device("cpu", (0,))
-    match = re.fullmatch(r"(cuda|cpu):(\d{1,4})", str(entry))
+    text = entry if isinstance(entry, str) else ""
+    match = re.fullmatch(r"(cuda|cpu):(\d{1,4})", text, re.ASCII)
     if not match:
-        near = re.sub(r"^(gpu|cuda)[ :_-]?", "cuda:", str(entry).lower())
-        hint = did_you_mean(str(entry), ["all", "cpu", "cpu:0", "cuda:0", "cuda:1"])
-        if re.fullmatch(r"cuda:\d+", near):
+        near = re.sub(r"^(gpu|cuda)[ :_-]?", "cuda:", text.lower())
+        hint = did_you_mean(text, ["all", "cpu", "cpu:0", "cuda:0", "cuda:1"])
+        if re.fullmatch(r"cuda:\d{1,4}", near, re.ASCII):
             hint = f" (did you mean {near!r}?)"
-        raise DeviceError(f"{where}: unknown device {entry!r}{hint or '; write cuda:0, cpu:0 or all'}")
+        raise DeviceError(f"{where}: unknown device {shown(entry)}{hint or '; write cuda:0, cpu:0 or all'}")
     return Device(match[1], (int(match[2]),))
 
 
@@ -306,7 +404,7 @@ def _composite(entries: Sequence[Any], where: str, gpus: Sequence[Gpu]) -> Devic
         )
     indices = tuple(part.indices[0] for part in parts)
     if len(set(indices)) != len(indices):
-        raise DeviceError(f"{where}: {list(entries)} names a GPU twice")
+        raise DeviceError(f"{where}: {shown(list(entries))} names a GPU twice")
     _check_counts(parts, where, gpus)
     return Device("cuda", indices)
 
@@ -331,11 +429,18 @@ def _how_many(gpus: Sequence[Gpu]) -> str:
     masked = os.environ.get("CUDA_VISIBLE_DEVICES")
     note = f" (CUDA_VISIBLE_DEVICES={masked!r})" if masked is not None else ""
     if not gpus:
-        return f"there is no GPU here{note}"
+        why = nvml_fault()[0] if _nvml() is None else "; ".join(gpu_notes())
+        return f"there is no GPU here{note}" + (f" ({why})" if why else "")
     return f"there {'is 1 GPU' if len(gpus) == 1 else f'are {len(gpus)} GPUs'} here{note}"
 
 
-def _with_tokens(device: Device, gpus: Sequence[Gpu]) -> Device:
+def _with_tokens(device: Device, where: str, gpus: Sequence[Gpu]) -> Device:
     if device.kind == "cpu":
         return device
-    return Device("cuda", device.indices, tuple(gpus[index].token for index in device.indices))
+    tokens = tuple(gpus[index].token for index in device.indices)
+    if len(tokens) > 1 and any(token.startswith("MIG-") for token in tokens):
+        raise DeviceError(
+            f"{where}: {device.label} would hold several MIG instances, and CUDA gives a process one only; name each by "
+            "itself"
+        )
+    return Device("cuda", device.indices, tokens)

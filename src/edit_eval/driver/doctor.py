@@ -12,7 +12,7 @@ import platform
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,24 +20,33 @@ import edit_eval
 from edit_eval.core.errors import ConfigError, RunFailed, UserError
 from edit_eval.core.types import Sample
 from edit_eval.driver.config import Checked, StageConfig, check_config
-from edit_eval.driver.devices import Device, Gpu, GpuMemory, visible_gpus
+from edit_eval.driver.devices import Device, Gpu, GpuMemory, gpu_notes, nvml_fault, visible_gpus
 from edit_eval.driver.findings import Finding, bad, from_error, ok, salvaged, warn
 from edit_eval.driver.forecast import edit_bytes
-from edit_eval.driver.job import output_folder, prepare
-from edit_eval.driver.ledger import read_ledger
+from edit_eval.driver.job import output_folder, prepare, stage_cache
+from edit_eval.driver.ledger import read_ledger, tells_of_edit
 from edit_eval.driver.machine import cores, memory, nearest_folder, size_text
+from edit_eval.driver.mounts import local_locks, mount_of
 from edit_eval.driver.pipeline import run_job
 from edit_eval.driver.registry import Found
 from edit_eval.driver.rubrics import load_rubric
-from edit_eval.driver.samples import missing_images, read_samples
+from edit_eval.driver.runinfo import DamagedInfo, read_info
+from edit_eval.driver.samples import ImageFault, image_faults, read_samples
+from edit_eval.driver.scratch import find_scratch
 from edit_eval.driver.stagecheck import Measured, StageCheck
-from edit_eval.driver.store import RunReader, lock_holder, refuse_foreign
+from edit_eval.driver.store import RunReader, flock_fault, lock_holder, refuse_foreign
+from edit_eval.driver.surroundings import examine_surroundings
+from edit_eval.worker.formats import shown_path
 
 __all__ = ["Finding", "examine", "examine_machine"]
 
 _GIB = 1 << 30
 _LOW_MEMORY_BYTES = 2 * _GIB
 _LOW_DISK_BYTES = _GIB
+_GONE_MEND = "reset it (nvidia-smi -r) or reboot; until then name other devices, or set busy_gpus=leave_out"
+_LONGEST_SCRATCH = 54
+"""Bytes: a socket's path may have 107, and Python's own below a host's folder have up to 53 more."""
+
 _LIBRARIES = ("numpy", "pillow", "pydantic", "nvidia-ml-py", "rich")
 
 DiskUsage = Callable[[Path], Any]
@@ -64,6 +73,7 @@ def examine_machine(
     mend = "make room, or set output to a folder on another disk"
     text = f"{size_text(free)} free at {place}"
     yield ok("disk", text) if free >= _LOW_DISK_BYTES else warn("disk", text, mend)
+    yield from examine_surroundings()
     yield from _gpus(alone=alone)
 
 
@@ -74,7 +84,8 @@ def _memory() -> Finding:
     text = f"{size_text(found.free)} of {size_text(found.total)} free{' (cgroup)' if found.limited else ''}"
     if found.free >= _LOW_MEMORY_BYTES:
         return ok("memory", text)
-    return warn("memory", text, "end what holds it; each model's process needs its own")
+    more = "ask for more (sbatch --mem, docker run -m), or " if found.limited else ""
+    return warn("memory", text, f"{more}end what holds it; each model's process needs its own")
 
 
 def _gpus(*, alone: bool) -> Iterator[Finding]:
@@ -85,21 +96,41 @@ def _gpus(*, alone: bool) -> Iterator[Finding]:
         yield from from_error("GPUs", error, "name each GPU once in CUDA_VISIBLE_DEVICES")
         return
     if not gpus:
+        fault, fault_mend = nvml_fault()
+        yield from _left_out()
         masked = os.environ.get("CUDA_VISIBLE_DEVICES")
         why = f"CUDA_VISIBLE_DEVICES={masked!r}" if masked is not None else "NVML finds none"
-        mend = "for real models, run where there are GPUs; a container needs them passed in"
-        yield warn("GPUs", f"none ({why})", mend) if alone else ok("GPUs", f"none ({why})")
+        mend = fault_mend or "for real models, run where there are GPUs; a container needs them passed in"
+        text = f"none ({fault or why})"
+        yield warn("GPUs", text, mend) if alone or fault else ok("GPUs", text)
         return
     if driver := asks.driver():
         yield ok("NVIDIA driver", f"{driver[0]}, runs CUDA up to {driver[1][0]}.{driver[1][1]}")
     for gpu in gpus:
         yield _gpu(asks, gpu)
+    yield from _left_out()
+
+
+def _left_out() -> Iterator[Finding]:
+    """Say which GPUs are there and cannot be used."""
+    for note in gpu_notes():
+        if "MIG mode" in note:
+            mend = "make instances (nvidia-smi mig -cgi 0 -C), or end MIG mode (nvidia-smi -mig 0)"
+        elif "CUDA_VISIBLE_DEVICES" in note:
+            mend = "correct the variable, or unset it; 'nvidia-smi -L' lists what there is"
+        elif "does not answer" in note:
+            mend = _GONE_MEND
+        else:
+            mend = "nothing, if it is another job's"
+        yield warn("GPUs", note, mend)
 
 
 def _gpu(asks: GpuMemory, gpu: Gpu) -> Finding:
     device = Device("cuda", (gpu.index,), (gpu.token,))
     total, used = asks.total_bytes(device), asks.used_bytes(device)
     name = asks.model_name(device) or "unnamed"
+    if fault := asks.fault(device):
+        return warn(device.label, fault, _GONE_MEND)
     if total is None or used is None:
         return ok(device.label, f"{name}; NVML does not tell its memory")
     text = f"{name}, {size_text(total - used)} of {size_text(total)} free"
@@ -155,7 +186,8 @@ def _examine(
     if checked is None:
         return
     if output:
-        yield from _output(output)
+        yield from _output(output, lock=checked.config.lock)
+    yield from _scratch(checked, disk_usage)
     if "benchmark" not in lost:
         yield from _benchmark(checked, output, disk_usage)
     measured: Measured = {}
@@ -172,7 +204,10 @@ def _stage(kind: str, checked: Checked, measured: Measured, *, deep: bool) -> It
         return
     leave_out = checked.config.busy_gpus == "leave_out"
     params = checked.params["editor" if kind == "editor" else "judge"]
-    yield from StageCheck(kind, config, found, params, measured, leave_out=leave_out, deep=deep).findings()
+    cache = stage_cache(checked, config)
+    yield from StageCheck(
+        kind, config, found, params, measured, cache, leave_out=leave_out, deep=deep
+    ).findings()
     if checked.config.judge and kind == "judge":
         wanted = checked.config.judge.rubric or found.cls.default_rubric
         try:
@@ -186,19 +221,35 @@ def _stage(kind: str, checked: Checked, measured: Measured, *, deep: bool) -> It
             yield ok("judge.rubric", f"{rubric.name}: {calls} question{'' if calls == 1 else 's'} a verdict")
 
 
-def _output(output: Path) -> Iterator[Finding]:
+def _output(output: Path, *, lock: bool) -> Iterator[Finding]:
     """Look at the run directory: ours, writable, free."""
     place = nearest_folder(output)
     try:
         refuse_foreign(output)
-        edits = RunReader(output).edits if (output / "run.json").is_file() else None
-    except UserError as error:
+        is_there = (output / "run.json").is_file()
+        edits = read_ledger(output / "edits.jsonl", tells_of_edit) if is_there else None
+        if is_there:
+            read_info(output)
+    except DamagedInfo as error:
+        yield warn("output", str(error).partition("; ")[0], "a run writes it anew, and keeps the damaged one")
+        return
+    except (UserError, OSError) as error:
         yield from from_error("output", error, "set another output")
         return
     if output.is_file() or not os.access(place, os.W_OK | os.X_OK):
         what = f"{output} is a file" if output.is_file() else f"{place} is not writable"
         yield bad("output", what, "set another output (--output DIR)")
         return
+    if fault := flock_fault(place):
+        mend = "set output to a folder on another disk"
+        text = f"{place}: this file system has no flock ({fault})"
+        if lock:
+            yield bad("output", text, f"{mend}, or lock=false if only one start is ever at work")
+            return
+        yield warn("output", text, f"{mend}; until then see to it that only one start is at work")
+    elif option := local_locks(mount_of(place)):
+        text = f"{place}: locks are not seen by other machines (mounted {option})"
+        yield warn("output", text, "start this run on one machine at a time")
     if holder := lock_holder(output):
         yield bad("output", f"{output} is in use by {holder}", "wait for it, or set another output")
         return
@@ -208,24 +259,43 @@ def _output(output: Path) -> Iterator[Finding]:
     )
 
 
+def _scratch(checked: Checked, disk_usage: DiskUsage) -> Iterator[Finding]:
+    """Look at where hosts put what they compile, and their temporary files."""
+    try:
+        found = find_scratch(checked.config.scratch, disk_usage)
+    except UserError as error:
+        yield from from_error("scratch", error, "set scratch to another folder")
+        return
+    if found.folder is None:
+        yield ok("scratch", "each library has its own place")
+    elif not found.asked:
+        yield ok("scratch", f"{found.folder}, for the home folder cannot be written")
+    elif len(os.fsencode(found.folder)) > _LONGEST_SCRATCH:
+        mend = "give a shorter path if something says 'AF_UNIX path too long'"
+        yield warn("scratch", f"{found.folder} is so long that sockets in it may not work", mend)
+    else:
+        free = int(disk_usage(nearest_folder(found.folder)).free)
+        yield ok("scratch", f"{found.folder}, {size_text(free)} free")
+
+
 def _benchmark(checked: Checked, output: Path | None, disk_usage: DiskUsage) -> Iterator[Finding]:
     """Look at the samples and their images, and at the disk that the edits will take."""
     config = checked.config
-    with tempfile.TemporaryDirectory(prefix="edit-eval-doctor-") as scratch:
-        try:
+    try:
+        with tempfile.TemporaryDirectory(prefix="edit-eval-doctor-") as scratch:
             samples = read_samples(checked, Path(scratch), Path(scratch))
-            missing = missing_images(samples)
+            faults = image_faults(samples)
             size = edit_bytes(
                 checked.params["editor"], samples, has_model=bool(checked.editor.cls.model_file)
             )
-        except (UserError, OSError) as error:
-            yield from from_error("benchmark", error, "correct benchmark.path, or the file that it names")
-            return
+    except (UserError, OSError) as error:
+        yield from from_error("benchmark", error, "correct benchmark.path, or the file that it names")
+        return
     count = f"{len(samples)} samples of {config.benchmark.type}"
-    if missing:
+    if faults:
         yield bad(
             "benchmark",
-            f"{count}; {len(missing)} images are missing, the first is {missing[0][1]} of sample {missing[0][0]!r}",
+            f"{count}; {_image_faults(faults)}",
             "put them there, or set benchmark.params.images to their folder"
             if checked.benchmark.name == "folder"
             else "put them there",
@@ -236,12 +306,23 @@ def _benchmark(checked: Checked, output: Path | None, disk_usage: DiskUsage) -> 
         yield _disk(samples, config.repeats, output, size, disk_usage)
 
 
+def _image_faults(faults: Sequence[ImageFault]) -> str:
+    number = f"{len(faults)} image{'s are' if len(faults) > 1 else ' is'}"
+    first = faults[0]
+    if {one.kind for one in faults} == {"missing"}:
+        return f"{number} missing, the first is {shown_path(first.path)} of sample {first.sample_id!r}"
+    return f"{number} of no use; {first}"
+
+
 def _disk(
     samples: list[Sample], repeats: int, output: Path, size: tuple[int, str], disk_usage: DiskUsage
 ) -> Finding:
     """Compare what the edits will take at most with what is free. What is there already is not counted again."""
     try:
-        there = sum(one.get("status") == "edited" for one in read_ledger(output / "edits.jsonl").values())
+        there = sum(
+            one.get("status") == "edited"
+            for one in read_ledger(output / "edits.jsonl", tells_of_edit).values()
+        )
     except UserError:
         there = 0
     wanted = max(0, len(samples) * repeats - there)

@@ -6,18 +6,18 @@ Reads run.json and ledgers; what cannot be read is left out. Decides what may be
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edit_eval.core.errors import RunError
-from edit_eval.core.identity import rubric_hash
 from edit_eval.driver.config import StageConfig
 from edit_eval.driver.devices import Device, GpuMemory
 from edit_eval.driver.events import StageName
 from edit_eval.driver.job import Job, StageJob
-from edit_eval.driver.ledger import json_value, read_ledger
+from edit_eval.driver.ledger import read_ledger, tells_of_edit, tells_of_verdict
+from edit_eval.driver.runinfo import read_info
 
 __all__ = ["EarlierRun", "earlier_runs", "hardware_name", "same_editor", "same_judge"]
 
@@ -48,18 +48,22 @@ class EarlierRun:
 
     def verdict_seconds(self, hardware: Sequence[str]) -> list[float]:
         """Return the seconds of every verdict given on one of these kinds of device."""
-        return self._seconds("judge", self._records("verdicts.jsonl"), hardware)
+        return self._seconds("judge", self._records("verdicts.jsonl", tells_of_verdict), hardware)
 
     def image_bytes(self) -> list[int]:
         """Return the size of every edit."""
         return [int(record["image"]["bytes"]) for record in self._edits()]
 
     def _edits(self) -> list[dict[str, Any]]:
-        return [record for record in self._records("edits.jsonl") if record.get("status") == "edited"]
+        return [
+            record
+            for record in self._records("edits.jsonl", tells_of_edit)
+            if record.get("status") == "edited"
+        ]
 
-    def _records(self, name: str) -> list[dict[str, Any]]:
+    def _records(self, name: str, tells: Callable[[Mapping[str, Any]], bool]) -> list[dict[str, Any]]:
         try:
-            return list(read_ledger(self.path / name).values())
+            return list(read_ledger(self.path / name, tells).values())
         except RunError:
             return []
 
@@ -69,12 +73,13 @@ class EarlierRun:
         return [
             float(record["seconds"])
             for record in records
-            if record.get("seconds") and self._hardware(stage, record["device"]) in hardware
+            if record.get("seconds") and self._hardware(stage, record.get("device", "")) in hardware
         ]
 
     def _hardware(self, stage: StageName, label: str) -> str | None:
         """Return what the device of that label was; None if no host told, or different ones did."""
-        hosts = [start.get("hosts", {}).get(f"{stage} {label}") for start in self.info.get("starts", [])]
+        starts = [(start or {}).get("hosts") or {} for start in self.info.get("starts", [])]
+        hosts = [start.get(f"{stage} {label}") for start in starts]
         said = {"CPU" if label.startswith("CPU") else facts.get("accelerator") for facts in hosts if facts}
         name = said.pop() if len(said) == 1 else None
         return name and _several(name, label.count("+") + 1)
@@ -90,10 +95,10 @@ def earlier_runs(output: Path) -> Iterator[EarlierRun]:
             continue
     for _, path in sorted(found, reverse=True)[:_MOST]:
         try:
-            info = json_value(path.read_bytes())
-        except (OSError, ValueError):
+            info = read_info(path.parent)
+        except (RunError, OSError):
             continue
-        if isinstance(info, dict) and isinstance(info.get("identity"), dict):
+        if "identity" in info:
             yield EarlierRun(path.parent, info)
 
 
@@ -110,7 +115,7 @@ def same_judge(run: EarlierRun, job: Job) -> bool:
     judge, config = job.judge, job.checked.config.judge
     if judge is None or config is None:
         return False
-    rubric = rubric_hash(judge.judging.rubric)
+    rubric = judge.rubrics_hash
     return run.info["identity"].get("rubric") == rubric and _same(
         run, "judge", judge.stage, config, ("type", "model", "batch_size")
     )

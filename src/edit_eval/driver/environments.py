@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -120,7 +121,7 @@ def probe_environment(
 
 def _environment(interpreter: Interpreter, env: Mapping[str, str], device: Device) -> dict[str, str]:
     """Return the variables that a host would have."""
-    changes = {**device.environment(1), **interpreter.env, **env, "PYTHONSAFEPATH": "1"}
+    changes = {**interpreter.env, **device.environment(1), **env, "PYTHONSAFEPATH": "1"}
     inherited = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     merged: dict[str, str | None] = {**inherited, **changes}
     return {name: value for name, value in merged.items() if value is not None}
@@ -150,10 +151,12 @@ def _read(found: Mapping[str, Any]) -> Environment:
 
 
 def older(version: str, than: str) -> bool:
-    """Whether `version` is older than `than`, by their first two numbers; what gives no numbers is not."""
-    return bool(version[:1].isdigit()) and _numbers(version) < _numbers(than)
+    """Whether `version` is older than `than`, by as many numbers as that has; what gives no numbers is not."""
+    least = [int(part) for part in re.findall(r"\d+", than)]
+    found = [int(part) for part in re.findall(r"\d+", version)[: len(least)]]
+    return bool(version[:1].isdigit()) and found < least
 
 
 def _numbers(version: str) -> tuple[int, int]:
-    digits = ["".join(char for char in part if char.isdigit()) or "0" for part in version.split(".")[:2]]
-    return int(digits[0]), int(digits[1]) if len(digits) > 1 else 0
+    found = [int(part) for part in re.findall(r"\d+", version)[:2]]
+    return found[0], found[1] if len(found) > 1 else 0

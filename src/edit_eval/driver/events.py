@@ -103,13 +103,20 @@ class StepProgress(Event):
 
 @dataclass(frozen=True)
 class EditFinished(Event):
-    """An edit is on disk; `seconds` of the editor's own time, `steps` as it reported them (0: it reported none)."""
+    """An edit is on disk.
+
+    Attributes:
+        seconds: of the editor's own time.
+        steps: as it reported them (0: it reported none).
+        flags: what is remarkable about its pixels (`worker.flags`).
+    """
 
     device: str
     index: int
     sample_id: str
     seconds: float
     steps: int
+    flags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

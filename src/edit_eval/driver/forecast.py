@@ -26,10 +26,12 @@ from edit_eval.driver.earlier import EarlierRun, earlier_runs, hardware_name, sa
 from edit_eval.driver.events import StageName
 from edit_eval.driver.hashes import FileHashes, UnreadHashes
 from edit_eval.driver.job import Job, StageJob, output_folder, prepare
-from edit_eval.driver.ledger import read_ledger
+from edit_eval.driver.ledger import read_ledger, tells_of_edit, tells_of_verdict
 from edit_eval.driver.machine import nearest_folder
-from edit_eval.driver.plan import plan_edits, verdict_is_done
+from edit_eval.driver.plan import Judging, WantedEdit, plan_edits, verdict_is_done
+from edit_eval.driver.scratch import find_scratch
 from edit_eval.driver.store import image_is_intact, lock_holder, refuse_foreign
+from edit_eval.worker.images import UnreadableImageError, image_size
 
 __all__ = ["Forecast", "StageForecast", "edit_bytes", "forecast"]
 
@@ -126,7 +128,8 @@ def forecast(
     if output.is_file() or not os.access(nearest_folder(output), os.W_OK | os.X_OK):
         raise RunError(f"cannot write the run directory {output}; set another output")
     # Without ledgers there is no key to compare with, so nothing need be hashed.
-    hashes = UnreadHashes() if is_new else FileHashes(keep=False)
+    known = find_scratch(checked.config.scratch).hashes
+    hashes = UnreadHashes() if is_new else FileHashes(known, keep=False)
     with tempfile.TemporaryDirectory(prefix="edit-eval-dry-run-") as workspace:
         job = prepare(checked, stages=stages, hashes=hashes, workspace=Path(workspace))
         return _Foreseen(job, stages, retry_failed=retry_failed, verify=verify).told(is_new, disk_usage)
@@ -138,8 +141,8 @@ class _Foreseen:
     def __init__(self, job: Job, stages: Sequence[StageName], *, retry_failed: bool, verify: bool) -> None:
         self._job = job
         self._memory = GpuMemory()
-        edits = read_ledger(job.output / "edits.jsonl")
-        verdicts = read_ledger(job.output / "verdicts.jsonl")
+        edits = read_ledger(job.output / "edits.jsonl", tells_of_edit)
+        verdicts = read_ledger(job.output / "verdicts.jsonl", tells_of_verdict)
         self._plan = plan_edits(
             job.wanted,
             edits,
@@ -177,7 +180,7 @@ class _Foreseen:
             failed=len(self._plan.failed),
             edit=edit,
             judge=judge,
-            judge_calls=self._verdicts_left * len(job.judge.judging.rubric.calls) if job.judge else 0,
+            judge_calls=_calls_left(job.judge.judging, job.wanted, self._verdicts_left) if job.judge else 0,
             seconds=_seconds(edit, judge, overlapped=config.stages == "overlapped"),
             image_bytes=image,
             image_bytes_known_from=known_from,
@@ -194,6 +197,8 @@ class _Foreseen:
             parts = {name: Path(path) for name, path in message["components"].items()}
             dtype = getattr(stage.params, "dtype", None)
             weights = inspect_checkpoint(Path(message["model"]), dtype, parts).weights_bytes
+            if message.get("lora"):
+                weights += Path(message["lora"][0]).stat().st_size
         sizes = [size for device in devices if (size := self._memory.total_bytes(device)) is not None]
         return StageForecast(
             title=stage.title,
@@ -234,6 +239,12 @@ def _seconds(edit: StageForecast | None, judge: StageForecast | None, *, overlap
     return max([*each, together], default=0.0)
 
 
+def _calls_left(judging: Judging, wanted: Sequence[WantedEdit], left: int) -> int:
+    """Return about how many questions are still to be asked: the mean over samples, times the verdicts left."""
+    calls = sum(len(judging.rubric_of(one.sample).calls) for one in wanted)
+    return round(calls / len(wanted) * left) if wanted else 0
+
+
 def _timed(stage: StageForecast, seconds: Mapping[str, Sequence[float]]) -> StageForecast:
     every = [one for values in seconds.values() for one in values]
     if not every:
@@ -272,10 +283,8 @@ def edit_bytes(params: Any, samples: Sequence[Sample], *, has_model: bool) -> tu
 
 
 def _pixels(sample: Sample) -> int | None:
-    from PIL import Image
-
     try:
-        with Image.open(sample.images[0]) as image:
-            return image.width * image.height
-    except (OSError, IndexError, Image.DecompressionBombError):
+        width, height = image_size(sample.images[0])
+    except (UnreadableImageError, IndexError):
         return None
+    return width * height

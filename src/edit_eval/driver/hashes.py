@@ -1,12 +1,19 @@
-"""Hashes of files, remembered between runs by path, size, mtime and inode.
+"""Hashes of files, remembered between runs by path, size, mtime, ctime and inode.
 
-A cache in the user's cache folder; where that cannot be written, everything is hashed anew and nothing breaks.
+The ctime is there because no program can set it: a file changed in place whose size and mtime were put back is still
+another one. A chmod or a new link changes it too, and costs one more reading.
+
+A cache in the user's cache folder; where that cannot be read or written, or is damaged, files are hashed anew and
+nothing breaks. Every line ends with its checksum, so that no damage makes a wrong hash.
 """
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import time
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
@@ -14,10 +21,15 @@ from typing import Self
 
 from edit_eval.core.identity import digest, file_sha256
 
-__all__ = ["FileHashes", "UnreadHashes"]
+__all__ = ["FileHashes", "UnreadHashes", "file_fact"]
 
 _RACY_NS = 2_000_000_000
 """A file changed within the last two seconds may change again within the clock's grain: it is not remembered."""
+
+_MOST_BYTES = 256 << 20
+"""A larger cache is begun anew: a million files take about as much."""
+
+_TRIES = 3
 
 
 class FileHashes:
@@ -30,20 +42,12 @@ class FileHashes:
 
     def __init__(self, path: Path | None = None, *, keep: bool = True) -> None:
         self._keep = keep
-        cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-        self._path = path or Path(cache).expanduser() / "edit-eval" / "file-hashes.tsv"
-        self._known: dict[str, str] = {}
+        self._path = path or _cache_folder() / "edit-eval" / "file-hashes.tsv"
+        self._known: dict[str, str] | None = None
         self._new: list[str] = []
+        self._anew = False
 
     def __enter__(self) -> Self:
-        try:
-            with self._path.open("rb") as file:
-                for line in file:
-                    fact, _, sha = os.fsdecode(line).rstrip("\n").rpartition("\t")
-                    if len(sha) == 64:
-                        self._known[fact] = sha
-        except OSError:
-            return self
         return self
 
     def __exit__(
@@ -52,30 +56,55 @@ class FileHashes:
         self.save()
 
     def sha256(self, path: str | Path) -> str:
-        """Return the hash of the file's bytes. Raises `OSError`."""
-        stat = os.stat(path)  # noqa: PTH116 - called 100,000 times and more
-        return self._known.get(_fact(path, stat)) or self._learn(path, stat)
+        """Return the hash of the file's bytes. Raises `OSError`, also for a file that is being written."""
+        now = os.stat(path)  # noqa: PTH116 - called 100,000 times and more
+        return self._memory().get(file_fact(path, now)) or self._learn(path, now)
 
-    def _learn(self, path: str | Path, stat: os.stat_result) -> str:
+    def _learn(self, path: str | Path, now: os.stat_result) -> str:
         """Return the hash of a file that is not known by this path, and remember it by this one and by its real one."""
-        sha = self._recall(path, stat) or file_sha256(path)
+        sha = self._recall(path, now)
+        if sha is None:
+            sha, now = _whole_sha256(path, now)
+        known = self._memory()
         for place in dict.fromkeys((os.path.abspath(path), os.path.realpath(path))):  # noqa: PTH100
-            fact = _fact(place, stat)
-            if fact not in self._known:
-                self._known[fact] = sha
-                if time.time_ns() - stat.st_mtime_ns > _RACY_NS and "\n" not in fact:
-                    self._new.append(f"{fact}\t{sha}\n")
+            fact = file_fact(place, now)
+            if fact not in known:
+                known[fact] = sha
+                if time.time_ns() - now.st_mtime_ns > _RACY_NS and "\n" not in fact:
+                    self._new.append(_line(fact, sha))
         return sha
 
-    def _recall(self, path: str | Path, stat: os.stat_result) -> str | None:
-        """Return what is known by the path, or (asked second, for it is slow) by what it leads to."""
-        sha = self._known.get(_fact(os.path.abspath(path), stat))  # noqa: PTH100 - as above
-        return sha or self._known.get(_fact(os.path.realpath(path), stat))
+    def _memory(self) -> dict[str, str]:
+        """Return what is known, read at the first time."""
+        if self._known is None:
+            text = self._read()
+            self._known = dict(filter(None, map(_remembered, text.split("\n"))))
+            if text and not text.endswith("\n"):  # torn: what is added begins a line of its own
+                self._new.insert(0, "\n")
+        return self._known
+
+    def _read(self) -> str:
+        try:
+            now = self._path.stat()
+            if not stat.S_ISREG(now.st_mode):
+                return ""
+            if now.st_size > _MOST_BYTES:
+                self._anew = True
+                return ""
+            return os.fsdecode(self._path.read_bytes())
+        except OSError:
+            return ""
+
+    def _recall(self, path: str | Path, now: os.stat_result) -> str | None:
+        """Return what is known by the path as given, or (asked second, for it is slow) by what it leads to."""
+        known = self._memory()
+        sha = known.get(file_fact(os.path.abspath(path), now))  # noqa: PTH100 - as above
+        return sha or known.get(file_fact(os.path.realpath(path), now))
 
     def unknown_bytes(self, paths: Iterable[str | Path]) -> int:
         """Return how many bytes `sha256` would have to read. Raises `OSError`."""
         stats = [(path, os.stat(path)) for path in paths]  # noqa: PTH116
-        return sum(stat.st_size for path, stat in stats if self._recall(path, stat) is None)
+        return sum(now.st_size for path, now in stats if self._recall(path, now) is None)
 
     def save(self) -> None:
         """Append what was learnt; a cache that cannot be written is no error."""
@@ -83,7 +112,9 @@ class FileHashes:
             return
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            with self._path.open("ab") as file:
+            if self._path.exists() and not self._path.is_file():  # a pipe would keep us waiting
+                return
+            with self._path.open("wb" if self._anew else "ab") as file:
                 file.write(os.fsencode("".join(self._new)))
         except OSError:
             return
@@ -105,6 +136,37 @@ class UnreadHashes(FileHashes):
             return digest(["not read", str(path)])
 
 
-def _fact(path: str | Path, stat: os.stat_result) -> str:
-    """Return what a hash is remembered by."""
-    return f"{path}\t{stat.st_size}\t{stat.st_mtime_ns}\t{stat.st_ino}"
+def _cache_folder() -> Path:
+    """Return the user's; where there is no home, a folder that cannot be."""
+    cache = os.path.expanduser(os.environ.get("XDG_CACHE_HOME") or "~/.cache")  # noqa: PTH111 - raises nothing
+    return Path(os.devnull if cache.startswith("~") else cache)
+
+
+def file_fact(path: str | Path, now: os.stat_result) -> str:
+    """Return what a hash is remembered by: as long as it stays the same, so do the file's bytes."""
+    return f"{path}\t{now.st_size}\t{now.st_mtime_ns}\t{now.st_ctime_ns}\t{now.st_ino}"
+
+
+def _whole_sha256(path: str | Path, now: os.stat_result) -> tuple[str, os.stat_result]:
+    """Return the hash of a file that stayed the same while it was read, and what it was then."""
+    for _ in range(_TRIES):
+        sha = file_sha256(path)
+        before, now = now, os.stat(path)  # noqa: PTH116
+        if file_fact("", before) == file_fact("", now):
+            return sha, now
+    raise OSError(errno.EBUSY, "it is being written; wait until it is whole", str(path))
+
+
+def _line(fact: str, sha: str) -> str:
+    return f"{fact}\t{sha}\t{_checksum(fact, sha)}\n"
+
+
+def _remembered(line: str) -> tuple[str, str] | None:
+    """Return fact and hash of a line, or None for one that is damaged."""
+    text, _, checksum = line.rpartition("\t")
+    fact, _, sha = text.rpartition("\t")
+    return (fact, sha) if len(sha) == 64 and checksum == _checksum(fact, sha) else None
+
+
+def _checksum(fact: str, sha: str) -> str:
+    return f"{zlib.crc32(f'{fact}{sha}'.encode('utf-8', 'surrogateescape')):08x}"

@@ -6,38 +6,48 @@ Everything that can be wrong with the user's input is found here, before any pro
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import edit_eval
-from edit_eval.core.errors import ConfigError, DataError, RunError
-from edit_eval.core.identity import identity_params, rubric_hash
-from edit_eval.core.types import Rubric, Sample
+from edit_eval.core.errors import ConfigError, DataError, ModelError, RunError, shown
+from edit_eval.core.headlines import Headline
+from edit_eval.core.identity import identity_params
+from edit_eval.core.types import Sample
+from edit_eval.driver.checkpoints import inspect_checkpoint, refuse_cut_off
 from edit_eval.driver.config import Checked, EditorConfig, JudgeConfig, StageConfig
-from edit_eval.driver.devices import Device, Gpu, default_devices, parse_devices, visible_gpus
+from edit_eval.driver.devices import Device, Gpu, GpuMemory, default_devices, parse_devices, visible_gpus
 from edit_eval.driver.events import StageName
 from edit_eval.driver.hashes import FileHashes
+from edit_eval.driver.hubcache import FETCH, HubCache, open_cache
+from edit_eval.driver.hubdata import find_data
 from edit_eval.driver.interpreters import Interpreter, resolve_interpreter
 from edit_eval.driver.keys import edit_keys, seeds
-from edit_eval.driver.models import Model, find_model, resolve_model
+from edit_eval.driver.lint import FolderOfEdits, summary_line
+from edit_eval.driver.models import Model, find_lora, find_model, resolve_lora, resolve_model
 from edit_eval.driver.plan import Judging, WantedEdit
+from edit_eval.driver.protocol import ProtocolInUse, protocol_in_use
 from edit_eval.driver.registry import Found
-from edit_eval.driver.rubrics import load_rubric
-from edit_eval.driver.samples import check_images, load_samples
+from edit_eval.driver.runinfo import needed
+from edit_eval.driver.samples import check_images, load_samples, outside_images
+from edit_eval.driver.scratch import Scratch, find_scratch
 from edit_eval.driver.stage import Deadlines, StageSpec
 from edit_eval.driver.store import RunReader, refuse_foreign
 
-__all__ = ["Job", "JudgeJob", "StageJob", "output_folder", "prepare", "stage_devices"]
+__all__ = ["Job", "JudgeJob", "StageJob", "output_folder", "prepare", "stage_cache", "stage_devices"]
 
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a stage runs."""
+    """Where a stage runs; `scratch` is the run's."""
 
     devices: Sequence[Device]
     interpreter: Interpreter
+    scratch: Scratch
+    proxy: str
 
 
 @dataclass(frozen=True)
@@ -50,6 +60,7 @@ class StageJob:
         identity: part of keys.
         title: for people.
         size_policy: in words.
+        models: what it loads: the model and the parts replaced over it.
     """
 
     spec: StageSpec | None
@@ -57,6 +68,7 @@ class StageJob:
     identity: Mapping[str, Any]
     title: str
     size_policy: str
+    models: Sequence[Model] = ()
 
 
 @dataclass(frozen=True)
@@ -66,12 +78,16 @@ class JudgeJob:
     Attributes:
         stage: as for the editor.
         judging: what makes its verdicts' keys.
+        rubrics_hash: of all rubrics of the protocol, used by this run's samples or not.
+        headlines: the benchmark's own numbers, the most important first.
         label: the name people know it by.
         batch_size: how many edits it judges at once.
     """
 
     stage: StageJob
     judging: Judging
+    rubrics_hash: str
+    headlines: Sequence[Headline]
     label: str
     batch_size: int
 
@@ -86,6 +102,8 @@ class Job:
         wanted: every edit, in the benchmark's order, repeats of a sample side by side.
         editor, judge: the stages.
         protocol: id of what is measured.
+        scratch: where hosts put caches and temporary files.
+        data: config key -> repository and commit of what the benchmark reads from a hub.
     """
 
     checked: Checked
@@ -94,13 +112,15 @@ class Job:
     editor: StageJob
     judge: JudgeJob | None
     protocol: str
+    scratch: Scratch
+    data: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
 
     def identity(self) -> dict[str, Any]:
         """Return what may not change silently between two starts of one run."""
         return {
             "editor": dict(self.editor.identity),
             "judge": dict(self.judge.stage.identity) if self.judge else None,
-            "rubric": rubric_hash(self.judge.judging.rubric) if self.judge else None,
+            "rubric": self.judge.rubrics_hash if self.judge else None,
             "seed": self.checked.config.seed,
         }
 
@@ -122,7 +142,7 @@ def prepare(
         checked: from `load_config`.
         stages: which will run.
         progress: told what takes long.
-        hashes: of files; None: the real ones, remembered.
+        hashes: of files; None: this is a real start, which makes the folders in `scratch` and remembers hashes.
         workspace: where a benchmark that makes its own images puts them; None: in the run directory.
 
     Raises:
@@ -133,43 +153,92 @@ def prepare(
         raise ConfigError("judge: is missing; there is nothing to score with")
     output = output_folder(checked)
     gpus = visible_gpus()
-    editor_place = _place("editor", config.editor, checked.editor, gpus) if "edit" in stages else None
+    scratch = find_scratch(config.scratch)
+
+    def place(where: str, stage: StageConfig, found: Found) -> _Place:
+        interpreter = resolve_interpreter(where, stage.python, stage.conda)
+        return _Place(stage_devices(where, stage, found, gpus), interpreter, scratch, config.proxy)
+
+    editor_place = place("editor", config.editor, checked.editor) if "edit" in stages else None
     judge_place = None
     if "judge" in stages and config.judge and checked.judge:
-        judge_place = _place("judge", config.judge, checked.judge, gpus)
+        judge_place = place("judge", config.judge, checked.judge)
+    protocol = protocol_in_use(checked, judging=judge_place is not None)
     _find_cheap_faults(checked, edit="edit" in stages, judge=judge_place is not None)
-    with hashes or FileHashes() as known:
+    if hashes is None:
+        scratch.make()
+    with hashes or FileHashes(scratch.hashes) as known:
         if editor_place:
             refuse_foreign(output)
             samples = load_samples(checked, output, workspace)
+            if line := outside_images(checked, samples, workspace or output):
+                progress(line)
             editor = _editor_job(checked, editor_place, known, progress)
             wanted: Sequence[WantedEdit] = _wanted(checked, samples, editor, known)
+            if line := _finished_edits(checked, samples, editor):
+                progress(line)
         else:
             editor, wanted = _recorded(output, known)
-        judge = _judge_job(checked, judge_place, known, progress) if judge_place else None
-    protocol = _protocol(checked, judge.judging.rubric if judge else None)
-    return Job(checked, output, wanted, editor, judge, protocol)
+        judge = _judge_job(checked, judge_place, protocol, wanted, known, progress) if judge_place else None
+    data = find_data(checked).commits if editor_place else {}
+    return Job(checked, output, wanted, editor, judge, protocol.id, scratch, data)
 
 
 def _find_cheap_faults(checked: Checked, *, edit: bool, judge: bool) -> None:
     """Raise what is wrong with models, parameters and rubric before images and weights are read, which takes minutes."""
     config = checked.config
     if judge and config.judge and checked.judge:
-        _rubric(checked, config.judge, checked.judge)
-        folder = _model_folder("judge", config.judge, checked.judge)
-        checked.judge.cls.resolve(checked.params["judge"], folder)
+        folder = _model_folder(checked, "judge", config.judge, checked.judge)
+        checked.judge.resolve(checked.params["judge"], folder)
+        _refuse_incomplete("judge", config.judge, folder, {})
     if edit:
-        folder = _model_folder("editor", config.editor, checked.editor)
-        if folder:
-            checked.editor.cls.check(folder, config.editor.components)
-        elif config.editor.components:
-            raise ConfigError(f"editor.components: {checked.editor.name} has no components")
-        for name, path in sorted(config.editor.components.items()):
-            find_model(f"editor.components.{name}", path, "")
-        checked.editor.cls.resolve(checked.params["editor"], folder)
+        folder = _model_folder(checked, "editor", config.editor, checked.editor)
+        parts = _found_parts(checked, folder)
+        checked.editor.resolve(checked.params["editor"], folder)
+        _refuse_incomplete("editor", config.editor, folder, parts)
 
 
-def _model_folder(where: str, stage: StageConfig, found: Found) -> str | None:
+def _found_parts(checked: Checked, folder: str | None) -> dict[str, Path]:
+    """Return where the components lie that replace those of the editor's model, which is in `folder`; look for a LoRA."""
+    config, found = checked.config.editor, checked.editor
+    cache = stage_cache(checked, config)
+    if config.components and folder is None:
+        raise ConfigError(f"editor.components: {found.name} has no components")
+    if folder is not None:
+        found.check(folder, config.components)  # first by name: a wrong one need not be looked for
+    parts = {
+        name: find_model(f"editor.components.{name}", path, "", cache)
+        for name, path in sorted(config.components.items())
+    }
+    if folder is not None and parts:
+        found.check(folder, {name: str(path) for name, path in parts.items()})
+    if config.lora:
+        if not found.cls.takes_lora:
+            raise ConfigError(f"editor.lora: {found.name} takes no LoRA")
+        refuse_cut_off("editor.lora", config.lora.model, find_lora("editor.lora", config.lora.model, cache))
+    return parts
+
+
+def _refuse_incomplete(
+    where: str, config: StageConfig, folder: str | None, parts: Mapping[str, Path]
+) -> None:
+    """Raise `ModelError` if a part of a model is missing or cut off, by its index and its files' own headers."""
+    if folder is None:
+        return
+    faults = inspect_checkpoint(Path(folder), None, parts).faults
+    if faults:
+        more = f" (and {len(faults) - 1} more faults)" if len(faults) > 1 else ""
+        raise ModelError(
+            f"{where}.model: {config.model} is incomplete: {faults[0]}{more}; {FETCH}, or copy it again"
+        )
+
+
+def stage_cache(checked: Checked, stage: StageConfig) -> HubCache:
+    """Return the cache in which a stage's models are looked for."""
+    return open_cache(stage.hub, checked.config.hub_cache)
+
+
+def _model_folder(checked: Checked, where: str, stage: StageConfig, found: Found) -> str | None:
     """Return the folder of a stage's model, its weights unread; None for a kind that takes none."""
     if not found.cls.model_file:
         if stage.model:
@@ -177,40 +246,39 @@ def _model_folder(where: str, stage: StageConfig, found: Found) -> str | None:
         return None
     if not stage.model:
         raise ConfigError(f"{where}.model: is missing; give a local folder or a hub id such as owner/name")
-    return str(find_model(f"{where}.model", stage.model, found.cls.model_file))
-
-
-def _rubric(checked: Checked, config: JudgeConfig, found: Found) -> Rubric:
-    return load_rubric(config.rubric or found.cls.default_rubric or checked.benchmark.cls.default_rubric)
-
-
-def _place(where: str, stage: StageConfig, found: Found, gpus: Sequence[Gpu]) -> _Place:
-    return _Place(
-        stage_devices(where, stage, found, gpus), resolve_interpreter(where, stage.python, stage.conda)
-    )
+    return str(find_model(f"{where}.model", stage.model, found.cls.model_file, stage_cache(checked, stage)))
 
 
 def stage_devices(where: str, stage: StageConfig, found: Found, gpus: Sequence[Gpu]) -> list[Device]:
-    """Return the devices of a stage, defaults included. Raises `DeviceError`."""
+    """Return the devices of a stage, defaults included; `auto` is one, free if any is. Raises `DeviceError`."""
     accelerated = found.cls.accelerated
     devices = default_devices(accelerated=accelerated) if stage.devices is None else stage.devices
-    if devices == "auto":
-        devices = ["cuda:0" if accelerated or gpus else "cpu:0"]
+    if devices in ("auto", ["auto"]):
+        devices = _one_device(gpus) if gpus else ["cuda:0" if accelerated else "cpu:0"]
     return parse_devices(devices, f"{where}.devices", gpus)
+
+
+def _one_device(gpus: Sequence[Gpu]) -> list[str]:
+    """Return the first GPU whose memory nobody else holds; the first of all where every one is held."""
+    asks = GpuMemory()
+    every = [Device("cuda", (gpu.index,), (gpu.token,)) for gpu in gpus]
+    free = [device for device in every if not asks.taken([device])]
+    return [f"cuda:{(free or every)[0].indices[0]}"]
 
 
 def _recorded(output: Path, hashes: FileHashes) -> tuple[StageJob, Sequence[WantedEdit]]:
     """Return the editor and the edits of a run that is there already, made from files that are still the same."""
-    try:
-        run = RunReader(output)
-    except RunError as error:
+    if not (output / "run.json").exists():
         raise RunError(
             f"{output} holds no edits yet; make them with 'edit-eval edit', or give a folder of finished ones with --edits"
-        ) from error
+        )
+    run = RunReader(output)
+    identity, title, size_policy = (
+        needed(run.info, key, output) for key in ("identity.editor", "editor", "size_policy.editor")
+    )
     check_images([one.sample for one in run.wanted])
     _refuse_changed(run.wanted, hashes)
-    identity = run.info["identity"]["editor"]
-    return StageJob(None, None, identity, run.info["editor"], run.info["size_policy"]["editor"]), run.wanted
+    return StageJob(None, None, identity, title, size_policy), run.wanted
 
 
 def _refuse_changed(wanted: Sequence[WantedEdit], hashes: FileHashes) -> None:
@@ -227,7 +295,7 @@ def _refuse_changed(wanted: Sequence[WantedEdit], hashes: FileHashes) -> None:
         names = sorted({*changed})
         more = f", and those of {len(names) - 1} more did" if len(names) > 1 else ""
         raise DataError(
-            f"the images of sample {changed[0]!r} changed since it was edited{more}; use 'edit-eval run', which edits anew"
+            f"the images of sample {shown(changed[0])} changed since it was edited{more}; use 'edit-eval run', which edits anew"
         )
 
 
@@ -238,12 +306,14 @@ def _hashes_of(sample: Sample, hashes: FileHashes) -> tuple[tuple[str, ...], dic
         "reference": tuple(map(hashes.sha256, sample.references)),
         "target": (hashes.sha256(sample.target),) if sample.target else (),
     }
+    if sample.judged:
+        beside["judged"] = tuple(hashes.sha256(path) for path in sample.judged)
     return sources, beside
 
 
 def _unreadable(sample: Sample, error: OSError) -> DataError:
     return DataError(
-        f"sample {sample.id!r}: cannot read {error.filename or sample.images[0]}: {error.strerror}"
+        f"sample {shown(sample.id)}: cannot read {error.filename or sample.images[0]}: {error.strerror or error}"
     )
 
 
@@ -258,55 +328,70 @@ def output_folder(checked: Checked) -> Path:
     return (Path("runs") / f"{model}-{checked.benchmark.cls.name}").absolute()
 
 
-def _protocol(checked: Checked, rubric: Rubric | None) -> str:
-    benchmark = checked.benchmark.cls
-    limit = f"+limit-{checked.config.limit}" if checked.config.limit else ""
-    return f"{benchmark.name}/v{benchmark.version}{limit}" + (f"+{rubric.name}" if rubric else "")
-
-
 def _model(
-    where: str, stage: StageConfig, found: Found, hashes: FileHashes, progress: Callable[[str], None]
+    checked: Checked,
+    where: str,
+    stage: StageConfig,
+    found: Found,
+    hashes: FileHashes,
+    progress: Callable[[str], None],
 ) -> Model | None:
     if not found.cls.model_file or not stage.model:
         return None
-    return resolve_model(f"{where}.model", stage.model, found.cls.model_file, hashes, progress)
+    cache = stage_cache(checked, stage)
+    return resolve_model(f"{where}.model", stage.model, found.cls.model_file, hashes, progress, cache)
 
 
 def _editor_job(
     checked: Checked, place: _Place, hashes: FileHashes, progress: Callable[[str], None]
 ) -> StageJob:
     config, found = checked.config.editor, checked.editor
-    model = _model("editor", config, found, hashes, progress)
+    model, cache = _model(checked, "editor", config, found, hashes, progress), stage_cache(checked, config)
     components = {
-        name: resolve_model(f"editor.components.{name}", path, "", hashes, progress)
+        name: resolve_model(f"editor.components.{name}", path, "", hashes, progress, cache)
         for name, path in sorted(config.components.items())
     }
-    message = {
+    message: dict[str, Any] = {
         "role": "edit_eval.worker.roles:EditRole",
         "components": {name: str(part.path) for name, part in components.items()},
         "options": {},
     }
-    parts = {"components": {name: part.identity for name, part in components.items()}}
-    return _stage_job("edit", config, found, checked.params["editor"], model, place, message, parts)
+    used = [*components.values()]
+    parts: dict[str, Any] = {"components": {name: part.identity for name, part in components.items()}}
+    if config.lora:  # else the key stays what it was before there were any
+        lora = resolve_lora("editor.lora", config.lora.model, hashes, progress, cache)
+        used.append(lora)
+        message["lora"] = [str(lora.path), config.lora.scale]
+        parts["lora"] = {**lora.identity, "scale": config.lora.scale}
+    stage = _stage_job("edit", config, found, checked.params["editor"], model, place, message, parts)
+    return dataclasses.replace(stage, models=(*stage.models, *used))
 
 
 def _judge_job(
-    checked: Checked, place: _Place, hashes: FileHashes, progress: Callable[[str], None]
+    checked: Checked,
+    place: _Place,
+    protocol: ProtocolInUse,
+    wanted: Sequence[WantedEdit],
+    hashes: FileHashes,
+    progress: Callable[[str], None],
 ) -> JudgeJob:
     config, found = checked.config.judge, checked.judge
     if config is None or found is None:
         raise ConfigError("judge: is missing")
-    rubric = _rubric(checked, config, found)
-    model = _model("judge", config, found, hashes, progress)
+    model = _model(checked, "judge", config, found, hashes, progress)
+    whole = Judging({}, protocol.rubrics, tuple(found.cls.reads))
+    used = whole.used_by(one.sample for one in wanted)
     message = {
         "role": "edit_eval.worker.roles:JudgeRole",
         "components": {},
         "options": {"batch_size": config.batch_size},
-        "rubric": rubric.to_json(),
+        "rubrics": {name: rubric.to_json() for name, rubric in used.rubrics.items()},
     }
     stage = _stage_job("judge", config, found, checked.params["judge"], model, place, message, {})
-    judging = Judging(stage.identity, rubric, tuple(found.cls.reads))
-    return JudgeJob(stage, judging, found.cls.label, config.batch_size)
+    judging = dataclasses.replace(used, identity=stage.identity)
+    return JudgeJob(
+        stage, judging, whole.rubrics_hash, protocol.headlines, found.cls.label, config.batch_size
+    )
 
 
 def _stage_job(
@@ -321,7 +406,7 @@ def _stage_job(
 ) -> StageJob:
     """Return what both stages have in common; `message` and `parts` are what only one has."""
     path = str(model.path) if model else None
-    params = found.cls.resolve(given, path)
+    params = found.resolve(given, path)
     identity = {
         "name": found.name,
         "version": found.cls.version,
@@ -331,8 +416,11 @@ def _stage_job(
     }
     whole = {**message, "target": found.target, "params": dataclasses.asdict(params), "model": path}
     title = f"{found.name} {config.model}" if config.model else found.name
+    if isinstance(config, EditorConfig) and config.lora:
+        title += f" + {config.lora.model} x {config.lora.scale:g}"
     spec = _spec(name, config, found, place, whole)
-    return StageJob(spec, params, identity, title, found.cls.size_policy(params))
+    models = (model,) if model else ()
+    return StageJob(spec, params, identity, title, found.size_policy(params), models)
 
 
 def _spec(
@@ -345,16 +433,36 @@ def _spec(
     package, location = found.package
     packages = {"edit_eval": Path(edit_eval.__file__).resolve().parent}
     packages.setdefault(package if location.is_dir() else f"{package}.py", location)
+    asks = GpuMemory() if found.cls.engine else None
     return StageSpec(
         name=name,
         devices=place.devices,
         interpreter=place.interpreter,
-        env={key: str(value) for key, value in config.env.items()},
+        env=_env(config, place),
         packages=packages,
         message=message,
         deadlines=Deadlines(**config.deadlines.model_dump()),
         max_attempts=config.max_attempts,
+        numbers={device: asks.numbers(device) for device in place.devices} if asks else {},
+        shares_memory=found.cls.engine,
+        proxy=place.proxy,
     )
+
+
+def _env(config: StageConfig, place: _Place) -> dict[str, str]:
+    """Return the variables of a stage's hosts: what the config says is above where caches go."""
+    said = {key: str(value) for key, value in config.env.items()}
+    interpreter = {key: value for key, value in place.interpreter.env.items() if value is not None}
+    return {**place.scratch.environment({**os.environ, **interpreter, **said}), **said}
+
+
+def _finished_edits(checked: Checked, samples: Sequence[Sample], editor: StageJob) -> str:
+    """Return a line about a folder of edits that is not as it should be; the rest of it belongs to no limited run."""
+    found = FolderOfEdits.of(samples, checked.config.repeats, checked.editor.cls, editor.params)
+    if found is None:
+        return ""
+    line = summary_line(dataclasses.replace(found, extra=()) if checked.config.limit else found)
+    return f"{line}; edit-eval lint says which, and looks into them" if line else ""
 
 
 def _wanted(
@@ -367,7 +475,8 @@ def _wanted(
         try:
             sources, beside = _hashes_of(sample, hashes)
             conditioning = [
-                hashes.sha256(path) for path in checked.editor.cls.conditioning(editor.params, sample)
+                checked.editor.cls.origin(editor.params, path, hashes.sha256(path))
+                for path in checked.editor.conditioning(editor.params, sample)
             ]
         except OSError as error:
             raise _unreadable(sample, error) from error

@@ -11,6 +11,7 @@ its last line begins (about 250 bytes a key, however long the lines are); a reco
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 import weakref
@@ -21,8 +22,9 @@ from typing import Any, BinaryIO
 
 import orjson
 
-from edit_eval.core.errors import RunError, RunFailed
+from edit_eval.core.errors import RunError
 from edit_eval.core.types import Verdict
+from edit_eval.driver.refusals import cannot_read, cannot_write
 
 __all__ = [
     "VERSION",
@@ -55,9 +57,16 @@ def json_value(text: bytes) -> Any:
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:
-        if b"\\ud" in text:
-            return json.loads(text)
-        raise
+        if b"\\ud" not in text:
+            raise
+    try:
+        return json.loads(text, parse_constant=_no_number)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+def _no_number(word: str) -> float:
+    raise ValueError(f"{word} is no JSON")
 
 
 def tells_of_edit(record: Mapping[str, Any]) -> bool:
@@ -67,6 +76,7 @@ def tells_of_edit(record: Mapping[str, Any]) -> bool:
     image = record.get("image")
     return (
         record.get("status") == "edited"
+        and _tells_of_work(record)
         and isinstance(image, dict)
         and isinstance(image.get("sha256"), str)
         and isinstance(image.get("bytes"), int)
@@ -74,14 +84,20 @@ def tells_of_edit(record: Mapping[str, Any]) -> bool:
     )
 
 
+def _tells_of_work(record: Mapping[str, Any]) -> bool:
+    """Whether what it took, where that is recorded, can be reckoned with."""
+    seconds, device = record.get("seconds", 0.0), record.get("device", "")
+    return type(seconds) in (int, float) and math.isfinite(seconds) and isinstance(device, str)
+
+
 def tells_of_verdict(record: Mapping[str, Any]) -> bool:
     """Whether a record holds a verdict."""
     verdict = record.get("verdict")
-    if not isinstance(verdict, dict) or "unscored" not in verdict:
+    if not isinstance(verdict, dict) or "unscored" not in verdict or not _tells_of_work(record):
         return False
     try:
         Verdict.from_json(verdict)
-    except (ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError, OverflowError):
         return False
     return True
 
@@ -151,7 +167,7 @@ def read_ledger(path: Path, tells: Callable[[Mapping[str, Any]], bool] = lambda 
     except FileNotFoundError:
         return Records(path)
     except OSError as error:
-        raise RunError(f"cannot read {path}: {error.strerror}") from error
+        raise cannot_read(path, error) from error
     return records
 
 
@@ -186,12 +202,11 @@ class Ledger:
 
     def __init__(self, path: Path, tells: Callable[[Mapping[str, Any]], bool] = lambda _record: True) -> None:
         self._path = path
-        self._file = _open_whole(path)
-        try:
+        self.records = read_ledger(path, tells)  # first: of a newer one, nothing is touched
+        self._file, cut = _open_whole(path)
+        if cut or not self.records:  # it may not have been there
             self.records = read_ledger(path, tells)
-        except RunError:
-            os.close(self._file)
-            raise
+        self._torn = False
         self._unsynced = False
         self._synced_at = time.monotonic()
 
@@ -199,48 +214,59 @@ class Ledger:
         """Add one record (it must have `key`).
 
         Raises:
-            RunFailed: the disk is full or not writable; the ledger is left whole.
+            RunError: the disk is full or not writable; the ledger is left whole.
         """
         line = {"v": VERSION, **record}
-        data = json_bytes(line) + b"\n"
+        data = (b"\n" if self._torn else b"") + json_bytes(line) + b"\n"
         size = os.fstat(self._file).st_size
+        written = 0
         try:
-            written = 0
             while written < len(data):
                 written += os.write(self._file, data[written:])
         except OSError as error:
-            os.ftruncate(self._file, size)
-            raise RunFailed(
-                f"cannot write {self._path}: {error.strerror}; what was finished is kept"
-            ) from error
-        self.records.note(line["key"], os.lseek(self._file, 0, os.SEEK_CUR) - len(data))
+            if written:
+                self._cut(size)
+            raise cannot_write(self._path, error) from error
+        self.records.note(line["key"], os.lseek(self._file, 0, os.SEEK_CUR) - len(data) + int(self._torn))
+        self._torn = False
         self._unsynced = True
 
     def sync(self) -> None:
-        """Bring what was appended to the disk, if the last time was a second ago. Raises `RunFailed`."""
+        """Bring what was appended to the disk, if the last time was a second ago. Raises `RunError`."""
         if self._unsynced and time.monotonic() - self._synced_at >= _SYNC_INTERVAL_S:
             self._fsync()
             self._unsynced = False
             self._synced_at = time.monotonic()
 
     def close(self) -> None:
-        """Sync and close; it is closed whatever becomes of the sync. Raises `RunFailed`."""
+        """Sync and close; it is closed whatever becomes of the sync. Raises `RunError`."""
         try:
             self._fsync()
         finally:
             os.close(self._file)
 
+    def _cut(self, size: int) -> None:
+        """Take back a line that was written in part; where that cannot be, the next one begins on a line of its own."""
+        try:
+            os.ftruncate(self._file, size)
+        except OSError:
+            self._torn = True
+
     def _fsync(self) -> None:
         try:
             os.fsync(self._file)
         except OSError as error:
-            raise RunFailed(
-                f"cannot bring {self._path} to the disk: {error.strerror}; its last lines may be lost"
+            raise RunError(
+                f"cannot bring {self._path} to the disk: {error.strerror}; its last lines may be lost: look at the "
+                "disk, then give the same command again"
             ) from error
 
 
-def _open_whole(path: Path) -> int:
-    """Open a ledger for appending, made if it is not there, without its torn last line. Raises `RunError`."""
+def _open_whole(path: Path) -> tuple[int, bool]:
+    """Open a ledger for appending, made if it is not there, without its torn last line; say whether it had one.
+
+    Raises `RunError`.
+    """
     try:
         file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
@@ -251,8 +277,8 @@ def _open_whole(path: Path) -> int:
             os.close(file)
             raise
     except OSError as error:
-        raise RunError(f"cannot write {path}: {error.strerror}") from error
-    return file
+        raise cannot_write(path, error, kept=False) from error
+    return file, whole < size
 
 
 def _end_of_last_line(file: int) -> int:

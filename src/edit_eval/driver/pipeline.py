@@ -5,20 +5,17 @@ Edits become verdict tasks as they finish. Owns the run directory while it runs;
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import re
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import partial
-from pathlib import Path
+from functools import cached_property, partial
 from typing import Any, cast
 
 import edit_eval
+from edit_eval.core.errors import RunError, shown
 from edit_eval.core.identity import canonical_json
 from edit_eval.core.types import EditFailureKind, UnscoredKind, Verdict
 from edit_eval.driver.backends import Backend
@@ -37,13 +34,23 @@ from edit_eval.driver.events import (
     StepProgress,
     VerdictGiven,
 )
-from edit_eval.driver.job import Job
+from edit_eval.driver.handler import OutcomeError
+from edit_eval.driver.hashes import FileHashes
+from edit_eval.driver.job import Job, JudgeJob
+from edit_eval.driver.outcomes import checked_edit, checked_verdict
 from edit_eval.driver.plan import EditPlan, Judging, WantedEdit, plan_edits, verdict_is_done
 from edit_eval.driver.pool import Pool
 from edit_eval.driver.queue import Task
+from edit_eval.driver.refusals import why_not
 from edit_eval.driver.stage import StageSpec
 from edit_eval.driver.store import RunStore, image_is_intact, image_path, link_names, thumbnail_path
 from edit_eval.driver.telemetry import Recorder
+from edit_eval.driver.upkeep import (
+    make_thumbnails,
+    missing_links,
+    missing_thumbnails,
+    remove_leftovers,
+)
 
 __all__ = ["Pipeline", "run_job"]
 
@@ -72,7 +79,7 @@ def run_job(
         stages: `edit`, `judge` or both.
         retry_failed: take up failed edits and unscored verdicts again.
         verify: hash every edit's image instead of trusting its size and modification time.
-        backend: where keepers run; this machine by default.
+        backend: where keepers run; by default this machine, with the job's scratch folder.
         tick: called a few times a second, for displays.
         control: how the run is told to end or to pause.
 
@@ -87,9 +94,9 @@ def run_job(
     control = control or Control()
     control.grace_s = job.checked.config.grace_s
     control.watch(job.output)
-    with RunStore(job.output) as store:
+    with RunStore(job.output, lock=job.checked.config.lock) as store:
         pipeline = Pipeline(job, store, emit, stages, retry_failed=retry_failed, verify=verify, tick=tick)
-        return pipeline.run(backend or LocalBackend(), control)
+        return pipeline.run(backend or LocalBackend(job.scratch.temporary), control)
 
 
 class Pipeline:
@@ -121,22 +128,36 @@ class Pipeline:
         self._edited_sha256: dict[str, str] = {}  # by edit key
         self._pool: Pool | None = None
         self._info: dict[str, Any] = {}
-        self._links: Mapping[str, str] | None = None  # by edit key; made at the first finished edit
-        self._links_work = True
+        self._links_work = job.checked.config.links
+        self._thumbnails_work = True
 
     def run(self, backend: Backend, control: Control) -> bool:
         """Plan, work, and say whether there was work."""
-        _remove_leftovers(self._store.path)
-        plan = plan_edits(
-            self._job.wanted, self._store.edits.records, self._intact, retry_failed=self._retry_failed
-        )
+        remove_leftovers(self._store.path)
+        if note := self._store.lock_note:
+            self._emit(Note(self._now(), "warning", f"{note}; see to it that only one start is at work"))
+        for line in self._store.mended:
+            self._emit(Note(self._now(), "warning", line))
+        plan = self._plan()
         edits = [self._edit_task(one) for one in plan.todo] if self._editing else []
         self._edited_sha256 = plan.edited_sha256
         verdicts = self._verdict_tasks(plan.edited)
-        self._record_start(working=bool(edits or verdicts))
         self._store.write_wanted(self._job.wanted)
-        if not edits and not verdicts:
-            return False
+        self._record_start(working=bool(edits or verdicts))
+        if edits or verdicts:
+            self._work(plan, edits, verdicts, backend, control)
+        self._restore(plan, control)
+        return bool(edits or verdicts)
+
+    def _work(
+        self,
+        plan: EditPlan,
+        edits: Sequence[Task],
+        verdicts: Sequence[Task],
+        backend: Backend,
+        control: Control,
+    ) -> None:
+        """Put what is left through the pool."""
         memory = GpuMemory()
         specs = [self._on_free_devices(spec, memory) for spec in self._specs(edits, verdicts)]
         self._announce(plan, verdicts, specs)
@@ -157,10 +178,12 @@ class Pipeline:
             self._pool.add("edit", edits)
         if self._judge and (edits or verdicts):
             self._pool.add("judge", verdicts)
-        with self._recorder.begin(len(self._info["starts"]), {spec.name: spec.devices for spec in specs}):
-            self._pool.run()
-        self._pool = None  # it knows us: nothing of a long run is to wait for a search for garbage
-        return True
+        try:
+            with self._recorder.begin(len(self._info["starts"]), {spec.name: spec.devices for spec in specs}):
+                self._pool.run()
+        finally:
+            self._pool = None  # it knows us: nothing of a long run is to wait for a search for garbage
+            remove_leftovers(self._store.path)  # every host has ended, some in the middle of a file
 
     def _specs(self, edits: Sequence[Task], verdicts: Sequence[Task]) -> list[StageSpec]:
         specs = [self._job.editor.spec] if edits else []
@@ -179,8 +202,25 @@ class Pipeline:
 
     # Planning
 
-    def _intact(self, one: WantedEdit, record: Mapping[str, Any]) -> bool:
-        return image_is_intact(self._store.path, one.key, record, verify=self._verify)
+    def _plan(self) -> EditPlan:
+        root, verify = self._store.path, self._verify
+        with FileHashes(self._job.scratch.hashes) as known:
+
+            def intact(one: WantedEdit, record: Mapping[str, Any]) -> bool:
+                return image_is_intact(root, one.key, record, verify=verify, sha256=known.sha256)
+
+            return plan_edits(
+                self._job.wanted, self._store.edits.records, intact, retry_failed=self._retry_failed
+            )
+
+    def _restore(self, plan: EditPlan, control: Control) -> None:
+        """Make again what people look at and somebody took away: links and thumbnails of edits that are there."""
+        for one, name in missing_links(self._store.path, plan.edited, self._link_names):
+            self._link(one, name)
+        thumbnails = missing_thumbnails(self._store.path, plan.edited)
+        if thumbnails:
+            self._emit(Note(self._now(), "info", f"making {len(thumbnails)} missing thumbnails again"))
+            make_thumbnails(thumbnails, lambda: control.ending)
 
     def _edit_task(self, one: WantedEdit) -> Task:
         return Task(one.key, partial(self._edit_payload, one), estimate=float(len(one.sample.images)))
@@ -216,6 +256,7 @@ class Pipeline:
             "sample": one.sample.to_json(),
             "edited": str(self._store.path / image_path(one.key)),
             "edited_sha256": self._edited_sha256[one.key],
+            "rubric": judging.name_of(one.sample),
             "prompts": [
                 {"call": prompt.call, "text": prompt.text, "images": list(prompt.images)}
                 for prompt in judging.prompts(one.sample)
@@ -254,6 +295,7 @@ class Pipeline:
             "name": job.output.name,
             "config": without_secrets(job.checked.config),
             "identity": identity,
+            "data": {name: dict(facts) for name, facts in job.data.items()} or info.get("data", {}),
             "editor": job.editor.title,
             "size_policy": {"editor": job.editor.size_policy},
             "min_coverage": job.checked.config.min_coverage,
@@ -264,12 +306,14 @@ class Pipeline:
 
     def _judge_info(self, before: Mapping[str, Any]) -> dict[str, Any]:
         """Return what run.json says of the judge; a start that only edits leaves what was said before."""
-        names = ("protocol", "judge", "judge_size_policy", "judging")
+        names = ("protocol", "judge", "judge_size_policy", "judging", "headlines")
         judge = self._job.judge
         if judge is None:
             kept = {name: before.get(name) for name in names}
             return {**kept, "protocol": kept["protocol"] or self._job.protocol}
-        said = (self._job.protocol, judge.stage.title, judge.stage.size_policy, judge.judging.to_json())
+        headlines = [one.to_json() for one in judge.headlines]
+        sizes, judging = judge.stage.size_policy, judge.judging.to_json()
+        said = (self._job.protocol, judge.stage.title, sizes, judging, headlines)
         return dict(zip(names, said, strict=True))
 
     def _announce(self, plan: EditPlan, verdicts: Sequence[Task], specs: Sequence[StageSpec]) -> None:
@@ -303,7 +347,17 @@ class Pipeline:
         self._recorder.sent(stage, device)
 
     def loaded(self, stage: StageName, device: Device, facts: dict[str, Any]) -> None:
-        """Record the versions and the device a host really has."""
+        """Record the versions and the device a host really has.
+
+        Raises `RunError` if a file of its model is no longer what was hashed: it may have loaded the one or the other.
+        """
+        where, job = ("editor", self._job.editor) if stage == "edit" else ("judge", self._job.judge)
+        parts = job.stage.models if isinstance(job, JudgeJob) else job.models if job else ()
+        for path in filter(None, (model.changed_file() for model in parts)):
+            raise RunError(
+                f"{where}: {path} changed while the run went on, so what was loaded is not what was hashed; what was "
+                "finished before is kept: give the same command again once the model is whole"
+            )
         self._info["starts"][-1]["hosts"][f"{stage} {device.label}"] = facts
         self._store.write_info(self._info)
 
@@ -315,13 +369,24 @@ class Pipeline:
     def done(
         self, stage: StageName, task: Task, outcome: dict[str, Any], device: Device, seconds: float
     ) -> None:
-        """Append an outcome to its ledger."""
-        steps = outcome.get("steps", 0) if stage == "edit" else 0
-        self._recorder.ended(stage, device, ok=True, seconds=seconds, steps=steps)
-        if stage == "edit":
-            self._edited(task, outcome, device)
+        """Append an outcome to its ledger. Raises `OutcomeError` for one that cannot be."""
+        record: dict[str, Any] = {}
+        verdict: Verdict | None = None
+        try:
+            if stage == "edit":
+                record = checked_edit(self._store.path, task.id, outcome)
+            elif self._judge:
+                verdict = checked_verdict(
+                    self._judge.judging.rubric_of(self._edit_of[task.id].sample), outcome
+                )
+        except ValueError as error:
+            raise OutcomeError(str(error)) from error
+        self._recorder.ended(stage, device, ok=True, seconds=seconds, steps=record.get("steps", 0))
+        if verdict:
+            self._judged(task, verdict, device, seconds)
         else:
-            self._judged(task, Verdict.from_json(outcome), device, seconds)
+            self._edited(task, record, device)
+            self._note_thumbnail(outcome.get("no_thumbnail"))
 
     def failed(self, stage: StageName, task: Task, kind: str, reason: str, device: Device) -> None:
         """Append a failure: of an edit as such, of a judgement as an unscored verdict."""
@@ -350,7 +415,7 @@ class Pipeline:
         """Make the next start look at an image's bytes, whatever its size and time; no verdict is given on it now."""
         record = self._store.edits.records[one.key]
         self._store.edits.append({**record, "image": {**record["image"], "mtime_ns": 0}})
-        text = f"sample {one.sample.id!r} is not judged: {reason}; the next run edits it anew"
+        text = f"sample {shown(one.sample.id)} is not judged: {reason}; the next run edits it anew"
         self._emit(Note(self._now(), "warning", text))
 
     def tick(self) -> None:
@@ -359,42 +424,47 @@ class Pipeline:
         self._recorder.tick()
         self._tick()
 
-    def _edited(self, task: Task, outcome: dict[str, Any], device: Device) -> None:
+    def _edited(self, task: Task, record: Mapping[str, Any], device: Device) -> None:
         one = self._by_key[task.id]
-        image = {name: outcome[name] for name in ("sha256", "bytes", "mtime_ns", "width", "height")}
-        self._store.edits.append(
-            {
-                **self._about(one, task, device),
-                "key": one.key,
-                "status": "edited",
-                "image": image,
-                "source_size": outcome["source_size"],
-                "seconds": outcome["seconds"],
-                "steps": outcome["steps"],
-            }
-        )
-        self._link(one)
+        about = self._about(one, task, device)
+        self._store.edits.append({**about, "key": one.key, "status": "edited", **record})
+        self._link(one, self._link_names[one.key])
         self._emit(
             EditFinished(
-                self._now(), device.label, one.index, one.sample.id, outcome["seconds"], outcome["steps"]
+                self._now(),
+                device.label,
+                one.index,
+                one.sample.id,
+                record["seconds"],
+                record["steps"],
+                tuple(record["flags"]),
             )
         )
-        self._edited_sha256[one.key] = outcome["sha256"]
+        self._edited_sha256[one.key] = record["image"]["sha256"]
         verdict_task = self._verdict_task(one)
         if verdict_task and self._pool:
             self._pool.add("judge", [verdict_task])
 
-    def _link(self, one: WantedEdit) -> None:
+    @cached_property
+    def _link_names(self) -> Mapping[str, str]:
+        return link_names(self._job.wanted)
+
+    def _link(self, one: WantedEdit, name: str) -> None:
         """Make the link for people; where there cannot be links, that is said once and the run goes on."""
-        if self._links is None:
-            self._links = link_names(self._job.wanted)
         if self._links_work:
             try:
-                self._store.link_by_id(one, self._links[one.key])
+                self._store.link_by_id(one, name)
             except OSError as error:
                 self._links_work = False
-                text = f"no links under {self._store.path / 'by-id'}: {error.strerror}"
+                place = self._store.path / "by-id"
+                text = f"no links under {place}: {why_not(error, place)}"
                 self._emit(Note(self._now(), "warning", text))
+
+    def _note_thumbnail(self, reason: Any) -> None:
+        """Say once that thumbnails cannot be written; the next start makes those that are missing."""
+        if reason and self._thumbnails_work:
+            self._thumbnails_work = False
+            self._emit(Note(self._now(), "warning", f"no thumbnails: cannot write {reason}"))
 
     def _judged(self, task: Task, verdict: Verdict, device: Device, seconds: float) -> None:
         one = self._edit_of[task.id]
@@ -429,30 +499,6 @@ def _stopwatch() -> Callable[[], float]:
 
 def _utc_now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-_LEFTOVERS: Mapping[str, re.Pattern[str]] = {
-    ".": re.compile(r"\.(run\.json|samples\.jsonl)\.\d+\.tmp"),
-    "images/*": re.compile(r"\..*\.tmp"),
-    "thumbs/*": re.compile(r"\..*\.tmp"),
-    "by-id/*": re.compile(r"\..*\.\d+"),
-    "report": re.compile(r"\.index-.*\.html"),
-}
-"""What is being written has such a name until it is whole; `edit-eval report` writes without the lock."""
-
-_ABANDONED_S = 60.0
-
-
-def _remove_leftovers(root: Path) -> None:
-    """Remove temporary files that were being written when a process was killed; what cannot be removed stays."""
-    for place, name in _LEFTOVERS.items():
-        for folder in root.glob(place) if place != "." else [root]:
-            with contextlib.suppress(OSError), os.scandir(folder) as entries:
-                left = [entry for entry in entries if name.fullmatch(entry.name)]
-                for entry in left:
-                    age_s = time.time() - entry.stat(follow_symlinks=False).st_mtime
-                    if place != "report" or age_s > _ABANDONED_S:
-                        os.unlink(entry.path)  # noqa: PTH108 - an open scandir has strings
 
 
 def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+from edit_eval.core.errors import DataError, shown
 from edit_eval.core.identity import digest, rubric_hash
 from edit_eval.core.types import Prompt, Rubric, Sample
 from edit_eval.driver.keys import verdict_keys
 from edit_eval.judges.contract import prompt_renderer
 
-__all__ = ["EditPlan", "Judging", "WantedEdit", "plan_edits", "verdict_is_done"]
+__all__ = ["EditPlan", "Judging", "WantedEdit", "plan_edits", "recorded_rubrics", "verdict_is_done"]
 
 Record = Mapping[str, Any]
 
@@ -28,7 +29,7 @@ class WantedEdit:
         seed: of this sample and repeat.
         key: identity of the edit.
         source_sha256: of each source image's bytes.
-        beside_sha256: of the sample's other images, by what they are: `reference`, `target`.
+        beside_sha256: of the sample's other images, by what they are: `reference`, `target`, `judged`.
     """
 
     index: int
@@ -42,41 +43,81 @@ class WantedEdit:
 
 @dataclass(frozen=True)
 class Judging:
-    """What decides a verdict beside the edit itself: the judge's identity, the rubric, and what the judge looks at.
+    """What decides a verdict beside the edit itself: the judge's identity, the rubrics, and what the judge looks at.
 
     Attributes:
         identity: name, version, model and parameters of the judge.
-        rubric: what it follows.
+        rubrics: what it follows, by the name that samples know it by (`Sample.rubric`); `""` is for all others.
         reads: which of a sample's other images it sees: `reference`, `target`.
     """
 
     identity: Mapping[str, Any]
-    rubric: Rubric
+    rubrics: Mapping[str, Rubric]
     reads: tuple[str, ...]
 
     @property
     def id(self) -> str:
-        """Identity of judge and rubric together, whatever they judge."""
-        return digest({"judge": self.identity, "rubric": rubric_hash(self.rubric)})
+        """Identity of judge and rubrics together, whatever they judge."""
+        return digest({"judge": self.identity, "rubric": self.rubrics_hash})
+
+    @property
+    def rubrics_hash(self) -> str:
+        """The hash of everything the rubrics say."""
+        if set(self.rubrics) == {""}:
+            return rubric_hash(self.rubrics[""])
+        return digest({name: rubric_hash(rubric) for name, rubric in self.rubrics.items()})
+
+    def used_by(self, samples: Iterable[Sample]) -> Judging:
+        """Return the same with those rubrics alone that these samples are judged by.
+
+        Raises:
+            DataError: there is none for a sample, or the sample lacks a text that it shows.
+        """
+        used: set[str] = set()
+        for sample in samples:
+            name = self.name_of(sample)
+            if name not in self.rubrics:
+                raise DataError(f"sample {shown(sample.id)}: there is no rubric {shown(sample.rubric)}")
+            used.add(name)
+            if self.rubrics[name].asks_notes:
+                try:
+                    self.prompts(sample)
+                except ValueError as error:
+                    raise DataError(str(error)) from error
+        return replace(self, rubrics={name: one for name, one in self.rubrics.items() if name in used})
+
+    def name_of(self, sample: Sample) -> str:
+        """Return the name by which this sample's rubric is in `rubrics`: its own, or what that begins with.
+
+        `a/b/c` stands for itself, else for `a/b`, `a`, and at last `""`.
+        """
+        name = sample.rubric
+        while name and name not in self.rubrics:
+            name = name.rpartition("/")[0]
+        return name
+
+    def rubric_of(self, sample: Sample) -> Rubric:
+        """Return what this sample is judged by. Raises `KeyError` if there is none for it."""
+        return self.rubrics[self.name_of(sample)]
 
     def prompts(self, sample: Sample) -> tuple[Prompt, ...]:
-        """Return the questions for this sample."""
-        return self._render(sample)
+        """Return the questions for this sample. Raises `ValueError` where it lacks a note that is asked for."""
+        return self._render[self.name_of(sample)](sample)
 
     @cached_property
-    def _render(self) -> Callable[[Sample], tuple[Prompt, ...]]:
-        return prompt_renderer(self.rubric)
+    def _render(self) -> Mapping[str, Callable[[Sample], tuple[Prompt, ...]]]:
+        return {name: prompt_renderer(rubric) for name, rubric in self.rubrics.items()}
 
     @cached_property
-    def _keys(self) -> Callable[..., str]:
-        return verdict_keys(self.identity, self.rubric)
+    def _keys(self) -> Mapping[str, Callable[..., str]]:
+        return {name: verdict_keys(self.identity, rubric) for name, rubric in self.rubrics.items()}
 
     def key(self, wanted: WantedEdit, edited_sha256: str, prompts: tuple[Prompt, ...] | None = None) -> str:
         """Return the key of the verdict on one edit, whose image has that hash; `prompts` if they are there already."""
-        return self._keys(
+        return self._keys[self.name_of(wanted.sample)](
             prompts=self.prompts(wanted.sample) if prompts is None else prompts,
             edited_sha256=edited_sha256,
-            source_sha256=wanted.source_sha256,
+            source_sha256=wanted.beside_sha256.get("judged") or wanted.source_sha256,
             reference_sha256=[sha for name in self.reads for sha in wanted.beside_sha256.get(name, ())],
             seed=wanted.seed,
             repeat=0,
@@ -84,12 +125,20 @@ class Judging:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON data; `from_json` reads it back."""
-        return {"identity": dict(self.identity), "rubric": self.rubric.to_json(), "reads": list(self.reads)}
+        rubrics = {name: rubric.to_json() for name, rubric in self.rubrics.items()}
+        return {"identity": dict(self.identity), "rubrics": rubrics, "reads": list(self.reads)}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Judging:
         """Read what `to_json` wrote."""
-        return cls(data["identity"], Rubric.from_json(data["rubric"]), tuple(data["reads"]))
+        rubrics = {name: Rubric.from_json(one) for name, one in recorded_rubrics(data).items()}
+        return cls(data["identity"], rubrics, tuple(data["reads"]))
+
+
+def recorded_rubrics(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the rubrics by name in what `Judging.to_json` wrote, now or when a run had one rubric for all samples."""
+    rubrics: Mapping[str, Any] = data["rubrics"] if "rubrics" in data else {"": data.get("rubric") or {}}
+    return rubrics
 
 
 @dataclass

@@ -13,14 +13,15 @@ from __future__ import annotations
 
 import selectors
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from edit_eval.core.errors import Interrupted, ModelError, RunFailed
 from edit_eval.driver.backends import Backend
 from edit_eval.driver.control import Control
-from edit_eval.driver.devices import Device, GpuMemory
+from edit_eval.driver.devices import GpuMemory
+from edit_eval.driver.doubts import IN_A_ROW
 from edit_eval.driver.events import (
     DeviceState,
     DeviceStateName,
@@ -30,12 +31,14 @@ from edit_eval.driver.events import (
     StageName,
     Unloaded,
 )
+from edit_eval.driver.handler import Handler, OutcomeError
 from edit_eval.driver.queue import Task
+from edit_eval.driver.refusals import cannot_write
 from edit_eval.driver.scheduler import Scheduler
 from edit_eval.driver.slot import HostRun, Phase, Slot
 from edit_eval.driver.stage import Stage, StageSpec
 
-__all__ = ["Handler", "Pool"]
+__all__ = ["Pool"]
 
 _TICK_S = 0.25
 _STOP_GRACE_S = 2.0
@@ -50,35 +53,12 @@ _BARREN_HOSTS = 5
 _BARREN_HOSTS_OF_THE_LAST = 10
 """How many hosts in a row may be lost on one device without finishing a task before it is retired; more patience with
 the last device of a stage, because samples that crash in a row look the same as a broken device."""
+_OF_A_FILE = ("unreadable", "missing")
+"""Failures that no other device would see otherwise."""
+_AWAY_S = 2.0
+"""Seconds between two looks at the deadlines from which this process counts as having been stopped."""
 _BACK_OFF_S = 0.5
 _LONGEST_BACK_OFF_S = 30.0
-
-
-class Handler(Protocol):
-    """Who owns the outcomes. Called from the pool's loop; must not block for long."""
-
-    def done(
-        self, stage: StageName, task: Task, outcome: dict[str, Any], device: Device, seconds: float
-    ) -> None:
-        """A task has its outcome."""
-
-    def failed(self, stage: StageName, task: Task, kind: str, reason: str, device: Device) -> None:
-        """A task has failed and will not be tried again."""
-
-    def started(self, stage: StageName, device: Device, pid: int) -> None:
-        """A host's process was started."""
-
-    def loaded(self, stage: StageName, device: Device, facts: dict[str, Any]) -> None:
-        """A host is ready; `facts` are its versions and load time."""
-
-    def sent(self, stage: StageName, device: Device) -> None:
-        """A host was sent tasks; if it had none, it works from now on."""
-
-    def progress(self, stage: StageName, task: Task, device: Device, step: int, steps: int) -> None:
-        """A task has come a step further."""
-
-    def tick(self) -> None:
-        """Called several times a second."""
 
 
 class Pool:
@@ -123,6 +103,7 @@ class Pool:
         self._control = control or Control()
         self._was_paused = self._was_ending = False
         self._fault: Exception | None = None
+        self._looked_at = time.monotonic()
 
     def add(self, stage: StageName, tasks: Iterable[Task]) -> None:
         """Put tasks into a stage's queue."""
@@ -133,7 +114,8 @@ class Pool:
 
         Raises:
             ModelError: a model does not load for a reason that the user can mend.
-            RunFailed: no device is left for tasks that remain, or outcomes cannot be written.
+            RunFailed: no device is left for tasks that remain.
+            RunError: outcomes cannot be written.
             Interrupted: `control` asked for the end before everything was done.
         """
         try:
@@ -163,7 +145,7 @@ class Pool:
     # Deciding, by the scheduler's word
 
     def _schedule(self) -> None:
-        for slot in self._slots:
+        for slot in self._plan.in_turn():
             host = slot.host
             if host is None:
                 stage = self._plan.stage_for(slot, time.monotonic())
@@ -194,7 +176,7 @@ class Pool:
         return self._control.overdue or not any(host.in_flight for _, host in hosts)
 
     def _feed(self, slot: Slot, host: HostRun) -> None:
-        if self._pausing() or host.stalled:
+        if self._pausing() or host.given_up:
             return
         tasks = self._plan.tasks_for(slot, host)
         if tasks:
@@ -219,7 +201,7 @@ class Pool:
 
     def _help_out(self, slot: Slot, host: HostRun) -> None:
         """An idle host: have a task given back that waits at a busy one, or say that there is nothing."""
-        loan = self._plan.task_to_recall(host.stage)
+        loan = self._plan.task_to_recall(host.stage, slot)
         if loan:
             busy, task = loan
             if busy.host:
@@ -249,11 +231,22 @@ class Pool:
 
     # Acting
 
-    def _start(self, slot: Slot, stage: Stage) -> None:
+    def _launch(self, slot: Slot, stage: Stage) -> bool:
+        """Start the device's keeper, if it has none; where the machine has no room for one, try again later."""
         if slot.link is None:
-            slot.link = self._backend.launch(slot.device, self._log_folder)
+            try:
+                slot.link = self._backend.launch(slot.device, self._log_folder)
+            except OSError as error:
+                self._note_failed_load(slot, stage, f"cannot start a keeper: {error}")
+                self._back_off(slot, stage)
+                return False
             slot.heard_at = time.monotonic()
             self._selector.register(slot.link.channel, selectors.EVENT_READ, slot)
+        return True
+
+    def _start(self, slot: Slot, stage: Stage) -> None:
+        if not self._launch(slot, stage):
+            return
         if slot.baseline_bytes is None and self._memory:
             slot.baseline_bytes = self._memory.used_bytes(slot.device)
         stage.started_at = stage.started_at or time.monotonic()
@@ -262,7 +255,7 @@ class Pool:
         slot.send(
             "start",
             host=stage.spec.host_spec(slot.device, log, len(self._slots)),
-            load=stage.spec.load(slot.device),
+            load=stage.spec.load(slot.device, self._memory),
         )
         self._say(
             slot, "starting" if not slot.barren and not slot.failed_loads else "restarting", slot.last_reason
@@ -323,14 +316,11 @@ class Pool:
         elif kind == "ready":
             self._on_ready(slot, host, message)
         elif kind == "refused":
-            host.refused = (message["kind"], message["reason"])
+            self._on_refused(slot, host, message)
         elif kind == "begun":
             host.begin(message["ids"])
         elif kind == "progress":
-            task = host.in_flight.get(message["id"])
-            host.touch()
-            if task:
-                self._handler.progress(host.stage.name, task, slot.device, message["step"], message["steps"])
+            self._on_progress(slot, host, message)
         elif kind == "done":
             self._on_done(slot, host, message)
         elif kind == "failed":
@@ -338,11 +328,10 @@ class Pool:
         elif kind == "recalled":
             self._on_recalled(host, message["ids"])
         elif kind == "window":
-            host.window = max(1, int(message["window"]))
+            host.window = message["window"]
         elif kind == "fatal":
-            self._fault = RunFailed(
-                f"{message['reason']}; what was finished is kept: mend that and start again"
-            )
+            error = OSError(message["errno"], message["reason"], message["path"])
+            self._fault = cannot_write(message["path"], error)
         elif kind == "exited":
             self._on_exit(slot, host, message)
 
@@ -351,32 +340,68 @@ class Pool:
         if host.announced == "starting":
             self._say(slot, "loading")
 
+    def _on_refused(self, slot: Slot, host: HostRun, message: dict[str, Any]) -> None:
+        if host.phase is Phase.STARTING:
+            host.refused = (message["kind"], message["reason"])
+            slot.send("stop", grace_s=_STOP_GRACE_S)  # it ends by itself, or is ended
+
     def _on_ready(self, slot: Slot, host: HostRun, message: dict[str, Any]) -> None:
         if host.phase is not Phase.STARTING:
             return  # it was told to stop meanwhile
         host.phase = Phase.READY
-        host.window = max(1, int(message["window"]))
+        host.window = message["window"]
         host.touch()
         host.stage.ever_ready = True
+        host.stage.doubts.fresh(slot.device.name)
         slot.failed_loads = 0
         self._handler.loaded(host.stage.name, slot.device, {"load_s": message["load_s"], **message["facts"]})
         self._say(slot, "ready", f"loaded in {message['load_s']:.1f} s")
 
+    def _on_progress(self, slot: Slot, host: HostRun, message: dict[str, Any]) -> None:
+        task = host.in_flight.get(message["id"])
+        if task:
+            host.touch()
+            self._handler.progress(host.stage.name, task, slot.device, message["step"], message["steps"])
+
     def _on_done(self, slot: Slot, host: HostRun, message: dict[str, Any]) -> None:
-        task = host.in_flight.pop(message["id"], None)
+        task = host.in_flight.get(message["id"])
         if task is None:
+            return  # not, or no longer, its task
+        try:
+            self._handler.done(host.stage.name, task, message["outcome"], slot.device, message["seconds"])
+        except OutcomeError as error:
+            self._give_up(slot, host, f"the host sent {error}")
             return
+        del host.in_flight[task.id]
         host.stage.note_duration(host.finish(task.id))
         slot.barren = 0
-        self._handler.done(host.stage.name, task, message["outcome"], slot.device, message["seconds"])
+        if broken := host.stage.doubts.done(slot.device.name, task):
+            self._on_broken(host.stage, broken)
 
     def _on_failed(self, slot: Slot, host: HostRun, message: dict[str, Any]) -> None:
         task = host.in_flight.pop(message["id"], None)
         if task is None:
             return
         host.finish(task.id)
+        slot.last_failure = message["reason"]
+        others = message["kind"] not in _OF_A_FILE and self._plan.may_take(host.stage) != {slot.device.name}
+        if host.stage.doubts.failed(slot.device.name, task, others=others):
+            host.stage.queue.put(task)
+            return
         slot.barren = 0
         self._handler.failed(host.stage.name, task, message["kind"], message["reason"], slot.device)
+
+    def _on_broken(self, stage: Stage, name: str) -> None:
+        """A device fails what others do well: its host is replaced once, then the device is retired."""
+        slot = next(slot for slot in self._slots if slot.device.name == name)
+        if slot.host is None or slot.host.stage is not stage or slot.host.phase is not Phase.READY:
+            return
+        reason = f"what failed here succeeded elsewhere, {IN_A_ROW} times; the last failure here: {slot.last_failure}"
+        if slot.device in stage.given_a_chance:
+            self._retire(slot, stage, reason)
+        stage.given_a_chance.add(slot.device)
+        stage.queue.put_all(slot.host.withdraw())
+        self._give_up(slot, slot.host, reason)
 
     def _on_recalled(self, host: HostRun, ids: Sequence[str]) -> None:
         host.recalling.clear()
@@ -433,6 +458,8 @@ class Pool:
         tasks = [task for task in host.in_flight.values() if task not in innocent]
         suspects = bool(tasks) and all(task.solo for task in tasks)
         self._retry(slot, stage, tasks, "timeout" if host.stalled else "crash", _with_tail(reason, tail))
+        if self._is_gone(slot):
+            return
         if host.phase is Phase.STARTING:
             self._failed_load(slot, host, reason)
         elif not suspects:  # else the task is to blame, or will be
@@ -440,11 +467,17 @@ class Pool:
             others = any(stage.serves(other.device) for other in self._slots if other is not slot)
             if slot.barren >= (_BARREN_HOSTS if others else _BARREN_HOSTS_OF_THE_LAST):
                 self._retire(slot, stage, f"{slot.barren} hosts in a row were lost: {reason}")
+        self._back_off(slot, stage)
+
+    def _back_off(self, slot: Slot, stage: Stage) -> None:
+        """Leave a device alone for a while, longer every time, and say why; one that is retired has said so."""
         slot.retry_at = time.monotonic() + min(
             _BACK_OFF_S * 2 ** max(0, slot.barren - 1), _LONGEST_BACK_OFF_S
         )
         if stage.serves(slot.device):
-            self._emit(DeviceState(self._clock(), slot.device.label, stage.name, "restarting", reason))
+            self._emit(
+                DeviceState(self._clock(), slot.device.label, stage.name, "restarting", slot.last_reason)
+            )
 
     def _retry(
         self, slot: Slot, stage: Stage, tasks: Sequence[Task], kind: Literal["crash", "timeout"], reason: str
@@ -460,14 +493,26 @@ class Pool:
             task.solo = True
             stage.queue.put(task)
 
+    def _is_gone(self, slot: Slot) -> bool:
+        """Retire a device for good whose GPU has gone (fallen off the bus): no fresh host can help."""
+        fault = self._memory.fault(slot.device) if self._memory else ""
+        for stage in self._stages if fault else ():
+            if stage.serves(slot.device):
+                stage.last_reason = fault
+                self._retire(slot, stage, fault)
+        return bool(fault)
+
     def _failed_load(self, slot: Slot, host: HostRun, reason: str) -> None:
         kind, said = host.refused or ("error", reason)
-        slot.last_reason = host.stage.last_reason = said
-        slot.failed_loads += 1
         if kind == "user":
             host.stage.refusal = said
-        if kind == "user" or slot.failed_loads >= _LOADS:
-            self._retire(slot, host.stage, f"the model does not load: {said}")
+        self._note_failed_load(slot, host.stage, said, last=kind == "user")
+
+    def _note_failed_load(self, slot: Slot, stage: Stage, reason: str, *, last: bool = False) -> None:
+        slot.last_reason = stage.last_reason = reason
+        slot.failed_loads += 1
+        if last or slot.failed_loads >= _LOADS:
+            self._retire(slot, stage, f"the model does not load: {reason}")
 
     def _retire(self, slot: Slot, stage: Stage, reason: str) -> None:
         stage.retired.add(slot.device)
@@ -477,28 +522,35 @@ class Pool:
     # Time
 
     def _check_times(self) -> None:
-        now = time.monotonic()
+        now, before = time.monotonic(), self._looked_at
+        away = now - before > _AWAY_S
+        self._looked_at = float("inf") if away else now  # so that it is never twice in a row
+        if away:
+            return  # this process itself stood still; what was said to it meanwhile is heard first
         for slot in self._slots:
             host = slot.host
             if host and host.phase is Phase.DRAINING:
                 self._drain(slot, host)
-            elif host and not host.stalled and now > host.deadline():
+            elif host and not host.given_up and now > host.deadline():
                 host.stalled = True
                 what = "loading" if host.phase is Phase.STARTING else "working"
-                host.stall_reason = f"no sign of life while {what} for {now - host.touched_at:.0f} s"
-                host.gone_by = now + _END_S
-                slot.send("kill")
+                self._give_up(slot, host, f"no sign of life while {what} for {now - host.touched_at:.0f} s")
             elif host and now > host.gone_by:
                 self._lose_keeper(slot, f"a host that was told to end did not within {_END_S:.0f} s")
             if slot.link and now - slot.heard_at > _KEEPER_SILENT_S:
                 self._lose_keeper(slot, f"the keeper was silent for {_KEEPER_SILENT_S:.0f} s")
 
+    def _give_up(self, slot: Slot, host: HostRun, reason: str) -> None:
+        """End a host at once; what it had in flight is tried elsewhere."""
+        host.given_up = reason
+        host.gone_by = time.monotonic() + _END_S
+        slot.send("kill")
+
     def _shut_down(self) -> None:
         """Take what has arrived, then end all keepers at once, and with them everything below them."""
         links = [slot.link for slot in self._slots if slot.link]
         try:
-            if self._fault is None:
-                self._take_what_arrived()
+            self._take_what_arrived()
         finally:
             for link in links:
                 link.channel.send("quit")
@@ -518,12 +570,11 @@ class Pool:
                     self._on_message(slot, message)
 
 
-def _why(message: dict[str, Any], host: HostRun) -> str:
-    if host.stalled:
-        return host.stall_reason
-    if host.refused:
-        return host.refused[1]
-    code = message["code"]
+def _why(message: Mapping[str, Any], host: HostRun) -> str:
+    known = host.given_up or (host.refused[1] if host.refused else message["why"])
+    if known:
+        return known
+    code: int | None = message["code"]
     if code == -9:
         return "killed by SIGKILL, often by the kernel for want of memory"
     if code is not None and code < 0:

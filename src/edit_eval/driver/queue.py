@@ -24,7 +24,8 @@ class Task:
         estimate: expected cost in any unit that is the same for all tasks of a stage; larger runs earlier.
         attempts: how often it crashed or stalled a host while it was the only task there.
         solo: whether it must be alone on its host, because it was in flight when a host was lost.
-        lost_on: names of devices on which it was alone when the host was lost.
+        lost_on: names of devices on which it was alone when the host was lost, or failed and is not yet believed to.
+        doubted: whether it failed on a device that was not believed; the next failure is its own.
         order: when it was first queued (from 1 on); a task that comes back keeps its place.
     """
 
@@ -35,6 +36,7 @@ class Task:
     solo: bool = False
     lost_on: AbstractSet[str] = frozenset()
     order: int = 0
+    doubted: bool = False
 
     def message(self) -> dict[str, Any]:
         """Return the task as its host is told of it."""
@@ -74,21 +76,21 @@ class TaskQueue:
         for task in tasks:
             self.put(task)
 
-    def next_is_solo(self) -> bool:
-        """Whether the next task must be alone on its host."""
-        return bool(self._heaps) and min(heap[0] for heap in self._heaps.values())[3].solo
+    def take(self, device: str, among: AbstractSet[str], *, alone: bool = True) -> Task | None:
+        """Remove and return the next task for `device`, one of the devices `among` which the stage has hosts.
 
-    def take(self, device: str, among: AbstractSet[str]) -> Task | None:
-        """Remove and return the next task for `device`, one of the devices `among` which the stage has hosts now.
-
-        A suspect goes to a device on which it was not lost before, as long as there is one.
+        A task does not come back to a device on which it was lost or failed, as long as there is another. `alone`:
+        whether it would be the only one at its host, as a suspect must be.
         """
         fit = [lost_on for lost_on in self._heaps if device not in lost_on or among <= lost_on]
         if not fit:
             return None
         chosen = min(fit, key=lambda lost_on: self._heaps[lost_on][0])
-        task = heapq.heappop(self._heaps[chosen])[3]
-        if not self._heaps[chosen]:
+        heap = self._heaps[chosen]
+        if heap[0][3].solo and not alone:
+            return None  # all that is left for this device are suspects
+        task = heapq.heappop(heap)[3]
+        if not heap:
             del self._heaps[chosen]
         self._length -= 1
         return task

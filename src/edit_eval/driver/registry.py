@@ -6,26 +6,37 @@ To add a built-in kind is to add one line here. Plugins are found by entry point
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Literal
 
 from edit_eval.benchmarks import Benchmark
-from edit_eval.core.errors import ConfigError, did_you_mean
+from edit_eval.core.errors import ConfigError, did_you_mean, shown
+from edit_eval.core.types import Sample
+from edit_eval.driver.plugins import class_faults, guarded, printing_to_stderr, unwritable_field, why
 from edit_eval.editors import Editor
 from edit_eval.judges import Judge
 
-__all__ = ["BENCHMARKS", "EDITORS", "JUDGES", "Alias", "Found", "Kind", "find", "names"]
+__all__ = ["BENCHMARKS", "EDITORS", "JUDGES", "Alias", "Found", "Kind", "find", "left_out", "names"]
 
 Kind = Literal["benchmark", "editor", "judge"]
 
 BENCHMARKS: Mapping[str, str] = {
     "folder": "edit_eval.benchmarks.folder:Folder",
+    "gedit": "edit_eval.benchmarks.gedit:GEdit",
+    "imgedit": "edit_eval.benchmarks.imgedit:ImgEdit",
+    "imgedit_uge": "edit_eval.benchmarks.imgedit:ImgEditUGE",
+    "krisbench": "edit_eval.benchmarks.krisbench:KRISBench",
+    "risebench": "edit_eval.benchmarks.risebench:RISEBench",
     "scenes": "edit_eval.benchmarks.scenes:Scenes",
+    "unicbench": "edit_eval.benchmarks.unicbench:UnicBench",
+    "unireditbench": "edit_eval.benchmarks.unireditbench:UniREditBench",
+    "wiseedit": "edit_eval.benchmarks.wiseedit:WiseEdit",
 }
 EDITORS: Mapping[str, str] = {
     "diffusers": "edit_eval.editors.diffusers:Diffusers",
@@ -72,53 +83,145 @@ ALIASES: Mapping[Kind, Mapping[str, Alias]] = {
 class Found:
     """A type that was found.
 
+    Its class is called through the methods here: what a plugin's code raises then names the plugin.
+
     Attributes:
         name: the registered name (never an alias).
         target: `module:Class`.
         cls: the class.
         package: top-level package of the class, and the path that a host must see to import it.
+        kind: `benchmark`, `editor` or `judge`.
     """
 
     name: str
     target: str
     cls: Any
     package: tuple[str, Path]
+    kind: Kind = "editor"
+
+    def guard(self, what: str) -> contextlib.AbstractContextManager[None]:
+        """Return a context in which a plugin's code is called; built-in code raises as it is."""
+        if self.package[0] == "edit_eval":
+            return printing_to_stderr()
+        return guarded(f"{self.kind}.type: {self.name!r}: {what}")
+
+    def refuse_unusable(self) -> None:
+        """Raise `ConfigError` if the class lacks what the driver and the hosts will ask of it."""
+        with self.guard("its class"):
+            faults = list(class_faults(self.kind, self.cls, _BASES[self.kind]))
+        if faults:
+            raise ConfigError(
+                f"{self.kind}.type: {self.name!r} ({self.target}) is no usable {self.kind}: {'; '.join(faults)}"
+            )
+
+    def resolve(self, params: Any, model: str | None) -> Any:
+        """Return the class's `resolve(params, model)`, which must be made of what JSON has words for.
+
+        Raises `UserError`.
+        """
+        with self.guard("resolve()"):
+            made = self.cls.resolve(params, model)
+        if not isinstance(made, self.cls.Params):
+            raise ConfigError(
+                f"{self.kind}.type: {self.name!r}: resolve() must return its Params, and returned {shown(made)}"
+            )
+        if field := unwritable_field(made):
+            raise ConfigError(
+                f"{self.kind}.type: {self.name!r}: its parameter {field!r} is {shown(getattr(made, field))}; parameters "
+                "must be made of texts, finite numbers, lists and mappings"
+            )
+        return made
+
+    def check(self, model: str, components: Mapping[str, str]) -> None:
+        """Call the class's `check`. Raises `UserError`."""
+        with self.guard("check()"):
+            self.cls.check(model, components)
+
+    def size_policy(self, params: Any) -> str:
+        """Return the class's `size_policy(params)`. Raises `UserError`."""
+        with self.guard("size_policy()"):
+            said = self.cls.size_policy(params)
+        if not isinstance(said, str):
+            raise ConfigError(
+                f"{self.kind}.type: {self.name!r}: size_policy() must return a text, and returned {shown(said)}"
+            )
+        return said
+
+    def conditioning(self, params: Any, sample: Sample) -> Sequence[str]:
+        """Return the class's `conditioning(params, sample)`. Raises `UserError` and `OSError`."""
+        with self.guard("conditioning()"):
+            paths = tuple(self.cls.conditioning(params, sample))
+            if not all(isinstance(one, str) for one in paths):
+                raise TypeError(f"it must return paths as texts, and returned {shown(paths)}")
+            return paths
+
+    def load(self, path: Path | None, params: Any, workspace: Path) -> list[Any]:
+        """Return what the class's `load` yields. Raises `UserError`, and `OSError`."""
+        with self.guard("load()"):
+            return list(self.cls.load(path, params, workspace))
 
 
 def names(kind: Kind) -> dict[str, str]:
     """Return every name of `kind` with its `module:Class`: built-in ones, then plugins."""
-    plugins = {point.name: point.value for point in entry_points(group=_GROUPS[kind])}
+    plugins = {
+        point.name: point.value
+        for point in entry_points(group=_GROUPS[kind])
+        if point.name not in ALIASES[kind]
+    }
     return {**plugins, **_BUILT_IN[kind]}
+
+
+def left_out(kind: Kind) -> list[tuple[str, str]]:
+    """Return the plugins of `kind` that no name leads to, and why: name and reason."""
+    taken = {**_BUILT_IN[kind], **{name: alias.type for name, alias in ALIASES[kind].items()}}
+    found = [
+        (
+            point.name,
+            f"the plugin {point.value} has the name of a built-in type; write it as type: {point.value}",
+        )
+        for point in entry_points(group=_GROUPS[kind])
+        if point.name in taken
+    ]
+    return sorted(set(found))
 
 
 def find(kind: Kind, name: str) -> Found:
     """Return the class registered as `name` (or the one that `module:Class` names).
 
     Raises:
-        ConfigError: no such type (with the nearest name), or its module does not import (with the reason).
+        ConfigError: no such type (with the nearest name), two plugins of one name, or its module does not import
+            (with the reason).
     """
-    known = names(kind)
-    if name in known:
-        target = known[name]
-    elif ":" in name:
-        target = name
-    else:
-        every = sorted({*known, *ALIASES[kind]})
-        hint = did_you_mean(name, every) or f"; there are {', '.join(sorted(known))}"
-        raise ConfigError(f"{kind}.type: no {kind} is called {name!r}{hint}")
+    target = _BUILT_IN[kind].get(name) or _target(kind, name)
+    where = f"{kind}.type: {shown(name)} ({shown(target, quote=False)})"
     module_name, _, class_name = target.partition(":")
     try:
-        module = importlib.import_module(module_name)
-        cls = getattr(module, class_name)
-    except Exception as error:
-        reason = str(error) or type(error).__name__
-        raise ConfigError(f"{kind}.type: {name!r} ({target}) does not import: {reason}") from error
+        with printing_to_stderr():
+            module = importlib.import_module(module_name)
+            cls = getattr(module, class_name) if class_name else None
+    except (Exception, SystemExit) as error:
+        raise ConfigError(f"{where} does not import: {why(error)}") from error
     if not (isinstance(cls, type) and issubclass(cls, _BASES[kind])):
-        raise ConfigError(
-            f"{kind}.type: {name!r} ({target}) is no {kind}: it must subclass {_BASES[kind].__qualname__}"
-        )
+        raise ConfigError(f"{where} is no {kind}: it must subclass {_BASES[kind].__qualname__}")
     top = module_name.split(".")[0]
-    return Found(name, target, cls, (top, _location(top)))
+    return Found(name, target, cls, (top, _location(top)), kind)
+
+
+def _target(kind: Kind, name: str) -> str:
+    """Return the `module:Class` of a plugin's name, or of a name that is one itself. Raises `ConfigError`."""
+    targets = sorted({point.value for point in entry_points(group=_GROUPS[kind]) if point.name == name})
+    if len(targets) > 1:
+        raise ConfigError(
+            f"{kind}.type: {len(targets)} plugins are called {shown(name)}: {' and '.join(targets)}; uninstall one, or "
+            f"write type: {targets[0]}"
+        )
+    if targets:
+        return targets[0]
+    if ":" in name:
+        return name
+    known = names(kind)
+    hint = did_you_mean(name, sorted({*known, *ALIASES[kind]})) or f"; there are {', '.join(sorted(known))}"
+    raise ConfigError(f"{kind}.type: no {kind} is called {shown(name)}{hint}")
 
 
 def _location(top: str) -> Path:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import keyword
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,26 +15,32 @@ from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from edit_eval.core.errors import ConfigError, did_you_mean
+from edit_eval.core.errors import ConfigError, did_you_mean, shown
 from edit_eval.core.expression import evaluate, names_in
-from edit_eval.core.types import Call, Dimension, Rubric
+from edit_eval.core.types import Call, Dimension, ReplyForm, Rubric, Shown
 from edit_eval.driver.yamlfile import parse_yaml, read_yaml
 
-__all__ = ["builtin_rubrics", "load_rubric"]
+__all__ = ["builtin_rubrics", "check_recorded_rubric", "load_rubric"]
 
 _SUFFIXES = (".yaml", ".yml")
-_RESERVED = frozenset({"min", "max", "mean", "sqrt", "overall"})
+_FILLED = re.compile(r"instruction|note:.+|image:(source|edited|reference)(/[1-9])?")
+_RESERVED = frozenset({"min", "max", "mean", "sqrt", "geomean", "equal", "choose", "digits", "overall"})
 """No names for dimensions: functions of the expression, and what the combined score is called."""
 
 _ROUNDING = 1e-9
 
-_Text = Annotated[str, Field(strict=True, min_length=1)]
+_Text = Annotated[str, Field(strict=True, min_length=1, pattern=r"\S")]
+_Name = Annotated[str, Field(strict=True, min_length=1, max_length=60)]
+_Formula = Annotated[str, Field(strict=True, min_length=1, max_length=1000)]
 _Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 _Range = tuple[_Number, _Number]
+
+
+_Role = Annotated[str, Field(strict=True, pattern=r"^(source|edited|reference)(/[1-9])?$")]
 
 
 class _Strict(BaseModel):
@@ -41,31 +48,42 @@ class _Strict(BaseModel):
 
 
 class _DimensionFile(_Strict):
-    name: _Text
+    name: _Name
     scale: _Range
     integer: Annotated[bool, Field(strict=True)] = False
     description: Annotated[str, Field(strict=True)] = ""
 
 
 class _CallFile(_Strict):
-    name: _Text
+    name: _Name
     prompt: _Text
-    dimensions: Annotated[tuple[_Text, ...], Field(min_length=1)]
-    images: Annotated[tuple[Literal["source", "edited", "reference"], ...], Field(min_length=1)] = (
-        "source",
-        "edited",
-    )
+    dimensions: Annotated[tuple[_Name, ...], Field(min_length=1)]
+    images: Annotated[tuple[_Role, ...], Field(min_length=1)] = ("source", "edited")
+    reply: ReplyForm = "object"
+    keys: tuple[_Name, ...] = ()
+    fill: dict[_Name, _Name] = {}
+
+
+class _ShownFile(_Strict):
+    edited_as_source: Annotated[bool, Field(strict=True)] = False
+    longest_side: Annotated[int, Field(strict=True, ge=0, le=1 << 16)] = 0
+    jpeg_quality: Annotated[int, Field(strict=True, ge=0, le=95)] = 0
 
 
 class _RubricFile(_Strict):
-    name: Annotated[str, Field(strict=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    name: Annotated[str, Field(strict=True, max_length=60, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     dimensions: Annotated[tuple[_DimensionFile, ...], Field(min_length=1, max_length=12)]
-    calls: tuple[_CallFile, ...] = ()
-    overall: _Text
+    calls: Annotated[tuple[_CallFile, ...], Field(max_length=12)] = ()
+    overall: _Formula
     range: _Range
+    shown: _ShownFile = _ShownFile()
 
 
-_PARTS: dict[str, type[_Strict]] = {"dimensions": _DimensionFile, "calls": _CallFile}
+_PARTS: dict[str, type[_Strict]] = {
+    "dimensions": _DimensionFile,
+    "calls": _CallFile,
+    "shown": _ShownFile,
+}
 
 
 def builtin_rubrics() -> list[str]:
@@ -89,7 +107,7 @@ def load_rubric(name_or_path: str, base: Path | None = None) -> Rubric:
     if not (name_or_path.endswith(_SUFFIXES) or "/" in name_or_path or _is_file(path)):
         known = builtin_rubrics()
         raise ConfigError(
-            f"no rubric {name_or_path!r}{did_you_mean(name_or_path, known)}; there are {', '.join(known)}, "
+            f"no rubric {shown(name_or_path)}{did_you_mean(name_or_path, known)}; there are {', '.join(known)}, "
             "or give the path of a YAML file"
         )
     rubric = _checked(_read_file(path), str(path))
@@ -98,6 +116,22 @@ def load_rubric(name_or_path: str, base: Path | None = None) -> Rubric:
             f"rubric {path}: name: {rubric.name!r} is a built-in rubric and this one differs; give it another name"
         )
     return rubric
+
+
+def check_recorded_rubric(data: Mapping[str, Any]) -> None:
+    """Hold `Rubric.to_json()`, as it was read from a file, against the same rules. Raises `ConfigError`."""
+    dimensions = data.get("dimensions")
+    if isinstance(dimensions, list):
+        dimensions = [_as_in_a_file(one) for one in dimensions]
+    _checked({**_as_in_a_file(data, "range"), "dimensions": dimensions}, "recorded")
+
+
+def _as_in_a_file(part: Any, scale: str = "scale") -> Any:
+    """Return a part of a recorded rubric as it stands in a YAML file: the ends of a scale as a pair."""
+    if not isinstance(part, Mapping):
+        return part
+    rest = {name: value for name, value in part.items() if name not in ("low", "high")}
+    return {**rest, scale: [part.get("low"), part.get("high")]}
 
 
 def _folder() -> Traversable:
@@ -166,10 +200,14 @@ def _rubric(read: _RubricFile) -> Rubric:
             Dimension(one.name, one.scale[0], one.scale[1], one.integer, one.description)
             for one in read.dimensions
         ),
-        calls=tuple(Call(one.name, one.prompt, one.dimensions, one.images) for one in read.calls),
+        calls=tuple(
+            Call(one.name, one.prompt, one.dimensions, one.images, one.reply, one.keys, one.fill)
+            for one in read.calls
+        ),
         overall=read.overall,
         low=read.range[0],
         high=read.range[1],
+        shown=Shown(**read.shown.model_dump()),
     )
 
 
@@ -202,18 +240,28 @@ def _call_problems(rubric: Rubric) -> Iterator[str]:
     known = [one.name for one in rubric.dimensions]
     answered = Counter(name for call in rubric.calls for name in call.dimensions)
     for call in rubric.calls:
-        if "{output_format}" not in call.prompt:
+        if call.reply == "object" and not call.fill and "{output_format}" not in call.prompt:
             yield f"call {call.name!r}: its prompt lacks {{output_format}}"
+        if call.keys and len(call.keys) != len(call.dimensions):
+            yield f"call {call.name!r}: it has {len(call.keys)} keys for {len(call.dimensions)} dimensions"
+        for what in call.fill.values():
+            if not _FILLED.fullmatch(what):
+                yield f"call {call.name!r}: fill: {shown(what)} is none of instruction, note:NAME, image:ROLE"
         if len(set(call.images)) < len(call.images):
             yield f"call {call.name!r}: an image is named twice"
         for name in call.dimensions:
             if name not in known:
                 yield f"call {call.name!r}: unknown dimension {name!r}{did_you_mean(name, known)}"
-    if rubric.calls and not any("{instruction}" in call.prompt for call in rubric.calls):
+    if rubric.calls and not any(_asks_of_the_instruction(call) for call in rubric.calls):
         yield "no prompt holds {instruction}, so the judge would not know what was asked for"
     for name in known if rubric.calls else ():
         if answered[name] != 1:
             yield f"dimension {name!r} is answered by {answered[name] or 'no'} calls, must be by exactly one"
+
+
+def _asks_of_the_instruction(call: Call) -> bool:
+    marks = [mark for mark, what in call.fill.items() if what == "instruction"]
+    return any(mark in call.prompt for mark in (marks if call.fill else ["{instruction}"]))
 
 
 def _overall_problems(rubric: Rubric) -> Iterator[str]:

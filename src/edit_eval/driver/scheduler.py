@@ -62,16 +62,16 @@ class Scheduler:
 
     # What to do
 
+    def in_turn(self) -> list[Slot]:
+        """Return the slots in the order in which they are to be served: those with nothing to do first."""
+        return sorted(self._slots, key=lambda slot: bool(slot.host and slot.host.in_flight))
+
     def stage_for(self, slot: Slot, now: float) -> Stage | None:
         """Return the stage whose host this empty device should start at `now`, if any.
 
         The first one with more work, waiting or on its way, than hosts that are starting already.
         """
-        occupied = any(
-            other.host and other is not slot and other.device.parts & slot.device.parts
-            for other in self._slots
-        )
-        if now < slot.retry_at or occupied:
+        if now < slot.retry_at or self._is_occupied(slot):
             return None
         for stage in self._stages:
             if not stage.serves(slot.device) or not self._is_open(stage):
@@ -82,6 +82,22 @@ class Scheduler:
             if len(stage.queue) + self._on_its_way(stage, slot) > starting:
                 return stage
         return None
+
+    def _is_occupied(self, slot: Slot) -> bool:
+        """Whether another device that shares a part with this one holds a host."""
+        return any(
+            other.host and other is not slot and other.device.parts & slot.device.parts
+            for other in self._slots
+        )
+
+    def may_take(self, stage: Stage) -> set[str]:
+        """Return the names of devices that have a host of `stage`, or can have one as soon as there is work."""
+        return {
+            slot.device.name
+            for slot in self._slots
+            if (slot.host and slot.host.stage is stage)
+            or (not slot.host and stage.serves(slot.device) and not self._is_occupied(slot))
+        }
 
     def _on_its_way(self, stage: Stage, slot: Slot) -> int:
         """Return how many tasks the stage before will bring, unless this device still has work there itself."""
@@ -96,8 +112,8 @@ class Scheduler:
         As many as its window has room for, but near the end no more than its share, and a suspect only alone.
         """
         stage = host.stage
-        among = {other.device.name for other in self.hosts(stage)}
-        share = math.ceil((len(stage.queue) + self.in_flight(stage)) / len(among))
+        among = self.may_take(stage)
+        share = math.ceil((len(stage.queue) + self.in_flight(stage)) / len(self.hosts(stage)))
         room = min(host.window, max(1, share)) - len(host.in_flight)
         if host.in_flight:  # those with nothing to do come first
             idle = sum(1 for other in self.hosts(stage) if other.host and other.host.is_idle)
@@ -105,15 +121,12 @@ class Scheduler:
         if any(task.solo for task in host.in_flight.values()):
             return []
         tasks: list[Task] = []
-        while len(stage.queue) and len(tasks) < room:
-            solo = stage.queue.next_is_solo()
-            if solo and (host.in_flight or tasks):
-                break
-            task = stage.queue.take(slot.device.name, among)
+        while len(tasks) < room:
+            task = stage.queue.take(slot.device.name, among, alone=not host.in_flight and not tasks)
             if task is None:
                 break
             tasks.append(task)
-            if solo:
+            if task.solo:
                 break
         return tasks
 
@@ -139,7 +152,7 @@ class Scheduler:
             and not self.hosts(stage)
         )
 
-    def task_to_recall(self, stage: Stage) -> tuple[Slot, Task] | None:
+    def task_to_recall(self, stage: Stage, idle: Slot) -> tuple[Slot, Task] | None:
         """Return a task that waits at a busy host while an idle one could do it; one at a time."""
         if self._recalled_from(stage):
             return None
@@ -148,6 +161,7 @@ class Scheduler:
             for slot in self.hosts(stage)
             if (host := slot.host) and host.phase is Phase.READY and host.begun
             for task in host.not_begun()
+            if idle.device.name not in task.lost_on
         ]
         if not busy:
             return None

@@ -29,7 +29,8 @@ class Phase(enum.Enum):
 class HostRun:
     """One host, from the order to start it until its device is free again.
 
-    `in_flight` are the tasks sent and not answered, in order; `begun` those the host has started on, and when.
+    `in_flight` are the tasks sent and not answered, in order; `begun` those the host has started on, and when;
+    `given_up` says why it is being killed, if it is, and `stalled` whether that was its silence.
     """
 
     stage: Stage
@@ -42,7 +43,7 @@ class HostRun:
     finished_tasks: int = 0
     refused: tuple[str, str] | None = None
     stalled: bool = False
-    stall_reason: str = ""
+    given_up: str = ""
     stop_at: float = 0.0
     gone_by: float = float("inf")
     announced: str = ""
@@ -63,7 +64,8 @@ class HostRun:
         """Note that the host has started on tasks."""
         self.touch()
         for one in ids:
-            self.begun.setdefault(one, self.touched_at)
+            if one in self.in_flight:
+                self.begun.setdefault(one, self.touched_at)
 
     def finish(self, task_id: str) -> float:
         """Note that a task was answered; return the seconds since it was begun (with its batch)."""
@@ -75,6 +77,14 @@ class HostRun:
     def not_begun(self) -> list[Task]:
         """Return tasks that could still be given back."""
         return [task for task in self.in_flight.values() if task.id not in self.begun]
+
+    def withdraw(self) -> list[Task]:
+        """Take all tasks from it, begun or not; whatever it still says of them counts no more."""
+        tasks = list(self.in_flight.values())
+        self.in_flight.clear()
+        self.begun.clear()
+        self.recalling.clear()
+        return tasks
 
     def touch(self) -> None:
         """Note a sign of life."""
@@ -102,6 +112,7 @@ class Slot:
     barren: int = 0
     failed_loads: int = 0
     last_reason: str = ""
+    last_failure: str = ""
 
     def send(self, kind: str, /, **fields: Any) -> None:
         """Send the keeper a message."""

@@ -9,12 +9,31 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edit_eval.driver.devices import Device
+from edit_eval.driver.devices import Device, GpuMemory
+from edit_eval.driver.doubts import Doubts
 from edit_eval.driver.events import StageName
 from edit_eval.driver.interpreters import Interpreter
 from edit_eval.driver.queue import TaskQueue
+from edit_eval.worker.proxies import is_proxy_variable
 
 __all__ = ["Deadlines", "Stage", "StageSpec"]
+
+_RESERVE_BYTES = 1 << 30
+"""GPU memory that an engine leaves free: its CUDA context, and what colleagues' processes there grow by."""
+
+
+_OFFLINE: Mapping[str, str] = {
+    "HF_HUB_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "HF_DATASETS_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "DISABLE_TELEMETRY": "1",
+    "DO_NOT_TRACK": "1",
+    "HF_HUB_DISABLE_UPDATE_CHECK": "1",
+    "VLLM_NO_USAGE_STATS": "1",
+    "VLLM_USE_MODELSCOPE": "False",
+}
+"""Hosts get local paths and ask nobody: neither a hub nor those who count users."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +66,9 @@ class StageSpec:
         message: the load message, but for `devices`.
         deadlines: see there.
         max_attempts: how often a task may lose a host that it had to itself.
+        numbers: device -> plain integers for `CUDA_VISIBLE_DEVICES`, for an engine that knows no UUIDs.
+        shares_memory: whether its hosts are told which part of the GPU memory they may take.
+        proxy: `environment`, or `none`: its hosts inherit no proxy.
     """
 
     name: StageName
@@ -57,28 +79,45 @@ class StageSpec:
     message: Mapping[str, Any]
     deadlines: Deadlines = Deadlines()
     max_attempts: int = 2
+    numbers: Mapping[Device, Sequence[str]] = field(default_factory=dict)
+    shares_memory: bool = False
+    proxy: str = "environment"
 
     def host_spec(self, device: Device, log: Path, hosts_here: int) -> dict[str, Any]:
         """Return what a keeper needs to start a host of this stage on `device`."""
         env: dict[str, str | None] = {
+            **self._interpreter_env(),
             "TOKENIZERS_PARALLELISM": "false",
-            "HF_HUB_OFFLINE": "1",
+            **_OFFLINE,
             "PYTHONUNBUFFERED": "1",
             "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
             **device.environment(hosts_here),
-            **self.interpreter.env,
-            **self.env,
         }
+        if device in self.numbers:
+            env["CUDA_VISIBLE_DEVICES"] = ",".join(self.numbers[device])
+        env.update(self.env)
         return {
             "python": self.interpreter.python,
             "env": env,
+            "proxy": self.proxy,
             "links": {name: str(path) for name, path in self.packages.items()},
             "log": str(log),
         }
 
-    def load(self, device: Device) -> dict[str, Any]:
-        """Return the load message for a host on `device`."""
-        return {**self.message, "devices": list(device.torch_devices)}
+    def _interpreter_env(self) -> Mapping[str, str | None]:
+        """Return the variables of the environment's own; some set a proxy when they are activated."""
+        env = self.interpreter.env
+        if self.proxy != "none":
+            return env
+        return {name: value for name, value in env.items() if not is_proxy_variable(name)}
+
+    def load(self, device: Device, memory: GpuMemory | None = None) -> dict[str, Any]:
+        """Return the load message for a host on `device`, whose memory is looked at as it is now."""
+        message = {**self.message, "devices": list(device.torch_devices)}
+        if self.shares_memory and memory:
+            share = memory.share(device, _RESERVE_BYTES)
+            message["options"] = {**message.get("options", {}), "memory_share": share}
+        return message
 
 
 @dataclass
@@ -95,6 +134,8 @@ class Stage:
     refusal: str = ""  # why a host refused to load, for a reason that the user can mend
     last_reason: str = ""
     unloads: dict[str, float] = field(default_factory=dict)
+    doubts: Doubts = field(default_factory=Doubts)
+    given_a_chance: set[Device] = field(default_factory=set)  # found broken, and restarted for it
     _recent_s: deque[float] = field(default_factory=lambda: deque(maxlen=101))
 
     @property

@@ -5,23 +5,25 @@ Loads nothing. Where there are GPUs (or with `deep`), the stage's interpreter im
 
 from __future__ import annotations
 
-import re
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from edit_eval.core.errors import ModelError, UserError
-from edit_eval.driver.checkpoints import Checkpoint, inspect_checkpoint, memory_need
+from edit_eval.driver.checkpoints import Checkpoint, inspect_checkpoint, memory_need, refuse_cut_off
 from edit_eval.driver.config import StageConfig
 from edit_eval.driver.devices import Device, GpuMemory, visible_gpus
 from edit_eval.driver.environments import Environment, TorchFacts, older, probe_environment
 from edit_eval.driver.findings import Finding, bad, from_error, ok, warn
+from edit_eval.driver.hubcache import FETCH, HubCache
 from edit_eval.driver.interpreters import Interpreter, resolve_interpreter
 from edit_eval.driver.job import stage_devices
 from edit_eval.driver.machine import memory, size_text
-from edit_eval.driver.models import find_model
+from edit_eval.driver.models import find_lora, find_model, is_local
 from edit_eval.driver.registry import Found
+from edit_eval.editors._pipeline import first_release
 
 __all__ = ["Measured", "StageCheck"]
 
@@ -33,6 +35,9 @@ _SLOW_FACTOR = 20.0
 _SLOW_S = 0.02
 """A Conv3d patch embedding counts as slow from 20 times the equal Linear's time, if it takes over 20 ms: sound builds
 are within a few times of it, slow ones 100 to 50,000 times above (pytorch#174051, pytorch#166122)."""
+
+_MAIN_MEMORY_BYTES = 4 << 30
+"""Main memory of a process beside its GPU: libraries, CUDA's context, images; weights go through the page cache."""
 
 _WRONG = 0.05
 """Largest difference to the Linear, as a share of its largest value, that rounding can explain (bfloat16: 0.4 % a
@@ -48,6 +53,7 @@ class StageCheck:
         found: its class.
         params: its parameters, checked.
         measured: by earlier checks; added to.
+        cache: where models of a hub are looked for.
         leave_out: whether GPUs that others hold may be left out.
         deep: whether to import torch also where there is no GPU.
     """
@@ -59,6 +65,7 @@ class StageCheck:
         found: Found,
         params: Any,
         measured: Measured,
+        cache: HubCache,
         *,
         leave_out: bool,
         deep: bool,
@@ -68,6 +75,7 @@ class StageCheck:
         self._found = found
         self._params = params
         self._measured = measured
+        self._cache = cache
         self._leave_out = leave_out
         self._deep = deep
         self._memory = GpuMemory()
@@ -78,6 +86,7 @@ class StageCheck:
         """Yield everything that was found about this stage."""
         yield from self._look_at_devices()
         yield from self._look_at_model()
+        yield from self._look_at_lora()
         yield from self._fit()
         yield from self._look_at_interpreter()
 
@@ -97,9 +106,16 @@ class StageCheck:
         if free := [one.label for one in self._devices if one not in taken]:
             yield ok(what, ", ".join(free))
         may_go_on = self._leave_out and len(taken) < len(self._devices)
-        for line in taken.values():
+        for device, line in taken.items():
+            gone = bool(self._memory.fault(device))
             if may_go_on:
-                yield warn(what, f"left out: {line}", "wait until it is free to use it too")
+                mend = (
+                    "reset it (nvidia-smi -r), or reboot" if gone else "wait until it is free to use it too"
+                )
+                yield warn(what, f"left out: {line}", mend)
+            elif gone:
+                more = "" if self._leave_out else ", or set busy_gpus=leave_out"
+                yield bad(what, line, f"reset it (nvidia-smi -r) or reboot, name other devices{more}")
             else:
                 more = "" if self._leave_out else ", or set busy_gpus=leave_out"
                 yield bad(what, line, f"wait until it is free, name other devices{more}")
@@ -119,24 +135,21 @@ class StageCheck:
         if not name:
             yield bad(what, "is missing", "give a local folder or a hub id such as owner/name")
             return
-        again = _download(name)
+        again = "copy or download it again" if is_local(name) else FETCH
         try:
-            folder = find_model(what, name, cls.model_file)
+            folder = find_model(what, name, cls.model_file, self._cache)
             yield from self._suits(folder)
             parts = self._components()
         except (UserError, OSError) as error:
-            yield from from_error(what, error, again)
+            offline = os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on")
+            note = " (with HF_HUB_OFFLINE unset, which is set here)" if offline else ""
+            for one in from_error(what, error, again):
+                yield replace(one, mend=f"{one.mend}{note}")
             return
         dtype = getattr(self._params, "dtype", None)
         self._checkpoint = found = inspect_checkpoint(folder, dtype, parts)
         for fault in found.faults:
             yield bad(what, f"{name}: {fault}", again)
-        if found.unfinished and not found.faults:
-            yield warn(
-                what,
-                f"{len(found.unfinished)} unfinished downloads beside it, such as {found.unfinished[0]}",
-                again,
-            )
         if not found.faults:
             yield ok(
                 what,
@@ -145,11 +158,11 @@ class StageCheck:
 
     def _suits(self, folder: Path | None) -> Iterator[Finding]:
         """Ask the class whether the checkpoint and the parameters are of its kind."""
-        cls, components = self._found.cls, getattr(self._config, "components", {})
+        found, components = self._found, getattr(self._config, "components", {})
         try:
-            if folder and hasattr(cls, "check"):
-                cls.check(str(folder), components)
-            self._params = cls.resolve(self._params, str(folder) if folder else None)
+            if folder and hasattr(found.cls, "check"):
+                found.check(str(folder), components)
+            self._params = found.resolve(self._params, str(folder) if folder else None)
         except UserError as error:
             if isinstance(error, ModelError):
                 mend = f"use another {self._kind}.type, or another model"
@@ -159,7 +172,30 @@ class StageCheck:
 
     def _components(self) -> dict[str, Path]:
         given = getattr(self._config, "components", {})
-        return {name: find_model(f"editor.components.{name}", path, "") for name, path in given.items()}
+        return {
+            name: find_model(f"editor.components.{name}", path, "", self._cache)
+            for name, path in given.items()
+        }
+
+    def _look_at_lora(self) -> Iterator[Finding]:
+        """Look for the editor's LoRA; its few weights are added to those of the model."""
+        lora, what = getattr(self._config, "lora", None), self._key("lora")
+        if lora is None:
+            return
+        if not self._found.cls.takes_lora:
+            yield bad(what, f"{self._found.name} takes no LoRA", f"leave {what} out")
+            return
+        try:
+            path = find_lora(what, lora.model, self._cache)
+            refuse_cut_off(what, lora.model, path)
+            size = path.stat().st_size
+        except (UserError, OSError) as error:
+            yield from from_error(what, error, "give a .safetensors file, or a hub id of one")
+            return
+        if self._checkpoint:
+            total = self._checkpoint.weights_bytes + size
+            self._checkpoint = replace(self._checkpoint, weights_bytes=total)
+        yield ok(what, f"{lora.model}, {size_text(size)}, scale {lora.scale:g}, at {path}")
 
     # Do they fit?
 
@@ -191,6 +227,27 @@ class StageCheck:
                 f"{each} ({size_text(weights)} of weights, the rest is margin); {size_text(there.free)} free"
             )
             yield self._fits(what, line, slots * weights, slots * need, there.free)
+        if gpus and there and len(gpus) * _MAIN_MEMORY_BYTES > there.total:
+            text = (
+                f"{len(gpus)} processes take about {size_text(_MAIN_MEMORY_BYTES)} each; there are "
+                f"{size_text(there.total)}{' (cgroup)' if there.limited else ''}"
+            )
+            yield warn(
+                f"{self._kind} main memory",
+                text,
+                "ask for more (sbatch --mem, docker run -m), or use fewer devices",
+            )
+
+    def _main_memory(self, mend: str) -> Iterator[Finding]:
+        """Compare what GPUs that load through main memory, all at once, need of it with what is free."""
+        count = sum(one.kind == "cuda" for one in self._devices)
+        there = memory()
+        if self._checkpoint is None or there is None:
+            return
+        need = count * self._checkpoint.weights_bytes
+        if need > there.free:
+            text = f"{count} loads at once put {size_text(need)} there; {size_text(there.free)} are free"
+            yield bad(f"{self._kind} main memory", text, f"{mend}, or use fewer devices")
 
     def _fits(self, what: str, text: str, weights: int, need: int, there: int) -> Finding:
         smaller = f"use fewer or larger devices, a smaller model, or a smaller {self._kind}.params.dtype"
@@ -213,7 +270,8 @@ class StageCheck:
                 what, error, "give the path of a Python 3.10 or newer; ./setup_qwen3_vl_env.sh makes one"
             )
             return
-        needs = dict(_name_and_version(one) for one in self._found.cls.needs)
+        lora = ("peft",) if getattr(self._config, "lora", None) and self._found.cls.takes_lora else ()
+        needs = dict(_name_and_version(one) for one in (*self._found.cls.needs, *lora))
         try:
             found = self._probe(interpreter, needs)
         except UserError as error:
@@ -281,9 +339,14 @@ class StageCheck:
         ):
             text = "has no accelerate: every load puts all weights into main memory first"
             yield warn(what, text, f"{interpreter.python} -m pip install accelerate")
+            yield from self._main_memory(f"{interpreter.python} -m pip install accelerate")
         for name in found.unknown:
             if name in self._pipelines():
-                yield bad(what, f"the installed diffusers has no {name}", mend)
+                since = first_release(name)
+                text = f"the installed diffusers has no {name}" + (
+                    f", which needs {since} or newer" if since else ""
+                )
+                yield bad(what, text, mend)
             else:
                 yield warn(what, f"the installed transformers does not know the model type {name!r}", mend)
 
@@ -328,10 +391,3 @@ def _name_and_version(need: str) -> tuple[str, str]:
     """Split `transformers>=4.57`."""
     name, _, least = need.partition(">=")
     return name, least
-
-
-def _download(name: str) -> str:
-    if re.fullmatch(r"[\w.-]+/[\w.-]+(@[\w./-]+)?", name) and not Path(name).expanduser().exists():
-        repository, _, revision = name.partition("@")
-        return f"hf download {repository}{f' --revision {revision}' if revision else ''}"
-    return "copy or download it again; a hub id such as owner/name works too"

@@ -17,32 +17,31 @@ import fcntl
 import os
 import re
 import socket
+import tempfile
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
+from stat import S_ISDIR
 from types import TracebackType
 from typing import Any, Self
 
 import orjson
 
-from edit_eval.core.errors import RunError, RunFailed
+from edit_eval.core.errors import RunError
 from edit_eval.core.identity import file_sha256
-from edit_eval.core.types import Sample
-from edit_eval.driver.ledger import (
-    Ledger,
-    json_bytes,
-    json_value,
-    read_ledger,
-    tells_of_edit,
-    tells_of_verdict,
-)
+from edit_eval.driver.ledger import Ledger, json_bytes, read_ledger, tells_of_edit, tells_of_verdict
+from edit_eval.driver.mounts import local_locks, mount_of
 from edit_eval.driver.plan import WantedEdit
+from edit_eval.driver.refusals import cannot_read, cannot_write
+from edit_eval.driver.runinfo import FORMAT, DamagedInfo, read_info, rebuild_with
+from edit_eval.driver.wanted import wanted_from_lines, wanted_lines
 
 __all__ = [
     "RunReader",
     "RunStore",
-    "cannot_write",
+    "flock_fault",
     "image_is_intact",
     "image_path",
     "link_names",
@@ -50,8 +49,6 @@ __all__ = [
     "refuse_foreign",
     "thumbnail_path",
 ]
-
-_RUN_FORMAT = 1
 
 
 def image_path(key: str) -> str:
@@ -64,92 +61,93 @@ def thumbnail_path(key: str) -> str:
     return f"thumbs/{key[:2]}/{key}.webp"
 
 
-def image_is_intact(root: Path, key: str, record: Mapping[str, Any], *, verify: bool = False) -> bool:
+def image_is_intact(
+    root: Path,
+    key: str,
+    record: Mapping[str, Any],
+    *,
+    verify: bool = False,
+    sha256: Callable[[Path], str] = file_sha256,
+) -> bool:
     """Whether an edit's image is the recorded one: by size and time, or by its bytes where these differ.
 
     Args:
         root: run directory.
         key: of the edit.
         record: what the ledger says of it.
-        verify: compare the bytes in any case.
+        verify: read and compare the bytes in any case.
+        sha256: hashes a file whose time differs, as in a run that was copied; may remember.
+
+    Raises:
+        RunError: a folder lies in its place.
     """
     image = record["image"]
     path = f"{root}/{image_path(key)}"
     try:
-        stat = os.stat(path)  # noqa: PTH116 - called 100,000 times and more
-    except OSError:
+        found = os.stat(path)  # noqa: PTH116 - called 100,000 times and more
+        if S_ISDIR(found.st_mode):
+            raise RunError(
+                f"{path} is a folder where an image belongs; remove it, and the image is made again"
+            )
+        if found.st_size != image["bytes"]:
+            return False
+        if verify:
+            return file_sha256(path) == str(image["sha256"])
+        return bool(found.st_mtime_ns == image["mtime_ns"] or sha256(Path(path)) == str(image["sha256"]))
+    except OSError:  # not there, or not to be read: made again
         return False
-    if stat.st_size != image["bytes"]:
-        return False
-    if stat.st_mtime_ns == image["mtime_ns"] and not verify:
-        return True
-    return file_sha256(path) == str(image["sha256"])
-
-
-def cannot_write(path: Path, error: OSError) -> RunError:
-    """Return what is said of a run directory that cannot be written."""
-    return RunError(f"cannot write the run directory {path}: {error.strerror}; set another output")
 
 
 class RunReader:
     """A run directory for reading; takes no lock, so a run that is going on can be looked at.
 
     Raises:
-        RunError: the directory holds no run.
+        RunError: the directory holds no run, or one that is damaged; says how to mend it.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.info = _read_info(path)
+        self.info = read_info(path)
         self.edits = read_ledger(path / "edits.jsonl", tells_of_edit)
         self.verdicts = read_ledger(path / "verdicts.jsonl", tells_of_verdict)
-        self.wanted = _read_wanted(path / "samples.jsonl")
 
-
-def _read_info(path: Path) -> dict[str, Any]:
-    if not (path / "run.json").is_file():
-        hint = "" if path.exists() else "; it does not exist"
-        raise RunError(f"{path} is no run directory (no run.json in it{hint})")
-    try:
-        info = json_value((path / "run.json").read_bytes())
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path}/run.json cannot be read: {error}") from error
-    if not isinstance(info, dict) or not isinstance(info.get("format"), int):
-        raise RunError(f"{path} is no run directory (its run.json is not of edit-eval)")
-    if info["format"] > _RUN_FORMAT:
-        raise RunError(f"{path} was written by a newer edit-eval; use that one")
-    return info
+    @cached_property
+    def wanted(self) -> list[WantedEdit]:
+        """What the run is about. Raises `RunError` where samples.jsonl is missing or damaged."""
+        found = _read_wanted(self.path / "samples.jsonl")
+        if not found and self.edits:
+            raise _damaged_wanted(self.path / "samples.jsonl", "it is empty")
+        return found
 
 
 def _read_wanted(path: Path) -> list[WantedEdit]:
     try:
-        lines = path.read_bytes().splitlines()
-    except FileNotFoundError:
-        return []
-    return [
-        WantedEdit(
-            index=entry["index"],
-            sample=Sample.from_json(entry["sample"]),
-            repeat=entry["repeat"],
-            seed=entry["seed"],
-            key=entry["key"],
-            source_sha256=tuple(entry["source_sha256"]),
-            beside_sha256={name: tuple(shas) for name, shas in entry["beside_sha256"].items()},
-        )
-        for entry in map(json_value, lines)
-    ]
+        return list(wanted_from_lines(path.read_bytes().splitlines(), path.parent.absolute()))
+    except FileNotFoundError as error:
+        raise _damaged_wanted(path, "it is missing") from error
+    except OSError as error:
+        raise cannot_read(path, error) from error
+    except ValueError as error:
+        raise _damaged_wanted(path, str(error)) from error
+
+
+def _damaged_wanted(path: Path, fault: str) -> RunError:
+    command = rebuild_with(path.parent, config_is_there=True)
+    return RunError(f"{path} cannot be read ({fault}); {command} writes it anew")
 
 
 _OURS = frozenset(
     [
         "by-id",
         "edits.jsonl",
+        "export",
         "images",
         "inputs",
         "lock",
         "logs",
         "report",
         "run.json",
+        "run.json.damaged",
         "samples.jsonl",
         "telemetry.jsonl",
         "thumbs",
@@ -159,15 +157,20 @@ _OURS = frozenset(
 
 
 def refuse_foreign(path: Path) -> None:
-    """Refuse a folder that holds files of something else: a run would spread among them. Raises `RunError`."""
+    """Refuse a folder that holds files of something else, or a run of a newer edit-eval. Raises `RunError`."""
     try:
         foreign = sorted(
             one.name for one in path.iterdir() if one.name not in _OURS and not one.name.startswith(".")
         )
     except OSError:
         return  # not there yet, or not a folder: said where it is made
+    is_data = (path / "samples.jsonl").exists() and not (path / "edits.jsonl").exists()  # of that name, too
+    foreign = foreign or (["samples.jsonl"] if is_data else [])
     if foreign and not (path / "run.json").exists():
         raise RunError(f"{path} holds other files ({foreign[0]!r} ...) and is no run; set another output")
+    if (path / "run.json").is_file():
+        with contextlib.suppress(DamagedInfo):  # to be mended
+            read_info(path)
 
 
 def lock_holder(path: Path) -> str | None:
@@ -178,13 +181,26 @@ def lock_holder(path: Path) -> str | None:
         return None
     try:
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
+    except (BlockingIOError, PermissionError):
         return _lock_text(file)
     except OSError:
         return None
     finally:
         os.close(file)
     return None
+
+
+def flock_fault(folder: Path) -> str:
+    """Return why files in `folder` cannot be locked; empty if they can. Leaves nothing there."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                return error.strerror or str(error)
+    except OSError:  # not writable, or full: others say so
+        return ""
+    return ""
 
 
 def _lock_text(file: int) -> str:
@@ -194,23 +210,32 @@ def _lock_text(file: int) -> str:
 class RunStore:
     """A run directory open for writing, by one process at a time.
 
+    `mended` has a line for everything that was found missing or damaged, and what becomes of it.
+    `lock`: whether to refuse a file system that cannot lock. `lock_note` says how far the lock goes, if not all the way.
+
     Raises:
         RunError: it cannot be written, is held by another process, or holds something else than a run.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, lock: bool = True) -> None:
         self.path = path
+        self.mended: list[str] = []
+        self.lock_note = ""
         self._lock_file: int | None = None
         refuse_foreign(path)
         try:
             for folder in ("images", "thumbs", "logs", "report"):
                 (path / folder).mkdir(parents=True, exist_ok=True)
-            self._lock()
-            self.edits = Ledger(path / "edits.jsonl", tells_of_edit)
-            self.verdicts = Ledger(path / "verdicts.jsonl", tells_of_verdict)
+            self._lock(required=lock)
+            self._mend()
+            with contextlib.ExitStack() as opening:
+                self.edits = Ledger(path / "edits.jsonl", tells_of_edit)
+                opening.callback(self.edits.close)
+                self.verdicts = Ledger(path / "verdicts.jsonl", tells_of_verdict)
+                opening.pop_all()
         except OSError as error:
             self._unlock()
-            raise cannot_write(path, error) from error
+            raise cannot_write(f"the run directory {path}", error, place=path, kept=False) from error
         except RunError:
             self._unlock()
             raise
@@ -226,22 +251,39 @@ class RunStore:
                 closing.callback(self._unlock)
                 closing.callback(self.verdicts.close)
                 closing.callback(self.edits.close)
-        except RunFailed:
+        except RunError:
             if error is None:  # else that one says why the run ended
                 raise
 
+    def _mend(self) -> None:
+        """Put a run.json that is damaged aside, and note what is missing of a run that has begun."""
+        if not (self.path / "run.json").is_file():
+            if (self.path / "edits.jsonl").is_file():
+                self.mended.append(f"{self.path / 'run.json'} is missing: it is written anew")
+            return
+        try:
+            read_info(self.path)
+        except DamagedInfo as error:
+            (self.path / "run.json").replace(self.path / "run.json.damaged")
+            text = "kept as run.json.damaged and written anew; what it said of earlier starts is lost"
+            self.mended.append(f"{str(error).partition(';')[0]}: {text}")
+        for name, what in (("edits.jsonl", "edits are made"), ("verdicts.jsonl", "verdicts are asked for")):
+            if not (self.path / name).exists():
+                self.mended.append(f"{self.path / name} is missing: all its {what} again")
+
     def info(self) -> dict[str, Any]:
         """Return what run.json says; empty for a new run."""
-        return _read_info(self.path) if (self.path / "run.json").is_file() else {}
+        return read_info(self.path) if (self.path / "run.json").is_file() else {}
 
     def write_info(self, info: Mapping[str, Any]) -> None:
         """Replace run.json, whole or not at all; what it says already is not written again."""
-        text = json_bytes({"format": _RUN_FORMAT, **info}, orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+        text = json_bytes({"format": FORMAT, **info}, orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
         self._write("run.json", lambda: [text])
 
     def write_wanted(self, wanted: Sequence[WantedEdit]) -> None:
         """Replace samples.jsonl, what this run is about; what it says already is not written again."""
-        self._write("samples.jsonl", lambda: map(_wanted_line, wanted))
+        root = self.path.absolute()
+        self._write("samples.jsonl", lambda: wanted_lines(wanted, root))
 
     def link_by_id(self, wanted: WantedEdit, name: str | None = None) -> None:
         """Make the link by which a person finds this edit; `name` (from `link_names`) where ids may collide.
@@ -275,23 +317,29 @@ class RunStore:
                 os.fsync(file.fileno())
             temporary.replace(self.path / name)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
-            raise RunError(f"cannot write {self.path / name}: {error.strerror}") from error
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise cannot_write(self.path / name, error) from error
 
-    def _lock(self) -> None:
+    def _lock(self, *, required: bool) -> None:
         """Hold the run; the lock file is never deleted, and a dead holder's lock is free at once."""
         file = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            if option := local_locks(mount_of(self.path)):
+                self.lock_note = f"{self.path}: locks are not seen by other machines (mounted {option})"
+        except (BlockingIOError, PermissionError):
             holder = _lock_text(file)
             os.close(file)
             raise RunError(f"{self.path} is in use by {holder}; wait for it, or set another output") from None
         except OSError as error:
-            os.close(file)
-            raise RunError(
-                f"{self.path}: this file system has no flock ({error.strerror}); set another output"
-            ) from error
+            self.lock_note = f"{self.path}: this file system has no flock ({error.strerror})"
+            if required:
+                os.close(file)
+                raise RunError(
+                    f"{self.lock_note}, so two starts of this run would not notice each other; set another output, "
+                    "or lock=false if you see to it that only one is at work"
+                ) from error
         self._lock_file = file
         os.ftruncate(file, 0)
         boot = Path("/proc/sys/kernel/random/boot_id")
@@ -348,6 +396,7 @@ def _link_name(wanted: WantedEdit) -> str:
 
 _HARMLESS = re.compile(r"[A-Za-z0-9_-](?:[A-Za-z0-9_. -]{0,178}[A-Za-z0-9_.-])?")
 """What needs no second look: a run of 100,000 samples has 200,000 names."""
+_UNSEEN = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"})
 
 
 def _file_name(text: str) -> str:
@@ -355,7 +404,7 @@ def _file_name(text: str) -> str:
     if _HARMLESS.fullmatch(text):
         return text
     clean = "".join(
-        "_" if char in '/\\:*?"<>|' or unicodedata.category(char).startswith("C") else char for char in text
+        "_" if char in '/\\:*?"<>|' or unicodedata.category(char) in _UNSEEN else char for char in text
     )
     clean = re.sub(r"^\.+", "_", clean.strip()) or "_"
     while len(clean.encode("utf-8", "replace")) > 180:

@@ -13,10 +13,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from edit_eval.core.errors import RunError
+from edit_eval.core.headlines import Headline, HeadlineEstimate, Scored, estimate
 from edit_eval.core.stats import bounds, mean_interval
 from edit_eval.core.types import Rubric, Sample, Verdict
 from edit_eval.driver.config import Config
 from edit_eval.driver.plan import Judging, WantedEdit
+from edit_eval.driver.protocol import OFFICIAL, PARTIAL
 from edit_eval.driver.store import RunReader, image_path, thumbnail_path
 
 __all__ = ["Estimate", "Row", "Summary", "read_rows", "summarize"]
@@ -56,12 +59,14 @@ class Row:
         edit_key: 64 hex digits.
         edited: True, False (failed), or None (not done yet).
         edit_failure: kind and message where `edited` is False.
-        edit: the ledger's record of the edit: `sha256`, `width`, `height`, `seconds`, `device` ...
+        edit: the ledger's record of the edit: `sha256`, `width`, `height`, `seconds`, `device`, `first_frames` (numbers
+            of the sources of which the first frame or page was used) ...
         image: path of the edit, relative to the run directory; None if there is none.
         thumbnail: likewise, of its thumbnail; None if it was not written.
         source_thumbnail: likewise, of the first source image's thumbnail; None if it was not written.
         verdict_key: 64 hex digits; None before the edit exists.
         verdict: None if not judged yet.
+        flags: of the edit (`worker.flags`); empty also where none were looked for.
     """
 
     index: int
@@ -76,6 +81,7 @@ class Row:
     source_thumbnail: str | None
     verdict_key: str | None
     verdict: Verdict | None
+    flags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -94,11 +100,17 @@ class Summary:
         unscored: how many have none, by kind.
         coverage: scored / wanted, or without a judge edited / wanted, 0..1.
         min_coverage: below it the run counts as partial (exit code 3).
-        headline: the overall score.
+        headline: the mean of the overall score over samples.
+        headlines: the benchmark's own numbers, the most important first; empty where it has none.
         bounds: at coverage < 1, the mean if everything missing had the lowest, or the highest, score.
         dimensions: estimate by dimension.
-        tags: tag name -> tag value -> estimate of the overall score; a tag that only names each sample is left out.
+        tags: tag name -> tag value -> estimate of the overall score, n 0 where none of it has one; a tag that only names
+            each sample is left out.
         facts: lines of provenance for people: size policies, versions, device names ... (label -> text).
+        tag_coverage: tag name -> tag value -> scored / wanted, for the same tags.
+        flagged: how many edits have flags.
+        flags: how many have each; an edit may have several.
+        first_frames: how many edits are of the first frame or page of a source that has several.
     """
 
     run: str
@@ -118,6 +130,11 @@ class Summary:
     dimensions: Mapping[str, Estimate]
     tags: Mapping[str, Mapping[str, Estimate]]
     facts: Mapping[str, str] = field(default_factory=dict)
+    tag_coverage: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    flagged: int = 0
+    flags: Mapping[str, int] = field(default_factory=dict)
+    first_frames: int = 0
+    headlines: Sequence[HeadlineEstimate] = ()
 
     @property
     def complete(self) -> bool:
@@ -166,7 +183,14 @@ def _row(run: RunReader, one: WantedEdit, judging: Judging | None, root: str | N
         source_thumbnail=_existing(root, thumbnail_path(one.source_sha256[0])),
         verdict_key=key,
         verdict=Verdict.from_json(judged["verdict"]) if judged else None,
+        flags=_flags(record) if record and edited else (),
     )
+
+
+def _flags(record: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the flags of an edit; a record made before there were flags has none."""
+    found = record.get("flags")
+    return tuple(flag for flag in found if isinstance(flag, str)) if isinstance(found, list) else ()
 
 
 def _existing(root: str | None, path: str) -> str | None:
@@ -174,7 +198,7 @@ def _existing(root: str | None, path: str) -> str | None:
 
 
 def _edit_facts(record: Mapping[str, Any]) -> dict[str, Any]:
-    kept = ("seconds", "steps", "device", "attempts", "source_size")
+    kept = ("seconds", "steps", "device", "attempts", "source_size", "flags", "first_frames")
     return {**record["image"], **{name: record[name] for name in kept if name in record}}
 
 
@@ -183,17 +207,19 @@ def summarize(run: RunReader, rows: Sequence[Row] | None = None) -> Summary:
     rows = read_rows(run) if rows is None else rows
     info = run.info
     judging = Judging.from_json(info["judging"]) if info.get("judging") else None
-    rubric = judging.rubric if judging else None
+    rubrics = list(judging.rubrics.values()) if judging else []
     scored = [row for row in rows if row.verdict and row.verdict.overall is not None]
     overall = [
         (row, row.verdict.overall) for row in scored if row.verdict and row.verdict.overall is not None
     ]
-    scale = (rubric.low, rubric.high) if rubric else (0.0, 0.0)
+    scale = (min(one.low for one in rubrics), max(one.high for one in rubrics)) if rubrics else (0.0, 0.0)
+    headlines = _headlines(info, rows, judging)
     edited = sum(1 for row in rows if row.edited)
-    edge = bounds([value for _, value in overall], len(rows) - len(overall), *scale) if rubric else None
+    tags = _by_tag([(row, _overall(row)) for row in rows], scale) if rubrics else {}
+    edge = bounds([value for _, value in overall], len(rows) - len(overall), *scale) if rubrics else None
     return Summary(
         run=str(info.get("name", run.path.name)),
-        protocol=str(info.get("protocol", "")),
+        protocol=_protocol_id(info, headlines),
         editor=str(info.get("editor", "")),
         judge=info.get("judge"),
         scale=scale,
@@ -202,14 +228,23 @@ def summarize(run: RunReader, rows: Sequence[Row] | None = None) -> Summary:
         edit_failed=_count(row.edit_failure[0] for row in rows if row.edit_failure),
         scored=len(scored),
         unscored=_count(row.verdict.unscored for row in rows if row.verdict and row.verdict.unscored),
-        coverage=_share(len(scored) if rubric else edited, len(rows)),
+        coverage=_share(len(scored) if rubrics else edited, len(rows)),
         min_coverage=info.get("min_coverage", Config.model_fields["min_coverage"].default),
         headline=_estimate(overall, scale),
+        headlines=headlines,
         bounds=edge if len(overall) < len(rows) else None,
-        dimensions=_by_dimension(rubric, scored),
-        tags=_by_tag(overall, scale),
-        facts=_facts(info, judging),
+        dimensions=_by_dimension(rubrics, scored),
+        tags=tags,
+        facts=_facts(info, judging) | _unlooked(rows),
+        tag_coverage=_tag_coverage(tags, rows),
+        flagged=sum(1 for row in rows if row.flags),
+        flags=_count(flag for row in rows for flag in row.flags),
+        first_frames=sum(1 for row in rows if row.edit.get("first_frames")),
     )
+
+
+def _overall(row: Row) -> float | None:
+    return row.verdict.overall if row.verdict else None
 
 
 def _count(kinds: Iterable[str]) -> dict[str, int]:
@@ -250,9 +285,46 @@ def _by_sample(values: Sequence[tuple[Row, float]]) -> tuple[list[float], list[s
     ]
 
 
-def _by_dimension(rubric: Rubric | None, scored: Sequence[Row]) -> dict[str, Estimate]:
-    if rubric is None:
-        return {}
+def _headlines(
+    info: Mapping[str, Any], rows: Sequence[Row], judging: Judging | None
+) -> list[HeadlineEstimate]:
+    asked = [Headline.from_json(one) for one in info.get("headlines") or []]
+    if not asked or judging is None:
+        return []
+    repeats: dict[str, list[Row]] = {}
+    for row in rows:
+        repeats.setdefault(row.sample.id, []).append(row)
+    samples = [
+        Scored(
+            cluster=group[0].sample.cluster,
+            tags=group[0].sample.tags,
+            rubric=judging.rubric_of(group[0].sample),
+            verdicts=[
+                (row.verdict.scores, row.verdict.overall)
+                for row in group
+                if row.verdict and row.verdict.overall is not None
+            ],
+        )
+        for group in repeats.values()
+    ]
+    try:
+        return [estimate(one, samples) for one in asked]
+    except ValueError as error:
+        raise RunError(
+            f"a headline of this run cannot be computed: {error}; 'edit-eval run' writes it anew"
+        ) from error
+
+
+def _protocol_id(info: Mapping[str, Any], headlines: Sequence[HeadlineEstimate]) -> str:
+    """Return the protocol's id; what is official is so only if nothing is missing."""
+    text = str(info.get("protocol", ""))
+    if text.endswith(OFFICIAL) and any(one.why_partial for one in headlines):
+        return text.removesuffix(OFFICIAL) + PARTIAL
+    return text
+
+
+def _by_dimension(rubrics: Sequence[Rubric], scored: Sequence[Row]) -> dict[str, Estimate]:
+    dimensions = {one.name: one for rubric in rubrics for one in rubric.dimensions}
     return {
         one.name: _estimate(
             [
@@ -262,25 +334,49 @@ def _by_dimension(rubric: Rubric | None, scored: Sequence[Row]) -> dict[str, Est
             ],
             (one.low, one.high),
         )
-        for one in rubric.dimensions
+        for one in dimensions.values()
     }
 
 
 def _by_tag(
-    values: Sequence[tuple[Row, float]], scale: tuple[float, float]
+    values: Sequence[tuple[Row, float | None]], scale: tuple[float, float]
 ) -> dict[str, dict[str, Estimate]]:
-    tagged: dict[str, dict[str, list[tuple[Row, float]]]] = {}
+    """Return estimates by tag; what has no score gives its tag a line all the same."""
+    tagged: dict[str, dict[str, list[tuple[Row, float | None]]]] = {}
     for row, value in values:
         for name, tag in row.sample.tags.items():
             tagged.setdefault(name, {}).setdefault(tag, []).append((row, value))
     return {
-        name: {tag: _estimate(groups[tag], scale) for tag in sorted(groups)}
+        name: {tag: _estimate(_scored(groups[tag]), scale) for tag in sorted(groups)}
         for name, groups in sorted(tagged.items())
         if len(groups) <= _MANY or len(groups) < _samples_in(groups.values())
     }
 
 
-def _samples_in(groups: Iterable[Sequence[tuple[Row, float]]]) -> int:
+def _scored(group: Iterable[tuple[Row, float | None]]) -> list[tuple[Row, float]]:
+    return [(row, value) for row, value in group if value is not None]
+
+
+def _tag_coverage(
+    tags: Mapping[str, Mapping[str, Estimate]], rows: Sequence[Row]
+) -> dict[str, dict[str, float]]:
+    wanted = Counter((name, tag) for row in rows for name, tag in row.sample.tags.items() if name in tags)
+    there = Counter(
+        (name, tag) for row in rows if _overall(row) is not None for name, tag in row.sample.tags.items()
+    )
+    return {
+        name: {tag: _share(there[name, tag], wanted[name, tag]) for tag in groups}
+        for name, groups in tags.items()
+    }
+
+
+def _unlooked(rows: Sequence[Row]) -> dict[str, str]:
+    """Say how many edits were made before flags were looked for."""
+    count = sum(1 for row in rows if row.edited and "flags" not in row.edit)
+    return {"flags": f"not looked for in {count} edits, made by an earlier version"} if count else {}
+
+
+def _samples_in(groups: Iterable[Sequence[tuple[Row, float | None]]]) -> int:
     return len({row.sample.id for group in groups for row, _ in group})
 
 

@@ -27,12 +27,14 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 from edit_eval.driver.devices import Device
 from edit_eval.driver.events import DeviceState, Emit, Event, Note, StageFinished, StageName
 from edit_eval.driver.ledger import json_bytes, json_value
-from edit_eval.driver.readings import GpuReader, ProcessReader, Reading
+from edit_eval.driver.readings import GPU_COLUMNS, HOST_COLUMNS, GpuReader, ProcessReader, Reading
+from edit_eval.driver.refusals import why_not
+from edit_eval.driver.shapes import Each, misfit_of
 
 __all__ = ["INTERVAL_S", "VERSION", "Recorder", "read_telemetry"]
 
@@ -60,8 +62,38 @@ def read_telemetry(run: Path) -> Iterator[dict[str, Any]]:
                 record = json_value(line)
             except ValueError:
                 continue
-            if isinstance(record, dict) and record.get("v") == VERSION:
+            if isinstance(record, dict) and record.get("v") == VERSION and _tells(record):
                 yield record
+
+
+_STAGE = frozenset(get_args(StageName))
+_ANY = {"!type": str, "!start": int, "!n": int, "!at": float}
+_READINGS = Each([(float, None)])
+_SHAPES: Mapping[str, Mapping[str, Any]] = {
+    "start": {
+        "!devices": [{"!device": str, "!kind": str, "!gpus": [str], "!stages": [str]}],
+        "!gpus": Each({"!memory_bytes": (int, None)}),
+    },
+    "state": {"!device": str, "!stage": (_STAGE, None), "!state": str, "!detail": str},
+    "task": {"!device": str, "!stage": _STAGE, "!ok": bool, "!seconds": float, "!steps": int},
+    "stage": {"!stage": _STAGE},
+    "sample": {"!gpus": _READINGS, "!hosts": _READINGS},
+}
+"""What is read of a record, by its type."""
+_ANY_MISFIT = misfit_of(_ANY)
+_MISFITS = {kind: misfit_of({**_ANY, **shape}) for kind, shape in _SHAPES.items()}
+
+
+def _tells(record: dict[str, Any]) -> bool:
+    """Whether a record has what is read of its type; one that has not is as good as torn."""
+    if _MISFITS.get(str(record.get("type")), _ANY_MISFIT)(record) is not None:
+        return False
+    if record["type"] != "sample":
+        return True
+    gpus, hosts = record["gpus"].values(), record["hosts"].values()
+    return all(len(one) == len(GPU_COLUMNS) for one in gpus) and all(
+        len(one) == len(HOST_COLUMNS) for one in hosts
+    )
 
 
 class Recorder:
@@ -224,7 +256,11 @@ class Recorder:
     def _give_up(self, error: OSError) -> None:
         """Say so and go on: a run is the same without its telemetry."""
         self._emit(
-            Note(self._clock(), "warning", f"no telemetry: cannot write {self._path}: {error.strerror}")
+            Note(
+                self._clock(),
+                "warning",
+                f"no telemetry: cannot write {self._path}: {why_not(error, self._path)}",
+            )
         )
 
 

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from edit_eval.core.types import EditRequest, HostContext, Sample, StepCallback
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from PIL.Image import Image
 
 __all__ = ["Editor", "NoParams"]
@@ -32,16 +34,25 @@ class Editor:
             `metadata={"identity": False}` does not change pixels and is not part of the edit's key.
         version: raise it by hand whenever the same parameters give other pixels.
         model_file: file that a model folder must hold (`model_index.json`); empty if the kind takes no model.
+        hub_files: patterns of the files that `edit-eval fetch` brings of a model; empty: those that a diffusers
+            pipeline, or a model of transformers, is loaded from.
+        takes_lora: whether it loads the config's `editor.lora` (`HostContext.lora`).
         accelerated: whether it wants GPUs by default (`devices` left out).
         needs: what its interpreter must be able to import, such as `torch` or `transformers>=4.57`; `edit-eval
             doctor` looks for it.
+        engine: whether it holds an engine that takes GPUs by number and memory as a share of the whole, as vLLM does.
+            Its process then sees plain integers in `CUDA_VISIBLE_DEVICES`, and `context.options["memory_share"]`
+            is the part (0..1) of the memory that is free for it now; None where that is not known.
     """
 
     Params: ClassVar[type[Any]] = NoParams
     version: ClassVar[int] = 1
     model_file: ClassVar[str] = ""
+    hub_files: ClassVar[tuple[str, ...]] = ()
+    takes_lora: ClassVar[bool] = False
     accelerated: ClassVar[bool] = False
     needs: ClassVar[tuple[str, ...]] = ("PIL",)
+    engine: ClassVar[bool] = False
 
     def __init__(self, params: Any, context: HostContext) -> None:
         """Load the model.
@@ -80,15 +91,49 @@ class Editor:
         return ()
 
     @classmethod
+    def for_layout(cls, params: Any, layout: str) -> Any:
+        """Return `params` for a benchmark whose own tools name edits by the pattern `layout`; runs in the driver."""
+        del layout
+        return params
+
+    @classmethod
+    def origin(cls, params: Any, path: str, sha256: str) -> str:
+        """Return the hash that counts for a file of `conditioning` whose bytes have the hash `sha256`."""
+        del params, path
+        return sha256
+
+    @classmethod
+    def finished(cls, params: Any, sample: Sample, repeat: int) -> Sequence[str]:
+        """Return the files that hold this edit already, the one that is taken first; for an editor that makes none."""
+        del params, sample, repeat
+        return ()
+
+    @classmethod
+    def all_finished(cls, params: Any) -> Sequence[str] | None:
+        """Return every file that may hold an edit, whatever sample it is of; None: this editor makes its edits."""
+        del params
+        return None
+
+    @classmethod
     def size_policy(cls, params: Any) -> str:
         """Say in words what size goes in and what size comes out; recorded in the run."""
         del params
-        return "in: the source's size; out: as the editor returns it"
+        return "in: the source's size; out: the source's size, or as the editor returns it"
 
-    def edit(self, request: EditRequest, step: StepCallback) -> Image:
-        """Return the edited image, RGB.
+    def edit_size(self, request: EditRequest) -> tuple[int, int] | None:
+        """Return the (width, height) in pixels that the edit of this request has by `size_policy`; None: any.
+
+        An edit of another size is flagged `resized`. The default is the size of the (first) source image.
+        """
+        return request.images[0].size
+
+    def edit(self, request: EditRequest, step: StepCallback) -> Image | NDArray[np.floating[Any]]:
+        """Return the edited image: a Pillow image that can become RGB, or a float array (height, width, 3) in 0..1.
+
+        NaN and infinity in an array are written as black, and the edit is flagged `nan`.
 
         Raises:
+            UnreadableImageError: a file that the edit is made of cannot be read (`unreadable`).
             FileNotFoundError: there is no edit for this sample (recorded as `missing`).
             Exception: anything else fails this sample alone (recorded as `error` or `out_of_memory`).
         """

@@ -7,20 +7,24 @@ transformers are imported inside functions, from the host's own environment.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import inspect
 import json
+import re
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from edit_eval.core.errors import ConfigError, DeviceError, ModelError, UserError, did_you_mean
 from edit_eval.core.types import EditRequest, HostContext, StepCallback
 from edit_eval.editors import Editor
+from edit_eval.editors._overlays import as_folder, from_original, put_lora
 from edit_eval.worker.images import resize_to
+from edit_eval.worker.returned import mark_nan
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -31,6 +35,7 @@ __all__ = [
     "SIZES",
     "PipelineEditor",
     "choice_problems",
+    "first_release",
     "load_pipeline",
     "pipeline_class",
     "pipeline_class_name",
@@ -43,6 +48,18 @@ DTYPES = ("bfloat16", "float16", "float32")
 SIZES = ("model", "source")
 
 _LIBRARIES = ("torch", "diffusers", "transformers")
+_OLDEST = {"diffusers": (0, 35), "transformers": (4, 57)}
+_SINCE = {
+    "QwenImageEditPlusPipeline": "0.36",
+    "QwenImageEditInpaintPipeline": "0.36",
+    "Flux2Pipeline": "0.36",
+    "ChronoEditPipeline": "0.36",
+    "Flux2KleinPipeline": "0.37",
+    "LongCatImageEditPipeline": "0.37",
+    "BriaFiboEditPipeline": "0.37",
+}
+"""The first diffusers that has a pipeline, where the oldest that we run has not."""
+
 _DTYPE_KEYWORD_SINCE = (0, 40)
 """diffusers from 0.40 calls it `dtype`; older ones call it `torch_dtype` and ignore the new word silently."""
 
@@ -55,8 +72,9 @@ class PipelineEditor(Editor):
     """
 
     model_file: ClassVar[str] = MODEL_INDEX
+    takes_lora: ClassVar[bool] = True
     accelerated: ClassVar[bool] = True
-    needs: ClassVar[tuple[str, ...]] = (*_LIBRARIES, "PIL")
+    needs: ClassVar[tuple[str, ...]] = ("torch", "diffusers>=0.35", "transformers>=4.57", "PIL")
 
     def __init__(self, params: Any, context: HostContext) -> None:
         """Build the pipeline on the context's device.
@@ -83,8 +101,12 @@ class PipelineEditor(Editor):
         """Return the pipeline, its models on `self.context.device`, ready to be called."""
         raise NotImplementedError
 
+    def edit_size(self, request: EditRequest) -> tuple[int, int] | None:
+        """Return the source's size where edits are brought back to it; else None: the pipeline's own."""
+        return request.images[0].size if getattr(self.params, "size", "model") == "source" else None
+
     def run(self, arguments: Mapping[str, Any], request: EditRequest, step: StepCallback, size: str) -> Image:
-        """Call the pipeline with `arguments` and the request's seed; return its first image, RGB.
+        """Call the pipeline with `arguments` and the request's seed; return its first image, RGB, marked if it held NaN.
 
         Args:
             arguments: everything but generator, output type and step callback.
@@ -100,9 +122,12 @@ class PipelineEditor(Editor):
             extra["output_type"] = "pil"
         if "callback_on_step_end" in known:
             extra["callback_on_step_end"] = _reporter(step)
-        edited: Image = self.pipeline(**arguments, **extra)[0][0]
+        with _watched(getattr(self.pipeline, "image_processor", None)) as odd:
+            edited: Image = self.pipeline(**arguments, **extra)[0][0]
         edited = edited.convert("RGB")
-        return resize_to(edited, request.images[0].size) if size == "source" else edited
+        if size == "source":
+            edited = resize_to(edited, request.images[0].size)
+        return mark_nan(edited) if odd else edited
 
     def set_attention_backend(self, name: str) -> None:
         """Choose diffusers' attention kernel for the denoiser.
@@ -120,6 +145,32 @@ class PipelineEditor(Editor):
             raise UserError(
                 f"editor.params.attention_backend: {name!r} is not usable: {_reason(error)}"
             ) from error
+
+
+@contextlib.contextmanager
+def _watched(processor: Any) -> Iterator[list[str]]:
+    """Yield a list that is no longer empty once a `VaeImageProcessor` was given NaN or infinity to make images of.
+
+    diffusers makes them black without a word. What it makes of anything else is not touched.
+    """
+    odd: list[str] = []
+    make = getattr(processor, "postprocess", None)
+    if make is None:
+        yield odd
+        return
+
+    def postprocess(image: Any, *arguments: Any, **options: Any) -> Any:
+        if hasattr(image, "isfinite") and not bool(image.isfinite().all()):
+            odd.append("NaN or infinity")
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "invalid value encountered in cast", RuntimeWarning)
+            return make(image, *arguments, **options)
+
+    processor.postprocess = postprocess
+    try:
+        yield odd
+    finally:
+        del processor.postprocess
 
 
 def _reporter(step: StepCallback) -> Callable[[Any, int, Any, dict[str, Any]], dict[str, Any]]:
@@ -201,8 +252,8 @@ def _check_components(model: str | None, components: Mapping[str, str]) -> None:
         if name not in known:
             hint = did_you_mean(name, known)
             problems.append(f"editor.components: the model has no {name!r}{hint}; it has {', '.join(known)}")
-        elif not Path(path).is_dir():
-            problems.append(f"editor.components.{name}: no folder at {path}")
+        elif path.startswith(("/", "./", "../")) and not Path(path).exists():
+            problems.append(f"editor.components.{name}: no folder or file at {path}")
         elif (Path(path) / MODEL_INDEX).is_file() and (Path(path) / name).is_dir():
             problems.append(f"editor.components.{name}: {path} is a whole pipeline; give {Path(path) / name}")
     if problems:
@@ -216,7 +267,7 @@ def load_pipeline(context: HostContext, dtype: str, class_name: str) -> Any:
     """Return the pipeline of `context.model`, every model of it read straight to `context.device`.
 
     Args:
-        context: model folder, device, and the components that are taken from elsewhere.
+        context: model folder, device, the components that are taken from elsewhere, and a LoRA over it all.
         dtype: one of `DTYPES`.
         class_name: a pipeline class of diffusers.
 
@@ -234,18 +285,27 @@ def load_pipeline(context: HostContext, dtype: str, class_name: str) -> Any:
     parts = {}
     for name, (library, part_class_name) in _slots(index).items():
         path = context.components.get(name)
+        if (folder / name / f"{library}.py").is_file() or (path and (Path(path) / f"{library}.py").is_file()):
+            raise ModelError(
+                f"editor.model: the {name} of {folder} is code of the checkpoint itself, which is not run"
+            )
         with _typed_failures(
             f"editor.components.{name}: {path}" if path else f"editor.model: {folder / name}"
         ):
             part_class = _part_class(library, part_class_name)
             if name in taken and part_class is not None and (path is not None or _is_model(part_class)):
-                parts[name] = _load_part(part_class, path or str(folder / name), dtype, context.device)
+                place = Path(path) if path else folder / name
+                parts[name] = _load_part(part_class, place, folder / name, dtype, context.device)
     if lost := sorted(set(context.components) - set(parts)):
         raise ModelError(
             f"editor.components.{lost[0]}: {class_name} has no use for it, or its class is not installed"
         )
     with _typed_failures(f"editor.model: {folder}"):
-        return cls.from_pretrained(str(folder), local_files_only=True, **parts)
+        pipeline = cls.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False, **parts)
+    if context.lora:
+        with _typed_failures(f"editor.lora: {context.lora[0]}"):
+            put_lora(pipeline, *context.lora)
+    return pipeline
 
 
 def pipeline_class(name: str) -> Any:
@@ -262,9 +322,28 @@ def pipeline_class(name: str) -> Any:
     if inspect.isclass(cls) and issubclass(cls, diffusers.DiffusionPipeline):
         return cls
     near = did_you_mean(name, [one for one in dir(diffusers) if one.endswith("Pipeline")])
-    raise ModelError(
-        f"diffusers {diffusers.__version__} of {sys.executable} has no pipeline {name}{near}; newer releases may"
+    mend = (
+        f"it needs diffusers {since} or newer: {_upgrade('diffusers')}"
+        if (since := first_release(name))
+        else "newer releases may"
     )
+    raise ModelError(
+        f"diffusers {diffusers.__version__} of {sys.executable} has no pipeline {name}{near}; {mend}"
+    )
+
+
+def first_release(pipeline: str) -> str:
+    """Return the first version of diffusers that has a pipeline; empty if it is not known here."""
+    return _SINCE.get(pipeline, "")
+
+
+def _upgrade(library: str) -> str:
+    return f"{sys.executable} -m pip install -U {library}"
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """Return the first two numbers of a version."""
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:2])
 
 
 def signature_names(cls: Any, method: str = "__call__") -> tuple[str, ...]:
@@ -281,6 +360,12 @@ def _import_libraries() -> Any:
             importlib.import_module(name)
     except ImportError as error:
         raise ModelError(_mend(error)) from error
+    for name, least in _OLDEST.items():
+        version = sys.modules[name].__version__
+        if _numbers(version) < least:
+            raise ModelError(
+                f"{sys.executable} has {name} {version}, and {'.'.join(map(str, least))} or newer is needed: {_upgrade(name)}"
+            )
     return sys.modules["diffusers"]
 
 
@@ -319,28 +404,47 @@ def _is_model(cls: Any) -> bool:
     return inspect.isclass(cls) and issubclass(cls, torch.nn.Module)
 
 
-def _load_part(cls: Any, path: str, dtype: str, device: str) -> Any:
-    """Load one component: models to `device` in `dtype` and whole; tokenizers, schedulers ... as they are."""
+def _load_part(cls: Any, place: Path, base: Path, dtype: str, device: str) -> Any:
+    """Load one component: models to `device` in `dtype` and whole; tokenizers, schedulers ... as they are.
+
+    Args:
+        cls: its class.
+        place: its folder, or one .safetensors file.
+        base: folder of that component in the base model; its config says what a single file is.
+        dtype: one of `DTYPES`.
+        device: where models go.
+    """
     import diffusers
     import torch
 
     if not _is_model(cls):
-        return cls.from_pretrained(path, local_files_only=True)
-    version = tuple(int(part) for part in diffusers.__version__.split(".")[:2])
-    old_word = issubclass(cls, diffusers.ModelMixin) and version < _DTYPE_KEYWORD_SINCE
+        return cls.from_pretrained(str(place), local_files_only=True)
+    old_word = (
+        issubclass(cls, diffusers.ModelMixin) and _numbers(diffusers.__version__) < _DTYPE_KEYWORD_SINCE
+    )
     options: dict[str, Any] = {"torch_dtype" if old_word else "dtype": getattr(torch, dtype)}
+    if any(place.glob("*.safetensors")):
+        options["use_safetensors"] = True  # else the libraries read a .bin, as weights only
     straight = not device.startswith("cpu") and importlib.util.find_spec("accelerate") is not None
-    if straight:
-        options["device_map"] = {"": device}
-    model, info = cls.from_pretrained(path, local_files_only=True, output_loading_info=True, **options)
+    where = {"device_map": {"": device}} if straight else {}
+    with contextlib.ExitStack() as kept:
+        folder = place
+        if place.is_file():
+            of_diffusers = issubclass(cls, diffusers.ModelMixin)
+            folder = kept.enter_context(as_folder(place, base, of_diffusers=of_diffusers))
+        model, info = cls.from_pretrained(
+            str(folder), local_files_only=True, output_loading_info=True, **options, **where
+        )
     if missing := sorted(info["missing_keys"]):
+        if place.is_file():
+            return from_original(cls, place, base, missing, **options).to(device)
         raise ModelError(
-            f"{len(missing)} weights of {cls.__name__} are missing, such as {missing[0]}, in {path}"
+            f"{len(missing)} weights of {cls.__name__} are missing, such as {missing[0]}, in {place}"
         )
     return model if straight else model.to(device)
 
 
-@contextmanager
+@contextlib.contextmanager
 def _typed_failures(what: str) -> Iterator[None]:
     """Turn what goes wrong inside into a `ModelError` about `what`, save for want of memory."""
     try:

@@ -7,6 +7,7 @@ loaded and called is in `_pipeline`.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -19,6 +20,7 @@ from edit_eval.editors._pipeline import (
     PipelineEditor,
     choice_problems,
     load_pipeline,
+    pipeline_class,
     pipeline_class_name,
     read_index,
     signature_names,
@@ -76,6 +78,7 @@ class QwenImageEdit(PipelineEditor):
 
     Params = QwenImageEditParams
     version: ClassVar[int] = 1
+    needs: ClassVar[tuple[str, ...]] = ("torch", "diffusers>=0.35.1", "transformers>=4.57", "PIL")
     params: QwenImageEditParams
 
     def __init__(self, params: QwenImageEditParams, context: HostContext) -> None:
@@ -122,9 +125,19 @@ class QwenImageEdit(PipelineEditor):
         )
         return f"in: sources resized to 1024 x 1024 px in area, aspect kept; out: {made}{back}"
 
+    def edit_size(self, request: EditRequest) -> tuple[int, int]:
+        """Return the source's size, or the one that the pipeline chooses by the aspect of the last source."""
+        if self.params.size == "source":
+            return request.images[0].size
+        width, height = request.images[-1].size
+        side = math.sqrt(_AREA_PX * width / height)
+        chosen = _near_32(side), _near_32(side * height / width)
+        return self.params.width or chosen[0], self.params.height or chosen[1]
+
     def build(self) -> Any:
         """Return the checkpoint's own pipeline, on the device."""
         kind = _pipeline_of(self.context.model)
+        _refuse_ignored_size(pipeline_class(kind))
         pipeline = load_pipeline(self.context, self.params.dtype, kind)
         _refuse_ignored_settings(pipeline.transformer)
         return pipeline
@@ -184,6 +197,18 @@ def _pipeline_of(model: str | None) -> str:
             "use `type: diffusers` for any other pipeline"
         )
     return name
+
+
+def _refuse_ignored_size(pipeline: Any) -> None:
+    """Raise `ModelError` for the pipeline of diffusers 0.35.0, which makes every edit in its source's own size.
+
+    It overwrites height and width, also the default ones; only that release has the argument `_auto_resize`.
+    """
+    if "_auto_resize" in signature_names(pipeline):
+        raise ModelError(
+            f"editor.model: diffusers 0.35.0 of {sys.executable} ignores the size that an edit is to have; 0.35.1 or "
+            f"newer is needed: {sys.executable} -m pip install -U diffusers"
+        )
 
 
 def _refuse_ignored_settings(transformer: Any) -> None:

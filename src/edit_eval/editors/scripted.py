@@ -90,6 +90,11 @@ class Scripted(Editor):
         del params
         return "in: the source's size; out: the target's size, or the source's where there is no target"
 
+    def edit_size(self, request: EditRequest) -> tuple[int, int]:
+        """Return the target's size, or the source's. Raises `UnreadableImageError`."""
+        target = request.sample.target
+        return request.images[0].size if target is None else open_rgb(target).size
+
     def edit(self, request: EditRequest, step: StepCallback) -> Image:
         """Return the target or a mistake, after the simulated time.
 

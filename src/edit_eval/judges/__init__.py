@@ -23,7 +23,7 @@ class Judge:
     """One loaded judge: constructed in its own process, once, then asked for verdicts in batches.
 
     Class attributes:
-        Params, version, model_file, accelerated, needs: as for `edit_eval.editors.Editor`.
+        Params, version, model_file, hub_files, accelerated, needs, engine: as for `edit_eval.editors.Editor`.
         label: the name people know it by, in the terminal's `[... Scoring]` lines.
         default_rubric: the rubric used where the config names none; None takes the benchmark's.
         reads: which images of a sample are part of the verdict's key beside source and edit:
@@ -33,17 +33,25 @@ class Judge:
     Params: ClassVar[type[Any]] = NoParams
     version: ClassVar[int] = 1
     model_file: ClassVar[str] = ""
+    hub_files: ClassVar[tuple[str, ...]] = ()
     accelerated: ClassVar[bool] = False
     needs: ClassVar[tuple[str, ...]] = ("PIL",)
+    engine: ClassVar[bool] = False
     label: ClassVar[str] = "Judge"
     default_rubric: ClassVar[str | None] = None
     reads: ClassVar[tuple[str, ...]] = ("reference",)
 
-    def __init__(self, params: Any, context: HostContext, rubric: Rubric) -> None:
-        """Load the model. Raises `UserError` if what the user asked for cannot be loaded."""
+    def __init__(self, params: Any, context: HostContext, rubrics: Sequence[Rubric]) -> None:
+        """Load the model. Raises `UserError` if what the user asked for cannot be loaded.
+
+        Args:
+            params: an instance of `Params`.
+            context: where to load.
+            rubrics: those that requests will come with; often one.
+        """
         self.params = params
         self.context = context
-        self.rubric = rubric
+        self.rubrics = rubrics
         self.progress: Callable[[int, int], None] = _no_progress
         """`progress(k, n)`: tell that token (or request) k of at most n of this batch is done; set by the host."""
 

@@ -12,11 +12,19 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from json.encoder import encode_basestring
 from typing import Any, get_args
 
 from edit_eval.core.expression import evaluate
-from edit_eval.core.types import Call, Dimension, Prompt, Rubric, Sample, UnscoredKind, Verdict
+from edit_eval.core.types import (
+    IMAGE_MARK,
+    Call,
+    Dimension,
+    Prompt,
+    Rubric,
+    Sample,
+    UnscoredKind,
+    Verdict,
+)
 
 __all__ = [
     "CallReply",
@@ -31,9 +39,14 @@ __all__ = [
     "verdict_from_scores",
 ]
 
-_PLACEHOLDER = re.compile(r"\{(instruction|output_format)\}")
-_MARKUP = re.compile(r"<(?=[|｜/!A-Za-z_])")
-"""What may begin a tag or a tokenizer's special token (`<|im_end|>`) inside an instruction."""
+_PLACEHOLDER = re.compile(
+    r"\{(instruction|output_format|note:[^{}]+|image:(?:source|edited|reference)(?:/[1-9])?)\}"
+)
+_MARKUP = re.compile(r"<(?=[|｜/!A-Za-z_])|\[(?=/?(?:[A-Z_]{3,}|[gs]MASK)\])")
+"""What may begin a tag or a tokenizer's special token (`<|im_end|>`, `[INST]`) inside an instruction."""
+
+_UNSEEN = re.compile("[\ufffc\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+"""What ends a line or turns the direction of the text that follows it, and which JSON leaves as it is."""
 
 _MARK = re.compile(r'<think>|</think>|[\[{][\[{\s]*"?')
 """A thought's tag, or a run of opening brackets; `{"` at its end is where JSON begins, anything else is prose."""
@@ -122,10 +135,13 @@ def _closed_object(properties: Mapping[str, Any]) -> dict[str, Any]:
 def instruction_literal(instruction: str) -> str:
     r"""Return `instruction` as a JSON string literal that cannot end its own section of a prompt.
 
-    Quotes and line breaks are escaped by JSON; a `<` that could begin a tag or a special token of a tokenizer becomes
-    `\u003c`, a lone surrogate its escape. `json.loads` gives the instruction back.
+    Quotes and line breaks are escaped by JSON. Escaped as well: a `<` or `[` that could begin a tag or a special token
+    of a tokenizer (`\u003c`, `\u005b`), Unicode's own line ends and direction overrides, and lone surrogates.
+    `json.loads` gives the instruction back.
     """
-    literal = _MARKUP.sub(r"\\u003c", encode_basestring(instruction))
+    literal = json.dumps(instruction, ensure_ascii=False)
+    for pattern in (_MARKUP, _UNSEEN):
+        literal = pattern.sub(lambda match: f"\\u{ord(match.group()):04x}", literal)
     return literal.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
@@ -133,28 +149,53 @@ def render_prompts(rubric: Rubric, sample: Sample) -> tuple[Prompt, ...]:
     """Return the rubric's questions about `sample`, in the order of its calls.
 
     Placeholders are looked for in the template alone and filled in one pass: what an instruction contains
-    (`{output_format}`, `%s`, braces) stays as it is.
+    (`{output_format}`, `%s`, braces) stays as it is. Raises `ValueError` where the sample lacks a note that is asked for.
     """
     return prompt_renderer(rubric)(sample)
 
 
 def prompt_renderer(rubric: Rubric) -> Callable[[Sample], tuple[Prompt, ...]]:
     """Return `render_prompts` for one rubric, with what is the same for every sample made once."""
-    formats = [(call, output_format(rubric, call)) for call in rubric.calls]
+    templates = [(call, _Template(rubric, call)) for call in rubric.calls]
 
     def render(sample: Sample) -> tuple[Prompt, ...]:
-        instruction = instruction_literal(sample.instruction)
-        return tuple(
-            Prompt(call=call.name, text=_fill(call.prompt, instruction, output), images=call.images)
-            for call, output in formats
-        )
+        return tuple(Prompt(call.name, template.fill(sample), call.images) for call, template in templates)
 
     return render
 
 
-def _fill(template: str, instruction: str, output: str) -> str:
-    values = {"instruction": instruction, "output_format": output}
-    return _PLACEHOLDER.sub(lambda match: values[match.group(1)], template)
+class _Template:
+    """A call's prompt, taken apart once: texts, and between them what a sample fills in."""
+
+    def __init__(self, rubric: Rubric, call: Call) -> None:
+        self._fixed = {"output_format": output_format(rubric, call)}
+        self._ours = not call.fill
+        marks = call.fill or {f"{{{name}}}": name for name in _PLACEHOLDER.findall(call.prompt)}
+        pieces = re.split("|".join(map(re.escape, marks)), call.prompt) if marks else [call.prompt]
+        found = re.findall("|".join(map(re.escape, marks)), call.prompt) if marks else []
+        self._pieces = pieces
+        self._wanted = [marks[mark] for mark in found]
+        roles = tuple(name.removeprefix("image:") for name in self._wanted if name.startswith("image:"))
+        if roles and roles != call.images:
+            raise ValueError(f"call {call.name!r} shows {list(call.images)}, but its prompt {list(roles)}")
+
+    def fill(self, sample: Sample) -> str:
+        """Return the text for `sample`."""
+        parts = [self._pieces[0].replace(IMAGE_MARK, " ")]
+        for name, piece in zip(self._wanted, self._pieces[1:], strict=True):
+            parts += [self._value(name, sample), piece.replace(IMAGE_MARK, " ")]
+        return "".join(parts)
+
+    def _value(self, name: str, sample: Sample) -> str:
+        if name.startswith("image:"):
+            return IMAGE_MARK
+        if name in self._fixed:
+            return self._fixed[name]
+        note = name.removeprefix("note:")
+        if name != "instruction" and note not in sample.notes:
+            raise ValueError(f"sample {sample.id!r} has no note {note!r}, which its rubric asks for")
+        text = sample.instruction if name == "instruction" else sample.notes[note]
+        return instruction_literal(text) if self._ours else text.replace(IMAGE_MARK, "\ufffd")
 
 
 # What is answered
@@ -163,9 +204,17 @@ def _fill(template: str, instruction: str, output: str) -> str:
 def parse_reply(text: str, rubric: Rubric, call: Call, *, truncated: bool = False) -> CallReply:
     """Read a judge's reply to `call`; never raises, whatever the text.
 
-    Accepted is exactly one JSON object that fits `json_schema`, with prose, a code fence or a `<think>` block around
-    it; text before a lone `</think>` counts as thought. A second object that names one of the call's dimensions, fit
-    or not, makes the reply ambiguous and so unparsable.
+    A `<think>` block is no part of the reply, and text before a lone `</think>` counts as thought. What is accepted
+    depends on `call.reply`; prose around it is allowed, a second answer is not (the reply is then *unparsable*):
+
+    - `object`: one JSON object that fits `json_schema`, in a code fence or not. A second object that names one of
+      the call's dimensions, fit or not, makes the reply ambiguous.
+    - `fields`: one JSON object in which every dimension has its key (`call.keys`) with a plain number; what else it
+      holds is taken for reasons where it is text.
+    - `list`: one JSON object whose `score` is a list with one plain number per dimension, in their order.
+    - `lines`: one line `LABEL: number` per dimension, bold or as a list item or not; `/N` may follow where N is the
+      top of the scale.
+    - `final`: `Final Score: number`, or `Final Scores: number, number` with one per dimension, in their order.
 
     Args:
         text: what the judge wrote, special tokens removed.
@@ -176,14 +225,19 @@ def parse_reply(text: str, rubric: Rubric, call: Call, *, truncated: bool = Fals
     Returns:
         Scores and reasons of every dimension, or one of these kinds:
         `out_of_range` (a number outside the scale, or a fraction on an integer scale),
-        `truncated` (cut off within a thought or within an object that begins with a dimension of the call), `refused` (says in English or Chinese that it will
-        not answer, and no digit is in the reply), `unparsable` (all else).
+        `truncated` (cut off within a thought, within an object that begins as the answer does, or before the answer's
+        line), `refused` (says in English or Chinese that it will not answer, and no digit is in the reply),
+        `unparsable` (all else).
     """
-    found = _scan(text, call.dimensions)
+    dimensions = [rubric.dimension(name) for name in call.dimensions]
+    if call.reply in ("lines", "final"):
+        return _read_text(text, dimensions, call, truncated=truncated)
+    keys = ("score",) if call.reply == "list" else call.keys or call.dimensions
+    found = _scan(text, keys)
     if found.broken:
         return CallReply(unscored="truncated" if truncated and found.begun else "unparsable")
     if len(found.attempts) == 1:
-        return _read(found.attempts[0], [rubric.dimension(name) for name in call.dimensions])
+        return _READERS[call.reply](found.attempts[0], dimensions, call)
     if not found.attempts and _is_refusal(found.prose):
         return CallReply(unscored="refused")
     return CallReply(unscored="unparsable")
@@ -270,22 +324,123 @@ def _whole_number(digits: str) -> float:
 _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_int=_whole_number, parse_constant=lambda _: None)
 
 
-def _read(answer: Mapping[Any, Any], dimensions: Sequence[Dimension]) -> CallReply:
+def _read_object(answer: Mapping[Any, Any], dimensions: Sequence[Dimension], call: Call) -> CallReply:
+    """Read our own form: a reason and a score under every dimension's name, and nothing else."""
+    del call
     if set(answer) != {one.name for one in dimensions}:
         return CallReply(unscored="unparsable")
-    scores: dict[str, float] = {}
+    scores: dict[str, Any] = {}
     reasons: dict[str, str] = {}
     for one in dimensions:
         part = answer[one.name]
-        if not isinstance(part, dict) or set(part) != {"reason", "score"}:
+        if (
+            not isinstance(part, dict)
+            or set(part) != {"reason", "score"}
+            or not isinstance(part["reason"], str)
+        ):
             return CallReply(unscored="unparsable")
-        if not isinstance(part["reason"], str) or not isinstance(part["score"], float):
-            return CallReply(unscored="unparsable")
-        reasons[one.name] = _printable(part["reason"])
-        scores[one.name] = part["score"] + 0.0  # no negative zero
-    if not all(_on_scale(scores[one.name], one) for one in dimensions):
+        reasons[one.name] = part["reason"]
+        scores[one.name] = part["score"]
+    return _scored(scores, reasons, dimensions)
+
+
+def _read_fields(answer: Mapping[Any, Any], dimensions: Sequence[Dimension], call: Call) -> CallReply:
+    """Read one number per key; text under other keys is the reason, where it is clear of which score."""
+    if _DOUBLED in answer:
+        return CallReply(unscored="unparsable")
+    keys = dict(zip(call.dimensions, call.keys or call.dimensions, strict=True))
+    texts = {key: value for key, value in answer.items() if isinstance(value, str)}
+    scores = {one.name: answer.get(keys[one.name]) for one in dimensions}
+    if len(dimensions) == 1:
+        return _scored(scores, {dimensions[0].name: "\n".join(texts.values())}, dimensions)
+    reasons = {}
+    for one in dimensions:
+        stem = keys[one.name].removesuffix("_score")
+        reasons[one.name] = "\n".join(value for key, value in texts.items() if key.startswith(stem))
+    return _scored(scores, reasons, dimensions)
+
+
+def _read_list(answer: Mapping[Any, Any], dimensions: Sequence[Dimension], call: Call) -> CallReply:
+    """Read the scores of a list in the dimensions' order; `reasoning` is the reason of each."""
+    del call
+    values, reason = answer.get("score"), answer.get("reasoning", "")
+    if _DOUBLED in answer or not isinstance(values, list) or len(values) != len(dimensions):
+        return CallReply(unscored="unparsable")
+    scores = {one.name: value for one, value in zip(dimensions, values, strict=True)}
+    text = reason if isinstance(reason, str) else ""
+    return _scored(scores, {one.name: text for one in dimensions}, dimensions)
+
+
+_READERS: Mapping[str, Callable[[Mapping[Any, Any], Sequence[Dimension], Call], CallReply]] = {
+    "object": _read_object,
+    "fields": _read_fields,
+    "list": _read_list,
+}
+
+_NUMBER = r"[+-]?\d+(?:\.\d+)?"
+_FINAL = re.compile(
+    rf"\bFinal\s+Scores?\b\**\s*[:：]?\s*\**\s*\**(?P<numbers>{_NUMBER}(?:\**\s*[,，]\s*\**{_NUMBER})*)?(?![\d.]*\d|\s*[/,，]\s*\d)",
+    re.IGNORECASE,
+)
+
+
+def _read_text(text: str, dimensions: Sequence[Dimension], call: Call, *, truncated: bool) -> CallReply:
+    """Read a reply that is no JSON: lines with labels, or a final score."""
+    before, closed, answer = text.rpartition("</think>")
+    if "<think>" in answer:
+        return CallReply(unscored="truncated" if truncated else "unparsable")
+    del before, closed
+    numbers = _lines(answer, dimensions, call) if call.reply == "lines" else _final(answer, len(dimensions))
+    if numbers is None:
+        if _is_refusal(answer):
+            return CallReply(unscored="refused")
+        return CallReply(unscored="truncated" if truncated else "unparsable")
+    if not numbers:
+        return CallReply(unscored="unparsable")
+    scores = {one.name: number for one, number in zip(dimensions, numbers, strict=True)}
+    return _scored(scores, {one.name: answer.strip() for one in dimensions}, dimensions)
+
+
+def _lines(text: str, dimensions: Sequence[Dimension], call: Call) -> list[float] | None:
+    """Return the number of each label's line; empty if a label is there twice or badly, None if one is missing."""
+    numbers: list[float] = []
+    missing = False
+    for one, label in zip(dimensions, call.keys or call.dimensions, strict=True):
+        start = rf"^[ \t]*(?:[-*•][ \t]+)?\**{re.escape(label)}\**[ \t]*[:：]\**[ \t]*"
+        lines = re.findall(start + r"(.*)$", text, re.MULTILINE | re.IGNORECASE)
+        if len(lines) > 1:
+            return []
+        if not lines:
+            missing = True
+            continue
+        match = re.fullmatch(rf"\**({_NUMBER})\**(?:[ \t]*/[ \t]*{one.high:g})?\**[ \t.]*", lines[0])
+        if match is None:
+            return []
+        numbers.append(float(match[1]))
+    return None if missing else numbers
+
+
+def _final(text: str, count: int) -> list[float] | None:
+    """Return the numbers of the only `Final Score`; empty if there are several or too few, None if there is none."""
+    found = list(_FINAL.finditer(text))
+    if not re.search(r"\bFinal\s+Scores?\b", text, re.IGNORECASE):
+        return None
+    numbers = (
+        [float(one) for one in re.findall(_NUMBER, found[0]["numbers"] or "")] if len(found) == 1 else []
+    )
+    return numbers if len(numbers) == count else []
+
+
+def _scored(
+    scores: Mapping[str, Any], reasons: Mapping[str, str], dimensions: Sequence[Dimension]
+) -> CallReply:
+    """Return the reply with these scores, if each is a plain number (as JSON has it) on its scale."""
+    if not all(isinstance(scores[one.name], float) for one in dimensions):
+        return CallReply(unscored="unparsable")
+    plain = {one.name: scores[one.name] + 0.0 for one in dimensions}  # no negative zero
+    if not all(_on_scale(plain[one.name], one) for one in dimensions):
         return CallReply(unscored="out_of_range")
-    return CallReply(scores=scores, reasons=reasons)
+    return CallReply(plain, {one.name: _printable(reasons[one.name]) for one in dimensions})
 
 
 def _on_scale(score: float, dimension: Dimension) -> bool:

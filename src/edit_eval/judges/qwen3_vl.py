@@ -10,6 +10,7 @@ import gc
 import importlib
 import importlib.util
 import json
+import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from edit_eval.core.errors import ModelError, UserError
-from edit_eval.core.types import Call, HostContext, JudgeRequest, Prompt, Rubric, Verdict
+from edit_eval.core.types import HostContext, JudgeRequest, Prompt, Rubric, Verdict
 from edit_eval.judges import Judge
 from edit_eval.judges.contract import combine, parse_reply
 
@@ -69,17 +70,18 @@ class Qwen3VL(Judge):
     needs: ClassVar[tuple[str, ...]] = ("torch", "torchvision", "PIL", "transformers>=4.57")
     label: ClassVar[str] = "Qwen3-VL"
 
-    def __init__(self, params: Any, context: HostContext, rubric: Rubric) -> None:
-        super().__init__(params, context, rubric)
+    def __init__(self, params: Any, context: HostContext, rubrics: Sequence[Rubric]) -> None:
+        super().__init__(params, context, rubrics)
         if len(context.devices) > 1:
             raise UserError(
                 f"qwen3_vl puts one whole judge on one device, not one on {', '.join(context.devices)}; "
                 "list the devices singly to have a judge on each"
             )
-        if not rubric.calls:
-            raise UserError(
-                f"rubric {rubric.name!r} asks nothing, so qwen3_vl cannot answer it; use general-v1"
-            )
+        for rubric in rubrics:
+            if not rubric.calls:
+                raise UserError(
+                    f"rubric {rubric.name!r} asks nothing, so qwen3_vl cannot answer it; use general-v1"
+                )
         self._batch_size = max(1, int(context.options.get("batch_size", _BATCH_SIZE)))
         self.model, self.processor = self.build()
         self._eos = self._prepare()
@@ -125,20 +127,8 @@ class Qwen3VL(Judge):
         Raises:
             RuntimeError: out of memory with a single question, or any other fault of the model's code.
         """
-        calls = {call.name: call for call in self.rubric.calls}
         replies = iter(self._ask([(request, prompt) for request in requests for prompt in request.prompts]))
-        return [
-            self._verdict(calls, request, [next(replies) for _ in request.prompts]) for request in requests
-        ]
-
-    def _verdict(
-        self, calls: dict[str, Call], request: JudgeRequest, replies: Sequence[tuple[str, bool]]
-    ) -> Verdict:
-        read = [
-            parse_reply(text, self.rubric, calls[prompt.call], truncated=truncated)
-            for prompt, (text, truncated) in zip(request.prompts, replies, strict=True)
-        ]
-        return combine(self.rubric, read, [text for text, _ in replies])
+        return [_verdict(request, [next(replies) for _ in request.prompts]) for request in requests]
 
     def _ask(self, asked: Sequence[_Asked]) -> list[tuple[str, bool]]:
         """Return the reply to each question; what one batch has answered is kept when a later one has to shrink."""
@@ -171,7 +161,7 @@ class Qwen3VL(Judge):
         """Return for each question the reply's text and whether it was cut off at `max_new_tokens`."""
         import torch
 
-        texts = [self._chat(prompt, len(request.images_of(prompt))) for request, prompt in batch]
+        texts = [self._chat(request, prompt) for request, prompt in batch]
         images = [image for request, prompt in batch for image in request.images_of(prompt)]
         inputs = self.processor(text=texts, images=images or None, padding=True, return_tensors="pt")
         inputs = inputs.to(self.context.device)
@@ -195,8 +185,13 @@ class Qwen3VL(Judge):
 
         return count
 
-    def _chat(self, prompt: Prompt, images: int) -> str:
-        content = [*({"type": "image"} for _ in range(images)), {"type": "text", "text": prompt.text}]
+    def _chat(self, request: JudgeRequest, prompt: Prompt) -> str:
+        content: list[dict[str, str]] = []
+        for kind, value in prompt.parts():
+            if kind == "text":
+                content.append({"type": "text", "text": value})
+            else:
+                content += [{"type": "image"} for _ in request.images_as(value)]
         message = {"role": "user", "content": content}
         return str(self.processor.apply_chat_template([message], tokenize=False, add_generation_prompt=True))
 
@@ -221,11 +216,18 @@ class Qwen3VL(Judge):
             for name in ("experts_implementation", "attn_implementation")
             if (value := getattr(self.params, name)) is not None
         }
+        if "experts_implementation" in chosen and _transformers_version() < (5, 0):
+            raise ModelError(
+                "judge.params.experts_implementation: only transformers 5 and newer can choose it; leave it out, or "
+                f"{sys.executable} -m pip install -U transformers"
+            )
         device = self.context.device
         if device != "cpu" and importlib.util.find_spec("accelerate"):
             chosen["device_map"] = {
                 "": device
             }  # straight onto the device, with no copy of all weights in host memory
+        if any(Path(model_path).glob("*.safetensors")):
+            chosen["use_safetensors"] = True  # else transformers reads a .bin, as weights only
         local = {"local_files_only": True, "trust_remote_code": False}
         try:
             processor = AutoProcessor.from_pretrained(model_path, **local)
@@ -269,6 +271,15 @@ class Qwen3VL(Judge):
         return frozenset(ends)
 
 
+def _verdict(request: JudgeRequest, replies: Sequence[tuple[str, bool]]) -> Verdict:
+    calls = {call.name: call for call in request.rubric.calls}
+    read = [
+        parse_reply(text, request.rubric, calls[prompt.call], truncated=truncated)
+        for prompt, (text, truncated) in zip(request.prompts, replies, strict=True)
+    ]
+    return combine(request.rubric, read, [text for text, _ in replies])
+
+
 def _token_ids(value: int | Sequence[int] | None) -> set[int]:
     if value is None:
         return set()
@@ -301,9 +312,14 @@ def _require_libraries() -> None:
         raise _library_error(f"has no {error.name}") from error
     except (ImportError, OSError, RuntimeError) as error:  # builds that do not match fail in many ways
         raise _library_error(f"cannot import {name} ({_first_line(error)})") from error
-    transformers = importlib.import_module("transformers")
-    if not hasattr(transformers, "AutoModelForImageTextToText"):
-        raise _library_error(f"has transformers {transformers.__version__}, which is older than 4.57")
+    if _transformers_version() < (4, 57):
+        version = importlib.import_module("transformers").__version__
+        raise _library_error(f"has transformers {version}, which is older than 4.57")
+
+
+def _transformers_version() -> tuple[int, ...]:
+    version: str = importlib.import_module("transformers").__version__
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:2])
 
 
 def _library_error(what: str) -> ModelError:

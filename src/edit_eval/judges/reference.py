@@ -1,6 +1,6 @@
 """A judge that measures: how near is the edited image to the exact target? No model, no text.
 
-Knows only the sample's target and first source. numpy and Pillow are imported inside.
+Knows only the sample's target and first source. Pillow is imported inside.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from edit_eval.core.errors import UserError
+from edit_eval.core.errors import ConfigError, UserError
 from edit_eval.core.types import HostContext, JudgeRequest, Rubric, Verdict
 from edit_eval.judges import Judge
 from edit_eval.judges.contract import verdict_from_scores
@@ -52,14 +52,23 @@ class Reference(Judge):
     default_rubric: ClassVar[str | None] = "reference-v1"
     reads: ClassVar[tuple[str, ...]] = ("target",)
 
-    def __init__(self, params: Any, context: HostContext, rubric: Rubric) -> None:
-        super().__init__(params, context, rubric)
-        names = [one.name for one in rubric.dimensions]
-        if names != [_DIMENSION]:
-            raise UserError(
-                f"the reference judge scores {_DIMENSION!r} alone, but rubric {rubric.name!r} wants "
-                f"{', '.join(names)}; use judge.rubric: reference-v1"
-            )
+    def __init__(self, params: Any, context: HostContext, rubrics: Sequence[Rubric]) -> None:
+        super().__init__(params, context, rubrics)
+        for rubric in rubrics:
+            names = [one.name for one in rubric.dimensions]
+            if names != [_DIMENSION]:
+                raise UserError(
+                    f"the reference judge scores {_DIMENSION!r} alone, but rubric {rubric.name!r} wants "
+                    f"{', '.join(names)}; use judge.rubric: reference-v1"
+                )
+
+    @classmethod
+    def resolve(cls, params: Any, model: str | None) -> Any:
+        """Return `params` as they are. Raises `ConfigError` for a time that is none."""
+        del model
+        if not (math.isfinite(params.seconds) and params.seconds >= 0):
+            raise ConfigError(f"judge.params.seconds is {params.seconds}; give 0 or more")
+        return params
 
     @property
     def window(self) -> int:
@@ -84,7 +93,7 @@ class Reference(Judge):
         source_error = _difference(request.sources[0], target)
         score = 10.0 * similarity(edited_error, source_error)
         reason = _reason(edited_error, source_error)
-        return verdict_from_scores(self.rubric, {_DIMENSION: score}, {_DIMENSION: reason}, reason)
+        return verdict_from_scores(request.rubric, {_DIMENSION: score}, {_DIMENSION: reason}, reason)
 
 
 def similarity(edited_error: float, source_error: float) -> float:
@@ -96,12 +105,12 @@ def similarity(edited_error: float, source_error: float) -> float:
 
 
 def _difference(image: Image, target: Image) -> float:
-    """Root mean square difference over pixels and channels, 0..1."""
-    import numpy as np
+    """Root mean square difference over pixels and channels, 0..1; exact up to the root, for it sums whole numbers."""
+    from PIL import ImageChops
 
-    first = np.asarray(resize_to(image, target.size), dtype=np.float32)
-    second = np.asarray(target, dtype=np.float32)
-    return math.sqrt(float(np.mean(np.square(first - second), dtype=np.float64))) / 255.0
+    counts = ImageChops.difference(resize_to(image, target.size), target).histogram()  # 256 for each channel
+    squares = sum(count * (index % 256) ** 2 for index, count in enumerate(counts))
+    return math.sqrt(squares / sum(counts)) / 255.0
 
 
 def _reason(edited_error: float, source_error: float) -> str:

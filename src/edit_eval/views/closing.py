@@ -9,7 +9,9 @@ from collections.abc import Mapping, Sequence
 
 from rich.cells import cell_len
 
+from edit_eval.core.headlines import HeadlineEstimate
 from edit_eval.driver.summary import Estimate, Summary
+from edit_eval.views.status import flags_said
 from edit_eval.views.text import clean, fit, kinds, number, pad
 
 __all__ = ["closing_block", "interval"]
@@ -27,13 +29,12 @@ def closing_block(summary: Summary, report_path: str | None = None) -> str:
     """
     lines = [f"Result of {clean(summary.run)}: {clean(summary.protocol)}"]
     lines += [f"  {pad(label + ':', 10)} {text}" for label, text in _facts(summary)]
-    tables = [
-        ("Dimension", summary.dimensions),
-        *((clean(tag), values) for tag, values in summary.tags.items()),
-    ]
-    for heading, estimates in tables:
-        if estimates:
-            lines += ["", *_table(heading, estimates)]
+    lines += _headlines(summary)
+    if summary.dimensions:
+        lines += ["", *_table("Dimension", summary.dimensions)]
+    for tag, estimates in summary.tags.items():
+        shares = summary.tag_coverage.get(tag, {}) if summary.coverage < 1 else {}
+        lines += ["", *_table(clean(tag), estimates, shares)]
     if report_path is not None:
         lines += ["", f"Report: {clean(report_path)}"]
     return "\n".join(lines)
@@ -45,6 +46,7 @@ def _facts(summary: Summary) -> list[tuple[str, str]]:
         return [
             *facts,
             ("Edited", f"{summary.edited} of {summary.wanted}"),
+            *_remarks(summary),
             ("No edit", kinds(summary.edit_failed)),
         ]
     headline = summary.headline
@@ -54,6 +56,7 @@ def _facts(summary: Summary) -> list[tuple[str, str]]:
     facts += [
         ("Judge", clean(summary.judge)),
         ("Score", f"{number(headline.mean)} {'(' + partial + ') ' if partial else ''}on {low:g} to {high:g}"),
+        *_remarks(summary),
         ("Interval", f"{interval(headline)} (95 %), n = {headline.n}{clusters}"),
         ("Minimum", number(headline.minimum)),
         ("Maximum", number(headline.maximum)),
@@ -68,6 +71,16 @@ def _facts(summary: Summary) -> list[tuple[str, str]]:
     if waiting > 0:
         facts.append(("Not done", str(waiting)))
     return facts
+
+
+def _remarks(summary: Summary) -> list[tuple[str, str]]:
+    """Return what should be known of the edits behind the headline."""
+    remarks = [("Flags", flags_said(summary))] if summary.flagged else []
+    if summary.first_frames:
+        number = summary.first_frames
+        text = f"{number} edit{' is' if number == 1 else 's are'} of the first frame or page of several"
+        remarks.append(("Sources", text))
+    return remarks
 
 
 def _coverage(summary: Summary) -> str:
@@ -96,17 +109,61 @@ def interval(estimate: Estimate) -> str:
     return f"{number(estimate.low)} to {number(estimate.high)}"
 
 
-def _table(heading: str, estimates: Mapping[str, Estimate]) -> list[str]:
+def _headlines(summary: Summary) -> list[str]:
+    """Return the benchmark's own numbers, and the groups of the first."""
+    if not summary.headlines:
+        return []
+    first = summary.headlines[0]
+    rows = [_headline(one) for one in summary.headlines]
+    lines = ["", *_aligned([("Benchmark's own", "value", "95 % interval", "n"), *rows])]
+    lines += [f"  partial: {clean(reason)}" for reason in first.why_partial]
+    if first.bounds is not None:
+        low, high = first.bounds
+        text = "if all that is missing had the lowest or the highest score"
+        lines.append(f"  {clean(first.headline.name)} would be {number(low)} to {number(high)}, {text}")
+    if first.by_group:
+        groups = [
+            (fit(clean(name), _LABEL_COLUMNS), number(mean)) for name, mean in sorted(first.by_group.items())
+        ]
+        width = max(cell_len(name) for name, _ in groups)
+        lines += ["", f"  {clean(first.headline.name)} by {clean(first.headline.group)}"]
+        lines += [f"    {pad(name, width)}  {mean}" for name, mean in groups]
+    return lines
+
+
+def _headline(one: HeadlineEstimate) -> tuple[str, str, str, str]:
+    partial = " (partial)" if one.why_partial else ""
+    digits = one.headline.digits
+    return (
+        fit(clean(one.headline.name) + partial, _LABEL_COLUMNS),
+        number(one.mean, digits),
+        _DASH
+        if one.low is None or one.high is None
+        else f"{number(one.low, digits)} to {number(one.high, digits)}",
+        f"{one.n} of {one.wanted}" if one.n < one.wanted else str(one.n),
+    )
+
+
+def _table(
+    heading: str, estimates: Mapping[str, Estimate], coverage: Mapping[str, float] | None = None
+) -> list[str]:
+    head = [fit(heading, _LABEL_COLUMNS), "mean", "95 % interval", "n", *(["coverage"] if coverage else [])]
     rows = [
-        (fit(clean(name), _LABEL_COLUMNS), number(one.mean), interval(one), str(one.n))
+        [
+            fit(clean(name), _LABEL_COLUMNS),
+            number(one.mean),
+            interval(one),
+            str(one.n),
+            *([_percent(coverage[name])] if coverage else []),
+        ]
         for name, one in estimates.items()
     ]
-    return _aligned([(fit(heading, _LABEL_COLUMNS), "mean", "95 % interval", "n"), *rows])
+    return _aligned([head, *rows])
 
 
-def _aligned(rows: Sequence[tuple[str, str, str, str]]) -> list[str]:
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     """Return rows as lines: the first column at the left, the others at the right, by terminal columns."""
-    widths = [max(cell_len(row[column]) for row in rows) for column in range(4)]
+    widths = [max(cell_len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return [
         "  "
         + "  ".join(

@@ -20,19 +20,19 @@ _WHAT_COLUMNS = 18
 _COLOURS: dict[Level, str] = {"ok": "32", "warn": "33", "bad": "1;31"}
 
 
-def show_findings(findings: Iterable[Finding], stream: TextIO) -> list[Finding]:
-    """Write each finding the moment it is there, then a line about all of them; return them."""
+def show_findings(findings: Iterable[Finding], stream: TextIO, so: str = "a run would fail") -> list[Finding]:
+    """Write each finding the moment it is there, then a line about all of them; return them. `so`: what bad ones mean."""
     ink = Ink.of(stream)
     coloured = stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     shown = []
     for finding in findings:
         shown.append(finding)
-        first, *rest = finding_lines(finding)
+        first, *rest = map(ink.safe, finding_lines(finding))
         if coloured:
             level = finding.level
             first = f"\x1b[{_COLOURS[level]}m{level}\x1b[0m{first[len(level) :]}"
-        print(*map(ink.safe, [first, *rest]), sep="\n", file=stream, flush=True)
-    print(f"\n{closing_line(shown)}", file=stream, flush=True)
+        print(first, *rest, sep="\n", file=stream, flush=True)
+    print(f"\n{closing_line(shown, so)}", file=stream, flush=True)
     return shown
 
 
@@ -50,11 +50,11 @@ def finding_lines(finding: Finding) -> list[str]:
     return [(head if index == 0 else indent) + line for index, line in enumerate(lines)]
 
 
-def closing_line(findings: Sequence[Finding]) -> str:
-    """Return the line that says whether a run would fail."""
+def closing_line(findings: Sequence[Finding], so: str = "a run would fail") -> str:
+    """Return the line that says whether a run would fail, or what else bad findings mean."""
     bad = sum(one.level == "bad" for one in findings)
     doubts = sum(one.level == "warn" for one in findings)
     warnings = f", {doubts} warning{'s' if doubts != 1 else ''}" if doubts else ""
     if bad:
-        return f"{bad} bad{warnings}: a run would fail; mend {'it' if bad == 1 else 'them'} first."
+        return f"{bad} bad{warnings}: {so}; mend {'it' if bad == 1 else 'them'} first."
     return f"All is well{warnings}."

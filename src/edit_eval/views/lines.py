@@ -13,6 +13,7 @@ from edit_eval.core.types import Verdict
 from edit_eval.driver.events import (
     DeviceState,
     EditFailed,
+    EditFinished,
     Event,
     Note,
     RunStarted,
@@ -77,6 +78,8 @@ class PermanentLines:
                 yield from self._complete()
             case EditFailed():
                 yield self._lost_edit(event)
+            case EditFinished(flags=flags) if flags:
+                yield Line(f"  [Sample {event.index:>3}] Edit flagged: {clean(', '.join(flags))}", "warning")
             case DeviceState():
                 yield from self._device(event)
             case Unloaded():

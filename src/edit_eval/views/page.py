@@ -11,9 +11,10 @@ from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
+from edit_eval.core.headlines import HeadlineEstimate
 from edit_eval.driver.summary import Estimate, Row, Summary
 from edit_eval.driver.usage import Usage
-from edit_eval.views.status import status_of
+from edit_eval.views.status import FLAG_MEANINGS, flags_said, status_of
 from edit_eval.views.text import UNDEFINED
 from edit_eval.views.usage import device_rows, heading, laggard_lines, stage_rows
 
@@ -21,6 +22,11 @@ __all__ = ["page", "visible"]
 
 DASH = "–"
 _LONGEST_TEXT = 4000
+_LONGEST_NAME = 160
+_LONGEST_CELL = 60
+_FIRST_TEXT = 320
+_FIRST_LINES = 6
+_NOT_WORTH_HIDING = 80
 _CHUNK = 64 * 1024
 
 
@@ -41,9 +47,10 @@ def page(summary: Summary, rows: Sequence[Row], usage: Usage | None = None) -> I
     yield from environment.get_template("report.html").generate(
         **_head(summary),
         usage=None if usage is None else _usage(usage),
-        missing=[_missing(row) for row in ordered if status_of(row).name != "scored"]
+        missing=[_jump(row, status_of(row).label) for row in ordered if status_of(row).name != "scored"]
         if summary.judge
         else [],
+        flagged_rows=[_jump(row, ", ".join(row.flags)) for row in ordered if row.flags],
         rows=(_card(row, summary, repeats=repeats) for row in ordered),
         shown=len(ordered),
     )
@@ -122,7 +129,47 @@ def _head(summary: Summary) -> dict[str, Any]:
         "bounds": None if bounds is None else f"{_number(bounds[0])} to {_number(bounds[1])}",
         "failures": _failures(summary, waiting),
         "tables": _tables(summary),
+        "flagged": flags_said(summary),
+        "flags": [
+            (flag, FLAG_MEANINGS.get(flag, ""), count)
+            for flag, count in sorted(summary.flags.items(), key=lambda one: (-one[1], one[0]))
+        ],
+        "first_frames": summary.first_frames,
+        "headlines": [_headline(one) for one in summary.headlines],
+        "groups": _groups(summary),
         "facts": [(visible(label), visible(text)) for label, text in summary.facts.items()],
+    }
+
+
+def _headline(one: HeadlineEstimate) -> dict[str, Any]:
+    digits = one.headline.digits
+    low, high = one.low, one.high
+    return {
+        "name": visible(one.headline.name),
+        "value": _number(one.mean, digits),
+        "interval": DASH
+        if low is None or high is None
+        else f"{_number(low, digits)} to {_number(high, digits)}",
+        "n": one.n,
+        "wanted": one.wanted,
+        "bounds": None
+        if one.bounds is None
+        else f"{_number(one.bounds[0], digits)} to {_number(one.bounds[1], digits)}",
+        "why": [visible(reason) for reason in one.why_partial],
+    }
+
+
+def _groups(summary: Summary) -> dict[str, Any] | None:
+    """Return the groups of the first headline."""
+    if not summary.headlines or not summary.headlines[0].by_group:
+        return None
+    first = summary.headlines[0]
+    return {
+        "title": visible(f"{first.headline.name} by {first.headline.group}"),
+        "rows": [
+            (visible(name), _number(mean, first.headline.digits))
+            for name, mean in sorted(first.by_group.items())
+        ],
     }
 
 
@@ -140,19 +187,32 @@ def _failures(summary: Summary, waiting: int) -> list[tuple[str, str, int]]:
 
 
 def _tables(summary: Summary) -> list[dict[str, Any]]:
-    groups: list[tuple[str, str, Mapping[str, Estimate]]] = [("Scores", "Dimension", summary.dimensions)]
-    groups += [(f"By {tag}", tag, values) for tag, values in summary.tags.items()]
-    return [
-        {
-            "title": visible(title),
-            "heading": visible(heading),
-            "rows": [
-                (visible(name), _number(one.mean), _interval(one), one.n) for name, one in estimates.items()
-            ],
-        }
-        for title, heading, estimates in groups
-        if estimates
-    ]
+    tables = [_table("Scores", "Dimension", summary.dimensions, {})]
+    for tag, values in summary.tags.items():
+        shares = summary.tag_coverage.get(tag, {}) if summary.coverage < 1 else {}
+        tables.append(_table(f"By {tag}", tag, values, shares))
+    return [table for table in tables if table["rows"]]
+
+
+def _table(
+    title: str, heading: str, estimates: Mapping[str, Estimate], coverage: Mapping[str, float]
+) -> dict[str, Any]:
+    """Return a table of estimates; `coverage` by the same names, or empty where there is none to show."""
+    return {
+        "title": _short(title, _LONGEST_CELL),
+        "heading": _short(heading, _LONGEST_CELL),
+        "coverage": bool(coverage),
+        "rows": [
+            (
+                _short(name, _LONGEST_CELL),
+                _number(one.mean),
+                _interval(one),
+                one.n,
+                _percent(coverage[name]) if coverage else "",
+            )
+            for name, one in estimates.items()
+        ],
+    }
 
 
 def _usage(usage: Usage) -> dict[str, Any]:
@@ -168,8 +228,8 @@ def _usage(usage: Usage) -> dict[str, Any]:
     }
 
 
-def _missing(row: Row) -> dict[str, Any]:
-    return {"index": row.index, "id": visible(row.sample.id), "label": status_of(row).label}
+def _jump(row: Row, label: str) -> dict[str, Any]:
+    return {"index": row.index, "id": _short(row.sample.id), "label": visible(label)}
 
 
 def _card(row: Row, summary: Summary, *, repeats: bool) -> dict[str, Any]:
@@ -181,40 +241,63 @@ def _card(row: Row, summary: Summary, *, repeats: bool) -> dict[str, Any]:
         share = round(min(1.0, max(0.0, (verdict.overall - low) / (high - low))) * 100, 1)
     return {
         "index": row.index,
-        "id": visible(row.sample.id),
+        "id": _short(row.sample.id),
         "repeat": row.repeat if repeats else None,
-        "instruction": visible(row.sample.instruction),
-        "given": visible(row.sample.edit_instruction) if row.sample.edit_instruction is not None else None,
-        "tags": [(visible(tag), visible(value)) for tag, value in row.sample.tags.items()],
+        "instruction": _words(row.sample.instruction),
+        "given": _words(row.sample.edit_instruction) if row.sample.edit_instruction is not None else None,
+        "tags": [(_short(tag), _short(value)) for tag, value in row.sample.tags.items()],
+        "flags": [(visible(flag), FLAG_MEANINGS.get(flag, "")) for flag in row.flags],
+        "first_frame": bool(row.edit.get("first_frames")),
         "status": status.name,
-        "label": status.label,
+        "label": visible(status.label),
         "overall": DASH
         if verdict is None or verdict.overall is None
         else f"{verdict.overall:.2f}".replace("-", "\u2212"),
         "share": share,
-        "scores": [(visible(name), _score(score)) for name, score in verdict.scores.items()]
+        "scores": [(_short(name), _score(score)) for name, score in verdict.scores.items()]
         if verdict
         else [],
         "reasons": _reasons(row),
-        "source": _picture(
-            row.source_thumbnail, _file_link(row.sample.images[0]) if row.sample.images else None
-        ),
+        "source": _source(row),
         "more": [link for link in map(_file_link, row.sample.images[1:]) if link],
         "edit": _picture(row.thumbnail, _run_link(row.image)),
     }
 
 
-def _reasons(row: Row) -> list[tuple[str, str]]:
+def _source(row: Row) -> dict[str, str | None]:
+    """Return the source's picture; of one that could not be read the link alone, or a browser would try in its turn."""
+    link = _file_link(row.sample.images[0]) if row.sample.images else None
+    if row.source_thumbnail is None and row.edit_failure and row.edit_failure[0] == "unreadable":
+        return {"shown": None, "full": link}
+    return _picture(row.source_thumbnail, link)
+
+
+def _short(text: str, longest: int = _LONGEST_NAME) -> str:
+    """Return a name as it may stand in a line or a table: visible, and not longer than one can take in."""
+    return visible(text if len(text) <= longest else text[: longest - 1] + "…")
+
+
+def _words(text: str) -> dict[str, str | None]:
+    """Return a text as the page shows it: its beginning, and, where that is not all of it, the whole on demand."""
+    whole = visible(text)
+    lines = whole.split("\n")
+    start = "\n".join(lines[:_FIRST_LINES])
+    if len(start) > _FIRST_TEXT:
+        start = start[:_FIRST_TEXT].rsplit(" ", 1)[0] if " " in start[:_FIRST_TEXT] else start[:_FIRST_TEXT]
+    if len(whole) - len(start) <= _NOT_WORTH_HIDING and len(lines) <= _FIRST_LINES + 1:
+        return {"start": whole, "whole": None}
+    return {"start": start.rstrip(), "whole": whole}
+
+
+def _reasons(row: Row) -> list[tuple[str, dict[str, str | None]]]:
     """Return the judge's reasons by dimension, or the one text that says why there is no score."""
     status = status_of(row)
     if status.name == "scored" and row.verdict is not None and row.verdict.reasons:
         many = len(row.verdict.reasons) > 1
         return [
-            (visible(name) if many else "", visible(text))
-            for name, text in row.verdict.reasons.items()
-            if text
+            (_short(name) if many else "", _words(text)) for name, text in row.verdict.reasons.items() if text
         ]
-    return [("", visible(status.reason))] if status.reason.strip() else []
+    return [("", _words(status.reason))] if status.reason.strip() else []
 
 
 def _picture(thumbnail: str | None, full: str | None) -> dict[str, str | None]:

@@ -14,24 +14,28 @@ The keys of the JSON report (`"format": 1`; a number that is undefined is null, 
 | `edit_failed`, `unscored` | count by kind |
 | `coverage`, `min_coverage`, `complete` | shares of 1; whether the first reaches the second |
 | `headline` | an estimate: `n`, `clusters`, `mean`, `standard_error`, `low`, `high`, `minimum`, `maximum` |
+| `headlines` | the benchmark's own numbers, the most important first: `headline` (how it is made), `n`, `wanted`, `clusters`, `mean`, `standard_error`, `low`, `high`, `bounds`, `by_group`, `why_partial` (in words; empty where nothing is missing) |
 | `bounds` | [low, high] of the mean at coverage below 1, else null |
 | `dimensions` | dimension -> estimate |
-| `tags` | tag -> value -> estimate of the overall score |
+| `tags` | tag -> value -> estimate of the overall score; `n` is 0 where none of it has a score |
+| `tag_coverage` | tag -> value -> share of what was wanted that has a score |
+| `flagged`, `flags` | how many edits have flags; how many have each of `blank`, `nan`, `resized`, `no_op` |
+| `first_frames` | edits of the first frame or page of a source that has several |
 | `facts` | label -> text |
 | `usage` | what the run took (`driver.usage.Usage`): `starts`, `wall_s`, `device_s`, `gpu_s`, `energy_wh`, `price`, `cost`, `devices` (a list of `DeviceUsage`), `stages` (`edit`, `judge` -> `StageUsage`), `laggards`; null where nothing was recorded |
-| `rows` | a list in the benchmark's order: `index`, `sample` (id), `repeat`, `instruction`, `tags`, `status` (`scored`, `unscored`, `edit-failed`, `not judged`, `not edited`), `kind` and `reason` (where there is no score), `overall`, `scores`, `reasons`, `image`, `edit_key`, `verdict_key` |
+| `rows` | a list in the benchmark's order: `index`, `sample` (id), `repeat`, `instruction`, `tags`, `status` (`scored`, `unscored`, `edit-failed`, `not judged`, `not edited`), `kind` and `reason` (where there is no score), `overall`, `scores`, `reasons`, `image`, `flags`, `edit_key`, `verdict_key` |
 """
 
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from edit_eval.core.errors import RunError
+from edit_eval.driver.abandoned import remove_abandoned
+from edit_eval.driver.refusals import cannot_write
 from edit_eval.driver.summary import Row, Summary
 from edit_eval.driver.usage import Usage
 from edit_eval.views.closing import closing_block
@@ -39,11 +43,15 @@ from edit_eval.views.status import status_of
 from edit_eval.views.text import clean, fit, number
 from edit_eval.views.usage import usage_block
 
-__all__ = ["html_report", "json_report", "page_path", "text_report"]
+__all__ = ["html_report", "json_report", "missing_block", "text_report"]
 
 FORMAT = 1
 _LOWEST = 5
+_FEW = 5
 _REASON_COLUMNS = 100
+_FAILURE_COLUMNS = 300
+"""Of what we say ourselves, which ends with what to do."""
+_NAME_COLUMNS = 80
 
 
 def text_report(summary: Summary, rows: Sequence[Row], usage: Usage | None = None) -> str:
@@ -52,14 +60,33 @@ def text_report(summary: Summary, rows: Sequence[Row], usage: Usage | None = Non
     missing = [row for row in ordered if status_of(row).name in {"edit-failed", "unscored"}]
     scored = [row for row in ordered if row.verdict is not None and row.verdict.overall is not None]
     lowest = sorted(scored, key=lambda row: (_overall(row), row.index))[:_LOWEST]
+    flagged = [row for row in ordered if row.flags]
     parts = [closing_block(summary)]
     if missing:
         parts.append("\n".join([f"Without a score ({len(missing)}):", *map(_text_row, missing)]))
+    if flagged:
+        parts.append("\n".join([f"Flagged ({len(flagged)}):", *map(_flagged_row, flagged)]))
     if lowest:
         parts.append("\n".join(["Lowest scores:", *map(_text_row, lowest)]))
     if usage is not None:
         parts.append(usage_block(usage))
     return "\n\n".join(parts)
+
+
+def missing_block(rows: Sequence[Row]) -> str | None:
+    """Return the first few rows without a score, with their reasons; None where every row got one, or is still to do."""
+    missing = [row for row in rows if status_of(row).name in {"edit-failed", "unscored"}]
+    if not missing:
+        return None
+    lines = [_text_row(row) for row in sorted(missing, key=lambda row: row.index)[:_FEW]]
+    more = len(missing) - len(lines)
+    return "\n".join(
+        [
+            f"Without a score ({len(missing)}):",
+            *lines,
+            *([f"  and {more} more; 'edit-eval report' lists them all"] if more else []),
+        ]
+    )
 
 
 def _overall(row: Row) -> float:
@@ -68,14 +95,24 @@ def _overall(row: Row) -> float:
     )
 
 
-def _text_row(row: Row) -> str:
+def _flagged_row(row: Row) -> str:
     status = status_of(row)
     result = number(row.verdict.overall, 2) if status.name == "scored" and row.verdict else status.label
-    reason = fit(clean(status.reason), _REASON_COLUMNS, "...")
-    repeat = f" (repeat {row.repeat})" if row.repeat else ""
-    return f"  [Sample {row.index:>3}] {result} {clean(row.sample.id)}{repeat}" + (
-        f" | {reason}" if reason else ""
+    return f"  [Sample {row.index:>3}] {clean(', '.join(row.flags))} {_name(row)} | {result}"
+
+
+def _name(row: Row) -> str:
+    return fit(clean(row.sample.id), _NAME_COLUMNS, "...") + (f" (repeat {row.repeat})" if row.repeat else "")
+
+
+def _text_row(row: Row) -> str:
+    status = status_of(row)
+    result = (
+        number(row.verdict.overall, 2) if status.name == "scored" and row.verdict else clean(status.label)
     )
+    columns = _REASON_COLUMNS if row.edited else _FAILURE_COLUMNS
+    reason = fit(clean(status.reason), columns, "...")
+    return f"  [Sample {row.index:>3}] {result} {_name(row)}" + (f" | {reason}" if reason else "")
 
 
 def json_report(summary: Summary, rows: Sequence[Row], usage: Usage | None = None) -> dict[str, Any]:
@@ -108,6 +145,7 @@ def _json_row(row: Row) -> dict[str, Any]:
         "scores": dict(scored.scores) if scored else {},
         "reasons": dict(scored.reasons) if scored else {},
         "image": row.image,
+        "flags": list(row.flags),
         "edit_key": row.edit_key,
         "verdict_key": row.verdict_key,
     }
@@ -121,27 +159,24 @@ def html_report(run_dir: Path, summary: Summary, rows: Sequence[Row], usage: Usa
     """
     from edit_eval.views.page import page
 
-    path = page_path(run_dir)
+    folder = run_dir / "report"
+    path = folder / "index.html"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         _replace(path, page(summary, rows, usage))
     except OSError as error:
-        raise RunError(f"cannot write the report {path}: {error.strerror or error}") from error
+        raise cannot_write(f"the report {path}", error, place=path, instead="") from error
     return path
 
 
-def page_path(run_dir: Path) -> Path:
-    """Return where the page of a run is."""
-    return run_dir / "report" / "index.html"
-
-
 def _replace(path: Path, pieces: Iterable[str]) -> None:
-    handle, name = tempfile.mkstemp(prefix=".index-", suffix=".html", dir=path.parent)
+    """Write a file whole or not at all, open to whom the umask says (a file of `tempfile` would be ours alone)."""
+    remove_abandoned(path.parent)
+    temporary = path.with_name(f".index-page.{os.getpid()}.html")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+        with temporary.open("w", encoding="utf-8", newline="\n") as file:
             file.writelines(pieces)
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
+        temporary.replace(path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise

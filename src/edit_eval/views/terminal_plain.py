@@ -26,12 +26,13 @@ from edit_eval.views.board import Board, StageBoard
 from edit_eval.views.frame import told
 from edit_eval.views.lines import PermanentLines, stage_noun
 from edit_eval.views.outlet import Outlet
-from edit_eval.views.text import clean, clock
+from edit_eval.views.text import clean, clock, fit
 
 __all__ = ["PlainDisplay"]
 
 _HEARTBEAT_S = 30.0
 _BAR_COLUMNS = 10
+_NAME_COLUMNS = 80
 _PARTS = 10
 """The progress of a stage is written at most this often."""
 _STAGE_TITLES: dict[StageName, str] = {"edit": "Editing images", "judge": "Scoring"}
@@ -112,7 +113,10 @@ class PlainDisplay:
                 pass
 
     def _edit_line(self, event: EditFinished) -> str:
-        device, sample = clean(event.device), clean(event.sample_id)
+        device, sample = (
+            clean(event.device),
+            fit(clean(event.sample_id), _NAME_COLUMNS, self._outlet.ink.ellipsis),
+        )
         if event.steps <= 0:
             return f"[{device}] Edited {sample} in {event.seconds:.1f} s"
         bar = self._outlet.ink.bar(1, 1, _BAR_COLUMNS)

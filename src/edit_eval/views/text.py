@@ -1,4 +1,4 @@
-"""How views write text: untrusted text made harmless, cut to columns, numbers, clocks, bars and index ranges.
+"""How views write text: cut to columns, numbers, clocks, bars and index ranges.
 
 Pure functions of their arguments. Knows terminal columns (through `rich.cells`); knows no event and no stream but for
 what its encoding can hold.
@@ -6,47 +6,32 @@ what its encoding can hold.
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TextIO
 
 from rich.cells import cell_len, set_cell_size
 
-__all__ = ["Ink", "clean", "clock", "fit", "kinds", "number", "pad", "per_second", "ranges", "wrapped"]
+from edit_eval.views.harmless import clean, harmless
+
+__all__ = [
+    "Ink",
+    "clean",
+    "clock",
+    "fit",
+    "harmless",
+    "kinds",
+    "number",
+    "pad",
+    "per_second",
+    "ranges",
+    "wrapped",
+]
 
 UNDEFINED = "-"
 """What stands where a number is undefined. Never 0."""
 
 _BLOCKS = " ▏▎▍▌▋▊▉█"
-_REMOVED = frozenset({"Cc", "Cf", "Zl", "Zp"})
-_ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[ -/]*[0-~]")
-"""Terminal escape sequences (ECMA-48): CSI, OSC, and the two-character ones."""
-
-
-def clean(text: str, limit: int = 2000) -> str:
-    """Return `text` as one harmless line: no control or direction characters, white space folded to single spaces.
-
-    Args:
-        text: anything, also lone surrogates (they become U+FFFD).
-        limit: characters of `text` looked at, so that a judge's megabyte costs nothing.
-    """
-    text = text[:limit]
-    if not text.isprintable():
-        text = "".join(_harmless(character) for character in _ESCAPES.sub("", text))
-    return " ".join(text.split())
-
-
-def _harmless(character: str) -> str:
-    if character.isprintable():
-        return character
-    if character.isspace():
-        return " "
-    category = unicodedata.category(character)
-    if category == "Cs":
-        return "\ufffd"
-    return "" if category in _REMOVED else character
 
 
 def fit(text: str, columns: int, ellipsis: str = "…") -> str:
@@ -113,7 +98,7 @@ def kinds(counts: Mapping[str, int]) -> str:
     if not shown:
         return "0"
     total = sum(count for count, _ in shown)
-    return f"{total} ({', '.join(f'{count} {kind}' for count, kind in shown)})"
+    return f"{total} ({', '.join(f'{count} {clean(kind)}' for count, kind in shown)})"
 
 
 def ranges(indices: Iterable[int]) -> str:
@@ -154,7 +139,8 @@ class Ink:
         return cls(encoding)
 
     def safe(self, text: str) -> str:
-        """Return `text` with what the encoding lacks written as backslash escapes."""
+        """Return `text` as one line that a terminal only shows; what the encoding lacks as backslash escapes."""
+        text = harmless(text)
         if text.isascii():
             return text
         return text.encode(self.encoding, "backslashreplace").decode(self.encoding)

@@ -7,6 +7,7 @@ messages, so that `recall` and `stop` are answered while a model computes.
 
 from __future__ import annotations
 
+import errno
 import faulthandler
 import gc
 import importlib
@@ -19,11 +20,14 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeGuard
 
 from edit_eval.core.errors import UserError
-from edit_eval.worker.protocol import Channel, ProtocolError
+from edit_eval.worker.images import UnreadableImageError
+from edit_eval.worker.protocol import TO_HOST, Channel, ProtocolError
+from edit_eval.worker.returned import UnusableEditError
 from edit_eval.worker.roles import CannotWriteError, Role
+from edit_eval.worker.secrets import ours
 
 __all__ = ["Host", "main"]
 
@@ -34,7 +38,7 @@ class Host:
     """Serves one keeper over `sock`."""
 
     def __init__(self, sock: socket.socket) -> None:
-        self._channel = Channel(sock)
+        self._channel = Channel(sock, TO_HOST)
         self._send_lock = threading.Lock()
         self._waiting: deque[dict[str, Any]] = deque()
         self._arrived = threading.Condition()
@@ -59,26 +63,33 @@ class Host:
                 if messages[0]["type"] != "load":
                     raise ProtocolError(f"expected load, got {messages[0]['type']!r}")
                 return messages[0], messages[1:]
-        raise SystemExit(0)
+        raise SystemExit(0 if self._channel.broken is None else 5)
 
     def _load(self, load: dict[str, Any]) -> Role:
         started = time.monotonic()
         try:
             role = _make_role(load)
+            window = role.window
         except UserError as error:
             self._refuse("user", str(error))
         except Exception as error:  # noqa: BLE001 - told to the driver, then the process ends
             traceback.print_exc()
+            if _is_full(error):
+                self._give_up(CannotWriteError("a file of its own", error))
             self._refuse("error", _one_line(error))
         self._say(
             {
                 "type": "ready",
-                "window": role.window,
+                "window": window,
                 "load_s": time.monotonic() - started,
                 "facts": {"python": platform.python_version(), "executable": sys.executable, **role.facts()},
             }
         )
         return role
+
+    def _give_up(self, error: CannotWriteError) -> None:
+        """Say that nothing more can be written, so that the run ends: no other sample would fare better."""
+        self._say({"type": "fatal", "path": error.path, "errno": error.errno, "reason": error.reason})
 
     def _refuse(self, kind: str, reason: str) -> NoReturn:
         self._say({"type": "refused", "kind": kind, "reason": reason})
@@ -136,10 +147,13 @@ class Host:
                 messages.insert(0, {"type": "window", "window": role.window})
             self._say(*messages)  # within, so that an outcome that is no JSON fails its task and not the host
         except CannotWriteError as error:
-            self._say({"type": "fatal", "reason": str(error)})
+            self._give_up(error)
             return
         except Exception as error:  # noqa: BLE001 - becomes a typed failure of one task
             traceback.print_exc()
+            if _is_full(error):
+                self._give_up(CannotWriteError("a file of its own", error))
+                return
             if _is_beyond_repair(error):
                 _leave(4)  # counts as a crash: what was in flight is tried again on a fresh host
             failure = _failure(error)
@@ -153,6 +167,9 @@ class Host:
 
     def _progress_of(self, tasks: list[dict[str, Any]]) -> Callable[[int, int], None]:
         def report(step: int, steps: int) -> None:
+            step, steps = int(step), int(steps)  # an editor may count with an array library's numbers
+            if step < 0 or steps < 0:
+                raise ValueError(f"step {step} of {steps} was reported; both must be at least 0")
             now = time.monotonic()
             if step < steps and now - self._last_progress < _PROGRESS_INTERVAL_S:
                 return
@@ -170,6 +187,10 @@ def _make_role(load: dict[str, Any]) -> Role:
 
 def _failure(error: BaseException) -> dict[str, str]:
     text = _one_line(error)
+    if isinstance(error, UnreadableImageError):
+        return {"kind": "unreadable", "reason": str(error)}
+    if isinstance(error, UnusableEditError):
+        return {"kind": "error", "reason": str(error)}
     if isinstance(error, FileNotFoundError) and getattr(error, "missing_edit", False):
         return {"kind": "missing", "reason": text}
     if (
@@ -181,15 +202,30 @@ def _failure(error: BaseException) -> dict[str, str]:
     return {"kind": "error", "reason": text}
 
 
+def _text(error: BaseException) -> str:
+    """Return an error's message; some cannot even be written."""
+    try:
+        return str(error)
+    except Exception as fault:  # noqa: BLE001 - the error itself is told, its message is lost
+        return f"(its message cannot be written: {type(fault).__name__})"
+
+
+def _is_full(error: BaseException) -> TypeGuard[OSError]:
+    """Whether a disk is full, or a quota reached, wherever a model's libraries write: never the sample's fault."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
 def _is_beyond_repair(error: BaseException) -> bool:
     """Whether the accelerator's context is lost, so that every later task here would fail too."""
-    text = str(error)
+    text = _text(error)
     lost = "CUDA error" in text or "HIP error" in text or type(error).__name__ == "AcceleratorError"
     return lost and "out of memory" not in text.lower()
 
 
 def _one_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
+    lines = (
+        ours().text(_text(error)).strip().splitlines()
+    )  # before it is cut: half a secret is not found any more
     return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"[:500]
 
 

@@ -24,7 +24,9 @@ from typing import Any
 
 from edit_eval.worker.logs import CappedLog
 from edit_eval.worker.processes import adopt_orphans, die_with_parent, kill_descendants, reap_children
-from edit_eval.worker.protocol import BEAT_S, Channel, ProtocolError
+from edit_eval.worker.protocol import BEAT_S, FROM_HOST, TO_KEEPER, Channel, ProtocolError
+from edit_eval.worker.proxies import bypass_proxies, is_proxy_variable, own_names, without_proxies
+from edit_eval.worker.secrets import Redactor, secrets_of
 
 __all__ = ["Keeper", "main"]
 
@@ -40,7 +42,9 @@ class _Host:
     channel: Channel
     output: int
     log: CappedLog
+    redactor: Redactor
     ending: str = ""  # "stop" or "kill" once ordered
+    why: str = ""  # what it did that the keeper ended it for
     ordered_at: float = 0.0
     kill_at: float = float("inf")
     channel_open: bool = True
@@ -54,7 +58,7 @@ class Keeper:
     """
 
     def __init__(self, sock: socket.socket, scratch: Path) -> None:
-        self._driver = Channel(sock)
+        self._driver = Channel(sock, TO_KEEPER)
         self._host: _Host | None = None
         self._selector = selectors.DefaultSelector()
         self._next_beat = 0.0
@@ -108,6 +112,8 @@ class Keeper:
         self._reap()
         if self._host and time.monotonic() >= self._host.kill_at:
             self._host.kill_at = float("inf")
+            if not self._host.ending and not self._host.why:
+                self._host.why = "the host closed its socket and did not end"
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._host.process.pid, signal.SIGKILL)  # not Popen's: that one reaps behind our back
 
@@ -131,8 +137,6 @@ class Keeper:
             self._order("kill", 0.0)
         elif kind == "quit":
             self._quit = True
-        else:
-            raise ProtocolError(f"unknown message {kind!r}")
 
     def _order(self, ending: str, grace_s: float) -> None:
         if self._host is None:
@@ -145,18 +149,18 @@ class Keeper:
             self._host.channel.send("stop")
 
     def _start(self, spec: dict[str, Any], load: dict[str, Any]) -> None:
-        """Start a host: `spec` holds python, env (None removes), links (name -> path) and log (path)."""
+        """Start a host: `spec` holds python, env (None removes), proxy, links (name -> path) and log (path)."""
         if self._host is not None:
             raise ProtocolError("start while a host runs")
         try:
             links = self._make_links(spec["links"])
-            log = CappedLog(Path(spec["log"]))
+            environment = _environment(spec)
         except OSError as error:  # a full disk, most likely
-            self._refuse(f"cannot prepare a host: {error}")
+            reason = error.strerror or str(error)
+            self._driver.send("fatal", path=str(self._links), errno=error.errno or 0, reason=reason)
             return
-        environment = {**os.environ, **{k: v for k, v in spec["env"].items() if v is not None}}
-        for name in [k for k, v in spec["env"].items() if v is None]:
-            environment.pop(name, None)
+        redactor = Redactor(secrets_of(environment))
+        log = CappedLog(Path(spec["log"]), redactor=redactor)
         extra = spec["env"].get("PYTHONPATH")
         environment["PYTHONPATH"] = os.pathsep.join([str(links), extra] if extra else [str(links)])
         environment["PYTHONSAFEPATH"] = "1"
@@ -183,7 +187,7 @@ class Keeper:
             theirs.close()
             os.close(write_end)
         os.set_blocking(read_end, False)
-        self._host = _Host(process, Channel(ours), read_end, log)
+        self._host = _Host(process, Channel(ours, FROM_HOST), read_end, log, redactor)
         self._selector.register(self._host.channel, selectors.EVENT_READ, "host")
         self._selector.register(read_end, selectors.EVENT_READ, "output")
         self._host.channel.send("load", **load)
@@ -191,7 +195,7 @@ class Keeper:
 
     def _refuse(self, reason: str) -> None:
         self._driver.send("refused", kind="error", reason=reason)
-        self._driver.send("exited", code=None, reason="crash", tail=reason, seconds=0.0)
+        self._driver.send("exited", code=None, reason="crash", why="", tail=reason, seconds=0.0)
 
     def _make_links(self, links: dict[str, str]) -> Path:
         """Return a directory that shows the named packages and nothing else."""
@@ -205,11 +209,11 @@ class Keeper:
     def _on_host(self, host: _Host) -> None:
         host.channel.flush()
         for message in host.channel.receive():
-            self._driver.forward(message)
-        if host.channel.broken:
-            host.log.write(f"\n[keeper] the host spoke no protocol: {host.channel.broken}\n".encode())
-            self._order("kill", 0.0)
-            host.ending = "crash"
+            self._driver.forward(_without_secrets(message, host.redactor))
+        if host.channel.broken and not host.why:
+            host.why = f"the host spoke no protocol: {host.channel.broken}"
+            host.log.write(f"\n[keeper] {host.why}\n".encode("utf-8", "replace"))
+            host.kill_at = 0.0
         if host.channel.closed:
             self._close_channel(host)
 
@@ -253,7 +257,8 @@ class Keeper:
         self._forget(host)
         seconds = time.monotonic() - host.ordered_at if host.ordered_at else 0.0
         tail = host.log.tail(_TAIL_BYTES).decode("utf-8", "replace")
-        self._driver.send("exited", code=code, reason=host.ending or "crash", tail=tail, seconds=seconds)
+        reason = host.ending or "crash"
+        self._driver.send("exited", code=code, reason=reason, why=host.why, tail=tail, seconds=seconds)
 
     def _forget(self, host: _Host) -> None:
         if host.channel_open:
@@ -264,6 +269,25 @@ class Keeper:
         host.channel.close()
         host.log.close()
         self._host = None
+
+
+def _environment(spec: dict[str, Any]) -> dict[str, str]:
+    """Return what a host starts with: ours, changed by `spec`; no proxy stands before this machine."""
+    inherited = without_proxies(os.environ) if spec["proxy"] == "none" else dict(os.environ)
+    merged: dict[str, str | None] = {**inherited, **spec["env"]}
+    environment = {name: value for name, value in merged.items() if value is not None}
+    if any(value and is_proxy_variable(name) for name, value in environment.items()):
+        environment |= bypass_proxies(environment, own_names())
+    return environment
+
+
+def _without_secrets(message: dict[str, Any], redactor: Redactor) -> dict[str, Any]:
+    """Return a host's message with the secrets taken out of what is written down: why it failed, what it made."""
+    if isinstance(reason := message.get("reason"), str):
+        message = {**message, "reason": redactor.text(reason)}
+    if "outcome" in message:
+        message = {**message, "outcome": redactor.data(message["outcome"])}
+    return message
 
 
 def _mask(channel: Channel) -> int:

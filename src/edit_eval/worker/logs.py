@@ -6,7 +6,12 @@ Standard library only; knows nothing of who writes.
 from __future__ import annotations
 
 import contextlib
+import os
+import sys
 from pathlib import Path
+from typing import BinaryIO
+
+from edit_eval.worker.secrets import Redactor
 
 __all__ = ["CAP_BYTES", "CappedLog"]
 
@@ -18,25 +23,41 @@ _MARK_BYTES = 64
 
 
 class CappedLog:
-    """Appends to `path`; past half of `cap` the newest half is kept in two segments beside it, joined on `close`."""
+    """Appends to `path`; past half of `cap` the newest half is kept in two segments beside it, joined on `close`.
 
-    def __init__(self, path: Path, cap: int = CAP_BYTES) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    Where the file cannot be written there is none, and `tail` still has what was written last. `redactor` takes secrets
+    out of all that is written.
+    """
+
+    def __init__(self, path: Path, cap: int = CAP_BYTES, *, redactor: Redactor | None = None) -> None:
         self._path = path
         self._half = (cap - _MARK_BYTES) // 2
         self._segments = [path.with_name(path.name + suffix) for suffix in (".older", ".newer")]
-        for segment in self._segments:  # of a keeper that was killed
-            segment.unlink(missing_ok=True)
-        self._file = path.open("ab")
-        if self._file.tell() > self._half:
-            self._file.truncate(self._half)  # an earlier host's beginning stays, its end gives way to ours
+        self._file = self._opened()
         self._size = self._file.tell()
         self._in_tail = False
         self._dropped = 0
         self._recent = bytearray()
+        self._redactor = redactor or Redactor(())
+
+    def _opened(self) -> BinaryIO:
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            for segment in self._segments:  # of a keeper that was killed
+                segment.unlink(missing_ok=True)
+            file = self._path.open("ab")
+        except OSError:
+            self._half = sys.maxsize
+            return open(os.devnull, "wb")  # noqa: PTH123 - lives as long as we do
+        if file.tell() > self._half:
+            file.truncate(self._half)  # an earlier host's beginning stays, its end gives way to ours
+        return file
 
     def write(self, data: bytes) -> None:
         """Append `data`. A disk that is full costs the log, never its writer: `tail` goes on."""
+        self._write(self._redactor.piece(data))
+
+    def _write(self, data: bytes) -> None:
         self._recent += data
         if len(self._recent) > 1 << 16:
             del self._recent[: -(1 << 15)]
@@ -71,6 +92,7 @@ class CappedLog:
 
     def close(self) -> None:
         """Join the segments into one file of at most the cap."""
+        self._write(self._redactor.rest())
         with contextlib.suppress(OSError):
             self._join()
 

@@ -1,7 +1,8 @@
 """The protocol between driver, keeper and host: one JSON object a line over a stream socket.
 
 Every message carries `v` (this version) and `type`. Images travel as paths; nothing is ever pickled; standard output
-is never used. Messages of a version or type that is not known are an error of the sender, not guessed at.
+is never used. Messages of a version or type that is not known, or with fields that are missing or of another kind, are
+an error of the sender, not guessed at: a `Channel` that was told what it `hears` ends there.
 
 Down, driver -> keeper:
     start   {host: {...}, load: {...}}     start a host and hand it `load`
@@ -22,8 +23,9 @@ Up, keeper -> driver (those marked * come from the host and are passed on):
     failed*  {id, kind, reason}            this task alone failed
     recalled* {ids}
     window*  {window}                      the window changed
-    fatal*   {reason}                      nothing more can be written here; the run cannot go on
-    exited   {code, reason, tail, seconds} the host's process has ended; `reason`: stop, kill or crash
+    fatal*   {path, errno, reason}         nothing more can be written there; the run cannot go on
+    exited   {code, reason, why, tail, seconds} the host's process has ended; `reason`: stop, kill or crash; `why`: what
+                                           the keeper had against it, or empty
     beat     {}                            the keeper lives; every `BEAT_S` seconds
 """
 
@@ -31,9 +33,20 @@ from __future__ import annotations
 
 import json
 import socket
+from collections.abc import Callable, Mapping
 from typing import Any
 
-__all__ = ["BEAT_S", "VERSION", "Channel", "ProtocolError"]
+__all__ = [
+    "BEAT_S",
+    "FAILURES",
+    "FROM_HOST",
+    "FROM_KEEPER",
+    "TO_HOST",
+    "TO_KEEPER",
+    "VERSION",
+    "Channel",
+    "ProtocolError",
+]
 
 VERSION = 1
 BEAT_S = 5.0
@@ -41,6 +54,96 @@ BEAT_S = 5.0
 
 _MAX_LINE_BYTES = 64 << 20
 _READ_BYTES = 1 << 16
+_MAX_NUMBER = 1 << 40
+
+
+class _Kind:
+    """What a field must be: a test, and what it is called."""
+
+    def __init__(self, name: str, test: Callable[[Any], bool]) -> None:
+        self.name = name
+        self.test = test
+
+
+def _is_number(value: Any, lowest: int) -> bool:
+    # Compared this way NaN is refused too.
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and lowest <= value < _MAX_NUMBER
+
+
+def _is_whole(value: Any, lowest: int) -> bool:
+    return isinstance(value, int) and _is_number(value, lowest)
+
+
+def _is_task(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and isinstance(value.get("id"), str)
+        and isinstance(value.get("payload"), dict)
+    )
+
+
+_TEXT = _Kind("a text", lambda value: isinstance(value, str))
+_OBJECT = _Kind("an object", lambda value: isinstance(value, dict))
+_FACTS = _Kind(
+    "an object of texts and numbers",
+    lambda value: (
+        isinstance(value, dict)
+        and all(isinstance(one, str) or _is_number(one, -_MAX_NUMBER) for one in value.values())
+    ),
+)
+_WHOLE = _Kind("a whole number of at least 0", lambda value: _is_whole(value, 0))
+_COUNT = _Kind("a whole number of at least 1", lambda value: _is_whole(value, 1))
+_SECONDS = _Kind("a number of at least 0", lambda value: _is_number(value, 0))
+_CODE = _Kind("an exit code or null", lambda value: value is None or _is_whole(value, -255))
+_IDS = _Kind(
+    "a list of ids", lambda value: isinstance(value, list) and all(isinstance(one, str) for one in value)
+)
+_TASKS = _Kind("a list of tasks", lambda value: isinstance(value, list) and all(map(_is_task, value)))
+
+
+def _one_of(*words: str) -> _Kind:
+    return _Kind(f"one of {', '.join(words)}", lambda value: value in words)
+
+
+FAILURES = ("error", "unreadable", "missing", "out_of_memory")
+"""Kinds of failure that a host may report; `crash` and `timeout` (`core.types.EditFailureKind`) are the driver's word."""
+
+Messages = Mapping[str, Mapping[str, _Kind]]
+"""Type of message -> field -> what it must be. Further fields are let through."""
+
+FROM_HOST: Messages = {
+    "ready": {"window": _COUNT, "load_s": _SECONDS, "facts": _FACTS},
+    "refused": {"kind": _one_of("user", "error"), "reason": _TEXT},
+    "begun": {"ids": _IDS},
+    "progress": {"id": _TEXT, "step": _WHOLE, "steps": _WHOLE},
+    "done": {"id": _TEXT, "outcome": _OBJECT, "seconds": _SECONDS},
+    "failed": {"id": _TEXT, "kind": _one_of(*FAILURES), "reason": _TEXT},
+    "recalled": {"ids": _IDS},
+    "window": {"window": _COUNT},
+    "fatal": {"path": _TEXT, "errno": _WHOLE, "reason": _TEXT},
+}
+FROM_KEEPER: Messages = {
+    **FROM_HOST,
+    "hello": {"pid": _COUNT},
+    "started": {"pid": _COUNT},
+    "exited": {
+        "code": _CODE,
+        "reason": _one_of("stop", "kill", "crash"),
+        "why": _TEXT,
+        "tail": _TEXT,
+        "seconds": _SECONDS,
+    },
+    "beat": {},
+}
+_PASSED_ON: Messages = {"task": {"tasks": _TASKS}, "recall": {"ids": _IDS}}
+TO_KEEPER: Messages = {
+    **_PASSED_ON,
+    "start": {"host": _OBJECT, "load": _OBJECT},
+    "stop": {"grace_s": _SECONDS},
+    "kill": {},
+    "quit": {},
+}
+TO_HOST: Messages = {**_PASSED_ON, "load": {}, "stop": {}}
 
 
 class ProtocolError(Exception):
@@ -50,12 +153,14 @@ class ProtocolError(Exception):
 class Channel:
     """Messages over one connected socket; neither sending nor receiving ever blocks unless asked to.
 
-    What cannot be sent at once waits in a buffer until `flush` is called (when the socket is writable).
+    What cannot be sent at once waits in a buffer until `flush` is called (when the socket is writable). `hears`: the
+    messages that the other side may send; None lets any type and any fields through.
     """
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, hears: Messages | None = None) -> None:
         sock.setblocking(False)
         self._sock = sock
+        self._hears = hears
         self._unread = bytearray()
         self._unsent = bytearray()
         self.broken: ProtocolError | None = None
@@ -99,6 +204,12 @@ class Channel:
         A line that is no message ends the conversation: what came before it is returned, `broken` says what is wrong
         with it, and the channel counts as closed.
         """
+        begun = len(self._unread)
+        self._read()
+        return self._messages(begun)
+
+    def _read(self) -> None:
+        """Take what has arrived, until a line is too long."""
         while len(self._unread) <= _MAX_LINE_BYTES:
             try:
                 data = self._sock.recv(_READ_BYTES)
@@ -111,14 +222,18 @@ class Channel:
                 self.closed = True
                 break
             self._unread += data
-        *lines, rest = self._unread.split(b"\n")
-        self._unread = bytearray(rest)
+
+    def _messages(self, begun: int) -> list[dict[str, Any]]:
+        """Take the whole lines; `begun` bytes of the first one were there before, and no end of a line in them."""
+        end = self._unread.rfind(b"\n", begun) + 1
+        lines = bytes(self._unread[:end]).split(b"\n")[:-1]
+        del self._unread[:end]
         messages: list[dict[str, Any]] = []
         try:
-            messages.extend(_parse(bytes(line)) for line in lines)
+            messages.extend(_parse(line, self._hears) for line in lines)
         except ProtocolError as error:
             self._break(error)
-        if len(rest) > _MAX_LINE_BYTES:
+        if len(self._unread) > _MAX_LINE_BYTES:
             self._break(ProtocolError("a line is longer than 64 MiB"))
         return messages
 
@@ -139,8 +254,10 @@ class Channel:
         if not data:
             self.closed = True
             return []
+        begun = len(self._unread)
         self._unread += data
-        return self.receive()
+        self._read()
+        return self._messages(begun)
 
     def send_blocking(self, messages: list[dict[str, Any]]) -> None:
         """Send `messages` (dicts with `type`) as one write, waiting as long as the peer needs."""
@@ -169,7 +286,7 @@ def _wait_writable(sock: socket.socket) -> None:
     select.select([], [sock], [])
 
 
-def _parse(line: bytes) -> dict[str, Any]:
+def _parse(line: bytes, hears: Messages | None) -> dict[str, Any]:
     try:
         message = json.loads(line)
     except (ValueError, RecursionError) as error:
@@ -177,5 +294,17 @@ def _parse(line: bytes) -> dict[str, Any]:
     if not isinstance(message, dict) or not isinstance(message.get("type"), str):
         raise ProtocolError(f"not a message: {line[:80]!r}")
     if message.get("v") != VERSION:
-        raise ProtocolError(f"protocol version {message.get('v')!r}, expected {VERSION}")
+        raise ProtocolError(f"protocol version {message.get('v')!r:.80}, expected {VERSION}")
+    if hears is not None:
+        _check(message, hears)
     return message
+
+
+def _check(message: Mapping[str, Any], hears: Messages) -> None:
+    kind = message["type"]
+    if kind not in hears:
+        raise ProtocolError(f"unknown message {kind!r:.80}")
+    for name, wanted in hears[kind].items():
+        if not wanted.test(message.get(name)):
+            found = f"is {message[name]!r:.80}" if name in message else "is missing"
+            raise ProtocolError(f"{kind}.{name} {found}, expected {wanted.name}")

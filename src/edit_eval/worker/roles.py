@@ -21,9 +21,13 @@ from typing import TYPE_CHECKING, Any
 from edit_eval.core.errors import ModelError
 from edit_eval.core.types import EditRequest, HostContext, JudgeRequest, Prompt, Rubric, Sample
 from edit_eval.judges.contract import held_to
-from edit_eval.worker.images import open_rgb, png_bytes, rgb, save_thumbnail, write_png
+from edit_eval.worker.flags import flags_of
+from edit_eval.worker.images import as_shown, open_image, open_rgb, png_bytes, save_thumbnail, write_png
+from edit_eval.worker.returned import as_image
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from edit_eval.editors import Editor
     from edit_eval.judges import Judge
 
@@ -33,7 +37,18 @@ _FACT_PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "vllm", "p
 
 
 class CannotWriteError(Exception):
-    """An outcome cannot be written (disk full, read-only): not the sample's fault, so the run must stop."""
+    """Something cannot be written (disk full, read-only): not the sample's fault, so the run must stop.
+
+    Attributes:
+        path: what.
+        errno, reason: why; `errno` is 0 where the system gave none.
+    """
+
+    def __init__(self, path: str, error: OSError) -> None:
+        self.path = str(error.filename or path)
+        self.errno = error.errno or 0
+        self.reason = error.strerror or str(error)
+        super().__init__(f"cannot write {self.path}: {self.reason}")
 
 
 class AlteredImageError(Exception):
@@ -93,6 +108,7 @@ def _context(load: dict[str, Any]) -> HostContext:
         model=load["model"],
         components=load["components"],
         options=load["options"],
+        lora=(load["lora"][0], load["lora"][1]) if load.get("lora") else None,
     )
 
 
@@ -105,7 +121,7 @@ def _require_pillow(stage: str) -> None:
 
 
 class EditRole(Role):
-    """One edit at a time: open the sources, edit, write the PNG whole, then the thumbnails."""
+    """One edit at a time: open the sources, edit, write the PNG whole, then the thumbnails as far as that is possible."""
 
     window = 2  # one in work, one at hand
 
@@ -122,37 +138,55 @@ class EditRole(Role):
 
     def _edit(self, payload: dict[str, Any], progress: Callable[[int, int], None]) -> dict[str, Any]:
         sample = Sample.from_json(payload["sample"])
-        images = tuple(open_rgb(path) for path in sample.images)
+        opened = [open_image(path) for path in sample.images]
+        images = tuple(one.image for one in opened)
         request = EditRequest(sample, sample.editor_instruction, images, payload["seed"], payload["repeat"])
         steps_done = 0
 
         def step(number: int, steps: int) -> None:
             nonlocal steps_done
-            steps_done = number
             progress(number, steps)
+            steps_done = int(number)
 
         started = time.monotonic()
         try:
-            edited = self._editor.edit(request, step)
+            returned = self._editor.edit(request, step)
         except FileNotFoundError as error:
             error.missing_edit = True  # type: ignore[attr-defined]
             raise
         seconds = time.monotonic() - started
-        edited = rgb(edited)
+        edited, nan = as_image(returned)
         data = png_bytes(edited)
         try:
             record = write_png(data, edited.size, payload["image"])
-            save_thumbnail(edited, payload["thumbnail"])
-            if not Path(payload["source_thumbnail"]).exists():
-                save_thumbnail(images[0], payload["source_thumbnail"])
         except OSError as error:
-            raise CannotWriteError(f"cannot write {payload['image']}: {error.strerror or error}") from error
+            raise CannotWriteError(payload["image"], error) from error
         return {
             **record,
             "seconds": round(seconds, 4),
             "steps": steps_done,
             "source_size": list(images[0].size),
+            "flags": flags_of(edited, images, _declared_size(self._editor, request), nan=nan),
+            "first_frames": [number for number, one in enumerate(opened) if one.several],
+            "no_thumbnail": _no_thumbnail(edited, images[0], payload),
         }
+
+
+def _declared_size(editor: Any, request: EditRequest) -> tuple[int, int] | None:
+    """Return the size that the edit should have; an editor that declares none returns the source's."""
+    declare = getattr(editor, "edit_size", None)
+    return request.images[0].size if declare is None else declare(request)
+
+
+def _no_thumbnail(edited: Image, source: Image, payload: dict[str, Any]) -> str | None:
+    """Write the thumbnails; return why one cannot be written. The edit is on the disk by now, and counts without."""
+    try:
+        save_thumbnail(edited, payload["thumbnail"])
+        if not Path(payload["source_thumbnail"]).exists():
+            save_thumbnail(source, payload["source_thumbnail"])
+    except OSError as error:
+        return f"{error.filename or payload['thumbnail']}: {error.strerror or error}"
+    return None
 
 
 class JudgeRole(Role):
@@ -161,43 +195,57 @@ class JudgeRole(Role):
     def __init__(self, load: dict[str, Any]) -> None:
         _require_pillow("judge")
         target = _target(load)
-        self._rubric = Rubric.from_json(load["rubric"])
-        self._judge: Judge = target(_params(target, load["params"]), _context(load), self._rubric)
+        self._rubrics = {name: Rubric.from_json(data) for name, data in load["rubrics"].items()}
+        self._judge: Judge = target(
+            _params(target, load["params"]), _context(load), tuple(self._rubrics.values())
+        )
 
     @property
     def batch(self) -> int:  # type: ignore[override]
-        """As many as the judge wants now; it shrinks when memory runs out."""
-        return self._judge.window
+        """As many as the judge wants now; it shrinks when memory runs out. Raises `ValueError` if that is none."""
+        wanted: Any = self._judge.window  # other people's code
+        if isinstance(wanted, bool) or not isinstance(wanted, int) or wanted < 1:
+            raise ValueError(f"the judge's window is {wanted!r}; it must be a whole number of at least 1")
+        return wanted
 
     @property
     def window(self) -> int:  # type: ignore[override]
         """The same: what is judged together is asked for together."""
-        return self._judge.window
+        return self.batch
 
     def run(
         self, payloads: Sequence[dict[str, Any]], progress: Callable[[int, int], None]
     ) -> list[dict[str, Any]]:
         """Judge all payloads together; each outcome is `Verdict.to_json()`, held against the rubric."""
         self._judge.progress = progress
-        verdicts = self._judge.judge([_judge_request(payload) for payload in payloads])
+        requests = [_judge_request(payload, self._rubrics[payload["rubric"]]) for payload in payloads]
+        verdicts = self._judge.judge(requests)
         if len(verdicts) != len(payloads):
             raise RuntimeError(f"the judge returned {len(verdicts)} verdicts for {len(payloads)} edits")
-        return [held_to(self._rubric, verdict).to_json() for verdict in verdicts]
+        return [
+            held_to(request.rubric, verdict).to_json()
+            for request, verdict in zip(requests, verdicts, strict=True)
+        ]
 
 
-def _judge_request(payload: dict[str, Any]) -> JudgeRequest:
+def _judge_request(payload: dict[str, Any], rubric: Rubric) -> JudgeRequest:
     sample = Sample.from_json(payload["sample"])
     try:
         data = Path(payload["edited"]).read_bytes()
     except FileNotFoundError as error:
         raise AlteredImageError(f"{payload['edited']} was removed after it was recorded") from error
+    except OSError as error:  # a folder in its place, a bad sector ...
+        raise AlteredImageError(f"{payload['edited']} cannot be read: {error.strerror}") from error
     if hashlib.sha256(data).hexdigest() != payload["edited_sha256"]:
         raise AlteredImageError(f"{payload['edited']} was altered after it was recorded")
+    sources = tuple(open_rgb(path) for path in sample.shown_sources)
+    size = sources[0].size
     return JudgeRequest(
         sample=sample,
+        rubric=rubric,
         prompts=tuple(Prompt(one["call"], one["text"], tuple(one["images"])) for one in payload["prompts"]),
-        sources=tuple(open_rgb(path) for path in sample.images),
-        edited=open_rgb(io.BytesIO(data)),
-        references=tuple(open_rgb(path) for path in sample.references),
+        sources=tuple(as_shown(one, rubric.shown) for one in sources),
+        edited=as_shown(open_rgb(io.BytesIO(data)), rubric.shown, source_size=size),
+        references=tuple(as_shown(open_rgb(path), rubric.shown) for path in sample.references),
         seed=payload["seed"],
     )

@@ -27,4 +27,4 @@ class Backend(Protocol):
     """Starts keepers."""
 
     def launch(self, device: Device, log_folder: Path) -> KeeperLink:
-        """Start the keeper of `device`. Raises `OSError`."""
+        """Start the keeper of `device`. Raises `RunError` where that cannot be."""

@@ -1,0 +1,199 @@
+"""UnicBench: 22 kinds of edits with 50 samples each, in English and Chinese.
+
+2025, arXiv 2512.02790, https://github.com/WeChatCV/UnicBench; data (Apache-2.0) there and at
+https://huggingface.co/datasets/xiaotanhua/UnicBench.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from edit_eval.benchmarks import Benchmark, Facts, HubData, Protocol
+from edit_eval.benchmarks._official import (
+    Official,
+    beside,
+    column,
+    constants,
+    existing,
+    given,
+    image,
+    only_json,
+    question,
+    rows_of,
+    text_of,
+)
+from edit_eval.benchmarks._tables import Row
+from edit_eval.core.errors import DataError
+from edit_eval.core.headlines import Headline
+from edit_eval.core.types import Rubric, Sample, Shown
+
+__all__ = ["UnicBench", "UnicBenchParams"]
+
+_REASONING = "Reasoning Editing"
+_TASKS = {"Attribute Editing": 250, "Object Editing": 350, _REASONING: 250, "Scene Editing": 250}
+_LANGUAGES = {"en": ("en",), "cn": ("cn",), "zh": ("cn",), "both": ("en", "cn")}
+_WHERE = "get it from https://huggingface.co/datasets/xiaotanhua/UnicBench"
+_PROMPTS = ("_prompts_if", "_prompts_nc", "_prompts_vq", "_prompts_ra")
+_KNOWN_PROMPTS = ("d3237b5b02a4886b477ff738c6a6f6e9d6fb48d334641271677c80c4ad695e89",)
+_JUDGES = ("gpt-4.1-2025-04-14",)
+_SHOWN = Shown(jpeg_quality=75)
+_CALLS = {"following": "_prompts_if", "consistency": "_prompts_nc", "quality": "_prompts_vq"}
+
+
+@dataclass(frozen=True)
+class UnicBenchParams:
+    """Which part of UnicBench.
+
+    Attributes:
+        language: `en`, `cn` (or `zh`), or `both`.
+        images: folder that image paths count from; by default it is looked for beside the table.
+        prompts: path of the official `data/prompts.py`, or of the repository's folder; without it our own rubrics are
+            used, and the protocol's id says so.
+    """
+
+    language: Literal["en", "cn", "zh", "both"] = "en"
+    images: str | None = field(default=None, metadata={"identity": False})
+    prompts: str | None = field(default=None, metadata={"identity": False})
+
+
+class UnicBench(Benchmark):
+    """UnicBench: 1,100 edits in 22 kinds, English and Chinese, three or four scores of 0 to 10 each.
+
+    A sample's score is the geometric mean of instruction following, consistency outside of the edit and visual quality,
+    and for the reasoning samples of reasoning accuracy as well; the headline is the mean over samples (official
+    `eval/eval_pipeline.py`). A score of 0 makes the sample 0, as it does there; a reply that cannot be read does not.
+    """
+
+    Params = UnicBenchParams
+    name: ClassVar[str] = "unicbench"
+    version: ClassVar[int] = 1
+    default_rubric: ClassVar[str] = "unic-own-v1"
+    stratum: ClassVar[str] = "category"
+    layout: ClassVar[str] = "{category}/{language}/{key}"
+    facts: ClassVar[Facts | None] = Facts(
+        samples="1,100 en, 1,100 cn",
+        languages="en, cn",
+        calls="3 to 4",
+        scale="0 to 10, three or four scores",
+        aggregation="geometric mean, then the mean over samples",
+        licence="Apache-2.0",
+        data="huggingface.co/datasets/xiaotanhua/UnicBench; github.com/WeChatCV/UnicBench (data/test_data.jsonl)",
+        prompts="github.com/WeChatCV/UnicBench, data/prompts.py",
+    )
+
+    @classmethod
+    def hub_data(cls, params: UnicBenchParams) -> Sequence[HubData]:
+        """Return the data's repository."""
+        del params
+        return (HubData("xiaotanhua/UnicBench"),)
+
+    @classmethod
+    def load(cls, path: Path | None, params: UnicBenchParams, workspace: Path) -> Sequence[Sample]:
+        """Return the samples; `path` is `test_data.jsonl`, a Parquet file with images in it, or a folder with either."""
+        if path is None:
+            raise DataError(f"benchmark.path: unicbench needs the path of its data; {_WHERE}")
+        files = _tables(path)
+        samples: list[Sample] = []
+        root: Path | None = None
+        for file, row in rows_of(files):
+            picture = given(row, "image")
+            if picture is None:
+                picture = text_of(file, row, "image_path")
+                root = root or beside(file, picture, ("data",), params.images, _WHERE)
+            source = image(file, row, picture, root or file.parent, workspace / "embedded")
+            samples += [
+                _sample(file, row, source, language, both=params.language == "both")
+                for language in _LANGUAGES[params.language]
+            ]
+        return samples
+
+    @classmethod
+    def protocol(cls, params: UnicBenchParams, rubric: Callable[[str], Rubric]) -> Protocol:
+        """Return the official protocol with its prompts, or our own rubrics."""
+        own = {
+            "": replace(rubric(cls.default_rubric), shown=_SHOWN),
+            "reasoning": replace(rubric("unic-reasoning-own-v1"), shown=_SHOWN),
+        }
+        headlines = [one for language in _LANGUAGES[params.language] for one in _headlines(language)]
+        if params.prompts is None:
+            return Protocol(own, tuple(headlines), ("own-prompts",), _JUDGES)
+        file = existing(
+            Path(params.prompts).expanduser(),
+            ("data/prompts.py", "prompts.py"),
+            "no data/prompts.py of UnicBench",
+        )
+        official = Official(constants(file, _PROMPTS), _KNOWN_PROMPTS)
+        rubrics = {name: _official(one, official.texts) for name, one in own.items()}
+        return Protocol(rubrics, tuple(headlines), official.deviations, _JUDGES)
+
+
+def _tables(path: Path) -> list[Path]:
+    if path.is_dir():
+        for folder in (path, path / "data"):
+            if files := sorted(folder.glob("*.parquet")):
+                return files
+    return [only_json(path, ("test_data.jsonl", "data/test_data.jsonl"), _WHERE)]
+
+
+def _sample(file: Path, row: Row, source: str, language: str, *, both: bool) -> Sample:
+    key, task = text_of(file, row, "key"), text_of(file, row, "task")
+    points: Any = given(row, "reasoning_points")
+    reasoning = task == _REASONING
+    if reasoning and points is None:
+        points = column(file, row, "reasoning_points")
+    category = "_".join(text_of(file, row, "subtask").split())
+    names = ("cn", "zh") if language == "cn" else ("en",)
+    return Sample(
+        id=f"{key}-{language}" if both else key,
+        instruction=text_of(file, row, *names),
+        images=(source,),
+        tags={"task": task, "category": category, "language": language, "key": key},
+        cluster=key,
+        notes={"points": points if isinstance(points, str) else json.dumps(points)} if reasoning else {},
+        rubric="reasoning" if reasoning else "",
+    )
+
+
+def _official(own: Rubric, texts: Mapping[str, str]) -> Rubric:
+    """Return the official questions: each sees source and edit, and answers `{"score": ..., "reason": ...}`."""
+    asked = [
+        (one.name, "_prompts_ra" if one.name == "reasoning" else _CALLS[one.name]) for one in own.dimensions
+    ]
+    calls = []
+    for name, prompt in asked:
+        fill = {"<instruction>": "instruction"}
+        if name == "reasoning":
+            fill["<reasoning_points>"] = "note:points"
+        calls.append(
+            question(name, texts[prompt], [name], ["source", "edited"], "fields", fill=fill, keys=["score"])
+        )
+    return replace(own, name="unic-official", calls=tuple(calls))
+
+
+def _headlines(language: str) -> list[Headline]:
+    where = {"language": language}
+    overall = Headline(f"Overall {language}", 0, 10, groups={"": sum(_TASKS.values())}, where=where)
+    reasoning = {**where, "task": _REASONING}
+    return [
+        overall,
+        replace(overall, name=f"IF {language}", value="following"),
+        replace(overall, name=f"NC {language}", value="consistency"),
+        replace(overall, name=f"VQ {language}", value="quality"),
+        replace(
+            overall,
+            name=f"RA {language}",
+            value="reasoning",
+            where=reasoning,
+            groups={"": _TASKS[_REASONING]},
+        ),
+        *(
+            replace(
+                overall, name=f"Overall {language}, {task}", where={**where, "task": task}, groups={"": count}
+            )
+            for task, count in _TASKS.items()
+        ),
+    ]

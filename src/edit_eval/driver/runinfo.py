@@ -1,0 +1,130 @@
+"""run.json: what a run says of itself, read in one place and checked there, so that nobody else need doubt it.
+
+Whoever reads it may rely on what is here: whatever is there has its shape, a rubric can be followed, and nothing is of
+a newer edit-eval. Any key may be missing: `needed` says so in one line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from edit_eval.core.errors import ConfigError, RunError
+from edit_eval.driver.ledger import json_value
+from edit_eval.driver.plan import recorded_rubrics
+from edit_eval.driver.refusals import cannot_read
+from edit_eval.driver.rubrics import check_recorded_rubric
+from edit_eval.driver.shapes import Each, misfit_of
+
+__all__ = ["FORMAT", "DamagedInfo", "needed", "read_info", "rebuild_with"]
+
+FORMAT = 1
+
+_SCALAR = (str, float, bool, None)
+_START = {"at": str, "edit_eval": str, "python": str, "hosts": (Each(Each(_SCALAR)), None)}
+_JUDGING = {"!identity": dict, "rubrics": Each(dict), "rubric": dict, "!reads": [str]}
+_HEADLINE = {
+    "!name": str,
+    "!low": float,
+    "!high": float,
+    "value": str,
+    "pool": bool,
+    "group": str,
+    "groups": Each(int),
+    "where": Each(str),
+    "digits": int,
+}
+_misfit = misfit_of(
+    {
+        "created": str,
+        "name": str,
+        "config": {"editor": {"params": dict}, "judge": ({"params": dict}, None)},
+        "identity": {
+            "editor": (dict, None),
+            "judge": (dict, None),
+            "rubric": (str, None),
+            "seed": (int, None),
+        },
+        "editor": str,
+        "size_policy": (Each(str), None),
+        "min_coverage": float,
+        "protocol": (str, None),
+        "judge": (str, None),
+        "judge_size_policy": (str, None),
+        "judging": (_JUDGING, None),
+        "headlines": ([_HEADLINE], None),
+        "starts": [(_START, None)],
+    }
+)
+
+
+class DamagedInfo(RunError):
+    """A run.json that is ours and cannot be used: `edit-eval run` writes it anew from the config."""
+
+
+def rebuild_with(path: Path, *, config_is_there: bool) -> str:
+    """Return the command that writes what is missing or damaged in a run anew."""
+    return f"'edit-eval run {path}'" if config_is_there else f"'edit-eval run CONFIG --output {path}'"
+
+
+def read_info(path: Path) -> dict[str, Any]:
+    """Return what the run.json of a run directory says.
+
+    Raises:
+        RunError: there is none, it is not ours, of a newer edit-eval, or cannot be read.
+        DamagedInfo: it is ours, and damaged.
+    """
+    if not (path / "run.json").is_file():
+        hint = "" if path.exists() else "; it does not exist"
+        raise RunError(f"{path} is no run directory (no run.json in it{hint})")
+    try:
+        info = json_value((path / "run.json").read_bytes())
+    except OSError as error:
+        raise cannot_read(path / "run.json", error) from error
+    except ValueError as error:
+        raise _damaged(path, "no JSON") from error
+    if (
+        not isinstance(info, dict)
+        or isinstance(info.get("format"), bool)
+        or not isinstance(info.get("format"), int)
+    ):
+        raise _damaged(path, "not of edit-eval")
+    if info["format"] > FORMAT:
+        raise RunError(f"{path} was written by a newer edit-eval; use that one")
+    fault = _misfit(info) or _rubric_fault(info)
+    if fault:
+        raise _damaged(path, fault)
+    return info
+
+
+def _rubric_fault(info: Mapping[str, Any]) -> str | None:
+    if not info.get("judging"):
+        return None
+    try:
+        for one in recorded_rubrics(info["judging"]).values():
+            check_recorded_rubric(one)
+    except ConfigError as error:
+        return f"judging.{error.problems[0]}"
+    return None
+
+
+def _damaged(path: Path, fault: str) -> RunError:
+    """Return what is said of a run.json that cannot be used; one without ledgers beside it may be anybody's."""
+    if any(
+        (path / name).is_file() for name in ("edits.jsonl", "verdicts.jsonl")
+    ):  # samples.jsonl may be data
+        command = rebuild_with(path, config_is_there=False)
+        return DamagedInfo(f"{path}/run.json cannot be read (damaged: {fault}); {command} writes it anew")
+    return RunError(f"{path} is no run directory: {path}/run.json cannot be read ({fault}); name another one")
+
+
+def needed(info: Mapping[str, Any], key: str, path: Path) -> Any:
+    """Return a value of run.json, by its dotted key. Raises `DamagedInfo` if it is not there."""
+    value: Any = info
+    for name in key.split("."):
+        value = value.get(name) if isinstance(value, Mapping) else None
+    if value is None:
+        command = rebuild_with(path, config_is_there=key != "config" and isinstance(info.get("config"), dict))
+        raise DamagedInfo(f"{path}/run.json lacks {key!r}; {command} writes it anew")
+    return value

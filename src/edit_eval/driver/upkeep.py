@@ -1,0 +1,98 @@
+"""The upkeep of a run directory: leftovers of killed processes go, and what people look at comes back.
+
+Links and thumbnails are for people; a ledger names none of them, and a run is the same without. Where somebody removed
+them, or the disk was full when they should have been written, the next start makes them again. Called by whoever holds
+the run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from edit_eval.driver.plan import WantedEdit
+from edit_eval.driver.store import image_path, thumbnail_path
+from edit_eval.worker.images import open_rgb, save_thumbnail
+
+__all__ = ["make_thumbnails", "missing_links", "missing_thumbnails", "remove_leftovers"]
+
+_LEFTOVERS: Mapping[str, re.Pattern[str]] = {
+    ".": re.compile(r"\.(run\.json|samples\.jsonl)\.\d+\.tmp"),
+    "images/*": re.compile(r"\..*\.tmp"),
+    "thumbs/*": re.compile(r"\..*\.tmp"),
+    "by-id/*": re.compile(r"\..*\.\d+"),
+    "report": re.compile(r"\.index-.*\.html"),
+}
+"""What is being written has such a name until it is whole; `edit-eval report` writes without the lock."""
+
+_ABANDONED_S = 60.0
+
+
+def remove_leftovers(root: Path) -> None:
+    """Remove temporary files that were being written when a process was killed; what cannot be removed stays."""
+    for place, name in _LEFTOVERS.items():
+        for folder in root.glob(place) if place != "." else [root]:
+            with contextlib.suppress(OSError), os.scandir(folder) as entries:
+                left = [entry for entry in entries if name.fullmatch(entry.name)]
+                for entry in left:
+                    age_s = time.time() - entry.stat(follow_symlinks=False).st_mtime
+                    if place != "report" or age_s > _ABANDONED_S:
+                        os.unlink(entry.path)  # noqa: PTH108 - an open scandir has strings
+
+
+def missing_links(
+    root: Path, edited: Sequence[WantedEdit], names: Mapping[str, str]
+) -> Iterator[tuple[WantedEdit, str]]:
+    """Yield the edits whose link is not there, each with its name.
+
+    Args:
+        root: run directory.
+        edited: that have an image.
+        names: from `store.link_names`.
+    """
+    there = _below(root / "by-id", ".png")
+    for one in edited:
+        name = names[one.key]
+        if name not in there:
+            yield one, name
+
+
+def missing_thumbnails(root: Path, edited: Sequence[WantedEdit]) -> dict[Path, Path]:
+    """Return the thumbnails that are not there, of edits and their first sources, each with its image.
+
+    Args:
+        root: run directory.
+        edited: that have an image.
+    """
+    there = _below(root / "thumbs", "")
+    wanted: dict[str, Path] = {}
+    for one in edited:
+        wanted[thumbnail_path(one.key)] = root / image_path(one.key)
+        wanted[thumbnail_path(one.source_sha256[0])] = Path(one.sample.images[0])
+    missing = {path for path in wanted if path.removeprefix("thumbs/") not in there}
+    return {root / path: image for path, image in wanted.items() if path in missing} if missing else {}
+
+
+def make_thumbnails(missing: Mapping[Path, Path], stop: Callable[[], bool]) -> None:
+    """Make thumbnails; `stop` is asked before each whether to leave the rest. One that cannot be made is left out."""
+    from PIL.Image import DecompressionBombError
+
+    for path, image in missing.items():
+        if stop():
+            return
+        with contextlib.suppress(OSError, ValueError, DecompressionBombError):
+            save_thumbnail(open_rgb(image), path)
+
+
+def _below(folder: Path, suffix: str) -> set[str]:
+    """Return the names of all files two levels down, as `ab/name`, without their suffix."""
+    found = set()
+    with contextlib.suppress(OSError), os.scandir(folder) as parts:
+        for part in parts:
+            with contextlib.suppress(OSError), os.scandir(part.path) as entries:
+                found |= {f"{part.name}/{entry.name.removesuffix(suffix)}" for entry in entries}
+    return found

@@ -1,0 +1,132 @@
+"""Headlines: each worked out by hand, beside the wrong numbers that other ways of averaging give."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edit_eval.core.headlines import Headline, Scored, estimate
+from edit_eval.core.stats import mean_interval
+from edit_eval.core.types import Dimension, Rubric
+
+ONE = Rubric("one", (Dimension("a", 0, 10),), (), "a", 0, 10)
+TWO = Rubric("two", (Dimension("a", 1, 5, True), Dimension("b", 1, 5, True)), (), "mean(a, b)", 1, 5)
+THREE = Rubric("three", (*TWO.dimensions, Dimension("c", 1, 5, True)), (), "mean(a, b, c)", 1, 5)
+
+
+def scored(group, *scores, cluster=None, rubric=ONE):
+    """One sample of a group; `scores` are its dimensions'; none: it has no verdict."""
+    named = dict(zip((one.name for one in rubric.dimensions), scores, strict=False))
+    verdicts = [(named, math.fsum(scores) / len(scores))] if scores else []
+    return Scored(cluster if cluster is not None else object(), {"group": group}, rubric, verdicts)
+
+
+MACRO = Headline("O", 0, 10, group="group", groups={"x": 3, "y": 1})
+
+
+def test_the_mean_of_groups_is_not_the_mean_of_samples():
+    samples = [scored("x", 2), scored("x", 4), scored("x", 6), scored("y", 10)]
+    found = estimate(MACRO, samples)
+    assert found.mean == (4 + 10) / 2 == 7  # the mean over samples would be 5.5
+    assert found.by_group == {"x": 4, "y": 10}
+    assert (found.n, found.wanted, found.why_partial, found.bounds) == (4, 4, (), None)
+    # influences: x: (2-4)/(2*3), 0, (6-4)/(2*3); y: 0. SE^2 = 4/3 * 2 * (1/3)^2
+    assert found.standard_error == pytest.approx(math.sqrt(4 / 3 * 2 / 9))
+
+
+def test_a_missing_score_bounds_the_number_and_is_said():
+    samples = [scored("x", 2), scored("x", 4), scored("x"), scored("y", 10)]
+    found = estimate(MACRO, samples)
+    assert found.mean == (3 + 10) / 2
+    assert found.bounds == ((6 / 3 + 10) / 2, (16 / 3 + 10) / 2)
+    assert found.why_partial == ("1 without scores",)
+
+
+def test_a_missing_group_has_no_mean_but_bounds():
+    found = estimate(MACRO, [scored("x", 2), scored("x", 4), scored("x", 6)])
+    assert found.mean is None
+    assert found.bounds == (2, 7)
+    assert found.why_partial == ("no sample of group: y",)
+
+
+def test_an_unknown_group_is_left_out_and_said():
+    samples = [scored("x", 2), scored("x", 4), scored("x", 6), scored("y", 10), scored("z", 0)]
+    found = estimate(MACRO, samples)
+    assert found.mean == 7
+    assert found.why_partial == ("group unknown to the benchmark, left out: z",)
+
+
+def test_a_group_of_another_size_is_said():
+    found = estimate(MACRO, [scored("x", 4), scored("y", 10)])
+    assert found.mean == 7
+    assert found.why_partial == ("other numbers of samples than the benchmark's: x 1 of 3",)
+
+
+def test_a_flat_pool_weighs_samples_by_their_dimensions():
+    samples = [scored("x", 1, 1, rubric=TWO), scored("x", 5, 5, 5, rubric=THREE)]
+    found = estimate(Headline("pool", 0, 100, value="(score - 1) * 25", pool=True), samples)
+    assert found.mean == (0 + 0 + 100 + 100 + 100) / 5 == 60  # the mean over samples would be 50
+
+
+def test_a_missing_sample_of_a_pool_weighs_as_much_as_it_has_dimensions():
+    samples = [scored("x", 1, 1, rubric=TWO), scored("x", rubric=THREE)]
+    found = estimate(Headline("pool", 0, 100, value="(score - 1) * 25", pool=True), samples)
+    assert (found.mean, found.bounds) == (0, (0, 60))
+
+
+def test_perfect_is_the_top_of_every_dimension_that_applies():
+    samples = [
+        scored("x", 5, 5, rubric=TWO),
+        scored("x", 5, 5, 4, rubric=THREE),
+        scored("x", 4, 5, rubric=TWO),
+    ]
+    assert estimate(Headline("accuracy", 0, 1, value="perfect"), samples).mean == pytest.approx(1 / 3)
+
+
+def test_only_samples_with_the_tag_count():
+    samples = [scored("x", 2), scored("y", 4)]
+    found = estimate(Headline("only", 0, 10, where={"group": "y"}), samples)
+    assert (found.mean, found.n, found.wanted) == (4, 1, 1)
+
+
+def test_repeats_of_a_sample_are_averaged_after_the_formula():
+    sample = Scored("c", {}, ONE, [({"a": 0.0}, 0.0), ({"a": 4.0}, 4.0)])
+    assert estimate(Headline("root", 0, 10, value="sqrt(a)"), [sample]).mean == 1  # and not sqrt(2)
+
+
+def test_nothing_is_undefined_and_never_zero():
+    found = estimate(Headline("O", 0, 10), [])
+    assert (found.mean, found.standard_error, found.low, found.high) == (None,) * 4
+
+
+def test_it_survives_a_file():
+    assert Headline.from_json(MACRO.to_json()) == MACRO
+
+
+values = st.floats(0, 10, allow_subnormal=False)
+
+
+@given(st.lists(st.tuples(values, st.integers(0, 5)), min_size=1, max_size=30))
+def test_one_group_with_equal_weights_is_a_clustered_mean(pairs):
+    found = estimate(
+        Headline("mean", -1e9, 1e9), [scored("x", value, cluster=cluster) for value, cluster in pairs]
+    )
+    known = mean_interval([value for value, _ in pairs], [cluster for _, cluster in pairs])
+    assert found.mean == pytest.approx(known.mean)
+    assert (found.standard_error is None) == (known.standard_error is None)
+    if known.standard_error is not None:
+        assert found.standard_error == pytest.approx(known.standard_error, abs=1e-9)
+        assert (found.low, found.high) == pytest.approx((known.low, known.high), abs=1e-6)
+
+
+@given(st.lists(st.tuples(st.sampled_from("xyz"), st.none() | values), max_size=30))
+def test_the_mean_lies_within_its_bounds(pairs):
+    samples = [scored(group) if value is None else scored(group, value) for group, value in pairs]
+    found = estimate(Headline("O", 0, 10, group="group"), samples)
+    if found.bounds is not None and found.mean is not None:
+        assert found.bounds[0] - 1e-9 <= found.mean <= found.bounds[1] + 1e-9
+    if found.mean is not None:
+        assert 0 <= found.mean <= 10

@@ -1,0 +1,7 @@
+"""All faults, family by family, in the order of the table."""
+
+from __future__ import annotations
+
+from faults import disk, messages, processes, soak
+
+FAULTS = (*processes.FAULTS, *messages.FAULTS, *disk.FAULTS, *soak.FAULTS)

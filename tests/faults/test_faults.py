@@ -1,0 +1,27 @@
+"""Every fault of the table, injected into real runs."""
+
+from __future__ import annotations
+
+import pytest
+
+from faults.rows import FAULTS
+from faults.suite import Judged, judged, trials
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(("fault", "number"), trials(FAULTS))
+def test_nothing_is_lost_or_done_twice(fault, number, trial, undisturbed, table):
+    found = Judged((), (), ("it did not come to its end",))
+    try:
+        fault.inject(trial)
+        found = judged(trial, trial.reference or undisturbed(trial))
+    finally:
+        table.add(
+            fault.family,
+            fault.name,
+            trial.injected,
+            right=found.right,
+            lost=len(found.lost),
+            doubled=len(found.doubled),
+        )
+    assert found.right, "\n".join([f"lost: {found.lost}", f"done twice: {found.doubled}", *found.problems])

@@ -1,0 +1,63 @@
+"""The table itself: it adds up, it can be written into a page, and the page in docs/ is not stale."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+from faults.rows import FAULTS
+from faults.suite import trials
+from faults.table import BEGIN, END, Line, Table, lines_in
+
+PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
+
+
+def table_of(*lines: Line) -> Table:
+    return Table(lines)
+
+
+def test_trials_add_up_and_one_that_failed_is_not_survived():
+    table = Table()
+    table.add("a", "x", 2, right=True, lost=0, doubled=0)
+    table.add("a", "x", 3, right=False, lost=1, doubled=2)
+    assert list(table.lines.values()) == [Line("a", "x", 5, 2, 1, 2)]
+    assert table.text().splitlines() == [
+        "fault  injected  survived  lost  doubled",
+        "x             5         2     1        2",
+    ]
+
+
+def test_a_page_keeps_what_was_not_injected_now(tmp_path):
+    page = tmp_path / "page.md"
+    order = [("a", "x"), ("a", "y"), ("b", "z")]
+    page.write_text(f"before\n\n{BEGIN}\n{END}\n\nafter\n")
+    table_of(Line("b", "z", 1, 1), Line("a", "x", 2, 2), Line("a", "gone", 9, 9)).write(page, order)
+    table_of(Line("a", "y", 3, 3), Line("a", "x", 4, 4)).write(page, order)
+    text = page.read_text()
+    assert text.startswith("before\n")
+    assert text.endswith("\n\nafter\n")
+    assert lines_in(text) == [Line("a", "x", 4, 4), Line("a", "y", 3, 3), Line("b", "z", 1, 1)]
+
+
+def test_json(tmp_path):
+    table_of(Line("a", "x", 2, 2)).write(tmp_path / "t.json", [])
+    assert json.loads((tmp_path / "t.json").read_text()) == [
+        {"family": "a", "name": "x", "injected": 2, "survived": 2, "lost": 0, "doubled": 0}
+    ]
+
+
+def test_every_fault_has_a_name_of_its_own_and_is_injected():
+    names = Counter((fault.family, fault.name) for fault in FAULTS)
+    assert set(names.values()) == {1}
+    assert len({fault.name for fault in FAULTS}) == len(FAULTS)
+    assert all(0 <= fault.short <= fault.long > 0 for fault in FAULTS)
+    assert len(trials(FAULTS)) == sum(fault.long for fault in FAULTS)
+    assert not any("|" in fault.name or fault.name.startswith("*") for fault in FAULTS)
+
+
+def test_the_page_shows_the_suite_as_it_is_and_nothing_lost():
+    shown = lines_in(PAGE.read_text(encoding="utf-8"))
+    assert [(line.family, line.name) for line in shown] == [(fault.family, fault.name) for fault in FAULTS]
+    assert not [line for line in shown if line.lost or line.doubled or line.survived < line.injected]
+    assert all(line.injected >= fault.long for line, fault in zip(shown, FAULTS, strict=True))
