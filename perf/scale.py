@@ -91,7 +91,7 @@ def make(folder: Path, samples: int, shared: int) -> None:
             table.write(json.dumps(line) + "\n")
     model.mkdir()
     (model / "config.json").write_text('{"model_type": "qwen3_vl", "vision_config": {}}')
-    (model / "model.safetensors").write_bytes(b"no weights")
+    (model / "model.safetensors").write_bytes((2).to_bytes(8, "little") + b"{}")  # no tensor
     config = {
         "benchmark": {"type": "folder", "path": str(data)},
         "editor": {"type": "scripted", "devices": DEVICES},
