@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from edit_eval.benchmarks.folder import Folder, FolderParams
 from edit_eval.core.errors import DataError
@@ -49,6 +52,16 @@ def message(path: Path, **params: object) -> str:
         load(path, **params)
     assert "\n" not in str(caught.value)
     return str(caught.value)
+
+
+@settings(deadline=None)
+@given(st.text(st.sampled_from("ab./ ~é\\"), min_size=1).filter(lambda text: text.strip()))
+def test_a_path_is_joined_as_pathlib_joins_it(text: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = written(Path(folder), "s.json", [{"image": text, "instruction": "-", "target": text}])
+        [sample] = load(path, outside=True)
+        assert sample.images == (str(Path(folder) / text),)
+        assert sample.target == sample.images[0]
 
 
 # --- formats ---

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Mapping
 from json.encoder import encode_basestring
+from typing import Any
 
 import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edit_eval.core.identity import edit_key, sample_seed, verdict_key
+from edit_eval.core.identity import canonical_json, edit_key, sample_seed, verdict_key
 from edit_eval.core.types import Dimension, Prompt, Rubric, Sample
 from edit_eval.driver.keys import edit_keys, seeds, verdict_keys
 from edit_eval.driver.plan import Judging, WantedEdit
@@ -68,6 +70,109 @@ def test_verdicts(judge, asked, edited, sources, references, seed):
         "repeat": 0,
     }
     assert verdict_keys(judge, RUBRIC)(**parts) == verdict_key(judge=judge, rubric=RUBRIC, **parts)
+
+
+numbers = st.integers(-(2**53), 2**53)
+parameters = st.recursive(
+    st.booleans() | numbers | st.floats(-1e300, 1e300) | texts,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+)
+editors = st.fixed_dictionaries(
+    {
+        "name": texts,
+        "version": st.integers(1, 9),
+        "model": st.dictionaries(st.sampled_from(["repository", "commit", "files"]), texts, min_size=1),
+        "components": st.dictionaries(
+            st.text(max_size=5), st.dictionaries(st.just("files"), texts), max_size=2
+        ),
+        "params": st.dictionaries(st.text(min_size=1, max_size=8), parameters, min_size=1, max_size=5),
+    }
+)
+
+
+def leaves(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Return the path of every leaf, empty lists and objects among them."""
+    if isinstance(value, Mapping) and value:
+        return [found for key in value for found in leaves(value[key], (*path, key))]
+    if isinstance(value, (list, tuple)) and value:
+        return [found for index, item in enumerate(value) for found in leaves(item, (*path, index))]
+    return [path]
+
+
+def with_leaf(value: Any, path: tuple[Any, ...], change: Callable[[Any], Any]) -> Any:
+    """Return `value` with the leaf at `path` changed."""
+    if not path:
+        return change(value)
+    key, *rest = path
+    if isinstance(value, Mapping):
+        return {**value, key: with_leaf(value[key], tuple(rest), change)}
+    return type(value)(
+        with_leaf(item, tuple(rest), change) if number == key else item for number, item in enumerate(value)
+    )
+
+
+def as_floats(value: Any) -> Any:
+    """Return the same wish with every whole number written as a float."""
+    if isinstance(value, Mapping):
+        return {key: as_floats(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [as_floats(item) for item in value]
+    return float(value) if type(value) is int and float(value) == value else value
+
+
+def turned_round(value: Any) -> Any:
+    """Return the same wish with the names of every object in another order."""
+    if isinstance(value, Mapping):
+        return {key: turned_round(value[key]) for key in reversed(value)}
+    return [turned_round(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+@given(
+    editors,
+    texts,
+    st.lists(texts, min_size=1, max_size=3),
+    hashes,
+    st.integers(0, 2**63),
+    st.integers(0, 9),
+    st.data(),
+)
+def test_any_change_of_any_part_is_another_edit_and_another_way_to_write_it_is_not(
+    editor, instruction, images, conditioning, seed, repeat, data
+):
+    def key(**changes: Any) -> str:
+        parts = {
+            "editor": editor,
+            "instruction": instruction,
+            "images": images,
+            "conditioning": conditioning,
+            "seed": seed,
+            "repeat": repeat,
+            **changes,
+        }
+        return edit_keys(parts["editor"])(
+            sample=Sample("s", parts["instruction"], ("/a",)),
+            image_sha256=tuple(parts["images"]),
+            conditioning_sha256=parts["conditioning"],
+            seed=parts["seed"],
+            repeat=parts["repeat"],
+        )
+
+    before = key()
+    assert key(editor=turned_round(editor)) == before
+    assert key(editor=as_floats(editor)) == before
+    path = data.draw(st.sampled_from(leaves(editor)))
+    other = data.draw(parameters | st.none())
+    changed = with_leaf(editor, path, lambda _: other)
+    same = canonical_json(changed) == canonical_json(editor)
+    assert (key(editor=changed) == before) == same
+    assert key(instruction=instruction + "x") != before
+    assert key(instruction=" " + instruction) != before
+    number = data.draw(st.integers(0, len(images) - 1))
+    assert key(images=[*images[:number], images[number] + "0", *images[number + 1 :]]) != before
+    assert key(images=[*images, images[-1]]) != before
+    assert key(conditioning=[*conditioning, "f" * 64]) != before
+    assert key(seed=seed + 1) != before
+    assert key(repeat=repeat + 1) != before
 
 
 @pytest.mark.parametrize("value", [float("nan"), {1, 2}, object()])

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from pathlib import Path
 from typing import Any
 
-from hypothesis import given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from edit_eval.core.identity import file_sha256
 from edit_eval.core.types import Sample
-from edit_eval.driver.plan import WantedEdit, plan_edits, verdict_is_done
+from edit_eval.driver.ledger import Ledger, tells_of_edit
+from edit_eval.driver.plan import EditPlan, WantedEdit, plan_edits, verdict_is_done
+from edit_eval.driver.store import image_is_intact, image_path
 
 EDITED = {"status": "edited", "image": {"sha256": "a" * 64}}
 FAILED = {"status": "failed", "kind": "error"}
@@ -71,6 +80,146 @@ def test_planning_again_is_the_same_plan(count, data):
     assert plan_edits(wanted(count), ledger, lambda *_: True) == plan_edits(
         wanted(count), dict(ledger), lambda *_: True
     )
+
+
+# The planner over a real ledger and real images, and whatever happens to them
+
+
+class Disk:
+    """A run directory with the images and the ledger of some edits; knows what was really finished."""
+
+    def __init__(self, root: Path, count: int) -> None:
+        self.root = root
+        self.path = root / "edits.jsonl"
+        self.everything = wanted(count)
+        self.times_made: Counter[int] = Counter()
+
+    def plan(self, *, verify: bool = False) -> EditPlan:
+        """Open the ledger for writing, as a start does, and plan."""
+        ledger = Ledger(self.path, tells_of_edit)
+        try:
+            return plan_edits(
+                self.everything,
+                ledger.records,
+                lambda one, record: image_is_intact(self.root, one.key, record, verify=verify),
+            )
+        finally:
+            ledger.close()
+
+    def work(self, edits: Sequence[WantedEdit], failing: AbstractSet[int] = frozenset()) -> None:
+        """Make edits: the image first, then its line."""
+        ledger = Ledger(self.path, tells_of_edit)
+        for one in edits:
+            self.times_made[one.index] += 1
+            if one.index in failing:
+                ledger.append({"key": one.key, "status": "failed", "kind": "error", "reason": "-"})
+                continue
+            path = self.root / image_path(one.key)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(f"image {one.index} made {self.times_made[one.index]}".encode())
+            image = {
+                "sha256": file_sha256(path),
+                "bytes": path.stat().st_size,
+                "mtime_ns": path.stat().st_mtime_ns,
+            }
+            ledger.append({"key": one.key, "status": "edited", "image": image, "text": "x" * one.index})
+        ledger.close()
+
+    def records(self) -> Iterator[dict[str, Any]]:
+        """Yield what whole lines of the ledger say, read in the plainest way."""
+        for line in self.path.read_bytes().split(b"\n")[:-1]:
+            try:
+                record = json.loads(line)
+            except ValueError:
+                continue
+            if (
+                isinstance(record, dict)
+                and isinstance(record.get("key"), str)
+                and isinstance(record.get("v"), int)
+            ):
+                yield record
+
+    def told(self) -> dict[str, dict[str, Any]]:
+        """Return the last that is told of every key."""
+        return {record["key"]: record for record in self.records() if tells_of_edit(record)}
+
+    def is_newer(self) -> bool:
+        """Whether the damage made a line one of a later version, which is refused."""
+        return any(record["v"] > 1 for record in self.records())
+
+
+damages = st.one_of(
+    st.tuples(st.just("cut"), st.floats(0, 1), st.just(b"")),
+    st.tuples(st.just("overwrite"), st.floats(0, 1), st.binary(min_size=1, max_size=30)),
+    st.tuples(st.just("insert"), st.floats(0, 1), st.binary(min_size=1, max_size=30)),
+    st.tuples(st.just("double"), st.floats(0, 1), st.just(b"")),
+    st.tuples(st.just("swap"), st.floats(0, 1), st.just(b"")),
+)
+
+
+def damage(path: Path, how: str, where: float, what: bytes) -> None:
+    data = path.read_bytes()
+    at = int(where * len(data))
+    lines = data.splitlines(keepends=True)
+    if how == "cut":
+        data = data[:at]
+    elif how == "overwrite":
+        data = data[:at] + what + data[at + len(what) :]
+    elif how == "insert":
+        data = data[:at] + what + data[at:]
+    elif lines:
+        line = lines[int(where * (len(lines) - 1))]
+        data = data + line if how == "double" else b"".join(lines[::-1])
+    path.write_bytes(data)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.integers(1, 8),
+    st.lists(
+        st.tuples(st.integers(0, 8), st.lists(damages, max_size=3), st.sets(st.integers(0, 7))), max_size=4
+    ),
+    st.sets(st.integers(0, 7)),
+    st.booleans(),
+)
+def test_killed_anywhere_and_damaged_anyhow_nothing_is_lost_or_made_twice(count, starts, failing, verify):
+    with tempfile.TemporaryDirectory() as folder:
+        disk = Disk(Path(folder), count)
+        disk.path.touch()
+        for done_before_killed, several, lost_images in starts:
+            plan = disk.plan(verify=verify)
+            disk.work(plan.todo[:done_before_killed], failing)
+            for how, where, what in several:
+                damage(disk.path, how, where, what)
+            assume(not disk.is_newer())
+            for index in lost_images & {one.index for one in disk.everything}:
+                path = disk.root / image_path(disk.everything[index].key)
+                if path.exists() and index % 2:
+                    path.unlink()
+                elif path.exists():
+                    path.write_bytes(b"another")
+
+            again = disk.plan(verify=verify)
+            parts = [again.todo, again.edited, again.failed]
+            assert sorted(one.index for part in parts for one in part) == list(range(count))
+            told = disk.told()
+            for one in (
+                disk.everything
+            ):  # what a whole line tells, and the disk bears out, stands; nothing else does
+                record = told.get(one.key)
+                stands = record is not None and (
+                    record["status"] == "failed" or image_is_intact(disk.root, one.key, record, verify=verify)
+                )
+                assert (one in again.todo) != stands
+            assert {one.key: told[one.key]["image"]["sha256"] for one in again.edited} == again.edited_sha256
+
+        before = disk.times_made.copy()
+        last = disk.plan(verify=verify)
+        disk.work(last.todo)
+        assert disk.times_made - before == Counter(one.index for one in last.todo)  # no more than was left
+        end = disk.plan(verify=True)
+        assert end.todo == []
+        assert len(end.edited) + len(end.failed) == count
 
 
 def test_records_of_other_edits_are_left_alone():

@@ -94,6 +94,15 @@ def test_one_device_left_takes_its_suspects_back():
     assert queue.take("cpu-0", {"cpu-0"}).id == "suspect"
 
 
+def test_a_payload_may_be_made_when_the_task_is_sent():
+    made = []
+    task = Task("t", lambda: made.append(1) or {"n": len(made)})
+    assert made == []
+    assert task.message() == {"id": "t", "payload": {"n": 1}}
+    assert task.message() == {"id": "t", "payload": {"n": 2}}  # sent again after a host was lost
+    assert Task("t", {"n": 0}).message() == {"id": "t", "payload": {"n": 0}}
+
+
 def test_a_suspect_is_not_given_to_a_host_that_has_tasks():
     queue = TaskQueue()
     queue.put(Task("suspect", {}, estimate=100, solo=True))

@@ -281,6 +281,21 @@ def test_what_is_the_same_is_not_written_again(tmp_path):
         assert [(tmp_path / name).stat().st_ino for name in ("run.json", "samples.jsonl")] == before
 
 
+@settings(deadline=None)
+@given(
+    st.lists(st.sampled_from(["s0", "s1", "红"]), max_size=5),
+    st.lists(st.sampled_from(["s0", "s1"]), max_size=5),
+)
+def test_whatever_was_written_before_what_is_written_is_there(tmp_path_factory, before, after):
+    root = tmp_path_factory.mktemp("run")
+    with RunStore(root) as store:
+        store.write_info({})
+        for names in (before, after):
+            everything = [wanted(index, name) for index, name in enumerate(names)]
+            store.write_wanted(everything)
+            assert RunReader(root).wanted == everything
+
+
 @pytest.mark.parametrize(
     ("ledger", "line"),
     [
