@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
@@ -15,7 +16,7 @@ import pytest
 from harness import config_tree, make_benchmark
 from PIL import Image
 
-from edit_eval.core.errors import DataError
+from edit_eval.core.errors import DataError, RunError
 from edit_eval.core.types import Sample
 from edit_eval.driver.config import check_config
 from edit_eval.driver.samples import check_images, image_faults, outside_images, read_samples
@@ -166,3 +167,20 @@ def test_a_folder_that_is_reached_by_a_link_is_the_same_folder(tmp_path, good):
     make_benchmark(tmp_path / "real", ["x"])
     (tmp_path / "data").symlink_to("real")
     assert line_about(tmp_path, [f"{tmp_path}/real/0000.png", f"{tmp_path}/data/0000.png"]) is None
+
+
+@pytest.mark.parametrize("filename", [None, "s0000.png"])
+def test_a_disk_that_is_full_is_no_fault_of_the_benchmark(tmp_path, monkeypatch, filename):
+    """Pillow raises a full disk without the file's name where it writes through a file that is open."""
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), *([filename] if filename else []))
+
+    def draw(_path, _params, _workspace):
+        raise full
+        yield
+
+    checked = check_config(
+        {"benchmark": {"type": "scenes"}, "editor": {"type": "scripted"}, "output": str(tmp_path / "run")}
+    )
+    monkeypatch.setattr(checked.benchmark.cls, "load", draw)
+    with pytest.raises(RunError, match=r"cannot write .*: No space left on device; make room"):
+        read_samples(checked, tmp_path / "run")

@@ -17,7 +17,7 @@ from edit_eval.driver.abandoned import remove_abandoned
 from edit_eval.driver.config import Checked
 from edit_eval.driver.hubdata import find_data
 from edit_eval.driver.plugins import sample_fault
-from edit_eval.driver.refusals import cannot_write
+from edit_eval.driver.refusals import FULL, cannot_write
 from edit_eval.driver.registry import Found
 from edit_eval.worker.formats import shown_path
 
@@ -64,6 +64,8 @@ def read_samples(checked: Checked, output: Path, workspace: Path | None = None) 
     try:
         samples = found.load(path, data.params, workspace or output / "inputs")
     except OSError as error:
+        if error.errno in FULL:
+            raise cannot_write(f"the run directory {output}", error, place=output) from error
         if error.filename is None:
             raise DataError(f"benchmark {found.name}: cannot load its samples: {error}") from error
         place = Path(error.filename or output)
