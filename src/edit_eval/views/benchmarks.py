@@ -26,7 +26,7 @@ has a name in it.
 | `prompts-XXXXXXXX` | prompts that differ from the published ones, by the first digits of their hash |
 | `judge-NAME` | another judge than the authors' |
 | `limit-N`, `subset-NAME`, `edited-small` | only a part of the samples; other images edited than the authors' |
-| `partial` | a group, a sample or a score is missing: the number stands with its bounds and the reason |
+| `partial` | in place of `official`: a group, a sample or a score is missing: the number stands with its bounds and the reason |
 
 Official prompts are read from your copy of the benchmark's repository, as text, and hashed; a Python file is parsed and never
 run. Numbers beside the benchmark's own (mean over samples, by tag, by score) are given with n and interval in any case. A reply
