@@ -6,6 +6,7 @@ the file systems go when their holder is killed.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
@@ -87,13 +88,16 @@ class Disks:
 
 
 def fill(disk: Path, leave_kib: int = 0) -> None:
-    """Fill a disk, but for so many KiB."""
+    """Fill a disk, but for so many KiB; a run that writes meanwhile may fill it first."""
     found = os.statvfs(disk)
     left = found.f_bavail * found.f_frsize - leave_kib * 1024
-    with (disk / BALLAST).open("ab") as file:
-        while left > 0:
-            left -= file.write(bytes(min(left, 1 << 16)))
-            file.flush()
+    try:
+        with (disk / BALLAST).open("ab", buffering=0) as file:
+            while left > 0:
+                left -= file.write(bytes(min(left, 1 << 16)))
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
 
 
 def make_room(disk: Path) -> None:
