@@ -78,14 +78,14 @@ def test_a_pickle_beside_safetensors_is_left_alone(tiny, tmp_path, marker):
     QwenImageEdit(EDIT, HostContext(model=str(model)))
     judge = shutil.copytree(tiny("qwen3-vl"), tmp_path / "judge")
     torch.save({"x": Payload(marker)}, judge / "pytorch_model.bin")
-    Qwen3VL(JUDGE, HostContext(model=str(judge)), RUBRIC)
+    Qwen3VL(JUDGE, HostContext(model=str(judge)), [RUBRIC])
 
 
 def test_a_pickle_of_a_judge_is_read_as_weights_only(tiny, tmp_path, marker):
     judge = shutil.copytree(tiny("qwen3-vl"), tmp_path / "judge")
     pickled(judge, "pytorch_model.bin", {"x": Payload(marker)})
     with pytest.raises(ModelError, match="does not load as a judge"):
-        Qwen3VL(JUDGE, HostContext(model=str(judge)), RUBRIC)
+        Qwen3VL(JUDGE, HostContext(model=str(judge)), [RUBRIC])
 
 
 @pytest.mark.parametrize("suffix", [".bin", ".pt", ".pth", ".ckpt", ".pkl"])
@@ -134,7 +134,7 @@ def test_code_of_a_judges_checkpoint_is_not_run(tiny, tmp_path, marker):
         if (judge / name).is_file():
             changed(judge / name, auto_map=auto)
     with contextlib.suppress(ModelError):  # to refuse is as good as to take the library's own class
-        Qwen3VL(JUDGE, HostContext(model=str(judge)), RUBRIC)
+        Qwen3VL(JUDGE, HostContext(model=str(judge)), [RUBRIC])
 
 
 @pytest.mark.parametrize("slot", ["transformer", "scheduler", "extra"])
@@ -171,7 +171,7 @@ def test_a_chat_template_cannot_reach_python(tiny, tmp_path, marker):
         + "') }}"
     )
     (judge / "chat_template.jinja").write_text(escape)
-    loaded = Qwen3VL(JUDGE, HostContext(model=str(judge)), RUBRIC)
+    loaded = Qwen3VL(JUDGE, HostContext(model=str(judge)), [RUBRIC])
     from jinja2.exceptions import SecurityError
 
     with pytest.raises(SecurityError):

@@ -54,7 +54,7 @@ def test_every_alias_leads_to_a_type():
         ("judge", "qwen3-vl", "did you mean 'qwen3_vl'?"),
         ("judge", "zzz", "there are qwen3_vl, reference"),
         ("benchmark", "foldr", "did you mean 'folder'?"),
-        ("benchmark", "", "there are folder, scenes"),
+        ("benchmark", "", "there are folder, gedit, imgedit"),
     ],
 )
 def test_unknown_names(kind, name, says):
