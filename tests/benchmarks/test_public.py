@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 from harness import Ran
 from public import config, save, sheet, table
 
 from edit_eval.driver.config import check_config
+from edit_eval.driver.job import prepare
 from edit_eval.driver.layout import write_layout
 from edit_eval.driver.summary import summarize
 
@@ -124,3 +126,24 @@ def _exported_and_read_again(tmp_path, name, path, ran):
     assert {row.verdict.overall for row in again.rows} == {row.verdict.overall for row in ran.rows}
     before, after = summarize(ran.run, ran.rows), summarize(again.run, again.rows)
     assert [one.mean for one in after.headlines] == [one.mean for one in before.headlines]
+
+
+def test_2700_samples_load_in_no_time_and_no_image_is_opened(tmp_path):
+    """CPU time, so that no neighbour changes it; the images are links to one file that no decoder would read."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "one.png").write_bytes(b"not an image")
+    items = []
+    for number in range(2700):
+        for name in (f"{number}.png", f"{number}_ref.png"):
+            (tmp_path / "a" / name).hardlink_to(tmp_path / "a" / "one.png")
+        items.append({
+            "name": f"kind {number % 18}", "idx": str(number), "instruction": "go", "rules": None,
+            "original_image_path": f"a/{number}.png", "reference_image_path": f"a/{number}_ref.png",
+            "reference_effect": "older",
+        })  # fmt: skip
+    checked = check_config(config(tmp_path, "unireditbench", table(tmp_path / "data.json", items)))
+    prepare(checked)  # hashes
+    began = time.process_time()
+    job = prepare(checked)
+    assert time.process_time() - began < 2
+    assert len(job.wanted) == 2700
