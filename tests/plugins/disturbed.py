@@ -21,6 +21,7 @@ import os
 import resource
 import select
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -62,6 +63,9 @@ def strike(place: str) -> None:
         elif what == "refuse":
             raise ModelError("this device is not well")
         elif what == "hang up":
+            # A thread that is reading keeps the socket open after its number is gone; so the end is said first.
+            with socket.socket(fileno=os.dup(int(sys.argv[1]))) as ours:
+                ours.shutdown(socket.SHUT_WR)
             os.dup2(os.open(os.devnull, os.O_RDWR), int(sys.argv[1]))
             misbehave("hang-c", "")
         elif what.startswith("eat:"):
