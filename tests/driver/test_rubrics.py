@@ -9,7 +9,7 @@ from edit_eval.core.errors import ConfigError
 from edit_eval.core.expression import evaluate
 from edit_eval.core.types import Rubric, Sample
 from edit_eval.driver.rubrics import builtin_rubrics, load_rubric
-from edit_eval.judges.contract import render_prompts
+from edit_eval.judges.prompts import render_prompts
 
 MINE = {
     "name": "mine",

@@ -13,7 +13,7 @@ from edit_eval.core.errors import ModelError, UserError
 from edit_eval.core.identity import identity_params
 from edit_eval.core.types import Call, HostContext, JudgeRequest, Rubric, Sample
 from edit_eval.driver.rubrics import load_rubric
-from edit_eval.judges.contract import render_prompts
+from edit_eval.judges.prompts import render_prompts
 from edit_eval.judges.qwen3_vl import Qwen3VL, Qwen3VLParams
 
 pytestmark = pytest.mark.models
