@@ -11,7 +11,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, get_args
 
 from edit_eval.core.expression import evaluate
@@ -22,6 +22,7 @@ __all__ = [
     "combine",
     "held_to",
     "json_schema",
+    "levels_of",
     "output_format",
     "parse_reply",
     "verdict_from_scores",
@@ -74,9 +75,15 @@ class CallReply:
 def output_format(rubric: Rubric, call: Call) -> str:
     """Return the instruction that says how to answer `call`: one JSON object, a reason and a score per dimension.
 
-    The shape shown is no valid JSON, so a judge that only echoes it gives no score.
+    The shape shown is no valid JSON, so a judge that only echoes it gives no score. For `level` it is one digit.
     """
     wanted = [rubric.dimension(name) for name in call.dimensions]
+    if call.reply == "level":
+        (one,) = wanted
+        return (
+            f'Give the score of "{one.name}" alone: answer with one digit, a {_scale(one)}, and write nothing before or '
+            "after it."
+        )
     shape = ",\n".join(
         f'  {json.dumps(one.name, ensure_ascii=False)}: {{"reason": "<one sentence>", "score": <{_scale(one)}>}}'
         for one in wanted
@@ -90,6 +97,27 @@ def output_format(rubric: Rubric, call: Call) -> str:
 def _scale(dimension: Dimension) -> str:
     kind = "whole number" if dimension.integer else "number"
     return f"{kind} from {dimension.low:g} to {dimension.high:g}"
+
+
+def levels_of(rubric: Rubric, call: Call) -> tuple[str, ...]:
+    """Return the levels of the one dimension of a `level` question, lowest first, each a single digit.
+
+    Raises:
+        ValueError: several dimensions, a scale that is not of whole numbers, or one with a level of two digits: its
+            probability would be spread over two tokens.
+    """
+    if len(call.dimensions) != 1:
+        raise ValueError(
+            f"question {call.name!r} asks for {len(call.dimensions)} scores at once, and one digit is one"
+        )
+    one = rubric.dimension(call.dimensions[0])
+    if not one.integer:
+        raise ValueError(f"the scale of {one.name!r} is not of whole numbers")
+    if one.low < 0 or one.high > 9:
+        raise ValueError(
+            f"the scale of {one.name!r} is {one.low:g} to {one.high:g}, and not every level is one digit"
+        )
+    return tuple(str(level) for level in range(int(one.low), int(one.high) + 1))
 
 
 def json_schema(rubric: Rubric, call: Call) -> dict[str, Any]:
@@ -127,6 +155,7 @@ def parse_reply(text: str, rubric: Rubric, call: Call, *, truncated: bool = Fals
     - `list`: one JSON object whose `score` is a list with one plain number per dimension, in their order.
     - `lines`: one line `LABEL: number` per dimension, bold or as a list item or not; `/N` may follow where N is the
       top of the scale.
+    - `level`: the number of the one dimension, and nothing else.
     - `final`: `Final Score: number`, or `Final Scores: number, number` with one per dimension, in their order.
 
     Args:
@@ -143,7 +172,7 @@ def parse_reply(text: str, rubric: Rubric, call: Call, *, truncated: bool = Fals
         `unparsable` (all else).
     """
     dimensions = [rubric.dimension(name) for name in call.dimensions]
-    if call.reply in ("lines", "final"):
+    if call.reply in ("lines", "final", "level"):
         return _read_text(text, dimensions, call, truncated=truncated)
     keys = ("score",) if call.reply == "list" else call.keys or call.dimensions
     found = _scan(text, keys)
@@ -298,12 +327,17 @@ _FINAL = re.compile(
 
 
 def _read_text(text: str, dimensions: Sequence[Dimension], call: Call, *, truncated: bool) -> CallReply:
-    """Read a reply that is no JSON: lines with labels, or a final score."""
+    """Read a reply that is no JSON: lines with labels, a final score, or a number alone."""
     before, closed, answer = text.rpartition("</think>")
     if "<think>" in answer:
         return CallReply(unscored="truncated" if truncated else "unparsable")
     del before, closed
-    numbers = _lines(answer, dimensions, call) if call.reply == "lines" else _final(answer, len(dimensions))
+    if call.reply == "lines":
+        numbers = _lines(answer, dimensions, call)
+    elif call.reply == "final":
+        numbers = _final(answer, len(dimensions))
+    else:
+        numbers = [float(answer)] if re.fullmatch(rf"\s*{_NUMBER}\s*", answer) else None
     if numbers is None:
         if _is_refusal(answer):
             return CallReply(unscored="refused")
@@ -360,6 +394,11 @@ def _on_scale(score: float, dimension: Dimension) -> bool:
     return dimension.low <= score <= dimension.high and not (dimension.integer and not score.is_integer())
 
 
+def _stands(score: float, dimension: Dimension, rubric: Rubric) -> bool:
+    """Whether a verdict may have this score: on the scale, or between its levels where the rubric's scores are means."""
+    return _on_scale(score, replace(dimension, integer=False) if rubric.continuous else dimension)
+
+
 def _is_refusal(prose: str) -> bool:
     return not re.search(r"\d", prose) and _REFUSAL.search(prose) is not None
 
@@ -413,7 +452,7 @@ def verdict_from_scores(
         )
     ordered = {one.name: float(scores[one.name]) for one in rubric.dimensions}
     overall = _overall(rubric, ordered)
-    if overall is None or not all(_on_scale(ordered[one.name], one) for one in rubric.dimensions):
+    if overall is None or not all(_stands(ordered[one.name], one, rubric) for one in rubric.dimensions):
         return Verdict(unscored="out_of_range", reply=reply)
     return Verdict(scores=ordered, overall=overall, reasons=dict(reasons), reply=reply)
 
@@ -431,7 +470,7 @@ def held_to(rubric: Rubric, verdict: Verdict) -> Verdict:
     if verdict.overall is None:
         if verdict.unscored not in get_args(UnscoredKind):
             raise ValueError(f"there is no kind of unscored verdict {verdict.unscored!r}")
-        return Verdict(unscored=verdict.unscored, reply=_printable(verdict.reply))
+        return Verdict(unscored=verdict.unscored, reply=_printable(verdict.reply), facts=dict(verdict.facts))
     if any(isinstance(score, bool) for score in verdict.scores.values()):
         raise ValueError("a score is true or false, and not a number")
     scores = {str(name): float(score) for name, score in verdict.scores.items()}
@@ -441,7 +480,7 @@ def held_to(rubric: Rubric, verdict: Verdict) -> Verdict:
             f"scored {sorted(scores)}, but the rubric's dimensions are {[one.name for one in rubric.dimensions]}"
         )
     for one in rubric.dimensions:
-        if not _on_scale(scores[one.name], one):
+        if not _stands(scores[one.name], one, rubric):
             raise ValueError(f"the score {scores[one.name]:g} of {one.name} is no {_scale(one)}")
     if not rubric.low <= overall <= rubric.high:
         raise ValueError(f"the overall score {overall:g} is outside {rubric.low:g} to {rubric.high:g}")
@@ -450,7 +489,7 @@ def held_to(rubric: Rubric, verdict: Verdict) -> Verdict:
         raise ValueError(f"the overall score {overall:g} is not what the rubric makes of the scores: {made}")
     ordered = {one.name: scores[one.name] for one in rubric.dimensions}
     reasons = {str(name): _printable(reason) for name, reason in verdict.reasons.items()}
-    return Verdict(ordered, overall, None, reasons, _printable(verdict.reply))
+    return Verdict(ordered, overall, None, reasons, _printable(verdict.reply), dict(verdict.facts))
 
 
 def _overall(rubric: Rubric, scores: Mapping[str, float]) -> float | None:
