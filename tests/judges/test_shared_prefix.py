@@ -91,7 +91,7 @@ class Counting(TransformersEngine):
 def test_probabilities_are_those_of_the_plain_forward(folder, batch_size):
     """Images of different sizes, texts of different lengths, padding on the left: within 1e-4 in float32."""
     engine = TransformersEngine(EXPECTED, context(folder, batch_size))
-    assert engine.facts() == {"engine": "transformers", "batch_size": batch_size, "shared_prefix": True}
+    assert engine.facts()["shared_prefix"] is True
     asked = questions()
     together, alone = engine.ask(asked), plainly(engine, asked)
     assert apart(together, alone) < 1e-4

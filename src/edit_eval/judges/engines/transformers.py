@@ -19,6 +19,7 @@ from typing import Any
 from edit_eval.core.errors import ModelError
 from edit_eval.core.types import HostContext
 from edit_eval.judges.engines import Engine, Part, Question, Reply
+from edit_eval.judges.engines.images import cuts_off, limit_pixels
 from edit_eval.judges.engines.prefix import Shared, SharedPrefix
 
 __all__ = ["TransformersEngine", "library_error"]
@@ -57,7 +58,15 @@ class TransformersEngine(Engine):
 
     def facts(self) -> dict[str, Any]:
         """Return the engine's name, and how many questions it asks at once by now."""
-        facts: dict[str, Any] = {"engine": "transformers", "batch_size": self._batch_size}
+        seen = self.processor.image_processor
+        facts: dict[str, Any] = {
+            "engine": "transformers",
+            "batch_size": self._batch_size,
+            "image_processor": type(seen).__name__,
+            "image_size": ", ".join(
+                f"{name} {value}" for name, value in dict(seen.size or {}).items() if value
+            ),
+        }
         if self._params.mode == "expected":
             facts["shared_prefix"] = self._shared_prefix is not None
         return facts
@@ -302,11 +311,13 @@ class TransformersEngine(Engine):
         from transformers import GenerationConfig
 
         image_processor, tokenizer = self.processor.image_processor, self.processor.tokenizer
-        limits = {"shortest_edge": self._params.min_pixels, "longest_edge": self._params.max_pixels}
-        image_processor.size = type(image_processor.size)(**limits)
-        for name in ("min_pixels", "max_pixels"):  # transformers 4 keeps them beside `size`, and prefers them
-            if getattr(image_processor, name, None) is not None:
-                setattr(image_processor, name, getattr(self._params, name))
+        if cuts_off(image_processor):
+            raise ModelError(
+                f"{self._context.model}: its image processor cuts off the ends of images that are no squares, and a judge "
+                "must see all of an edit; use another model"
+            )
+        if self._params.min_pixels is not None:
+            limit_pixels(image_processor, self._params.min_pixels, self._params.max_pixels)
         tokenizer.padding_side = "left"
         ends = _token_ids(self.model.generation_config.eos_token_id) | _token_ids(tokenizer.eos_token_id)
         # A fresh one: the released file asks for sampling with a temperature.
