@@ -64,7 +64,7 @@ class TransformersEngine(Engine):
             "batch_size": self._batch_size,
             "image_processor": type(seen).__name__,
             "image_size": ", ".join(
-                f"{name} {value}" for name, value in dict(seen.size or {}).items() if value
+                f"{name} {value}" for name, value in sorted(dict(seen.size or {}).items()) if value
             ),
         }
         if self._params.mode == "expected":
