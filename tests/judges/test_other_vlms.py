@@ -19,7 +19,7 @@ from judges.vision_requests import SHORT, context, requests
 
 pytestmark = pytest.mark.models
 
-PARAMS = VisionParams(retries=0, max_new_tokens=8, dtype="float32")
+PARAMS = VisionParams(retries=0, max_new_tokens=8, dtype="float32", constrained="off")
 EXPECTED = replace(PARAMS, mode="expected", least_mass=0.0)
 FIVE = AskingJudge.adapted(EXPECTED, load_rubric("general-5-v1"))
 OWN = ("llava-onevision", "llava-onevision-sliding", "idefics3")
