@@ -200,7 +200,7 @@ class TransformersEngine(Engine):
         inputs = self._inputs(questions)
         asked = inputs["attention_mask"].sum(dim=1).tolist()
         with torch.inference_mode():
-            logits = self.model(**inputs, logits_to_keep=1).logits[:, -1]
+            logits = self.model(**inputs, use_cache=False, logits_to_keep=1).logits[:, -1]
         return list(zip(logits, asked, strict=True))
 
     def _find_grammars(self) -> Grammars | None:
