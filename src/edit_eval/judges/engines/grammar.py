@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -42,17 +41,12 @@ class Grammars:
         return LogitsProcessor(compiled)
 
 
-def find_grammars(tokenizer: Any, vocabulary: int, ends: Sequence[int]) -> Grammars | None:
-    """Return what holds replies to schemas; None where there is no xgrammar, or none that works, which is then said."""
+def find_grammars(tokenizer: Any, vocabulary: int, ends: Sequence[int]) -> Grammars | str:
+    """Return what holds replies to schemas; or, where there is no xgrammar or none that works, why."""
     if importlib.util.find_spec("xgrammar") is None:
-        return None
+        return "there is no xgrammar"
     try:
         importlib.import_module("xgrammar.contrib.hf")
         return Grammars(tokenizer, vocabulary, ends)
     except (ImportError, OSError, RuntimeError, ValueError, TypeError, AttributeError) as error:
-        print(
-            f"replies are held to no schema: xgrammar: {type(error).__name__}: {error}",
-            file=sys.stderr,
-            flush=True,
-        )
-        return None
+        return f"xgrammar fails: {type(error).__name__}: {error}"

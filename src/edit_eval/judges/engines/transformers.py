@@ -207,7 +207,11 @@ class TransformersEngine(Engine):
         if self._params.mode == "expected" or self._params.constrained == "off":
             return None
         vocabulary = self.model.config.get_text_config().vocab_size
-        return find_grammars(self.processor.tokenizer, vocabulary, sorted(self._eos))
+        found = find_grammars(self.processor.tokenizer, vocabulary, sorted(self._eos))
+        if isinstance(found, str):
+            print(f"replies are held to no schema: {found}", file=sys.stderr, flush=True)
+            return None
+        return found
 
     def _as_shared(self, row: Sequence[Question]) -> Shared:
         images = tuple(part[1] for part in row[0].parts if part[0] == "image")
