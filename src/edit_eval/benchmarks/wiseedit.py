@@ -83,7 +83,8 @@ class WiseEdit(Benchmark):
     Each score counts as (score - 1) / 9 * 100. A category's number is the mean of its scores' means; the headline of the
     three basic categories is their unweighted mean (official `statistic.py`, which rounds the means to one decimal before;
     here nothing is rounded). Knowledge is not asked for in Imagination, creativity not in Awareness and Interpretation. The
-    judge is given the English instruction in both languages, as in `run_eval.py`.
+    judge is given the English instruction in both languages, as in `run_eval.py`. How many samples a subset has is published
+    nowhere: that a subset is missing is noticed, that rows of one are missing is not.
     """
 
     Params = WiseEditParams
@@ -93,7 +94,7 @@ class WiseEdit(Benchmark):
     stratum: ClassVar[str] = "subset"
     layout: ClassVar[str] = "{subset}/{language}/{idx}"
     facts: ClassVar[Facts | None] = Facts(
-        samples="1,220 en, 1,220 cn",
+        samples="1,220 test cases, each in en and cn",
         languages="en, cn",
         calls="4 to 5",
         scale="1 to 10, four or five scores",

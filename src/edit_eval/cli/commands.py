@@ -7,6 +7,7 @@ import importlib.resources
 import json
 import os
 import re
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -51,11 +52,19 @@ from edit_eval.views.fetch import config_text, fetch_text, open_progress
 from edit_eval.views.forecast import forecast_json, forecast_text
 from edit_eval.views.report import html_report, json_report, missing_block, text_report
 from edit_eval.views.terminal import open_display
-from edit_eval.views.text import clean
+from edit_eval.views.text import clean, wrapped
 from edit_eval.views.usage import usage_block
 from edit_eval.worker.proxies import is_proxy_variable
 
 __all__ = ["COMMANDS"]
+
+_INDENT = "      "
+_NAME_COLUMNS = 21
+_LEAST_COLUMNS = 72
+"""`ls` breaks no line before: an address is not cut."""
+
+_MOST_COLUMNS = 120
+"""`ls` writes no longer lines, however wide the terminal: they would be hard to read."""
 
 
 def _checked(
@@ -383,6 +392,7 @@ def ls(arguments: argparse.Namespace) -> int:
 
 
 def _ls_kind(title: str, kind: registry.Kind) -> None:
+    columns = min(max(shutil.get_terminal_size().columns, _LEAST_COLUMNS), _MOST_COLUMNS)
     show(title)
     for name in sorted(registry.names(kind)):
         show(
@@ -394,9 +404,10 @@ def _ls_kind(title: str, kind: registry.Kind) -> None:
         except ConfigError as error:
             show(f"unusable: {one_line(str(error))}")
             continue
-        show(_first_sentence(found.cls))
-        for line in fact_lines(found.cls) if kind == "benchmark" else ():
-            show(f"  {'':<18}   {line}")
+        first, *rest = wrapped(_first_sentence(found.cls), columns - _NAME_COLUMNS)
+        lines = [first, *(f"{'':<{_NAME_COLUMNS}}{line}" for line in rest)]
+        facts = fact_lines(found.cls, columns - len(_INDENT)) if kind == "benchmark" else []
+        show("\n".join([*lines, *(_INDENT + line for line in facts)]))
     for name, why in registry.left_out(kind):
         show(f"  {clean(name, 80):<18} unusable: {one_line(why)}")
     aliases = registry.ALIASES[kind]
