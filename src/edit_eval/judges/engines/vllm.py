@@ -19,8 +19,6 @@ __all__ = ["VLLMEngine"]
 
 _SHARE = 0.9
 _MOST_IMAGES = 8
-_MOST_LOGPROBS = 20
-"""How many of a token's alternatives vLLM tells by default; a level that is not among them has a negligible probability."""
 
 
 class VLLMEngine(Engine):
@@ -86,7 +84,8 @@ class VLLMEngine(Engine):
         from vllm.sampling_params import StructuredOutputsParams
 
         if question.choices:
-            return SamplingParams(temperature=0.0, max_tokens=1, logprobs=_MOST_LOGPROBS)
+            wanted = [self._token_of(choice) for choice in question.choices]
+            return SamplingParams(temperature=0.0, max_tokens=1, logprob_token_ids=wanted)
         held = StructuredOutputsParams(json=dict(question.schema)) if question.schema else None
         return SamplingParams(
             temperature=question.temperature,
