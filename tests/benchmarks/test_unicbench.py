@@ -16,7 +16,8 @@ from edit_eval.driver.config import check_config
 from edit_eval.driver.layout import write_layout
 from edit_eval.driver.protocol import protocol_in_use
 from edit_eval.driver.summary import summarize
-from edit_eval.judges.contract import parse_reply, render_prompts
+from edit_eval.judges.contract import parse_reply
+from edit_eval.judges.prompts import render_prompts
 
 SUBTASKS = {
     "Attribute Editing": ["Color Alteration", "Material Modification", "Motion Change", "Shape-Size Alteration",
