@@ -77,6 +77,44 @@ def test_a_missing_sample_of_a_pool_weighs_as_much_as_it_has_dimensions():
     assert (found.mean, found.bounds) == (0, (0, 60))
 
 
+MICRO = Headline("O", 0, 10, group="group", micro=True, groups={"x": 3, "y": 1})
+
+
+def test_micro_is_the_mean_of_the_samples_of_known_groups():
+    samples = [scored("x", 2), scored("x", 4), scored("x", 6), scored("y", 10), scored("z", 0)]
+    found = estimate(MICRO, samples)
+    assert found.mean == (2 + 4 + 6 + 10) / 4 == 5.5  # of groups: 7; with z: 4.4
+    assert found.by_group == {"x": 4, "y": 10}
+    assert found.why_partial == ("group unknown to the benchmark, left out: z",)
+    plain = mean_interval([2.0, 4.0, 6.0, 10.0], ["a", "b", "c", "d"])
+    assert (found.low, found.high) == (max(plain.low, 0), min(plain.high, 10))
+
+
+def test_a_missing_group_of_micro_is_bounded_by_the_number_of_its_samples():
+    found = estimate(MICRO, [scored("y", 10)])
+    assert (found.mean, found.n, found.wanted) == (10, 1, 1)
+    assert found.bounds == (10 / 4, (10 + 30) / 4)
+    assert found.why_partial == ("no sample of group: x",)
+    assert found.by_group == {"x": None, "y": 10}
+    pooled = Headline("p", 0, 4, "score - 1", pool=True, group="group", micro=True, groups={"x": 2, "y": 1})
+    # A missing sample of x weighs 3, as the one of y does.
+    assert estimate(pooled, [scored("y", 5, 5, 5, rubric=THREE)]).bounds == (12 / 9, (12 + 24) / 9)
+
+
+def test_a_dimension_counts_where_it_is_asked_for_and_on_its_own_scale():
+    yes_or_no = Rubric("d", (Dimension("a", 0, 1, True),), (), "a", 0, 1)
+    samples = [
+        scored("x", 5, 1, rubric=TWO),
+        scored("x", 1, rubric=yes_or_no),
+        scored("x", 1, 1, 3, rubric=THREE),
+    ]
+    of_a = Headline("a", 0, 100, "100 * (score - low) / (high - low)", dimension="a")
+    assert estimate(of_a, samples).mean == pytest.approx((100 + 100 + 0) / 3)
+    of_c = Headline("c", 0, 100, "100 * (score - low) / (high - low)", dimension="c")
+    found = estimate(of_c, samples)
+    assert (found.mean, found.n, found.wanted) == (50, 1, 1)
+
+
 def test_perfect_is_the_top_of_every_dimension_that_applies():
     samples = [
         scored("x", 5, 5, rubric=TWO),

@@ -28,8 +28,12 @@ class Headline:
         value: what a sample contributes: an expression over `overall` and the dimensions; `perfect` is `high` where
             every dimension that applies has the top of its scale, else 0. With `pool`, an expression over `score`.
         pool: every score of every sample counts as one value (samples with more dimensions weigh more).
+        dimension: this score alone counts, of the samples that are asked for it; `value` is then an expression over
+            `score` and the ends of its scale, `low` and `high`.
         group: tag whose groups are averaged first; the headline is then the unweighted mean of the groups. Empty: the
             mean over samples.
+        micro: the mean over the samples of those groups instead, each of the same weight; the groups only say which
+            samples the benchmark has.
         groups: the benchmark's groups, and how many samples each has in full (0: any number). A headline whose group is missing, or
             that meets another group, is not complete.
         where: tags and their values that a sample must have to count.
@@ -41,7 +45,9 @@ class Headline:
     high: float
     value: str = "overall"
     pool: bool = False
+    dimension: str = ""
     group: str = ""
+    micro: bool = False
     groups: Mapping[str, int] = field(default_factory=dict)
     where: Mapping[str, str] = field(default_factory=dict)
     digits: int = 2
@@ -84,7 +90,8 @@ class HeadlineEstimate:
         clusters: groups of dependent samples, of those with scores.
         mean: None where a group of the benchmark has no score at all.
         standard_error, low, high: None where undefined (under two clusters, or no mean).
-        bounds: the value if all that is missing had the worst, or the best, scores; None if nothing is missing.
+        bounds: the value if all that is missing (scores, and groups of which there is no sample) had the worst, or the
+            best, scores; None if nothing is missing.
         by_group: value by group; a group without a score is None.
         why_partial: what is missing or odd, in words; empty if the headline is complete.
     """
@@ -111,13 +118,19 @@ def sample_value(headline: Headline, sample: Scored) -> tuple[float, float] | No
     if not sample.verdicts:
         return None
     repeats = [_value(headline, sample.rubric, scores, overall) for scores, overall in sample.verdicts]
-    weight = float(len(sample.rubric.dimensions)) if headline.pool else 1.0
-    return math.fsum(repeats) / len(repeats), weight
+    return math.fsum(repeats) / len(repeats), _weight(headline, sample)
+
+
+def _weight(headline: Headline, sample: Scored) -> float:
+    return float(len(sample.rubric.dimensions)) if headline.pool else 1.0
 
 
 def _value(headline: Headline, rubric: Rubric, scores: Mapping[str, float], overall: float) -> float:
     if headline.pool:
         return math.fsum(evaluate(headline.value, {"score": score}) for score in scores.values())
+    if headline.dimension:
+        one = rubric.dimension(headline.dimension)
+        return evaluate(headline.value, {"score": scores[one.name], "low": one.low, "high": one.high})
     if headline.value == "perfect":
         return headline.high * all(scores[one.name] == one.high for one in rubric.dimensions)
     return evaluate(headline.value, {**scores, "overall": overall})
@@ -130,33 +143,26 @@ def estimate(headline: Headline, samples: Sequence[Scored], level: float = 0.95)
     R_g = sum(a_i) / sum(w_i) over the group. Its standard error is that of a ratio estimate in strata by
     linearisation (Cochran 1977, Sampling Techniques, sections 6.3 and 5.3) summed within clusters:
     u_i = (a_i - w_i R_g) / (G sum_g w), SE^2 = C/(C-1) sum_c (sum_{i in c} u_i)^2 with C clusters, and Student's t with
-    C-1 degrees of freedom. With one group and weights of 1 this is `stats.mean_interval`.
+    C-1 degrees of freedom. With one group and weights of 1 this is `stats.mean_interval`; `micro` makes one group of all.
 
     Args:
         headline: what is asked for.
         samples: every wanted sample, scored or not; repeats are averaged before.
         level: confidence, between 0 and 1.
     """
-    among = [
-        one for one in samples if all(one.tags.get(tag) == value for tag, value in headline.where.items())
-    ]
-    groups: dict[str, list[Scored]] = {name: [] for name in headline.groups}
-    for one in among:
-        groups.setdefault(one.tags.get(headline.group, "") if headline.group else "", []).append(one)
-    odd = sorted(set(groups) - set(headline.groups)) if headline.groups else []
-    for name in odd:
-        del groups[name]
+    among = [one for one in samples if _counts(headline, one)]
+    groups, odd = _grouped(headline, among)
     parts = {name: _Part(headline, members) for name, members in sorted(groups.items())}
-    means = {name: part.mean for name, part in parts.items()}
-    known = [value for value in means.values() if value is not None]
-    whole = math.fsum(known) / len(known) if known and len(known) == len(parts) else None
+    averaged = [_all_of(headline, groups)] if headline.micro and groups else list(parts.values())
+    known = [part.mean for part in averaged if part.mean is not None]
+    whole = math.fsum(known) / len(known) if known and len(known) == len(averaged) else None
     clusters: dict[Hashable, list[float]] = {}
-    for part in parts.values():
-        for cluster, influence in part.influences(len(parts)):
+    for part in averaged:
+        for cluster, influence in part.influences(len(averaged)):
             clusters.setdefault(cluster, []).append(influence)
     error = _error(clusters) if whole is not None else None
     half = t_quantile((1 + level) / 2, len(clusters) - 1) * error if error is not None else None
-    missing = any(part.missing or part.mean is None for part in parts.values())
+    missing = any(part.missing or part.mean is None for part in averaged)
     return HeadlineEstimate(
         headline=headline,
         n=sum(len(part.known) for part in parts.values()),
@@ -166,10 +172,36 @@ def estimate(headline: Headline, samples: Sequence[Scored], level: float = 0.95)
         standard_error=error,
         low=None if whole is None or half is None else max(headline.low, whole - half),
         high=None if whole is None or half is None else min(headline.high, whole + half),
-        bounds=_bounds(headline, list(parts.values())) if missing and parts else None,
-        by_group=means if headline.group else {},
+        bounds=_bounds(headline, averaged) if missing and parts else None,
+        by_group={name: part.mean for name, part in parts.items()} if headline.group else {},
         why_partial=tuple(_why(headline, parts, odd)),
     )
+
+
+def _counts(headline: Headline, sample: Scored) -> bool:
+    """Whether the headline is about this sample."""
+    if headline.dimension and headline.dimension not in {one.name for one in sample.rubric.dimensions}:
+        return False
+    return all(sample.tags.get(tag) == value for tag, value in headline.where.items())
+
+
+def _grouped(headline: Headline, among: Sequence[Scored]) -> tuple[dict[str, list[Scored]], list[str]]:
+    """Return the samples by group, and the names of the groups that the benchmark does not know, left out."""
+    groups: dict[str, list[Scored]] = {name: [] for name in headline.groups}
+    for one in among:
+        groups.setdefault(one.tags.get(headline.group, "") if headline.group else "", []).append(one)
+    odd = sorted(set(groups) - set(headline.groups)) if headline.groups else []
+    return {name: members for name, members in groups.items() if name not in odd}, odd
+
+
+def _all_of(headline: Headline, groups: Mapping[str, Sequence[Scored]]) -> _Part:
+    """Return one part of all groups; those without a sample are missing, each of their samples at the greatest weight."""
+    members = [one for group in groups.values() for one in group]
+    part = _Part(headline, members)
+    greatest = max((_weight(headline, one) for one in members), default=1.0)
+    empty = [name for name, group in groups.items() if not group and headline.groups[name]]
+    part.missing += [greatest * headline.groups[name] for name in empty]
+    return part
 
 
 class _Part:
@@ -182,7 +214,7 @@ class _Part:
         for one in members:
             value = sample_value(headline, one)
             if value is None:
-                self.missing.append(float(len(one.rubric.dimensions)) if headline.pool else 1.0)
+                self.missing.append(_weight(headline, one))
             else:
                 self.known.append((one.cluster, *value))
         self.total = math.fsum(total for _, total, _ in self.known)

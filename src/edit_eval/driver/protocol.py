@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from edit_eval.benchmarks import Protocol
 from edit_eval.core.headlines import Headline
-from edit_eval.core.types import Rubric
+from edit_eval.core.types import Rubric, Sample
 from edit_eval.driver.config import Checked
 from edit_eval.driver.rubrics import load_rubric
 
-__all__ = ["OFFICIAL", "PARTIAL", "ProtocolInUse", "protocol_in_use"]
+__all__ = ["OFFICIAL", "PARTIAL", "ProtocolInUse", "counted", "protocol_in_use"]
 
 OFFICIAL = "+official"
 """End of the id of a run in which everything is as the benchmark's authors have it, and nothing is missing."""
@@ -68,6 +69,28 @@ def protocol_in_use(checked: Checked, *, judging: bool) -> ProtocolInUse:
         deviations.append(f"judge-{_short(model)}")
     whole = "+".join([name, *deviations]) if deviations else name + OFFICIAL
     return ProtocolInUse(whole, protocol.rubrics, protocol.headlines)
+
+
+def counted(protocol: ProtocolInUse, samples: Iterable[Sample]) -> ProtocolInUse:
+    """Return the same with `samples-N-of-M` in its id, where the benchmark of M samples is met by N of them, or by others.
+
+    N are those of the groups that the benchmark knows; where N is M, some groups have too many samples and others too few.
+    Where that is the limit's doing, the id says so already.
+    """
+    tags = {one.id: one.tags for one in samples}
+    for headline in protocol.headlines:
+        if not headline.groups or not all(headline.groups.values()):
+            continue
+        found = Counter(
+            tag.get(headline.group, "") if headline.group else ""
+            for tag in tags.values()
+            if all(tag.get(name) == value for name, value in headline.where.items())
+        )
+        known = sum(found[name] for name in headline.groups)
+        if found != Counter(headline.groups) and f"+limit-{len(tags)}+" not in f"{protocol.id}+":
+            name = f"+samples-{known}-of-{sum(headline.groups.values())}"
+            return replace(protocol, id=protocol.id.removesuffix(OFFICIAL) + name)
+    return protocol
 
 
 def _short(model: str) -> str:
