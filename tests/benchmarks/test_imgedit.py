@@ -431,3 +431,23 @@ def test_edits_in_the_official_layout_are_the_same_edits(tmp_path, data):
     assert [row.sample for row in again.rows] == [row.sample for row in ran.rows]
     assert [row.edit["sha256"] for row in again.rows] == [row.edit["sha256"] for row in ran.rows]
     assert [row.verdict_key for row in again.rows] == [row.verdict_key for row in ran.rows]
+
+
+def test_an_edit_that_is_not_in_the_folder_is_missing_and_not_skipped(tmp_path, small, data):
+    prompts = table(tmp_path / "prompts.json", PROMPTS)
+    for number in range(8):  # of nine; and one that belongs to nothing
+        save(tmp_path / "edits" / f"{1000 + number}.png", number)
+    save(tmp_path / "edits" / "2000.png", 1)
+    tree = config(tmp_path, "imgedit", data, prompts=str(prompts))
+    tree["editor"] = {
+        "type": "precomputed",
+        "devices": ["cpu:0"],
+        "params": {"folder": str(tmp_path / "edits")},
+    }
+    ran = Ran(tree)
+    summary = summarize(ran.run, ran.rows)
+    assert summary.protocol == "imgedit/v1+partial"
+    assert summary.edit_failed == {"missing": 1}
+    overall = summary.headlines[0]
+    assert (overall.mean, overall.n, overall.wanted) == (None, 8, 9)
+    assert overall.bounds == pytest.approx(((33 + 1) / 9, (33 + 5) / 9))

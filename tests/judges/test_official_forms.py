@@ -33,6 +33,8 @@ def read(text, reply, dimensions=("a", "b"), keys=(), **options):
         ("Final Scores: 4, 5, 3", "unparsable"),
         ("Final Scores: 4/5, 5/5", "unparsable"),
         ("Final Scores: 4, 5\nFinal Scores: 4, 5", "unparsable"),
+        ("**Final Scores:** **1-5**, **1-5**", "unparsable"),  # the question's own words
+        ("Final Scores: 4, 1 – 5", "unparsable"),
         ("Final Scores: 4, 9", "out_of_range"),
         ("Final Scores: 4.5, 5", "out_of_range"),
         ("nothing here", "unparsable"),

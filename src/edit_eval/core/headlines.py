@@ -34,8 +34,8 @@ class Headline:
             mean over samples.
         micro: the mean over the samples of those groups instead, each of the same weight; the groups only say which
             samples the benchmark has.
-        groups: the benchmark's groups, and how many samples each has in full (0: any number). A headline whose group is missing, or
-            that meets another group, is not complete.
+        groups: the benchmark's groups, and how many samples each has in full (0: any number, with `micro` also none). A
+            headline whose group is missing, or that meets another group, is not complete.
         where: tags and their values that a sample must have to count.
         digits: decimal places in which it is published.
     """
@@ -256,6 +256,8 @@ def _bounds(headline: Headline, parts: Sequence[_Part]) -> tuple[float, float]:
 def _why(headline: Headline, parts: Mapping[str, _Part], odd: Sequence[str]) -> list[str]:
     reasons = []
     empty = [name for name, part in parts.items() if headline.groups and not part.members]
+    if headline.micro:
+        empty = [name for name in empty if headline.groups[name]]  # any number may be none
     if empty:
         reasons.append(f"no sample of {headline.group or 'it'}: {', '.join(empty)}")
     if odd:

@@ -79,7 +79,7 @@ def counted(protocol: ProtocolInUse, samples: Iterable[Sample]) -> ProtocolInUse
     """
     tags = {one.id: one.tags for one in samples}
     for headline in protocol.headlines:
-        if not headline.groups or not all(headline.groups.values()):
+        if headline.dimension or not headline.groups or not all(headline.groups.values()):
             continue
         found = Counter(
             tag.get(headline.group, "") if headline.group else ""
