@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from edit_eval.editors.qwen_image_edit import QwenImageEdit
+from edit_eval.judges.engines.transformers import TransformersEngine
 from edit_eval.judges.qwen3_vl import Qwen3VL
 
 __all__ = ["FullSizeEditor", "FullSizeJudge"]
@@ -124,7 +125,7 @@ class FullSizeEditor(QwenImageEdit):
         )
 
 
-class FullSizeJudge(Qwen3VL):
+class FullSizeEngine(TransformersEngine):
     """Qwen3-VL-30B-A3B at full size; `model` is a tiny checkpoint that lends the processor."""
 
     def build(self) -> tuple[Any, Any]:
@@ -136,14 +137,22 @@ class FullSizeJudge(Qwen3VL):
             Qwen3VLMoeForConditionalGeneration,
         )
 
-        lender = str(self.context.model)
+        lender = str(self._context.model)
         small = AutoConfig.from_pretrained(lender)
         ids = {name: getattr(small, name) for name in _TOKEN_IDS}
         config = Qwen3VLMoeConfig(text_config=JUDGE_TEXT, vision_config=JUDGE_VISION, **ids)
         # What `from_pretrained` chooses by itself; a model made by hand would be left with the slow loop.
-        chosen = self.params.experts_implementation or "grouped_mm"
+        chosen = self._params.experts_implementation or "grouped_mm"
         config._experts_implementation = config.text_config._experts_implementation = chosen  # noqa: SLF001
         model = _make(
-            lambda: Qwen3VLMoeForConditionalGeneration(config), self.context.device, self.params.dtype
+            lambda: Qwen3VLMoeForConditionalGeneration(config), self._context.device, self._params.dtype
         )
         return model, AutoProcessor.from_pretrained(lender)
+
+
+class FullSizeJudge(Qwen3VL):
+    """The judge that asks `FullSizeEngine`."""
+
+    def open_engine(self) -> FullSizeEngine:
+        """Return the engine, its weights made on the device."""
+        return FullSizeEngine(self.params, self.context)
