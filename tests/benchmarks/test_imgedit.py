@@ -18,7 +18,8 @@ from edit_eval.driver.job import prepare
 from edit_eval.driver.layout import write_layout
 from edit_eval.driver.protocol import protocol_in_use
 from edit_eval.driver.summary import summarize
-from edit_eval.judges.contract import combine, parse_reply, render_prompts
+from edit_eval.judges.contract import combine, parse_reply
+from edit_eval.judges.prompts import render_prompts
 
 TYPES = ["action", "add", "adjust", "background", "compose", "extract", "remove", "replace", "style"]
 PROMPTS = {

@@ -20,7 +20,8 @@ from edit_eval.driver.layout import write_layout
 from edit_eval.driver.plan import Judging
 from edit_eval.driver.protocol import protocol_in_use
 from edit_eval.driver.summary import summarize
-from edit_eval.judges.contract import combine, parse_reply, render_prompts
+from edit_eval.judges.contract import combine, parse_reply
+from edit_eval.judges.prompts import render_prompts
 from edit_eval.worker.images import as_shown
 
 GROUPS = ["temporal_reasoning", "causal_reasoning", "spatial_reasoning", "logical_reasoning"]
@@ -232,7 +233,6 @@ def test_the_score_is_weighted_by_what_applies(tmp_path):
 def test_it_is_the_mean_of_samples_and_not_of_categories(tmp_path):
     found = golden(tmp_path, {name: GIVEN[name] for name in "abcdeg"})["Accuracy"]
     assert found.mean == pytest.approx(100 * 3 / 6)  # of four categories: (50 + 0 + 100 + 100) / 4
-    assert found.by_group == {TEMPORAL: 50, CAUSAL: 0, SPATIAL: 100, LOGICAL: 100}
 
 
 def test_the_three_scores_of_the_leaderboard(tmp_path):
@@ -261,20 +261,22 @@ def test_an_unknown_category_is_left_out_and_said(tmp_path):
     found = golden(tmp_path, {**GIVEN, "z": ("hybrid_reasoning", {}, scores(1, 1, 1))})["Accuracy"]
     assert found.mean == pytest.approx(37.5)
     assert "category unknown to the benchmark, left out: hybrid_reasoning" in found.why_partial
+    assert found.bounds == pytest.approx((300 / 9, 400 / 9))  # it may be one of those that are missing
 
 
-def test_a_missing_category_widens_the_bounds(tmp_path):
-    found = golden(tmp_path, {name: GIVEN[name] for name in "abcdef"})["Accuracy"]
-    assert found.mean == pytest.approx(100 * 2 / 6)
-    assert found.bounds == pytest.approx((200 / 91, (200 + 8500) / 91))  # 85 logical samples at 0 and at 100
-    assert found.why_partial[0] == "no sample of category: logical_reasoning"
+def test_a_missing_category_is_said(tmp_path):
+    found = golden(tmp_path, {name: GIVEN[name] for name in "abcdef"})
+    assert found["Accuracy"].mean == pytest.approx(100 * 2 / 6)
+    assert found["Accuracy"].why_partial[0] == "no sample of category: logical_reasoning"
+    assert found["Accuracy logical"].mean is None
 
 
 def test_the_benchmark_has_360_samples_and_the_small_table_64(tmp_path):
     accuracy = protocol(RISEBench).headlines[0]
-    assert sum(accuracy.groups.values()) == 360
+    assert accuracy.groups == {"": 360}
+    assert list(accuracy.expects["category"].values()) == [85, 90, 100, 85]
     found = golden(tmp_path, GIVEN)["Accuracy"]
-    assert any("causal_reasoning 2 of 90, logical_reasoning 2 of 85" in why for why in found.why_partial)
+    assert any("causal_reasoning 2 of 90, spatial_reasoning 2 of 100" in why for why in found.why_partial)
 
 
 # The questions and what is read of their answers
@@ -394,10 +396,13 @@ def test_one_unreadable_answer_leaves_the_sample_without_scores(tmp_path):
 # The protocol's id
 
 
+FIVE = [row(TEMPORAL), row(CAUSAL), row(SPATIAL), row(SPATIAL, 2), row(LOGICAL)]
+
+
 @pytest.fixture
 def small(monkeypatch):
-    """The benchmark has one sample a category, our prompts are the published ones, and our judge the authors'."""
-    monkeypatch.setattr(risebench, "_GROUPS", dict.fromkeys(GROUPS, 1))
+    """The benchmark has few samples, our prompts are the published ones, and our judge the authors'."""
+    monkeypatch.setattr(risebench, "_GROUPS", {TEMPORAL: 1, CAUSAL: 1, SPATIAL: 2, LOGICAL: 1})
     monkeypatch.setattr(risebench, "_KNOWN_PROMPTS", (Official(PROMPTS, ()).sha256,))
     monkeypatch.setattr(risebench, "_JUDGES", ("replying:Replying",))
 
@@ -410,20 +415,21 @@ def ran(tmp_path, rows, **params):
 
 @pytest.mark.usefixtures("small")
 def test_everything_official_is_official(tmp_path):
-    rows = [row(TEMPORAL), row(CAUSAL, instruction="go!"), row(SPATIAL, consistency_free="True"), row(LOGICAL, instruction="go!")]  # fmt: skip
+    free_one = {**FIVE[2], "consistency_free": "True"}
+    rows = [row(TEMPORAL), row(CAUSAL, instruction="go!"), free_one, FIVE[3], row(LOGICAL, instruction="go!")]
     summary = ran(tmp_path, rows)
     assert summary.protocol == "risebench/v1+official"
     found = {one.headline.name: one for one in summary.headlines}
     assert {one.why_partial for one in summary.headlines} == {()}
-    assert found["Accuracy"].mean == 50
-    # 5; 4; 5; 0 and 0 of 1: (1 * 0.3 + 1 * 0.7) / 2, but not below 1
-    assert found["Score"].mean == pytest.approx(25 * (15 / 4 - 1))
+    assert found["Accuracy"].mean == 60
+    # 5; 4; 5; 5; 0 and 0 of 1: (1 * 0.3 + 1 * 0.7) / 2, but not below 1
+    assert found["Score"].mean == pytest.approx(25 * (20 / 5 - 1))
     # Scores of 0 to 1 and of 1 to 5 have no mean in common.
     means = {name: (one.mean, one.n) for name, one in summary.dimensions.items()}
     assert means == {
-        "consistency (1 to 5)": (4.5, 2),
-        "reasoning (1 to 5)": (pytest.approx(14 / 3), 3),
-        "plausibility": (pytest.approx(14 / 3), 3),
+        "consistency (1 to 5)": (pytest.approx(14 / 3), 3),
+        "reasoning (1 to 5)": (19 / 4, 4),
+        "plausibility": (19 / 4, 4),
         "consistency (0 to 1)": (0, 1),
         "reasoning (0 to 1)": (0, 1),
     }
@@ -432,21 +438,22 @@ def test_everything_official_is_official(tmp_path):
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("instruction", ["garble", "refuse"])
 def test_one_that_cannot_be_read_is_partial(tmp_path, instruction):
-    summary = ran(tmp_path, [row(one) for one in GROUPS[:3]] + [row(LOGICAL, instruction=instruction)])
+    summary = ran(tmp_path, [*FIVE[:4], row(LOGICAL, instruction=instruction)])
     assert summary.protocol == "risebench/v1+partial"
     accuracy = summary.headlines[0]
-    assert (accuracy.mean, accuracy.n, accuracy.wanted) == (100, 3, 4)
-    assert accuracy.bounds == (75, 100)
+    assert (accuracy.mean, accuracy.n, accuracy.wanted) == (100, 4, 5)
+    assert accuracy.bounds == (80, 100)
 
 
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize(
     ("rows", "name"),
     [
-        ([row(one) for one in GROUPS[:3]], "samples-3-of-4"),
-        ([*map(row, GROUPS), row(LOGICAL, 2)], "samples-5-of-4"),
-        ([*map(row, GROUPS[:3]), row(SPATIAL, 2)], "samples-4-of-4"),
-        ([*map(row, GROUPS), row("hybrid_reasoning")], "samples-4-of-4"),
+        (FIVE[:4], "samples-4-of-5"),
+        ([*FIVE, row(LOGICAL, 2)], "samples-6-of-5"),
+        ([*FIVE[:4], row(SPATIAL, 3)], "samples-5-of-5"),
+        ([*FIVE, row("hybrid_reasoning")], "samples-5-of-5"),
+        ([*FIVE[:4], row("logic_reasoning")], "samples-4-of-5"),
     ],
 )
 def test_other_samples_than_the_benchmarks_are_in_the_id(tmp_path, rows, name):

@@ -59,6 +59,47 @@ def test_an_unknown_group_is_left_out_and_said():
     assert found.why_partial == ("group unknown to the benchmark, left out: z",)
 
 
+def test_what_was_left_out_may_be_what_a_group_lacks():
+    found = estimate(MACRO, [scored("x", 2), scored("x", 4), scored("y", 10), scored("X", 0)])
+    assert found.mean == (3 + 10) / 2
+    assert found.bounds == ((6 / 3 + 10) / 2, (16 / 3 + 10) / 2)
+    assert found.why_partial == (
+        "group unknown to the benchmark, left out: X",
+        "other numbers of samples than the benchmark's: x 2 of 3",
+    )
+
+
+def test_a_pool_that_lacks_a_sample_takes_it_to_weigh_as_much_as_the_others():
+    pool = Headline(
+        "pool", 0, 100, "(score - 1) * 25", pool=True, groups={"": 3}, expects={"group": {"x": 3}}
+    )
+    samples = [
+        scored("x", 1, 1, rubric=TWO),
+        scored("x", 5, 5, 5, rubric=THREE),
+        scored("y", 1, 1, rubric=TWO),
+    ]
+    found = estimate(pool, samples)
+    assert found.mean == 60
+    assert found.bounds == (300 / 7.5, (300 + 250) / 7.5)  # two or three more scores: 2.5
+
+
+def test_tags_have_the_values_that_the_benchmark_knows():
+    expects = {"group": {"x": 2, "y": 0, "z": 1}}
+    headline = Headline("O", 0, 10, groups={"": 4}, expects=expects)
+    samples = [scored("x", 2), scored("x", 4), scored("y", 6), scored("z", 8)]
+    assert estimate(headline, samples).why_partial == ()
+    assert Headline.from_json(headline.to_json()) == headline
+    found = estimate(headline, [scored("x", 2), scored("y", 6), scored("Y", 0)])
+    assert found.mean == 4  # that of another group does not count
+    assert found.bounds == ((8 + 0) / 3, (8 + 10) / 3)
+    assert found.why_partial == (
+        "group unknown to the benchmark, left out: Y",
+        "no sample of group: z",
+        "other numbers of samples than the benchmark's: x 1 of 2",
+        "other numbers of samples than the benchmark's: 2 of 4",
+    )
+
+
 def test_a_group_of_another_size_is_said():
     found = estimate(MACRO, [scored("x", 4), scored("y", 10)])
     assert found.mean == 7
@@ -75,30 +116,6 @@ def test_a_missing_sample_of_a_pool_weighs_as_much_as_it_has_dimensions():
     samples = [scored("x", 1, 1, rubric=TWO), scored("x", rubric=THREE)]
     found = estimate(Headline("pool", 0, 100, value="(score - 1) * 25", pool=True), samples)
     assert (found.mean, found.bounds) == (0, (0, 60))
-
-
-MICRO = Headline("O", 0, 10, group="group", micro=True, groups={"x": 3, "y": 1})
-
-
-def test_micro_is_the_mean_of_the_samples_of_known_groups():
-    samples = [scored("x", 2), scored("x", 4), scored("x", 6), scored("y", 10), scored("z", 0)]
-    found = estimate(MICRO, samples)
-    assert found.mean == (2 + 4 + 6 + 10) / 4 == 5.5  # of groups: 7; with z: 4.4
-    assert found.by_group == {"x": 4, "y": 10}
-    assert found.why_partial == ("group unknown to the benchmark, left out: z",)
-    plain = mean_interval([2.0, 4.0, 6.0, 10.0], ["a", "b", "c", "d"])
-    assert (found.low, found.high) == (max(plain.low, 0), min(plain.high, 10))
-
-
-def test_a_missing_group_of_micro_is_bounded_by_the_number_of_its_samples():
-    found = estimate(MICRO, [scored("y", 10)])
-    assert (found.mean, found.n, found.wanted) == (10, 1, 1)
-    assert found.bounds == (10 / 4, (10 + 30) / 4)
-    assert found.why_partial == ("no sample of group: x",)
-    assert found.by_group == {"x": None, "y": 10}
-    pooled = Headline("p", 0, 4, "score - 1", pool=True, group="group", micro=True, groups={"x": 2, "y": 1})
-    # A missing sample of x weighs 3, as the one of y does.
-    assert estimate(pooled, [scored("y", 5, 5, 5, rubric=THREE)]).bounds == (12 / 9, (12 + 24) / 9)
 
 
 def test_a_dimension_counts_where_it_is_asked_for_and_on_its_own_scale():

@@ -29,6 +29,7 @@ __all__ = [
     "image",
     "items_of",
     "json_texts",
+    "missing_column",
     "only_json",
     "question",
     "read_text",
@@ -37,6 +38,8 @@ __all__ = [
     "table_of",
     "text_of",
 ]
+
+_ARCHIVES = (".zip", ".tar", ".tgz", ".gz")
 
 
 class Official:
@@ -276,9 +279,14 @@ def beside(file: Path, first: str, folders: Sequence[str], images: str | None, w
     for folder in [base / name for base in (file.parent, file.parent.parent) for name in (".", *folders)]:
         if (folder / first).is_file():
             return folder.absolute()
+    packed = sorted(one.name for one in file.parent.iterdir() if one.suffix.lower() in _ARCHIVES)
+    mend = (
+        f"unpack {', '.join(packed)} there"
+        if packed
+        else "set benchmark.params.images to the folder that holds it"
+    )
     raise DataError(
-        f"{file}: the images are not beside it ({first} is in none of its folders): set benchmark.params.images to the "
-        f"folder that holds it; {where}"
+        f"{file}: the images are not beside it ({first} is in none of its folders): {mend}; {where}"
     )
 
 

@@ -362,14 +362,17 @@ def _headlines() -> list[Headline]:
         100,
         "(score - 1) * 25",
         pool=True,
-        group="category",
-        micro=True,
-        groups=_CATEGORIES,
+        groups={"": sum(_CATEGORIES.values())},
+        expects={"category": _CATEGORIES},
     )
     found = [whole]
     for kind, dimensions in _TYPES.items():
-        groups = {name: count for one in dimensions for name, count in _DIMENSIONS[one].items()}
-        found.append(replace(whole, name=kind, where={"knowledge": kind}, groups=groups))
-    for dimension, counts in _DIMENSIONS.items():
-        found.append(replace(whole, name=dimension, where={"dimension": dimension}, groups=dict(counts)))
-    return found
+        counts = {name: count for one in dimensions for name, count in _DIMENSIONS[one].items()}
+        found.append(_only(whole, kind, "knowledge", counts))
+    return [*found, *(_only(whole, name, "dimension", counts) for name, counts in _DIMENSIONS.items())]
+
+
+def _only(whole: Headline, name: str, tag: str, counts: Mapping[str, int]) -> Headline:
+    """Return the same of the samples that `tag` names so, whose categories are these."""
+    expects = {"category": dict(counts)}
+    return replace(whole, name=name, where={tag: name}, groups={"": sum(counts.values())}, expects=expects)

@@ -143,24 +143,31 @@ class RISEBench(Benchmark):
 
 
 def _headlines() -> list[Headline]:
-    accuracy = Headline("Accuracy", 0, 100, "perfect", group="category", micro=True, groups=_GROUPS)
-    score = replace(accuracy, name="Score", value="25 * (overall - 1)")
-    found = [accuracy, score]
-    for name, count in _GROUPS.items():
-        short = name.removesuffix("_reasoning")
-        for whole in (accuracy, score):
-            alone = replace(whole, where={"category": name}, groups={name: count})
-            found.append(replace(alone, name=f"{whole.name} {short}"))
-    share = replace(accuracy, value="100 * (score - low) / (high - low)")
+    found = []
+    for name, value in (("Accuracy", "perfect"), ("Score", "25 * (overall - 1)")):
+        found.append(_of(Headline(name, 0, 100, value), _GROUPS))
+    for category, count in _GROUPS.items():
+        short = category.removesuffix("_reasoning")
+        for one in found[:2]:
+            alone = replace(one, name=f"{one.name} {short}", where={"category": category})
+            found.append(_of(alone, {category: count}))
+    share = Headline(
+        "Instruction reasoning", 0, 100, "100 * (score - low) / (high - low)", dimension="reasoning"
+    )
     seen = {name: count for name, count in _GROUPS.items() if name != _LOGICAL}
     return [
         *found,
-        replace(share, name="Instruction reasoning", dimension="reasoning"),
-        replace(
-            share, name="Appearance consistency", dimension="consistency", groups=dict.fromkeys(_GROUPS, 0)
+        _of(share, _GROUPS),
+        _of(
+            replace(share, name="Appearance consistency", dimension="consistency"), dict.fromkeys(_GROUPS, 0)
         ),
-        replace(share, name="Visual plausibility", dimension="plausibility", groups=seen),
+        _of(replace(share, name="Visual plausibility", dimension="plausibility"), seen),
     ]
+
+
+def _of(headline: Headline, counts: Mapping[str, int]) -> Headline:
+    """Return the same over the samples of these categories."""
+    return replace(headline, groups={"": sum(counts.values())}, expects={"category": counts})
 
 
 def _sample(table: Path, row: Row, root: Path, alone: bool) -> Sample:

@@ -7,6 +7,7 @@ code. The unit is the sample, the cluster is the source image. Undefined things 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -28,16 +29,16 @@ class Headline:
         value: what a sample contributes: an expression over `overall` and the dimensions; `perfect` is `high` where
             every dimension that applies has the top of its scale, else 0. With `pool`, an expression over `score`.
         pool: every score of every sample counts as one value (samples with more dimensions weigh more).
-        dimension: this score alone counts, of the samples that are asked for it; `value` is then an expression over
-            `score` and the ends of its scale, `low` and `high`.
         group: tag whose groups are averaged first; the headline is then the unweighted mean of the groups. Empty: the
             mean over samples.
-        micro: the mean over the samples of those groups instead, each of the same weight; the groups only say which
-            samples the benchmark has.
-        groups: the benchmark's groups, and how many samples each has in full (0: any number, with `micro` also none). A
-            headline whose group is missing, or that meets another group, is not complete.
+        groups: the benchmark's groups, and how many samples each has in full (0: any number). A headline whose group is missing, or
+            that meets another group, is not complete.
         where: tags and their values that a sample must have to count.
+        expects: by tag, the values that its samples have and how many have each in full (0: any number). A sample with
+            another value is left out, and a headline that lacks one is not complete.
         digits: decimal places in which it is published.
+        dimension: this score alone counts, of the samples that are asked for it; `value` is then an expression over
+            `score` and the ends of its scale, `low` and `high`.
     """
 
     name: str
@@ -45,12 +46,12 @@ class Headline:
     high: float
     value: str = "overall"
     pool: bool = False
-    dimension: str = ""
     group: str = ""
-    micro: bool = False
     groups: Mapping[str, int] = field(default_factory=dict)
     where: Mapping[str, str] = field(default_factory=dict)
+    expects: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     digits: int = 2
+    dimension: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON data; `from_json` reads it back."""
@@ -86,12 +87,12 @@ class HeadlineEstimate:
     Attributes:
         headline: what was asked for.
         n: samples with scores.
-        wanted: samples that it is about.
+        wanted: samples that it is about, those left out among them.
         clusters: groups of dependent samples, of those with scores.
         mean: None where a group of the benchmark has no score at all.
         standard_error, low, high: None where undefined (under two clusters, or no mean).
-        bounds: the value if all that is missing (scores, and groups of which there is no sample) had the worst, or the
-            best, scores; None if nothing is missing.
+        bounds: the value if all that is missing had the worst, or the best, scores: samples without scores, and those that
+            a group of known size lacks where samples were left out; None if nothing is missing.
         by_group: value by group; a group without a score is None.
         why_partial: what is missing or odd, in words; empty if the headline is complete.
     """
@@ -118,11 +119,8 @@ def sample_value(headline: Headline, sample: Scored) -> tuple[float, float] | No
     if not sample.verdicts:
         return None
     repeats = [_value(headline, sample.rubric, scores, overall) for scores, overall in sample.verdicts]
-    return math.fsum(repeats) / len(repeats), _weight(headline, sample)
-
-
-def _weight(headline: Headline, sample: Scored) -> float:
-    return float(len(sample.rubric.dimensions)) if headline.pool else 1.0
+    weight = float(len(sample.rubric.dimensions)) if headline.pool else 1.0
+    return math.fsum(repeats) / len(repeats), weight
 
 
 def _value(headline: Headline, rubric: Rubric, scores: Mapping[str, float], overall: float) -> float:
@@ -143,7 +141,7 @@ def estimate(headline: Headline, samples: Sequence[Scored], level: float = 0.95)
     R_g = sum(a_i) / sum(w_i) over the group. Its standard error is that of a ratio estimate in strata by
     linearisation (Cochran 1977, Sampling Techniques, sections 6.3 and 5.3) summed within clusters:
     u_i = (a_i - w_i R_g) / (G sum_g w), SE^2 = C/(C-1) sum_c (sum_{i in c} u_i)^2 with C clusters, and Student's t with
-    C-1 degrees of freedom. With one group and weights of 1 this is `stats.mean_interval`; `micro` makes one group of all.
+    C-1 degrees of freedom. With one group and weights of 1 this is `stats.mean_interval`.
 
     Args:
         headline: what is asked for.
@@ -151,18 +149,26 @@ def estimate(headline: Headline, samples: Sequence[Scored], level: float = 0.95)
         level: confidence, between 0 and 1.
     """
     among = [one for one in samples if _counts(headline, one)]
-    groups, odd = _grouped(headline, among)
-    parts = {name: _Part(headline, members) for name, members in sorted(groups.items())}
-    averaged = [_all_of(headline, groups)] if headline.micro and groups else list(parts.values())
-    known = [part.mean for part in averaged if part.mean is not None]
-    whole = math.fsum(known) / len(known) if known and len(known) == len(averaged) else None
+    expected, reasons = _expected(headline, among)
+    groups: dict[str, list[Scored]] = {name: [] for name in headline.groups}
+    for one in expected:
+        groups.setdefault(one.tags.get(headline.group, "") if headline.group else "", []).append(one)
+    odd = sorted(set(groups) - set(headline.groups)) if headline.groups else []
+    left_out = len(among) - len(expected) + sum(len(groups.pop(name)) for name in odd)
+    parts = {
+        name: _Part(headline, members, min(left_out, headline.groups.get(name, 0) - len(members)))
+        for name, members in sorted(groups.items())
+    }
+    means = {name: part.mean for name, part in parts.items()}
+    known = [value for value in means.values() if value is not None]
+    whole = math.fsum(known) / len(known) if known and len(known) == len(parts) else None
     clusters: dict[Hashable, list[float]] = {}
-    for part in averaged:
-        for cluster, influence in part.influences(len(averaged)):
+    for part in parts.values():
+        for cluster, influence in part.influences(len(parts)):
             clusters.setdefault(cluster, []).append(influence)
     error = _error(clusters) if whole is not None else None
     half = t_quantile((1 + level) / 2, len(clusters) - 1) * error if error is not None else None
-    missing = any(part.missing or part.mean is None for part in averaged)
+    missing = any(part.missing or part.mean is None for part in parts.values())
     return HeadlineEstimate(
         headline=headline,
         n=sum(len(part.known) for part in parts.values()),
@@ -172,9 +178,9 @@ def estimate(headline: Headline, samples: Sequence[Scored], level: float = 0.95)
         standard_error=error,
         low=None if whole is None or half is None else max(headline.low, whole - half),
         high=None if whole is None or half is None else min(headline.high, whole + half),
-        bounds=_bounds(headline, averaged) if missing and parts else None,
-        by_group={name: part.mean for name, part in parts.items()} if headline.group else {},
-        why_partial=tuple(_why(headline, parts, odd)),
+        bounds=_bounds(headline, list(parts.values())) if missing and parts else None,
+        by_group=means if headline.group else {},
+        why_partial=(*reasons, *_why(headline, parts, odd)),
     )
 
 
@@ -185,38 +191,45 @@ def _counts(headline: Headline, sample: Scored) -> bool:
     return all(sample.tags.get(tag) == value for tag, value in headline.where.items())
 
 
-def _grouped(headline: Headline, among: Sequence[Scored]) -> tuple[dict[str, list[Scored]], list[str]]:
-    """Return the samples by group, and the names of the groups that the benchmark does not know, left out."""
-    groups: dict[str, list[Scored]] = {name: [] for name in headline.groups}
-    for one in among:
-        groups.setdefault(one.tags.get(headline.group, "") if headline.group else "", []).append(one)
-    odd = sorted(set(groups) - set(headline.groups)) if headline.groups else []
-    return {name: members for name, members in groups.items() if name not in odd}, odd
+def _expected(headline: Headline, among: Sequence[Scored]) -> tuple[Sequence[Scored], list[str]]:
+    """Return the samples whose tags have the values that the benchmark knows, and what is odd about the others."""
+    reasons = []
+    for tag, sizes in headline.expects.items():
+        counts = Counter(one.tags.get(tag, "") for one in among)
+        if unknown := sorted(set(counts) - set(sizes)):
+            reasons.append(f"{tag} unknown to the benchmark, left out: {', '.join(unknown)}")
+            among = [one for one in among if one.tags.get(tag, "") in sizes]
+        if absent := [value for value in sizes if not counts[value]]:
+            reasons.append(f"no sample of {tag}: {', '.join(absent)}")
+        short = [(value, size) for value, size in sizes.items() if counts[value] and size]
+        if short := [(value, size) for value, size in short if counts[value] != size]:
+            said = ", ".join(f"{value} {counts[value]} of {size}" for value, size in short)
+            reasons.append(f"other numbers of samples than the benchmark's: {said}")
+    return among, reasons
 
 
-def _all_of(headline: Headline, groups: Mapping[str, Sequence[Scored]]) -> _Part:
-    """Return one part of all groups; those without a sample are missing, each of their samples at the greatest weight."""
-    members = [one for group in groups.values() for one in group]
-    part = _Part(headline, members)
-    greatest = max((_weight(headline, one) for one in members), default=1.0)
-    empty = [name for name, group in groups.items() if not group and headline.groups[name]]
-    part.missing += [greatest * headline.groups[name] for name in empty]
-    return part
+def _typical_weight(headline: Headline, members: Sequence[Scored]) -> float:
+    """Return what a sample of a group weighs that nobody has seen: as much as those that are there."""
+    if not headline.pool or not members:
+        return 1.0
+    return math.fsum(len(one.rubric.dimensions) for one in members) / len(members)
 
 
 class _Part:
-    """One group of a headline."""
+    """One group of a headline, and how many samples it lacks that may be among those left out (below 0: none)."""
 
-    def __init__(self, headline: Headline, members: Sequence[Scored]) -> None:
+    def __init__(self, headline: Headline, members: Sequence[Scored], lacking: int) -> None:
         self.known: list[tuple[Hashable, float, float]] = []
         self.missing: list[float] = []  # the weights of those without scores
         self.members = len(members)
         for one in members:
             value = sample_value(headline, one)
             if value is None:
-                self.missing.append(_weight(headline, one))
+                self.missing.append(float(len(one.rubric.dimensions)) if headline.pool else 1.0)
             else:
                 self.known.append((one.cluster, *value))
+        self.missing += [_typical_weight(headline, members)] * lacking
+        self.unscored = len(members) - len(self.known)
         self.total = math.fsum(total for _, total, _ in self.known)
         self.weight = math.fsum(weight for _, _, weight in self.known)
 
@@ -256,20 +269,20 @@ def _bounds(headline: Headline, parts: Sequence[_Part]) -> tuple[float, float]:
 def _why(headline: Headline, parts: Mapping[str, _Part], odd: Sequence[str]) -> list[str]:
     reasons = []
     empty = [name for name, part in parts.items() if headline.groups and not part.members]
-    if headline.micro:
-        empty = [name for name in empty if headline.groups[name]]  # any number may be none
     if empty:
-        reasons.append(f"no sample of {headline.group or 'it'}: {', '.join(empty)}")
+        reasons.append(
+            f"no sample of {headline.group}: {', '.join(empty)}" if headline.group else "no sample"
+        )
     if odd:
         reasons.append(f"{headline.group} unknown to the benchmark, left out: {', '.join(odd)}")
     short = [
-        f"{name} {part.members} of {headline.groups[name]}"
+        f"{name} {part.members} of {headline.groups[name]}".strip()
         for name, part in parts.items()
         if part.members and part.members != (headline.groups.get(name) or part.members)
     ]
     if short:
         reasons.append(f"other numbers of samples than the benchmark's: {', '.join(short)}")
-    missing = sum(len(part.missing) for part in parts.values())
+    missing = sum(part.unscored for part in parts.values())
     if missing:
         reasons.append(f"{missing} without scores")
     return reasons

@@ -81,16 +81,19 @@ def counted(protocol: ProtocolInUse, samples: Iterable[Sample]) -> ProtocolInUse
     """
     tags = {one.id: one.tags for one in samples}
     for headline in protocol.headlines:
-        if headline.dimension or not headline.groups or not all(headline.groups.values()):
+        whole = sum(headline.groups.values())
+        if headline.dimension or not whole or not all(headline.groups.values()):
             continue
-        found = Counter(
-            tag.get(headline.group, "") if headline.group else ""
-            for tag in tags.values()
-            if all(tag.get(name) == value for name, value in headline.where.items())
+        among = [one for one in tags.values() if headline.where.items() <= one.items()]
+        sizes = {**headline.expects, headline.group: headline.groups}
+        known = [one for one in among if all(one.get(tag, "") in sizes[tag] for tag in sizes)]
+        as_expected = len(known) == len(among) and all(
+            Counter(one.get(tag, "") for one in among)[value] == size or not size
+            for tag, counts in sizes.items()
+            for value, size in counts.items()
         )
-        known = sum(found[name] for name in headline.groups)
-        if found != Counter(headline.groups) and f"+limit-{len(tags)}+" not in f"{protocol.id}+":
-            name = f"+samples-{known}-of-{sum(headline.groups.values())}"
+        if not as_expected and f"+limit-{len(tags)}+" not in f"{protocol.id}+":
+            name = f"+samples-{len(known)}-of-{whole}"
             return replace(protocol, id=protocol.id.removesuffix(OFFICIAL) + name)
     return protocol
 
