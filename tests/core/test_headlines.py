@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -139,6 +140,19 @@ def test_perfect_is_the_top_of_every_dimension_that_applies():
         scored("x", 4, 5, rubric=TWO),
     ]
     assert estimate(Headline("accuracy", 0, 1, value="perfect"), samples).mean == pytest.approx(1 / 3)
+
+
+def test_no_top_of_a_scale_is_counted_where_scores_are_means():
+    # Three readings of 5, 5 and 4, or an expected value of 4.97, would be no top: the share would be 0 for any model.
+    means = replace(TWO, name="two-mean-of-3", continuous=True)
+    samples = [scored("x", 5, 14 / 3, rubric=means), scored("x", rubric=means)]
+    found = estimate(Headline("accuracy", 0, 1, value="perfect"), samples)
+    assert (found.mean, found.n, found.bounds) == (None, 0, (0, 1))
+    assert found.why_partial == (
+        "means of several readings and expected values are no whole scores, of which the top is counted",
+        "1 without scores",
+    )
+    assert estimate(Headline("mean", 1, 5), samples).mean == pytest.approx(29 / 6)
 
 
 def test_only_samples_with_the_tag_count():

@@ -27,7 +27,8 @@ class Headline:
         name: as the benchmark's authors call it (`G_O`, `accuracy`).
         low, high: the least and the greatest value that it can take.
         value: what a sample contributes: an expression over `overall` and the dimensions; `perfect` is `high` where
-            every dimension that applies has the top of its scale, else 0. With `pool`, an expression over `score`.
+            every dimension that applies has the top of its scale, else 0 (undefined where scores are means or expected
+            values). With `pool`, an expression over `score`.
         pool: every score of every sample counts as one value (samples with more dimensions weigh more).
         group: tag whose groups are averaged first; the headline is then the unweighted mean of the groups. Empty: the
             mean over samples.
@@ -111,12 +112,12 @@ class HeadlineEstimate:
 
 
 def sample_value(headline: Headline, sample: Scored) -> tuple[float, float] | None:
-    """Return what a sample adds to its group, as (sum, weight), the mean over its repeats; None without scores.
+    """Return what a sample adds to its group, as (sum, weight), the mean over its repeats; None if that is undefined.
 
     Raises:
         ValueError: the expression names what the sample's rubric does not score.
     """
-    if not sample.verdicts:
+    if not sample.verdicts or _never_at_the_top(headline, sample):
         return None
     repeats = [_value(headline, sample.rubric, scores, overall) for scores, overall in sample.verdicts]
     weight = float(len(sample.rubric.dimensions)) if headline.pool else 1.0
@@ -150,6 +151,10 @@ def estimate(headline: Headline, samples: Sequence[Scored], level: float = 0.95)
     """
     among = [one for one in samples if _counts(headline, one)]
     expected, reasons = _expected(headline, among)
+    if any(_never_at_the_top(headline, one) for one in expected):
+        reasons.append(
+            "means of several readings and expected values are no whole scores, of which the top is counted"
+        )
     groups: dict[str, list[Scored]] = {name: [] for name in headline.groups}
     for one in expected:
         groups.setdefault(one.tags.get(headline.group, "") if headline.group else "", []).append(one)
@@ -191,6 +196,11 @@ def _counts(headline: Headline, sample: Scored) -> bool:
     return all(sample.tags.get(tag) == value for tag, value in headline.where.items())
 
 
+def _never_at_the_top(headline: Headline, sample: Scored) -> bool:
+    """Whether the headline counts tops of scales, which a mean of several readings or an expected value hardly reaches."""
+    return headline.value == "perfect" and not headline.dimension and sample.rubric.continuous
+
+
 def _expected(headline: Headline, among: Sequence[Scored]) -> tuple[Sequence[Scored], list[str]]:
     """Return the samples whose tags have the values that the benchmark knows, and what is odd about the others."""
     reasons = []
@@ -229,7 +239,7 @@ class _Part:
             else:
                 self.known.append((one.cluster, *value))
         self.missing += [_typical_weight(headline, members)] * lacking
-        self.unscored = len(members) - len(self.known)
+        self.unscored = sum(1 for one in members if not one.verdicts)
         self.total = math.fsum(total for _, total, _ in self.known)
         self.weight = math.fsum(weight for _, _, weight in self.known)
 
