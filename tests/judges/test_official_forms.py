@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edit_eval.core.types import IMAGE_MARK, Call, Dimension, Rubric, Sample
-from edit_eval.judges.contract import parse_reply, render_prompts
+from edit_eval.judges.contract import parse_reply
+from edit_eval.judges.prompts import render_prompts
 
 DIMENSIONS = (Dimension("a", 1, 5, True), Dimension("b", 1, 5, True))
 

@@ -56,18 +56,20 @@ def protocol_in_use(checked: Checked, *, judging: bool) -> ProtocolInUse:
         return ProtocolInUse("+".join([name, *limit]), {}, ())
     chosen = config.rubric or judge.cls.default_rubric
     if chosen:
-        rubric = load_rubric(chosen)
+        rubric = judge.adapted(checked.params["judge"], load_rubric(chosen))
         return ProtocolInUse("+".join([name, *limit, rubric.name]), {"": rubric}, ())
     protocol: Protocol = benchmark.protocol(checked.params["benchmark"], load_rubric)
+    rubrics = {kind: judge.adapted(checked.params["judge"], one) for kind, one in protocol.rubrics.items()}
     if not protocol.headlines:
-        names = sorted(rubric.name for rubric in protocol.rubrics.values())
-        return ProtocolInUse("+".join([name, *limit, *names]), protocol.rubrics, ())
-    deviations = [*protocol.deviations, *limit]
+        names = sorted({rubric.name for rubric in rubrics.values()})
+        return ProtocolInUse("+".join([name, *limit, *names]), rubrics, ())
+    marks = {rubrics[kind].name.removeprefix(one.name).strip("-") for kind, one in protocol.rubrics.items()}
+    deviations = [*protocol.deviations, *sorted(marks - {""}), *limit]
     model = config.model or judge.name
     if model not in protocol.official_judges:
         deviations.append(f"judge-{_short(model)}")
     whole = "+".join([name, *deviations]) if deviations else name + OFFICIAL
-    return ProtocolInUse(whole, protocol.rubrics, protocol.headlines)
+    return ProtocolInUse(whole, rubrics, protocol.headlines)
 
 
 def _short(model: str) -> str:

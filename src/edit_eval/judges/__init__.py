@@ -62,6 +62,16 @@ class Judge:
         return params
 
     @classmethod
+    def adapted(cls, params: Any, rubric: Rubric) -> Rubric:
+        """Return the rubric as this judge follows it with these parameters; runs in the driver.
+
+        One that differs has another name, which begins with the rubric's own and a hyphen (`general-v1-mean-of-3`): it is
+        part of the protocol's id. Raises `ConfigError` if the rubric cannot be followed.
+        """
+        del params
+        return rubric
+
+    @classmethod
     def size_policy(cls, params: Any) -> str:
         """Say in words what sizes of images the judge sees; recorded in the run."""
         del params
@@ -71,6 +81,10 @@ class Judge:
     def window(self) -> int:
         """How many requests `judge` wants at once; read after every batch, so it may shrink."""
         return 1
+
+    def facts(self) -> dict[str, Any]:
+        """Return what run.json records of this judge's host beside library versions: plain JSON values."""
+        return {}
 
     def judge(self, requests: Sequence[JudgeRequest]) -> list[Verdict]:
         """Return one verdict per request, in order.

@@ -1,8 +1,8 @@
-"""The contract with a judge that talks: the question it is asked and the only place where its answer is read.
+"""The contract with a judge that talks: the form its answer must have, and the only place where that answer is read.
 
 The output instruction, the JSON schema and the parser all come from the same rubric. A reply is read strictly or not
 at all: nothing is repaired, nothing is guessed, and what cannot be read is *unscored* with a kind, never a number.
-Knows no model and no file. Standard library only.
+Knows no model, no sample and no file. Standard library only.
 """
 
 from __future__ import annotations
@@ -11,42 +11,22 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, get_args
 
 from edit_eval.core.expression import evaluate
-from edit_eval.core.types import (
-    IMAGE_MARK,
-    Call,
-    Dimension,
-    Prompt,
-    Rubric,
-    Sample,
-    UnscoredKind,
-    Verdict,
-)
+from edit_eval.core.types import Call, Dimension, Rubric, UnscoredKind, Verdict
 
 __all__ = [
     "CallReply",
     "combine",
     "held_to",
-    "instruction_literal",
     "json_schema",
+    "levels_of",
     "output_format",
     "parse_reply",
-    "prompt_renderer",
-    "render_prompts",
     "verdict_from_scores",
 ]
-
-_PLACEHOLDER = re.compile(
-    r"\{(instruction|output_format|note:[^{}]+|image:(?:source|edited|reference)(?:/[1-9])?)\}"
-)
-_MARKUP = re.compile(r"<(?=[|｜/!A-Za-z_])|\[(?=/?(?:[A-Z_]{3,}|[gs]MASK)\])")
-"""What may begin a tag or a tokenizer's special token (`<|im_end|>`, `[INST]`) inside an instruction."""
-
-_UNSEEN = re.compile("[\ufffc\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-"""What ends a line or turns the direction of the text that follows it, and which JSON leaves as it is."""
 
 _MARK = re.compile(r'<think>|</think>|[\[{][\[{\s]*"?')
 """A thought's tag, or a run of opening brackets; `{"` at its end is where JSON begins, anything else is prose."""
@@ -89,15 +69,21 @@ class CallReply:
     unscored: UnscoredKind | None = None
 
 
-# What is asked
+# The form of an answer
 
 
 def output_format(rubric: Rubric, call: Call) -> str:
     """Return the instruction that says how to answer `call`: one JSON object, a reason and a score per dimension.
 
-    The shape shown is no valid JSON, so a judge that only echoes it gives no score.
+    The shape shown is no valid JSON, so a judge that only echoes it gives no score. For `level` it is one digit.
     """
     wanted = [rubric.dimension(name) for name in call.dimensions]
+    if call.reply == "level":
+        (one,) = wanted
+        return (
+            f'Give the score of "{one.name}" alone: answer with one digit, a {_scale(one)}, and write nothing before or '
+            "after it."
+        )
     shape = ",\n".join(
         f'  {json.dumps(one.name, ensure_ascii=False)}: {{"reason": "<one sentence>", "score": <{_scale(one)}>}}'
         for one in wanted
@@ -111,6 +97,27 @@ def output_format(rubric: Rubric, call: Call) -> str:
 def _scale(dimension: Dimension) -> str:
     kind = "whole number" if dimension.integer else "number"
     return f"{kind} from {dimension.low:g} to {dimension.high:g}"
+
+
+def levels_of(rubric: Rubric, call: Call) -> tuple[str, ...]:
+    """Return the levels of the one dimension of a `level` question, lowest first, each a single digit.
+
+    Raises:
+        ValueError: several dimensions, a scale that is not of whole numbers, or one with a level of two digits: its
+            probability would be spread over two tokens.
+    """
+    if len(call.dimensions) != 1:
+        raise ValueError(
+            f"question {call.name!r} asks for {len(call.dimensions)} scores at once, and one digit is one"
+        )
+    one = rubric.dimension(call.dimensions[0])
+    if not one.integer:
+        raise ValueError(f"the scale of {one.name!r} is not of whole numbers")
+    if one.low < 0 or one.high > 9:
+        raise ValueError(
+            f"the scale of {one.name!r} is {one.low:g} to {one.high:g}, and not every level is one digit"
+        )
+    return tuple(str(level) for level in range(int(one.low), int(one.high) + 1))
 
 
 def json_schema(rubric: Rubric, call: Call) -> dict[str, Any]:
@@ -132,73 +139,7 @@ def _closed_object(properties: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def instruction_literal(instruction: str) -> str:
-    r"""Return `instruction` as a JSON string literal that cannot end its own section of a prompt.
-
-    Quotes and line breaks are escaped by JSON. Escaped as well: a `<` or `[` that could begin a tag or a special token
-    of a tokenizer (`\u003c`, `\u005b`), Unicode's own line ends and direction overrides, and lone surrogates.
-    `json.loads` gives the instruction back.
-    """
-    literal = json.dumps(instruction, ensure_ascii=False)
-    for pattern in (_MARKUP, _UNSEEN):
-        literal = pattern.sub(lambda match: f"\\u{ord(match.group()):04x}", literal)
-    return literal.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def render_prompts(rubric: Rubric, sample: Sample) -> tuple[Prompt, ...]:
-    """Return the rubric's questions about `sample`, in the order of its calls.
-
-    Placeholders are looked for in the template alone and filled in one pass: what an instruction contains
-    (`{output_format}`, `%s`, braces) stays as it is. Raises `ValueError` where the sample lacks a note that is asked for.
-    """
-    return prompt_renderer(rubric)(sample)
-
-
-def prompt_renderer(rubric: Rubric) -> Callable[[Sample], tuple[Prompt, ...]]:
-    """Return `render_prompts` for one rubric, with what is the same for every sample made once."""
-    templates = [(call, _Template(rubric, call)) for call in rubric.calls]
-
-    def render(sample: Sample) -> tuple[Prompt, ...]:
-        return tuple(Prompt(call.name, template.fill(sample), call.images) for call, template in templates)
-
-    return render
-
-
-class _Template:
-    """A call's prompt, taken apart once: texts, and between them what a sample fills in."""
-
-    def __init__(self, rubric: Rubric, call: Call) -> None:
-        self._fixed = {"output_format": output_format(rubric, call)}
-        self._ours = not call.fill
-        marks = call.fill or {f"{{{name}}}": name for name in _PLACEHOLDER.findall(call.prompt)}
-        pieces = re.split("|".join(map(re.escape, marks)), call.prompt) if marks else [call.prompt]
-        found = re.findall("|".join(map(re.escape, marks)), call.prompt) if marks else []
-        self._pieces = pieces
-        self._wanted = [marks[mark] for mark in found]
-        roles = tuple(name.removeprefix("image:") for name in self._wanted if name.startswith("image:"))
-        if roles and roles != call.images:
-            raise ValueError(f"call {call.name!r} shows {list(call.images)}, but its prompt {list(roles)}")
-
-    def fill(self, sample: Sample) -> str:
-        """Return the text for `sample`."""
-        parts = [self._pieces[0].replace(IMAGE_MARK, " ")]
-        for name, piece in zip(self._wanted, self._pieces[1:], strict=True):
-            parts += [self._value(name, sample), piece.replace(IMAGE_MARK, " ")]
-        return "".join(parts)
-
-    def _value(self, name: str, sample: Sample) -> str:
-        if name.startswith("image:"):
-            return IMAGE_MARK
-        if name in self._fixed:
-            return self._fixed[name]
-        note = name.removeprefix("note:")
-        if name != "instruction" and note not in sample.notes:
-            raise ValueError(f"sample {sample.id!r} has no note {note!r}, which its rubric asks for")
-        text = sample.instruction if name == "instruction" else sample.notes[note]
-        return instruction_literal(text) if self._ours else text.replace(IMAGE_MARK, "\ufffd")
-
-
-# What is answered
+# Reading an answer
 
 
 def parse_reply(text: str, rubric: Rubric, call: Call, *, truncated: bool = False) -> CallReply:
@@ -214,6 +155,7 @@ def parse_reply(text: str, rubric: Rubric, call: Call, *, truncated: bool = Fals
     - `list`: one JSON object whose `score` is a list with one plain number per dimension, in their order.
     - `lines`: one line `LABEL: number` per dimension, bold or as a list item or not; `/N` may follow where N is the
       top of the scale.
+    - `level`: the number of the one dimension, and nothing else.
     - `final`: `Final Score: number`, or `Final Scores: number, number` with one per dimension, in their order.
 
     Args:
@@ -230,7 +172,7 @@ def parse_reply(text: str, rubric: Rubric, call: Call, *, truncated: bool = Fals
         `unparsable` (all else).
     """
     dimensions = [rubric.dimension(name) for name in call.dimensions]
-    if call.reply in ("lines", "final"):
+    if call.reply in ("lines", "final", "level"):
         return _read_text(text, dimensions, call, truncated=truncated)
     keys = ("score",) if call.reply == "list" else call.keys or call.dimensions
     found = _scan(text, keys)
@@ -386,12 +328,17 @@ _FINAL = re.compile(
 
 
 def _read_text(text: str, dimensions: Sequence[Dimension], call: Call, *, truncated: bool) -> CallReply:
-    """Read a reply that is no JSON: lines with labels, or a final score."""
+    """Read a reply that is no JSON: lines with labels, a final score, or a number alone."""
     before, closed, answer = text.rpartition("</think>")
     if "<think>" in answer:
         return CallReply(unscored="truncated" if truncated else "unparsable")
     del before, closed
-    numbers = _lines(answer, dimensions, call) if call.reply == "lines" else _final(answer, len(dimensions))
+    if call.reply == "lines":
+        numbers = _lines(answer, dimensions, call)
+    elif call.reply == "final":
+        numbers = _final(answer, len(dimensions))
+    else:
+        numbers = [float(answer)] if re.fullmatch(rf"\s*{_NUMBER}\s*", answer) else None
     if numbers is None:
         if _is_refusal(answer):
             return CallReply(unscored="refused")
@@ -448,6 +395,11 @@ def _on_scale(score: float, dimension: Dimension) -> bool:
     return dimension.low <= score <= dimension.high and not (dimension.integer and not score.is_integer())
 
 
+def _stands(score: float, dimension: Dimension, rubric: Rubric) -> bool:
+    """Whether a verdict may have this score: on the scale, or between its levels where the rubric's scores are means."""
+    return _on_scale(score, replace(dimension, integer=False) if rubric.continuous else dimension)
+
+
 def _is_refusal(prose: str) -> bool:
     return not re.search(r"\d", prose) and _REFUSAL.search(prose) is not None
 
@@ -501,7 +453,7 @@ def verdict_from_scores(
         )
     ordered = {one.name: float(scores[one.name]) for one in rubric.dimensions}
     overall = _overall(rubric, ordered)
-    if overall is None or not all(_on_scale(ordered[one.name], one) for one in rubric.dimensions):
+    if overall is None or not all(_stands(ordered[one.name], one, rubric) for one in rubric.dimensions):
         return Verdict(unscored="out_of_range", reply=reply)
     return Verdict(scores=ordered, overall=overall, reasons=dict(reasons), reply=reply)
 
@@ -519,7 +471,7 @@ def held_to(rubric: Rubric, verdict: Verdict) -> Verdict:
     if verdict.overall is None:
         if verdict.unscored not in get_args(UnscoredKind):
             raise ValueError(f"there is no kind of unscored verdict {verdict.unscored!r}")
-        return Verdict(unscored=verdict.unscored, reply=_printable(verdict.reply))
+        return Verdict(unscored=verdict.unscored, reply=_printable(verdict.reply), facts=dict(verdict.facts))
     if any(isinstance(score, bool) for score in verdict.scores.values()):
         raise ValueError("a score is true or false, and not a number")
     scores = {str(name): float(score) for name, score in verdict.scores.items()}
@@ -529,7 +481,7 @@ def held_to(rubric: Rubric, verdict: Verdict) -> Verdict:
             f"scored {sorted(scores)}, but the rubric's dimensions are {[one.name for one in rubric.dimensions]}"
         )
     for one in rubric.dimensions:
-        if not _on_scale(scores[one.name], one):
+        if not _stands(scores[one.name], one, rubric):
             raise ValueError(f"the score {scores[one.name]:g} of {one.name} is no {_scale(one)}")
     if not rubric.low <= overall <= rubric.high:
         raise ValueError(f"the overall score {overall:g} is outside {rubric.low:g} to {rubric.high:g}")
@@ -538,7 +490,7 @@ def held_to(rubric: Rubric, verdict: Verdict) -> Verdict:
         raise ValueError(f"the overall score {overall:g} is not what the rubric makes of the scores: {made}")
     ordered = {one.name: scores[one.name] for one in rubric.dimensions}
     reasons = {str(name): _printable(reason) for name, reason in verdict.reasons.items()}
-    return Verdict(ordered, overall, None, reasons, _printable(verdict.reply))
+    return Verdict(ordered, overall, None, reasons, _printable(verdict.reply), dict(verdict.facts))
 
 
 def _overall(rubric: Rubric, scores: Mapping[str, float]) -> float | None:

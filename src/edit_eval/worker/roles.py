@@ -213,6 +213,10 @@ class JudgeRole(Role):
         """The same: what is judged together is asked for together."""
         return self.batch
 
+    def facts(self) -> dict[str, Any]:
+        """Return the same as every role, and what the judge says of itself."""
+        return {**super().facts(), **self._judge.facts()}
+
     def run(
         self, payloads: Sequence[dict[str, Any]], progress: Callable[[int, int], None]
     ) -> list[dict[str, Any]]:
