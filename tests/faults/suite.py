@@ -103,6 +103,7 @@ class Trial:
         redone: keys that rightly have a second line in a ledger.
         env: variables of every start; `inject` may change them between starts.
         reference: what an undisturbed run gave, if `inject` made one itself.
+        note: what `inject` measured, to stand beneath the table.
     """
 
     def __init__(self, fault: Fault, number: int, folder: Path) -> None:
@@ -111,6 +112,7 @@ class Trial:
         self.injected = 1
         self.redone: set[str] = set()
         self.reference: Reference | None = None
+        self.note = ""
         self.tree = _config(fault.config)
         self.mark = f"fault-{os.getpid()}-{hashlib.sha256(str(folder).encode()).hexdigest()[:12]}"
         self.counts, self.temporary = folder / "counts", folder / "tmp"

@@ -16,6 +16,8 @@ def test_nothing_is_lost_or_done_twice(fault, number, trial, undisturbed, table)
         fault.inject(trial)
         found = judged(trial, trial.reference or undisturbed(trial))
     finally:
+        if trial.note:
+            table.notes[fault.name] = trial.note
         table.add(
             fault.family,
             fault.name,
