@@ -475,10 +475,10 @@ def _wanted(
     for sample in samples:
         try:
             sources, beside = _hashes_of(sample, hashes)
-            conditioning = [
-                checked.editor.cls.origin(editor.params, path, hashes.sha256(path))
-                for path in checked.editor.conditioning(editor.params, sample)
+            further = [
+                (path, hashes.sha256(path)) for path in checked.editor.conditioning(editor.params, sample)
             ]
+            conditioning = [checked.editor.cls.origin(editor.params, *one) for one in further]
         except OSError as error:
             raise _unreadable(sample, error) from error
         clustered = sample if sample.cluster else dataclasses.replace(sample, cluster=sources[0])
@@ -491,5 +491,5 @@ def _wanted(
                 seed=seed,
                 repeat=repeat,
             )
-            wanted.append(WantedEdit(len(wanted), clustered, repeat, seed, key, sources, beside))
+            wanted.append(WantedEdit(len(wanted), clustered, repeat, seed, key, sources, beside, further))
     return wanted

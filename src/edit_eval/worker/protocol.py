@@ -105,8 +105,9 @@ def _one_of(*words: str) -> _Kind:
     return _Kind(f"one of {', '.join(words)}", lambda value: value in words)
 
 
-FAILURES = ("error", "unreadable", "missing", "out_of_memory")
-"""Kinds of failure that a host may report; `crash` and `timeout` (`core.types.EditFailureKind`) are the driver's word."""
+FAILURES = ("error", "unreadable", "missing", "out_of_memory", "changed", "altered")
+"""Kinds of failure that a host may report; `crash` and `timeout` (`core.types.EditFailureKind`) are the driver's word.
+With `changed` (a file that the task is made from) and `altered` (the edit to be judged) the task stays undone."""
 
 Messages = Mapping[str, Mapping[str, _Kind]]
 """Type of message -> field -> what it must be. Further fields are let through."""

@@ -13,6 +13,7 @@ import io
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import fields
 from importlib import metadata
 from pathlib import Path
@@ -23,6 +24,7 @@ from edit_eval.core.types import EditRequest, HostContext, JudgeRequest, Prompt,
 from edit_eval.judges.contract import held_to
 from edit_eval.worker.flags import flags_of
 from edit_eval.worker.images import as_shown, open_image, open_rgb, png_bytes, save_thumbnail, write_png
+from edit_eval.worker.inputs import Inputs
 from edit_eval.worker.returned import as_image
 
 if TYPE_CHECKING:
@@ -129,6 +131,7 @@ class EditRole(Role):
         _require_pillow("editor")
         target = _target(load)
         self._editor: Editor = target(_params(target, load["params"]), _context(load))
+        self._inputs = Inputs()
 
     def run(
         self, payloads: Sequence[dict[str, Any]], progress: Callable[[int, int], None]
@@ -138,9 +141,6 @@ class EditRole(Role):
 
     def _edit(self, payload: dict[str, Any], progress: Callable[[int, int], None]) -> dict[str, Any]:
         sample = Sample.from_json(payload["sample"])
-        opened = [open_image(path) for path in sample.images]
-        images = tuple(one.image for one in opened)
-        request = EditRequest(sample, sample.editor_instruction, images, payload["seed"], payload["repeat"])
         steps_done = 0
 
         def step(number: int, steps: int) -> None:
@@ -148,13 +148,19 @@ class EditRole(Role):
             progress(number, steps)
             steps_done = int(number)
 
-        started = time.monotonic()
-        try:
-            returned = self._editor.edit(request, step)
-        except FileNotFoundError as error:
-            error.missing_edit = True  # type: ignore[attr-defined]
-            raise
-        seconds = time.monotonic() - started
+        with self._inputs.held(payload["inputs"]):
+            opened = [open_image(path) for path in sample.images]
+            images = tuple(one.image for one in opened)
+            request = EditRequest(
+                sample, sample.editor_instruction, images, payload["seed"], payload["repeat"]
+            )
+            started = time.monotonic()
+            try:
+                returned = self._editor.edit(request, step)
+            except FileNotFoundError as error:
+                error.missing_edit = True  # type: ignore[attr-defined]
+                raise
+            seconds = time.monotonic() - started
         edited, nan = as_image(returned)
         data = png_bytes(edited)
         try:
@@ -199,6 +205,7 @@ class JudgeRole(Role):
         self._judge: Judge = target(
             _params(target, load["params"]), _context(load), tuple(self._rubrics.values())
         )
+        self._inputs = Inputs()
 
     @property
     def batch(self) -> int:  # type: ignore[override]
@@ -222,8 +229,11 @@ class JudgeRole(Role):
     ) -> list[dict[str, Any]]:
         """Judge all payloads together; each outcome is `Verdict.to_json()`, held against the rubric."""
         self._judge.progress = progress
-        requests = [_judge_request(payload, self._rubrics[payload["rubric"]]) for payload in payloads]
-        verdicts = self._judge.judge(requests)
+        with ExitStack() as held:
+            for payload in payloads:
+                held.enter_context(self._inputs.held(payload["inputs"]))
+            requests = [_judge_request(payload, self._rubrics[payload["rubric"]]) for payload in payloads]
+            verdicts = self._judge.judge(requests)
         if len(verdicts) != len(payloads):
             raise RuntimeError(f"the judge returned {len(verdicts)} verdicts for {len(payloads)} edits")
         return [
