@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from types import SimpleNamespace
 from typing import get_args
 
@@ -123,6 +124,7 @@ def judging(tmp_path, verdicts, altered=False, removed=False) -> list[dict]:
     Image.new("RGB", (8, 6), "red").save(source)
     role = JudgeRole.__new__(JudgeRole)
     role._rubrics = {"": RUBRIC}
+    role._progress = threading.local()
     role._judge = SimpleNamespace(judge=lambda requests: verdicts)
     sha = "0" * 64 if altered else hashlib.sha256(source.read_bytes()).hexdigest()
     payload = {
