@@ -268,14 +268,15 @@ def beside(file: Path, first: str, folders: Sequence[str], images: str | None, w
         file: the table.
         first: the first image's path in it.
         folders: where to look, from the table's folder and from the one above.
-        images: `benchmark.params.images`, which is taken as it is.
+        images: `benchmark.params.images`, in which it is looked for first; taken as it is where the image is nowhere.
         where: to get the data.
 
     Raises:
         DataError: the first image is in none of them.
     """
     if images is not None:
-        return Path(images).expanduser().absolute()
+        given = Path(images).expanduser().absolute()
+        return next((one for one in (given, *map(given.joinpath, folders)) if (one / first).is_file()), given)
     for folder in [base / name for base in (file.parent, file.parent.parent) for name in (".", *folders)]:
         if (folder / first).is_file():
             return folder.absolute()

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from edit_eval.benchmarks import Benchmark, Facts, Protocol
+from edit_eval.benchmarks import Benchmark, Facts, GitHubFiles, HubData, Protocol
 from edit_eval.benchmarks._official import (
     Official,
     beside,
@@ -58,13 +58,18 @@ class ImgEditParams:
     """Where ImgEdit's parts are.
 
     Attributes:
-        images: folder that the items' image paths count from; by default it is looked for beside the item list.
+        images: folder that the items' image paths count from, or one that holds it; by default it is looked for beside the
+            item list.
         prompts: path of the official prompts (`prompts.json` of Basic, `UGE_bench.py` of UGE), or of the repository's
             folder; without it our own rubric is used, and the protocol's id says so.
     """
 
     images: str | None = field(default=None, metadata={"identity": False})
     prompts: str | None = field(default=None, metadata={"identity": False})
+
+
+def _github(path: str, sha256: str) -> GitHubFiles:
+    return GitHubFiles("PKU-YuanGroup/ImgEdit", "547185d12c08267a862b94248576e1746e479937", {path: sha256})
 
 
 class ImgEdit(Benchmark):
@@ -93,11 +98,30 @@ class ImgEdit(Benchmark):
         data="huggingface.co/datasets/sysuyy/ImgEdit (Benchmark.tar); github.com/PKU-YuanGroup/ImgEdit (basic_edit.json)",
         prompts="github.com/PKU-YuanGroup/ImgEdit, Benchmark/Basic/prompts.json",
     )
+    prompt_files: ClassVar[GitHubFiles | None] = _github(
+        "Benchmark/Basic/prompts.json", "f9468dc848776ee0a6c2e2c31e678c7224e9cb61b013747c8c52d4a05627b5a0"
+    )
+    _items: ClassVar[GitHubFiles] = _github(
+        "Benchmark/Basic/basic_edit.json", "5ee9b7d61e918692416f79896300f738598c83adff8de737b25be4aaff72dc69"
+    )
     _list: ClassVar[tuple[str, ...]] = (
         "basic_edit.json",
         "Basic/basic_edit.json",
         "Benchmark/Basic/basic_edit.json",
     )
+
+    @classmethod
+    def hub_data(cls, params: ImgEditParams) -> Sequence[HubData | GitHubFiles]:
+        """Return the item list, and the archive of images where the user gives no item list."""
+        del params
+        images = HubData(
+            "sysuyy/ImgEdit",
+            ("Benchmark.tar",),
+            into="images",
+            archives=("Benchmark.tar",),
+            without_path=True,
+        )
+        return (cls._items, images)
 
     @classmethod
     def load(cls, path: Path | None, params: ImgEditParams, workspace: Path) -> Sequence[Sample]:
@@ -173,6 +197,12 @@ class ImgEditUGE(ImgEdit):
         licence="none stated",
         data="huggingface.co/datasets/sysuyy/ImgEdit (Benchmark.tar); github.com/PKU-YuanGroup/ImgEdit (UGE_edit.json)",
         prompts="github.com/PKU-YuanGroup/ImgEdit, Benchmark/UGE/UGE_bench.py",
+    )
+    prompt_files: ClassVar[GitHubFiles | None] = _github(
+        "Benchmark/UGE/UGE_bench.py", "f179b88b5f46d8acc2736d38af1ad4e0570a3d2d30148ca3ea02bf85f2960391"
+    )
+    _items: ClassVar[GitHubFiles] = _github(
+        "Benchmark/UGE/UGE_edit.json", "807817d8765f8fc45397be9afbf638b00fad91e37c1d44fabd5103df73074d16"
     )
     _list: ClassVar[tuple[str, ...]] = ("UGE_edit.json", "UGE/UGE_edit.json", "Benchmark/UGE/UGE_edit.json")
     _fields: ClassVar[tuple[str, ...]] = ("id", "prompt")

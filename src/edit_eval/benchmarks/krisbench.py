@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from edit_eval.benchmarks import Benchmark, Facts, HubData, Protocol
+from edit_eval.benchmarks import Benchmark, Facts, GitHubFiles, HubData, Protocol
 from edit_eval.benchmarks._official import Official, constants, existing, items_of, question, sourced
 from edit_eval.core.errors import DataError, did_you_mean, shown
 from edit_eval.core.headlines import Headline
@@ -137,6 +137,9 @@ class KRISBench(Benchmark):
         licence="Apache-2.0",
         data="huggingface.co/datasets/Liang0223/KRIS_Bench",
         prompts="github.com/mercurystraw/Kris_Bench, utils/prompts.py",
+    )
+    prompt_files: ClassVar[GitHubFiles | None] = GitHubFiles(
+        "mercurystraw/Kris_Bench", "main", {"utils/prompts.py": ""}
     )
 
     @classmethod

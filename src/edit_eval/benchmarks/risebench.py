@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
 
-from edit_eval.benchmarks import Benchmark, Facts, Protocol
+from edit_eval.benchmarks import Benchmark, Facts, GitHubFiles, HubData, Protocol
 from edit_eval.benchmarks._official import (
     Official,
     constants,
@@ -110,6 +110,19 @@ class RISEBench(Benchmark):
         data="huggingface.co/datasets/PhoenixZ/RISEBench",
         prompts="github.com/PhoenixZ810/RISEBench, utils.py",
     )
+    prompt_files: ClassVar[GitHubFiles | None] = GitHubFiles(
+        "PhoenixZ810/RISEBench",
+        "5f226519b25c005bb32fb83864bbd1845ab85c23",
+        {
+            "utils.py": "c8a693294768b7ceb355d98d3bc71f40c4fe51979a2e84ffc07f829764b676a3",
+        },
+    )
+
+    @classmethod
+    def hub_data(cls, params: RISEBenchParams) -> Sequence[HubData | GitHubFiles]:
+        """Return the data's repository, one archive."""
+        del params
+        return (HubData("PhoenixZ/RISEBench", ("data.zip",), archives=("data.zip",)),)
 
     @classmethod
     def load(cls, path: Path | None, params: RISEBenchParams, workspace: Path) -> Sequence[Sample]:

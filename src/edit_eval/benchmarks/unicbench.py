@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from edit_eval.benchmarks import Benchmark, Facts, HubData, Protocol
+from edit_eval.benchmarks import Benchmark, Facts, GitHubFiles, HubData, Protocol
 from edit_eval.benchmarks._official import (
     Official,
     beside,
@@ -102,6 +102,13 @@ class UnicBench(Benchmark):
         licence="Apache-2.0",
         data="huggingface.co/datasets/xiaotanhua/UnicBench; github.com/WeChatCV/UnicBench (data/test_data.jsonl)",
         prompts="github.com/WeChatCV/UnicBench, data/prompts.py",
+    )
+    prompt_files: ClassVar[GitHubFiles | None] = GitHubFiles(
+        "WeChatCV/UnicBench",
+        "24c13be072020348ca19e70f0e57df4c30a8495c",
+        {
+            "data/prompts.py": "130a596f45e911c92ad0adb121053f60cf071cd2247818367c19f766839ad9fa",
+        },
     )
 
     @classmethod

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
 
-from edit_eval.benchmarks import Benchmark, Facts, Protocol
+from edit_eval.benchmarks import Benchmark, Facts, GitHubFiles, HubData, Protocol
 from edit_eval.benchmarks._official import (
     Official,
     constants,
@@ -80,6 +80,19 @@ class UniREditBench(Benchmark):
         data="huggingface.co/datasets/maplebb/UniREditBench",
         prompts="github.com/Maplebb/UniREditBench, eval/utils.py",
     )
+    prompt_files: ClassVar[GitHubFiles | None] = GitHubFiles(
+        "Maplebb/UniREditBench",
+        "a7015c5c2d17aecb1a5af4af1b234c357d86cc7d",
+        {
+            "eval/utils.py": "2823400b1cc083fcaa86aa37c35f0fa7dc8b8af520f3c1de045547896dd76870",
+        },
+    )
+
+    @classmethod
+    def hub_data(cls, params: UniREditBenchParams) -> Sequence[HubData | GitHubFiles]:
+        """Return the data's repository: the table, and archives of originals and references."""
+        del params
+        return (HubData("maplebb/UniREditBench", ("data.json", "*.zip"), archives=("*.zip",)),)
 
     @classmethod
     def load(cls, path: Path | None, params: UniREditBenchParams, workspace: Path) -> Sequence[Sample]:

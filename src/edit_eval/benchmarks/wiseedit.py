@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from edit_eval.benchmarks import Benchmark, Facts, HubData, Protocol
+from edit_eval.benchmarks import Benchmark, Facts, GitHubFiles, HubData, Protocol
 from edit_eval.benchmarks._official import (
     Official,
     constants,
@@ -83,7 +83,8 @@ class WiseEdit(Benchmark):
     Each score counts as (score - 1) / 9 * 100. A category's number is the mean of its scores' means; the headline of the
     three basic categories is their unweighted mean (official `statistic.py`, which rounds the means to one decimal before;
     here nothing is rounded). Knowledge is not asked for in Imagination, creativity not in Awareness and Interpretation. The
-    judge is given the English instruction in both languages, as in `run_eval.py`.
+    judge is given the English instruction in both languages, as in `run_eval.py`. How many samples a subset has is published
+    nowhere: that a subset is missing is noticed, that rows of one are missing is not.
     """
 
     Params = WiseEditParams
@@ -93,7 +94,7 @@ class WiseEdit(Benchmark):
     stratum: ClassVar[str] = "subset"
     layout: ClassVar[str] = "{subset}/{language}/{idx}"
     facts: ClassVar[Facts | None] = Facts(
-        samples="1,220 en, 1,220 cn",
+        samples="1,220 test cases, each in en and cn",
         languages="en, cn",
         calls="4 to 5",
         scale="1 to 10, four or five scores",
@@ -101,6 +102,15 @@ class WiseEdit(Benchmark):
         licence="Apache-2.0",
         data="huggingface.co/datasets/123123chen/WiseEdit-Benchmark",
         prompts="github.com/beepkh/WiseEdit, Evaluation/",
+    )
+    prompt_files: ClassVar[GitHubFiles | None] = GitHubFiles(
+        "beepkh/WiseEdit",
+        "58cadba788b56ee718724e27d64c2c76c297d046",
+        {
+            "Evaluation/prompt_single.py": "0d12af1f0df49977285496346f6e3f3f0e6594339a84d39648f908fea60e997d",
+            "Evaluation/prompt_multi.py": "6acb8fb8cdc33b06fbe8ed74dfdc5c111ec135e1ff731254669be13d8cadbca6",
+            "Evaluation/evaluation_utils.py": "fa5ba8b6c07e03c0a93aee79a334431dae8d3d69e4ab6ddc9f8cda111945df54",
+        },
     )
 
     @classmethod
