@@ -323,10 +323,7 @@ class Verdict:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON data; `from_json` reads it back."""
-        data = asdict(self)
-        if not self.facts:
-            del data["facts"]
-        return data
+        return asdict(self)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Verdict:
