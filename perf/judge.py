@@ -4,7 +4,7 @@
 
 Two images of `--size` pixels a side and a question of about 370 tokens, put to Qwen3-VL-30B-A3B with random weights (31.1 B
 parameters, bfloat16); random weights write what they like, which costs what readable replies cost, and no verdict is
-scored. Each way is measured in a process of its own, through the product's judge, after one unmeasured batch:
+scored. Ways that share an engine share its process; each is measured through the product's judge after an unmeasured batch:
 
     described        transformers, the slow loop over experts (`eager`), batch 4, 16 samples: the baseline
     transformers     the transformers engine as it comes: grouped experts, batch `--batch`, 4 batches
@@ -13,13 +13,15 @@ scored. Each way is measured in a process of its own, through the product's judg
 
 Prints seconds a sample (start of the engine apart) and how many times faster than `described`. Needs torch and transformers
 5 or newer, and vLLM for its lines (left out where it is not there). `--tiny` uses toy models on the CPU, without vLLM, to
-try the script itself. The judge is told nothing of other judges: no two lines share a process or a cache.
+try the script itself. Every line has images of its own, so that no cache of images helps a later one.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import importlib.util
+import itertools
 import json
 import subprocess
 import sys
@@ -64,9 +66,9 @@ EXPECTED = {"mode": "expected"}
 WAYS: dict[str, Way] = {
     BASELINE: Way("transformers", 16, 4, 3, {"experts_implementation": "eager"}),
     "transformers": Way("transformers", 0, 0, 3, {}),
-    "vllm": Way("vllm", 0, 0, 3, {"ignore_eos": True}),
     "expected-1": Way("transformers", 0, 0, 1, EXPECTED),
     "expected-3": Way("transformers", 0, 0, 3, EXPECTED),
+    "vllm": Way("vllm", 0, 0, 3, {"ignore_eos": True}),
     "expected-1-vllm": Way("vllm", 0, 0, 1, EXPECTED),
     "expected-3-vllm": Way("vllm", 0, 0, 3, EXPECTED),
 }
@@ -88,7 +90,7 @@ def rubric(dimensions: int) -> Any:
     )
 
 
-def requests(rubric_in_use: Any, count: int, size: int) -> list[Any]:
+def requests(rubric_in_use: Any, count: int, size: int, seed: int) -> list[Any]:
     """Return so many samples, each with two images of its own."""
     import numpy as np
     from PIL import Image
@@ -96,7 +98,7 @@ def requests(rubric_in_use: Any, count: int, size: int) -> list[Any]:
     from edit_eval.core.types import JudgeRequest, Sample
     from edit_eval.judges.prompts import render_prompts
 
-    noise = np.random.default_rng(0)
+    noise = np.random.default_rng(seed)
 
     def image() -> Any:
         small = Image.fromarray(noise.integers(0, 256, (16, 16, 3), dtype=np.uint8))
@@ -110,17 +112,56 @@ def requests(rubric_in_use: Any, count: int, size: int) -> list[Any]:
     return made
 
 
-def measure(name: str, arguments: argparse.Namespace, model: Path) -> dict[str, Any]:
-    """Start one engine, judge, and return the seconds of both."""
+def measure(names: Sequence[str], arguments: argparse.Namespace, model: Path) -> list[dict[str, Any]]:
+    """Start the engine that these ways share, judge in each, and return the seconds of each."""
     from random_weights import FullSizeJudge
 
     from edit_eval.core.types import HostContext
     from edit_eval.judges.qwen3_vl import Qwen3VL
+
+    first = WAYS[names[0]]
+    batch = first.batch or arguments.batch
+    device = "cpu" if arguments.tiny else "cuda:0"
+    context = HostContext((device,), str(model), options={"batch_size": batch})
+    kind = Qwen3VL if arguments.tiny or first.engine == "vllm" else FullSizeJudge
+    began = time.monotonic()
+    loaded = kind(params_of(first, arguments), context, [rubric(3)])
+    started = time.monotonic() - began
+    found = []
+    for place, name in enumerate(names):
+        way, params = WAYS[name], params_of(WAYS[name], arguments)
+        judge = copy.copy(loaded)
+        judge.params = params
+        count = way.samples or (arguments.samples if way.engine == "vllm" else 4 * batch)
+        in_use = Qwen3VL.adapted(params, rubric(way.dimensions))
+        every = requests(in_use, count + batch, arguments.size, seed=place)
+        judge.judge(every[:batch])
+        began = time.monotonic()
+        verdicts = []
+        for start in range(batch, len(every), judge.window):
+            verdicts += judge.judge(every[start : start + judge.window])
+        seconds = time.monotonic() - began
+        found.append(
+            {
+                "way": name,
+                "samples": len(verdicts),
+                "batch": judge.window,
+                "start_s": started,
+                "sample_s": seconds / len(verdicts),
+                "tokens_in": verdicts[0].facts["tokens_in"],
+                "tokens_out": sum(one.facts["tokens_out"] for one in verdicts) / len(verdicts),
+                **machine(),
+            }
+        )
+    return found
+
+
+def params_of(way: Way, arguments: argparse.Namespace) -> Any:
+    """Return the judge's parameters for one way."""
     from edit_eval.judges.vision import VisionParams
 
-    way = WAYS[name]
     tiny = {"dtype": "float32", "min_pixels": 4096, "max_pixels": 16384} if arguments.tiny else {}
-    params = VisionParams(
+    return VisionParams(
         engine=way.engine,
         max_new_tokens=arguments.tokens,
         retries=0,
@@ -129,32 +170,6 @@ def measure(name: str, arguments: argparse.Namespace, model: Path) -> dict[str, 
         load_format="dummy" if way.engine == "vllm" else "auto",
         **{**way.params, **tiny},
     )
-    batch = way.batch or arguments.batch
-    count = way.samples or (arguments.samples if way.engine == "vllm" else 4 * batch)
-    device = "cpu" if arguments.tiny else "cuda:0"
-    context = HostContext((device,), str(model), options={"batch_size": batch})
-    kind = Qwen3VL if arguments.tiny or way.engine == "vllm" else FullSizeJudge
-    in_use = Qwen3VL.adapted(params, rubric(way.dimensions))
-    began = time.monotonic()
-    judge = kind(params, context, [in_use])
-    started = time.monotonic() - began
-    every = requests(in_use, count + batch, arguments.size)
-    judge.judge(every[:batch])
-    began = time.monotonic()
-    verdicts = []
-    for first in range(batch, len(every), judge.window):
-        verdicts += judge.judge(every[first : first + judge.window])
-    seconds = time.monotonic() - began
-    return {
-        "way": name,
-        "samples": len(verdicts),
-        "batch": judge.window,
-        "start_s": started,
-        "sample_s": seconds / len(verdicts),
-        "tokens_in": verdicts[0].facts["tokens_in"],
-        "tokens_out": sum(one.facts["tokens_out"] for one in verdicts) / len(verdicts),
-        **machine(),
-    }
 
 
 def machine() -> dict[str, str]:
@@ -196,44 +211,50 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", choices=WAYS, default=list(WAYS))
     parser.add_argument("--tiny", action="store_true")
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--one", choices=WAYS, help=argparse.SUPPRESS)
+    parser.add_argument("--these", nargs="+", choices=WAYS, help=argparse.SUPPRESS)
     parser.add_argument("--model", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.tiny:
         arguments.size, arguments.tokens, arguments.samples = 128, 8, 8
-    if arguments.one:
-        print("\nMEASURED " + json.dumps(measure(arguments.one, arguments, arguments.model)))
+    if arguments.these:
+        print("\nMEASURED " + json.dumps(measure(arguments.these, arguments, arguments.model)))
         return 0
-    lines = []
-    with tempfile.TemporaryDirectory(prefix="edit-eval-perf-") as name:
-        from random_weights import judge_folder
-
-        for way in arguments.only:
-            if WAYS[way].engine == "vllm" and (arguments.tiny or importlib.util.find_spec("vllm") is None):
-                print(
-                    f"{way}: left out, vLLM is not here" if not arguments.tiny else f"{way}: left out",
-                    flush=True,
-                )
-                continue
-            model = judge_folder(Path(name), full=WAYS[way].engine == "vllm")
-            done = subprocess.run(
-                [sys.executable, __file__, *sys.argv[1:], "--one", way, "--model", str(model)],
-                capture_output=True, text=True, check=False,
-            )  # fmt: skip
-            said = [line for line in done.stdout.splitlines() if line.startswith("MEASURED ")]
-            if not said:
-                print(f"{way}: failed\n{done.stdout[-1500:]}\n{done.stderr[-3000:]}", flush=True)
-                continue
-            lines.append(json.loads(said[-1].removeprefix("MEASURED ")))
-            print(table(lines[-1:]).splitlines()[-1], flush=True)
-    print()
-    print(table(lines))
+    here = [way for way in arguments.only if WAYS[way].engine != "vllm" or has_vllm(arguments)]
+    if len(here) < len(arguments.only):
+        print(
+            f"left out, for vLLM is not here: {', '.join(way for way in arguments.only if way not in here)}"
+        )
+    lines: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory(prefix="edit-eval-perf-") as folder:
+        for _, ways in itertools.groupby(here, key=lambda way: (way == BASELINE, WAYS[way].engine)):
+            lines += measured_apart(list(ways), Path(folder))
+    print("\n" + table(lines))
     if lines:
         print({name: lines[-1].get(name) for name in ("device", "torch", "transformers", "vllm")})
     if arguments.json:
         arguments.json.write_text(json.dumps(lines, indent=1) + "\n")
-    wanted = [way for way in arguments.only if WAYS[way].engine != "vllm" or not arguments.tiny]
-    return 0 if len(lines) == len(wanted) else 1
+    return 0 if len(lines) == len(here) else 1
+
+
+def has_vllm(arguments: argparse.Namespace) -> bool:
+    """Whether lines of vLLM can be measured."""
+    return not arguments.tiny and importlib.util.find_spec("vllm") is not None
+
+
+def measured_apart(ways: Sequence[str], folder: Path) -> list[dict[str, Any]]:
+    """Measure ways that share an engine in a process of their own; say why where that fails."""
+    from random_weights import judge_folder
+
+    model = judge_folder(folder, full=WAYS[ways[0]].engine == "vllm")
+    command = [sys.executable, __file__, *sys.argv[1:], "--these", *ways, "--model", str(model)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    said = [line for line in done.stdout.splitlines() if line.startswith("MEASURED ")]
+    if not said:
+        print(f"{', '.join(ways)}: failed\n{done.stdout[-1500:]}\n{done.stderr[-3000:]}", flush=True)
+        return []
+    lines: list[dict[str, Any]] = json.loads(said[-1].removeprefix("MEASURED "))
+    print("\n".join(table(lines).splitlines()[1:]), flush=True)
+    return lines
 
 
 if __name__ == "__main__":

@@ -356,10 +356,10 @@ def test_an_official_run_of_a_part_is_partial_and_says_so(tmp_path, published, m
     data = lines(tmp_path / "data" / "test_data.jsonl", rows)
     prompts = str(python_prompts(tmp_path / "prompts.py", PROMPTS))
     ran = Ran(config(tmp_path, "unicbench", data, prompts=prompts))
-    assert ran.run.info["protocol"] == "unicbench/v1+official"
+    assert ran.run.info["protocol"] == "unicbench/v1+samples-3-of-1100"
     assert [row.verdict.unscored for row in ran.rows] == [None, None, "unparsable"]
     summary = summarize(ran.run, ran.rows)
-    assert summary.protocol == "unicbench/v1+partial"
+    assert summary.protocol == "unicbench/v1+samples-3-of-1100"
     first = summary.headlines[0]
     assert first.mean == pytest.approx((10 + 9) / 2)
     assert first.bounds == pytest.approx((19 / 3, 29 / 3))

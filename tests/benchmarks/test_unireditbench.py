@@ -283,10 +283,10 @@ def test_an_official_run_of_a_part_is_partial_and_says_so(tmp_path, published, m
     path = data(tmp_path, [item(0), item(1, instruction="Go!"), item(2, instruction="refuse")])
     prompts = str(python_prompts(tmp_path / "utils.py", PROMPTS))
     ran = Ran(config(tmp_path, "unireditbench", path, prompts=prompts))
-    assert ran.run.info["protocol"] == "unireditbench/v1+official"
+    assert ran.run.info["protocol"] == "unireditbench/v1+samples-3-of-2700"
     assert [row.verdict.unscored for row in ran.rows] == [None, None, "refused"]
     summary = summarize(ran.run, ran.rows)
-    assert summary.protocol == "unireditbench/v1+partial"
+    assert summary.protocol == "unireditbench/v1+samples-3-of-2700"
     score, accuracy = summary.headlines[:2]
     assert (score.mean, accuracy.mean) == (pytest.approx(87.5), 50)
     assert score.bounds == pytest.approx((175 / 3, 275 / 3))

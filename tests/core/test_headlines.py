@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -118,6 +119,20 @@ def test_a_missing_sample_of_a_pool_weighs_as_much_as_it_has_dimensions():
     assert (found.mean, found.bounds) == (0, (0, 60))
 
 
+def test_a_dimension_counts_where_it_is_asked_for_and_on_its_own_scale():
+    yes_or_no = Rubric("d", (Dimension("a", 0, 1, True),), (), "a", 0, 1)
+    samples = [
+        scored("x", 5, 1, rubric=TWO),
+        scored("x", 1, rubric=yes_or_no),
+        scored("x", 1, 1, 3, rubric=THREE),
+    ]
+    of_a = Headline("a", 0, 100, "100 * (score - low) / (high - low)", dimension="a")
+    assert estimate(of_a, samples).mean == pytest.approx((100 + 100 + 0) / 3)
+    of_c = Headline("c", 0, 100, "100 * (score - low) / (high - low)", dimension="c")
+    found = estimate(of_c, samples)
+    assert (found.mean, found.n, found.wanted) == (50, 1, 1)
+
+
 def test_perfect_is_the_top_of_every_dimension_that_applies():
     samples = [
         scored("x", 5, 5, rubric=TWO),
@@ -125,6 +140,19 @@ def test_perfect_is_the_top_of_every_dimension_that_applies():
         scored("x", 4, 5, rubric=TWO),
     ]
     assert estimate(Headline("accuracy", 0, 1, value="perfect"), samples).mean == pytest.approx(1 / 3)
+
+
+def test_no_top_of_a_scale_is_counted_where_scores_are_means():
+    # Three readings of 5, 5 and 4, or an expected value of 4.97, would be no top: the share would be 0 for any model.
+    means = replace(TWO, name="two-mean-of-3", continuous=True)
+    samples = [scored("x", 5, 14 / 3, rubric=means), scored("x", rubric=means)]
+    found = estimate(Headline("accuracy", 0, 1, value="perfect"), samples)
+    assert (found.mean, found.n, found.bounds) == (None, 0, (0, 1))
+    assert found.why_partial == (
+        "means of several readings and expected values are no whole scores, of which the top is counted",
+        "1 without scores",
+    )
+    assert estimate(Headline("mean", 1, 5), samples).mean == pytest.approx(29 / 6)
 
 
 def test_only_samples_with_the_tag_count():

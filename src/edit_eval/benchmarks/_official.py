@@ -10,11 +10,12 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from edit_eval.benchmarks._embedded import unpacked
-from edit_eval.benchmarks._tables import Row, read_rows
+from edit_eval.benchmarks._tables import Row, read_json, read_rows
 from edit_eval.core.errors import DataError, did_you_mean
 from edit_eval.core.types import Call, ReplyForm
 
@@ -33,6 +34,8 @@ __all__ = [
     "question",
     "read_text",
     "rows_of",
+    "sourced",
+    "table_of",
     "text_of",
 ]
 
@@ -111,6 +114,50 @@ def _chosen(path: Path, found: Mapping[str, str], names: Sequence[str]) -> dict[
     return {name: found[name] for name in names}
 
 
+@contextmanager
+def sourced(where: str) -> Iterator[None]:
+    """Have a `DataError` about the data end with `where` to get it, if it does not say so already."""
+    try:
+        yield
+    except DataError as error:
+        if where in str(error):
+            raise
+        raise DataError(f"{error}; {where}") from error
+
+
+def table_of(
+    name: str,
+    path: Path | None,
+    *,
+    tables: Sequence[str],
+    image_column: str,
+    folders: Sequence[str],
+    images: str | None,
+    where: str,
+) -> tuple[list[tuple[Path, Row]], Path]:
+    """Return the rows of a benchmark's only table, each with its file, and the folder that image paths count from.
+
+    Args:
+        name: of the benchmark.
+        path: the config's `benchmark.path`.
+        tables: as `names` of `only_json`.
+        image_column: holds the path of a row's image.
+        folders: as in `beside`.
+        images: as in `beside`.
+        where: to get the data.
+
+    Raises:
+        DataError: there is no path, no table, no column or no image; with `where`.
+    """
+    if path is None:
+        raise DataError(f"benchmark.path: {name} needs the path of its data; {where}")
+    file = only_json(path, tables, where)
+    rows = list(rows_of([file]))
+    if not rows:
+        return [], file.parent
+    return rows, beside(file, text_of(*rows[0], image_column), folders, images, where)
+
+
 def rows_of(files: Sequence[Path]) -> Iterator[tuple[Path, Row]]:
     """Yield the rows of several tables, one after the other, each with its file. Raises `DataError`."""
     for path in files:
@@ -178,13 +225,8 @@ def existing(path: Path, names: Sequence[str], otherwise: str) -> Path:
 
 
 def items_of(path: Path) -> dict[str, dict[str, Any]]:
-    """Return the items of a JSON object of objects, in its order. Raises `DataError`."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: this is not JSON: {error}") from error
+    """Return the items of a JSON object of objects, in its order. Raises `DataError`, also where a key stands twice."""
+    value = read_json(path)
     if not isinstance(value, dict) or not value or not all(isinstance(one, dict) for one in value.values()):
         raise DataError(f"{path}: expected an object of items by key")
     return value

@@ -14,13 +14,11 @@ from typing import ClassVar
 from edit_eval.benchmarks import Benchmark, Facts, GitHubFiles, HubData, Protocol
 from edit_eval.benchmarks._official import (
     Official,
-    beside,
     constants,
     existing,
     given,
-    only_json,
     question,
-    rows_of,
+    table_of,
     text_of,
 )
 from edit_eval.core.errors import DataError
@@ -100,13 +98,15 @@ class UniREditBench(Benchmark):
     def load(cls, path: Path | None, params: UniREditBenchParams, workspace: Path) -> Sequence[Sample]:
         """Return the samples; `path` is `data.json`, or its folder."""
         del workspace
-        if path is None:
-            raise DataError(f"benchmark.path: unireditbench needs the path of its data; {_WHERE}")
-        file = only_json(path, ("data.json",), _WHERE)
-        rows = list(rows_of([file]))
-        if not rows:
-            return []
-        root = beside(file, text_of(*rows[0], "original_image_path"), (), params.images, _WHERE)
+        rows, root = table_of(
+            cls.name,
+            path,
+            tables=("data.json",),
+            image_column="original_image_path",
+            folders=(),
+            images=params.images,
+            where=_WHERE,
+        )
         samples = []
         for table, row in rows:
             instruction, rules = text_of(table, row, "instruction"), given(row, "rules")

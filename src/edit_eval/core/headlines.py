@@ -27,7 +27,8 @@ class Headline:
         name: as the benchmark's authors call it (`G_O`, `accuracy`).
         low, high: the least and the greatest value that it can take.
         value: what a sample contributes: an expression over `overall` and the dimensions; `perfect` is `high` where
-            every dimension that applies has the top of its scale, else 0. With `pool`, an expression over `score`.
+            every dimension that applies has the top of its scale, else 0 (undefined where scores are means or expected
+            values). With `pool`, an expression over `score`.
         pool: every score of every sample counts as one value (samples with more dimensions weigh more).
         group: tag whose groups are averaged first; the headline is then the unweighted mean of the groups. Empty: the
             mean over samples.
@@ -37,6 +38,8 @@ class Headline:
         expects: by tag, the values that its samples have and how many have each in full (0: any number). A sample with
             another value is left out, and a headline that lacks one is not complete.
         digits: decimal places in which it is published.
+        dimension: this score alone counts, of the samples that are asked for it; `value` is then an expression over
+            `score` and the ends of its scale, `low` and `high`.
     """
 
     name: str
@@ -49,6 +52,7 @@ class Headline:
     where: Mapping[str, str] = field(default_factory=dict)
     expects: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     digits: int = 2
+    dimension: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON data; `from_json` reads it back."""
@@ -108,12 +112,12 @@ class HeadlineEstimate:
 
 
 def sample_value(headline: Headline, sample: Scored) -> tuple[float, float] | None:
-    """Return what a sample adds to its group, as (sum, weight), the mean over its repeats; None without scores.
+    """Return what a sample adds to its group, as (sum, weight), the mean over its repeats; None if that is undefined.
 
     Raises:
         ValueError: the expression names what the sample's rubric does not score.
     """
-    if not sample.verdicts:
+    if not sample.verdicts or _never_at_the_top(headline, sample):
         return None
     repeats = [_value(headline, sample.rubric, scores, overall) for scores, overall in sample.verdicts]
     weight = float(len(sample.rubric.dimensions)) if headline.pool else 1.0
@@ -123,6 +127,9 @@ def sample_value(headline: Headline, sample: Scored) -> tuple[float, float] | No
 def _value(headline: Headline, rubric: Rubric, scores: Mapping[str, float], overall: float) -> float:
     if headline.pool:
         return math.fsum(evaluate(headline.value, {"score": score}) for score in scores.values())
+    if headline.dimension:
+        one = rubric.dimension(headline.dimension)
+        return evaluate(headline.value, {"score": scores[one.name], "low": one.low, "high": one.high})
     if headline.value == "perfect":
         return headline.high * all(scores[one.name] == one.high for one in rubric.dimensions)
     return evaluate(headline.value, {**scores, "overall": overall})
@@ -142,10 +149,12 @@ def estimate(headline: Headline, samples: Sequence[Scored], level: float = 0.95)
         samples: every wanted sample, scored or not; repeats are averaged before.
         level: confidence, between 0 and 1.
     """
-    among = [
-        one for one in samples if all(one.tags.get(tag) == value for tag, value in headline.where.items())
-    ]
+    among = [one for one in samples if _counts(headline, one)]
     expected, reasons = _expected(headline, among)
+    if any(_never_at_the_top(headline, one) for one in expected):
+        reasons.append(
+            "means of several readings and expected values are no whole scores, of which the top is counted"
+        )
     groups: dict[str, list[Scored]] = {name: [] for name in headline.groups}
     for one in expected:
         groups.setdefault(one.tags.get(headline.group, "") if headline.group else "", []).append(one)
@@ -178,6 +187,18 @@ def estimate(headline: Headline, samples: Sequence[Scored], level: float = 0.95)
         by_group=means if headline.group else {},
         why_partial=(*reasons, *_why(headline, parts, odd)),
     )
+
+
+def _counts(headline: Headline, sample: Scored) -> bool:
+    """Whether the headline is about this sample."""
+    if headline.dimension and headline.dimension not in {one.name for one in sample.rubric.dimensions}:
+        return False
+    return all(sample.tags.get(tag) == value for tag, value in headline.where.items())
+
+
+def _never_at_the_top(headline: Headline, sample: Scored) -> bool:
+    """Whether the headline counts tops of scales, which a mean of several readings or an expected value hardly reaches."""
+    return headline.value == "perfect" and not headline.dimension and sample.rubric.continuous
 
 
 def _expected(headline: Headline, among: Sequence[Scored]) -> tuple[Sequence[Scored], list[str]]:
@@ -218,7 +239,7 @@ class _Part:
             else:
                 self.known.append((one.cluster, *value))
         self.missing += [_typical_weight(headline, members)] * lacking
-        self.unscored = len(members) - len(self.known)
+        self.unscored = sum(1 for one in members if not one.verdicts)
         self.total = math.fsum(total for _, total, _ in self.known)
         self.weight = math.fsum(weight for _, _, weight in self.known)
 

@@ -29,6 +29,7 @@ has a name in it.
 | `prompts-XXXXXXXX` | prompts that differ from the published ones, by the first digits of their hash |
 | `judge-NAME` | another judge than the authors' |
 | `limit-N`, `subset-NAME`, `edited-small` | only a part of the samples; other images edited than the authors' |
+| `samples-N-of-M` | the data holds N of the benchmark's M samples, or more; N of M where N is M: too many of one kind, too few of another |
 | `partial` | in place of `official`: a group, a sample or a score is missing: the number stands with its bounds and the reason |
 
 `edit-eval fetch NAME`, or `edit-eval fetch CONFIG`, brings a benchmark's data and official prompts, on a node with internet:
