@@ -15,11 +15,12 @@ from edit_eval.core.errors import ModelError
 from edit_eval.core.types import Call, Dimension, HostContext, Rubric
 from edit_eval.editors.diffusers import Diffusers, DiffusersParams
 from edit_eval.editors.qwen_image_edit import QwenImageEdit, QwenImageEditParams
-from edit_eval.judges.qwen3_vl import Qwen3VL, Qwen3VLParams
+from edit_eval.judges.qwen3_vl import Qwen3VL
+from edit_eval.judges.vision import VisionParams
 
 pytestmark = pytest.mark.models
 EDIT = QwenImageEditParams(num_inference_steps=2, height=64, width=64, dtype="float32")
-JUDGE = Qwen3VLParams(max_new_tokens=8, dtype="float32")
+JUDGE = VisionParams(max_new_tokens=8, dtype="float32")
 RUBRIC = Rubric(
     "r", (Dimension("q", 0, 10),), (Call("c", "{instruction} {output_format}", ("q",)),), "q", 0, 10
 )
@@ -175,4 +176,4 @@ def test_a_chat_template_cannot_reach_python(tiny, tmp_path, marker):
     from jinja2.exceptions import SecurityError
 
     with pytest.raises(SecurityError):
-        loaded.processor.apply_chat_template([{"role": "user", "content": []}], tokenize=False)
+        loaded.engine_in_use.processor.apply_chat_template([{"role": "user", "content": []}], tokenize=False)

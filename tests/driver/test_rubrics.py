@@ -9,7 +9,7 @@ from edit_eval.core.errors import ConfigError
 from edit_eval.core.expression import evaluate
 from edit_eval.core.types import Rubric, Sample
 from edit_eval.driver.rubrics import builtin_rubrics, load_rubric
-from edit_eval.judges.contract import render_prompts
+from edit_eval.judges.prompts import render_prompts
 
 MINE = {
     "name": "mine",
@@ -39,7 +39,7 @@ def problems(folder: Path, **changes: object) -> list[str]:
 
 def test_every_built_in_rubric_loads():
     names = builtin_rubrics()
-    assert [name for name in names if "-own-" not in name] == ["general-v1", "reference-v1"]
+    assert [name for name in names if "-own-" not in name] == ["general-5-v1", "general-v1", "reference-v1"]
     assert names == sorted(names)
     for name in builtin_rubrics():
         rubric = load_rubric(name)

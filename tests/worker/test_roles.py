@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from types import SimpleNamespace
 from typing import get_args
 
@@ -134,6 +135,7 @@ def judging(tmp_path, verdicts, altered=False, removed=False, meanwhile=lambda p
     Image.new("RGB", (8, 6), "red").save(source)
     role = JudgeRole.__new__(JudgeRole)
     role._rubrics = {"": RUBRIC}
+    role._progress = threading.local()
     role._judge = SimpleNamespace(judge=lambda requests: meanwhile(source) or verdicts)
     role._inputs = Inputs()
     sample = Sample("s", "make it blue", (str(source),))

@@ -41,7 +41,7 @@ dead host, a deadline."""
 UnscoredKind = Literal["unparsable", "refused", "out_of_range", "truncated", "timeout", "error"]
 """Why an edit has no score. None of these is ever a number."""
 
-ReplyForm = Literal["object", "fields", "list", "lines", "final"]
+ReplyForm = Literal["object", "fields", "list", "lines", "final", "level"]
 """In which form a reply is written; each has one strict grammar in `judges.contract`."""
 
 IMAGE_MARK = "\ufffc"
@@ -236,6 +236,7 @@ class Rubric:
         low: smallest possible overall score.
         high: largest possible overall score.
         shown: how images are prepared.
+        continuous: scores are means or expected values, and may lie between the levels of a whole-number scale.
     """
 
     name: str
@@ -245,6 +246,7 @@ class Rubric:
     low: float
     high: float
     shown: Shown = Shown()
+    continuous: bool = False
 
     def dimension(self, name: str) -> Dimension:
         """Return the dimension called `name`; raises `KeyError`."""
@@ -273,6 +275,8 @@ class Rubric:
         }
         if self.shown != Shown():
             data["shown"] = asdict(self.shown)
+        if self.continuous:
+            data["continuous"] = True
         return data
 
     @classmethod
@@ -286,6 +290,7 @@ class Rubric:
             low=data["low"],
             high=data["high"],
             shown=Shown(**data.get("shown", {})),
+            continuous=data.get("continuous", False),
         )
 
 
@@ -299,6 +304,8 @@ class Verdict:
         unscored: why there is no score; None when scored.
         reasons: the judge's one-sentence reason by dimension.
         reply: the judge's raw text (of several calls: joined by blank lines); a short note where it wrote none.
+        facts: provenance, plain JSON: `tokens_in`, `tokens_out`, `replies`, `attempts`, `seconds`, `spread` of several
+            readings (standard deviation by dimension), `mass` (probability by dimension) ... None of it is a score.
     """
 
     scores: Mapping[str, float] = field(default_factory=dict)
@@ -306,6 +313,7 @@ class Verdict:
     unscored: UnscoredKind | None = None
     reasons: Mapping[str, str] = field(default_factory=dict)
     reply: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if (self.overall is None) == (self.unscored is None):
@@ -326,6 +334,7 @@ class Verdict:
             unscored=data.get("unscored"),
             reasons=dict(data.get("reasons", {})),
             reply=data.get("reply", ""),
+            facts=dict(data.get("facts", {})),
         )
 
 
@@ -342,7 +351,7 @@ class HostContext:
 
     Attributes:
         devices: torch's names of this replica's devices inside this process (`("cuda:0",)`, `("cpu",)`).
-        model: local path of the model, or None for kinds that need none.
+        model: local path of the model, or its name at an endpoint; None for kinds that need none.
         components: parts replaced over the base model: component name -> local path.
         options: settings that do not change pixels or scores (batch size ...).
         lora: low-rank weights to put over the model: path of their file, and their scale; None: none.

@@ -20,6 +20,7 @@ from edit_eval.core.identity import canonical_json
 from edit_eval.core.types import EditFailureKind, UnscoredKind, Verdict
 from edit_eval.driver.backends import Backend
 from edit_eval.driver.backends.local import LocalBackend
+from edit_eval.driver.choices import engine_options
 from edit_eval.driver.config import without_secrets
 from edit_eval.driver.control import Control
 from edit_eval.driver.devices import Device, GpuMemory
@@ -185,8 +186,11 @@ class Pipeline:
 
     def _specs(self, edits: Sequence[Task], verdicts: Sequence[Task]) -> list[StageSpec]:
         specs = [self._job.editor.spec] if edits else []
-        if self._judge and (edits or verdicts):
-            specs.append(self._judge.stage.spec)
+        if self._judge and (edits or verdicts) and (spec := self._judge.stage.spec):
+            left = [self._by_key[one.id] for one in edits] + [self._edit_of[one.id] for one in verdicts]
+            chosen = engine_options(self._judge.judging, left, len(spec.devices), self._info["starts"])
+            options = {**spec.message["options"], **chosen}
+            specs.append(replace(spec, message={**spec.message, "options": options}))
         return [spec for spec in specs if spec]
 
     def _on_free_devices(self, spec: StageSpec, memory: GpuMemory) -> StageSpec:

@@ -12,7 +12,7 @@ from edit_eval.core.errors import DataError, shown
 from edit_eval.core.identity import digest, rubric_hash
 from edit_eval.core.types import Prompt, Rubric, Sample
 from edit_eval.driver.keys import verdict_keys
-from edit_eval.judges.contract import prompt_renderer
+from edit_eval.judges.prompts import prompt_renderer
 
 __all__ = ["EditPlan", "Judging", "WantedEdit", "plan_edits", "recorded_rubrics", "verdict_is_done"]
 

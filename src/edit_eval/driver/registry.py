@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from edit_eval.benchmarks import Benchmark
 from edit_eval.core.errors import ConfigError, did_you_mean, shown
-from edit_eval.core.types import Sample
+from edit_eval.core.types import Rubric, Sample
 from edit_eval.driver.plugins import class_faults, guarded, printing_to_stderr, unwritable_field, why
 from edit_eval.editors import Editor
 from edit_eval.judges import Judge
@@ -45,8 +45,10 @@ EDITORS: Mapping[str, str] = {
     "scripted": "edit_eval.editors.scripted:Scripted",
 }
 JUDGES: Mapping[str, str] = {
+    "openai": "edit_eval.judges.endpoint:EndpointJudge",
     "qwen3_vl": "edit_eval.judges.qwen3_vl:Qwen3VL",
     "reference": "edit_eval.judges.reference:Reference",
+    "vlm": "edit_eval.judges.vision:VisionJudge",
 }
 _BUILT_IN: Mapping[Kind, Mapping[str, str]] = {"benchmark": BENCHMARKS, "editor": EDITORS, "judge": JUDGES}
 _GROUPS: Mapping[Kind, str] = {
@@ -146,6 +148,14 @@ class Found:
                 f"{self.kind}.type: {self.name!r}: size_policy() must return a text, and returned {shown(said)}"
             )
         return said
+
+    def adapted(self, params: Any, rubric: Rubric) -> Rubric:
+        """Return the class's `adapted(params, rubric)`. Raises `UserError`."""
+        with self.guard("adapted()"):
+            made = self.cls.adapted(params, rubric)
+            if not isinstance(made, Rubric):
+                raise TypeError(f"it must return a Rubric, and returned {shown(made)}")
+            return made
 
     def conditioning(self, params: Any, sample: Sample) -> Sequence[str]:
         """Return the class's `conditioning(params, sample)`. Raises `UserError` and `OSError`."""

@@ -23,6 +23,7 @@ from edit_eval.core.errors import ConfigError, did_you_mean, shown
 from edit_eval.core.expression import evaluate, names_in
 from edit_eval.core.types import Call, Dimension, ReplyForm, Rubric, Shown
 from edit_eval.driver.yamlfile import parse_yaml, read_yaml
+from edit_eval.judges.contract import levels_of
 
 __all__ = ["builtin_rubrics", "check_recorded_rubric", "load_rubric"]
 
@@ -77,6 +78,7 @@ class _RubricFile(_Strict):
     overall: _Formula
     range: _Range
     shown: _ShownFile = _ShownFile()
+    continuous: Annotated[bool, Field(strict=True)] = False
 
 
 _PARTS: dict[str, type[_Strict]] = {
@@ -208,6 +210,7 @@ def _rubric(read: _RubricFile) -> Rubric:
         low=read.range[0],
         high=read.range[1],
         shown=Shown(**read.shown.model_dump()),
+        continuous=read.continuous,
     )
 
 
@@ -240,7 +243,9 @@ def _call_problems(rubric: Rubric) -> Iterator[str]:
     known = [one.name for one in rubric.dimensions]
     answered = Counter(name for call in rubric.calls for name in call.dimensions)
     for call in rubric.calls:
-        if call.reply == "object" and not call.fill and "{output_format}" not in call.prompt:
+        if call.reply == "level":
+            yield from _level_problems(rubric, call)
+        if call.reply in ("object", "level") and not call.fill and "{output_format}" not in call.prompt:
             yield f"call {call.name!r}: its prompt lacks {{output_format}}"
         if call.keys and len(call.keys) != len(call.dimensions):
             yield f"call {call.name!r}: it has {len(call.keys)} keys for {len(call.dimensions)} dimensions"
@@ -257,6 +262,14 @@ def _call_problems(rubric: Rubric) -> Iterator[str]:
     for name in known if rubric.calls else ():
         if answered[name] != 1:
             yield f"dimension {name!r} is answered by {answered[name] or 'no'} calls, must be by exactly one"
+
+
+def _level_problems(rubric: Rubric, call: Call) -> Iterator[str]:
+    if set(call.dimensions) <= {one.name for one in rubric.dimensions}:
+        try:
+            levels_of(rubric, call)
+        except ValueError as error:
+            yield f"call {call.name!r}: {error}"
 
 
 def _asks_of_the_instruction(call: Call) -> bool:

@@ -1,8 +1,8 @@
-"""The contract with a judge that talks: the question it is asked and the only place where its answer is read.
+"""The contract with a judge that talks: the form its answer must have, and the only place where that answer is read.
 
 The output instruction, the JSON schema and the parser all come from the same rubric. A reply is read strictly or not
 at all: nothing is repaired, nothing is guessed, and what cannot be read is *unscored* with a kind, never a number.
-Knows no model and no file. Standard library only.
+Knows no model, no sample and no file. Standard library only.
 """
 
 from __future__ import annotations
@@ -11,67 +11,51 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, get_args
 
 from edit_eval.core.expression import evaluate
-from edit_eval.core.types import (
-    IMAGE_MARK,
-    Call,
-    Dimension,
-    Prompt,
-    Rubric,
-    Sample,
-    UnscoredKind,
-    Verdict,
+from edit_eval.core.types import Call, Dimension, Rubric, UnscoredKind, Verdict
+from edit_eval.judges.refusals import is_refusal
+from edit_eval.judges.text_forms import (
+    THOUGHTS,
+    final_numbers,
+    labelled_numbers,
+    number_alone,
+    without_last_line,
+    without_thoughts,
 )
 
 __all__ = [
     "CallReply",
     "combine",
     "held_to",
-    "instruction_literal",
     "json_schema",
+    "levels_of",
     "output_format",
     "parse_reply",
-    "prompt_renderer",
-    "render_prompts",
+    "parse_verdict",
     "verdict_from_scores",
 ]
 
-_PLACEHOLDER = re.compile(
-    r"\{(instruction|output_format|note:[^{}]+|image:(?:source|edited|reference)(?:/[1-9])?)\}"
+_MARK = re.compile(
+    "|".join(re.escape(tag) for pair in THOUGHTS.items() for tag in pair) + r'|[\[{][\[{\s]*"?'
 )
-_MARKUP = re.compile(r"<(?=[|｜/!A-Za-z_])|\[(?=/?(?:[A-Z_]{3,}|[gs]MASK)\])")
-"""What may begin a tag or a tokenizer's special token (`<|im_end|>`, `[INST]`) inside an instruction."""
-
-_UNSEEN = re.compile("[\ufffc\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-"""What ends a line or turns the direction of the text that follows it, and which JSON leaves as it is."""
-
-_MARK = re.compile(r'<think>|</think>|[\[{][\[{\s]*"?')
 """A thought's tag, or a run of opening brackets; `{"` at its end is where JSON begins, anything else is prose."""
+
+_CLOSING = frozenset(THOUGHTS.values())
 
 _BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"?|[\[\]{}]', re.DOTALL)
 """A string, whole or cut off, or a bracket outside of strings."""
+
+_ENCLOSED = re.compile(r"\s*[\]}]")
+"""What follows an object that stands within something else, or has a bracket too many."""
 
 _DOUBLED = object()
 """Key put into an object that names a key twice, so that it fits no schema."""
 
 _ROUNDING = 1e-9
 """How far, relative to the scale, an overall score may lie outside it by floating point alone."""
-
-_REFUSAL = re.compile(
-    r"\b(?:I|we)(?: am| are|['’](?:m|re))?(?: \w+)??"
-    r" (?:can(?:no|['’])?t|can not|could not|couldn['’]t|won['’]t|will not|not able to|unable to|must|have to)"
-    r"(?: \w+)??(?: be able to)? (?:help|assist|comply|fulfill?|provide|engage|evaluate|assess|judge|rate|score|answer|respond"
-    r"|process|continue|complete|analy[sz]e|review|discuss|view|see|decline|refuse|do (?:that|this|so))\b"
-    r"|\b(?:I|we) (?:decline|refuse) to\b"
-    r"|(?:我|抱歉|对不起|對不起|不好意思)[^。！？!?\n]{0,12}?"
-    r"(?:无法|無法|不能|不可以|不便|不会|不會|不方便|拒绝|拒絕)[^。！？!?\n]{0,20}?"
-    r"(?:提供|协助|協助|帮|幫|回答|回应|回應|评价|評價|评估|評估|评分|評分|打分|完成|处理|處理|满足|滿足|继续|繼續"
-    r"|讨论|討論|分析|判断|判斷|执行|執行|给出|給出)",
-    re.IGNORECASE,
-)
 
 
 @dataclass(frozen=True)
@@ -89,15 +73,21 @@ class CallReply:
     unscored: UnscoredKind | None = None
 
 
-# What is asked
+# The form of an answer
 
 
 def output_format(rubric: Rubric, call: Call) -> str:
     """Return the instruction that says how to answer `call`: one JSON object, a reason and a score per dimension.
 
-    The shape shown is no valid JSON, so a judge that only echoes it gives no score.
+    The shape shown is no valid JSON, so a judge that only echoes it gives no score. For `level` it is one digit.
     """
     wanted = [rubric.dimension(name) for name in call.dimensions]
+    if call.reply == "level":
+        (one,) = wanted
+        return (
+            f'Give the score of "{one.name}" alone: answer with one digit, a {_scale(one)}, and write nothing before or '
+            "after it."
+        )
     shape = ",\n".join(
         f'  {json.dumps(one.name, ensure_ascii=False)}: {{"reason": "<one sentence>", "score": <{_scale(one)}>}}'
         for one in wanted
@@ -111,6 +101,27 @@ def output_format(rubric: Rubric, call: Call) -> str:
 def _scale(dimension: Dimension) -> str:
     kind = "whole number" if dimension.integer else "number"
     return f"{kind} from {dimension.low:g} to {dimension.high:g}"
+
+
+def levels_of(rubric: Rubric, call: Call) -> tuple[str, ...]:
+    """Return the levels of the one dimension of a `level` question, lowest first, each a single digit.
+
+    Raises:
+        ValueError: several dimensions, a scale that is not of whole numbers, or one with a level of two digits: its
+            probability would be spread over two tokens.
+    """
+    if len(call.dimensions) != 1:
+        raise ValueError(
+            f"question {call.name!r} asks for {len(call.dimensions)} scores at once, and one digit is one"
+        )
+    one = rubric.dimension(call.dimensions[0])
+    if not one.integer:
+        raise ValueError(f"the scale of {one.name!r} is not of whole numbers")
+    if one.low < 0 or one.high > 9:
+        raise ValueError(
+            f"the scale of {one.name!r} is {one.low:g} to {one.high:g}, and not every level is one digit"
+        )
+    return tuple(str(level) for level in range(int(one.low), int(one.high) + 1))
 
 
 def json_schema(rubric: Rubric, call: Call) -> dict[str, Any]:
@@ -132,89 +143,28 @@ def _closed_object(properties: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def instruction_literal(instruction: str) -> str:
-    r"""Return `instruction` as a JSON string literal that cannot end its own section of a prompt.
-
-    Quotes and line breaks are escaped by JSON. Escaped as well: a `<` or `[` that could begin a tag or a special token
-    of a tokenizer (`\u003c`, `\u005b`), Unicode's own line ends and direction overrides, and lone surrogates.
-    `json.loads` gives the instruction back.
-    """
-    literal = json.dumps(instruction, ensure_ascii=False)
-    for pattern in (_MARKUP, _UNSEEN):
-        literal = pattern.sub(lambda match: f"\\u{ord(match.group()):04x}", literal)
-    return literal.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def render_prompts(rubric: Rubric, sample: Sample) -> tuple[Prompt, ...]:
-    """Return the rubric's questions about `sample`, in the order of its calls.
-
-    Placeholders are looked for in the template alone and filled in one pass: what an instruction contains
-    (`{output_format}`, `%s`, braces) stays as it is. Raises `ValueError` where the sample lacks a note that is asked for.
-    """
-    return prompt_renderer(rubric)(sample)
-
-
-def prompt_renderer(rubric: Rubric) -> Callable[[Sample], tuple[Prompt, ...]]:
-    """Return `render_prompts` for one rubric, with what is the same for every sample made once."""
-    templates = [(call, _Template(rubric, call)) for call in rubric.calls]
-
-    def render(sample: Sample) -> tuple[Prompt, ...]:
-        return tuple(Prompt(call.name, template.fill(sample), call.images) for call, template in templates)
-
-    return render
-
-
-class _Template:
-    """A call's prompt, taken apart once: texts, and between them what a sample fills in."""
-
-    def __init__(self, rubric: Rubric, call: Call) -> None:
-        self._fixed = {"output_format": output_format(rubric, call)}
-        self._ours = not call.fill
-        marks = call.fill or {f"{{{name}}}": name for name in _PLACEHOLDER.findall(call.prompt)}
-        pieces = re.split("|".join(map(re.escape, marks)), call.prompt) if marks else [call.prompt]
-        found = re.findall("|".join(map(re.escape, marks)), call.prompt) if marks else []
-        self._pieces = pieces
-        self._wanted = [marks[mark] for mark in found]
-        roles = tuple(name.removeprefix("image:") for name in self._wanted if name.startswith("image:"))
-        if roles and roles != call.images:
-            raise ValueError(f"call {call.name!r} shows {list(call.images)}, but its prompt {list(roles)}")
-
-    def fill(self, sample: Sample) -> str:
-        """Return the text for `sample`."""
-        parts = [self._pieces[0].replace(IMAGE_MARK, " ")]
-        for name, piece in zip(self._wanted, self._pieces[1:], strict=True):
-            parts += [self._value(name, sample), piece.replace(IMAGE_MARK, " ")]
-        return "".join(parts)
-
-    def _value(self, name: str, sample: Sample) -> str:
-        if name.startswith("image:"):
-            return IMAGE_MARK
-        if name in self._fixed:
-            return self._fixed[name]
-        note = name.removeprefix("note:")
-        if name != "instruction" and note not in sample.notes:
-            raise ValueError(f"sample {sample.id!r} has no note {note!r}, which its rubric asks for")
-        text = sample.instruction if name == "instruction" else sample.notes[note]
-        return instruction_literal(text) if self._ours else text.replace(IMAGE_MARK, "\ufffd")
-
-
-# What is answered
+# Reading an answer
 
 
 def parse_reply(text: str, rubric: Rubric, call: Call, *, truncated: bool = False) -> CallReply:
     """Read a judge's reply to `call`; never raises, whatever the text.
 
-    A `<think>` block is no part of the reply, and text before a lone `</think>` counts as thought. What is accepted
-    depends on `call.reply`; prose around it is allowed, a second answer is not (the reply is then *unparsable*):
+    A thought (`<think>` ... `</think>`, or other marks of `THOUGHTS`) is no part of the reply, and text before a lone
+    closing mark counts as thought. What is accepted depends on `call.reply`; prose around it is allowed, a second
+    answer is not (the reply is then *unparsable*):
 
-    - `object`: one JSON object that fits `json_schema`, in a code fence or not. A second object that names one of
-      the call's dimensions, fit or not, makes the reply ambiguous.
+    - `object`: one JSON object that fits `json_schema`, in a code fence or not, and in no other bracket. A second
+      object that names one of the call's dimensions, fit or not, makes the reply ambiguous.
     - `fields`: one JSON object in which every dimension has its key (`call.keys`) with a plain number; what else it
       holds is taken for reasons where it is text.
     - `list`: one JSON object whose `score` is a list with one plain number per dimension, in their order.
     - `lines`: one line `LABEL: number` per dimension, bold or as a list item or not; `/N` may follow where N is the
       top of the scale.
-    - `final`: `Final Score: number`, or `Final Scores: number, number` with one per dimension, in their order.
+    - `level`: the number of the one dimension, and nothing else.
+    - `final`: `Final Score: number`, or `Final Scores: number, number` with one per dimension, in their order; nothing
+      else on that line, but for a remark in parentheses.
+
+    Numbers are written with the digits 0 to 9. The last line of a text that was cut off is not read: 1 may have become 10.
 
     Args:
         text: what the judge wrote, special tokens removed.
@@ -226,11 +176,11 @@ def parse_reply(text: str, rubric: Rubric, call: Call, *, truncated: bool = Fals
         Scores and reasons of every dimension, or one of these kinds:
         `out_of_range` (a number outside the scale, or a fraction on an integer scale),
         `truncated` (cut off within a thought, within an object that begins as the answer does, or before the answer's
-        line), `refused` (says in English or Chinese that it will not answer, and no digit is in the reply),
+        line), `refused` (says that it will not answer, see `judges.refusals`, and no digit is in the reply),
         `unparsable` (all else).
     """
     dimensions = [rubric.dimension(name) for name in call.dimensions]
-    if call.reply in ("lines", "final"):
+    if call.reply in ("lines", "final", "level"):
         return _read_text(text, dimensions, call, truncated=truncated)
     keys = ("score",) if call.reply == "list" else call.keys or call.dimensions
     found = _scan(text, keys)
@@ -238,7 +188,7 @@ def parse_reply(text: str, rubric: Rubric, call: Call, *, truncated: bool = Fals
         return CallReply(unscored="truncated" if truncated and found.begun else "unparsable")
     if len(found.attempts) == 1:
         return _READERS[call.reply](found.attempts[0], dimensions, call)
-    if not found.attempts and _is_refusal(found.prose):
+    if not found.attempts and is_refusal(found.prose):
         return CallReply(unscored="refused")
     return CallReply(unscored="unparsable")
 
@@ -266,12 +216,12 @@ def _scan(text: str, names: Sequence[str]) -> _Found:
     start = position = 0
     while match := _MARK.search(text, position):
         mark, position = match.group(), match.end()
-        if mark == "<think>":
-            closed = text.find("</think>", position)
+        if mark in THOUGHTS:
+            closed = text.find(THOUGHTS[mark], position)
             if closed < 0:
                 return _Found(attempts, text[start:], broken=True, begun=True)
-            start = position = closed + len("</think>")
-        elif mark == "</think>":
+            start = position = closed + len(THOUGHTS[mark])
+        elif mark in _CLOSING:
             attempts.clear()
             start = position
         elif mark.endswith('"') and mark[:-1].rstrip().endswith("{"):
@@ -280,7 +230,7 @@ def _scan(text: str, names: Sequence[str]) -> _Found:
                 begun = _begins(text[match.end() :], names) and _is_open(text[match.start() :])
                 return _Found(attempts, text[start:], broken=True, begun=begun)
             if isinstance(value, dict) and any(name in value for name in names):
-                attempts.append(value)
+                attempts.append({} if _ENCLOSED.match(text, position) else value)
             elif isinstance(value, list):  # verdicts in a list: nobody asked for that
                 attempts.append({})
     return _Found(attempts, text[start:])
@@ -377,22 +327,15 @@ _READERS: Mapping[str, Callable[[Mapping[Any, Any], Sequence[Dimension], Call], 
     "list": _read_list,
 }
 
-_NUMBER = r"[+-]?\d+(?:\.\d+)?"
-_FINAL = re.compile(
-    rf"\bFinal\s+Scores?\b\**\s*[:：]?\s*\**\s*\**(?P<numbers>{_NUMBER}(?:\**\s*[,，]\s*\**{_NUMBER})*)?(?![\d.]*\d|\s*[/,，]\s*\d)",
-    re.IGNORECASE,
-)
-
 
 def _read_text(text: str, dimensions: Sequence[Dimension], call: Call, *, truncated: bool) -> CallReply:
-    """Read a reply that is no JSON: lines with labels, or a final score."""
-    before, closed, answer = text.rpartition("</think>")
-    if "<think>" in answer:
+    """Read a reply that is no JSON: lines with labels, a final score, or a number alone."""
+    answer = without_thoughts(text)
+    if answer is None:
         return CallReply(unscored="truncated" if truncated else "unparsable")
-    del before, closed
-    numbers = _lines(answer, dimensions, call) if call.reply == "lines" else _final(answer, len(dimensions))
+    numbers = _numbers(without_last_line(answer) if truncated else answer, dimensions, call)
     if numbers is None:
-        if _is_refusal(answer):
+        if is_refusal(answer):
             return CallReply(unscored="refused")
         return CallReply(unscored="truncated" if truncated else "unparsable")
     if not numbers:
@@ -401,34 +344,13 @@ def _read_text(text: str, dimensions: Sequence[Dimension], call: Call, *, trunca
     return _scored(scores, {one.name: answer.strip() for one in dimensions}, dimensions)
 
 
-def _lines(text: str, dimensions: Sequence[Dimension], call: Call) -> list[float] | None:
-    """Return the number of each label's line; empty if a label is there twice or badly, None if one is missing."""
-    numbers: list[float] = []
-    missing = False
-    for one, label in zip(dimensions, call.keys or call.dimensions, strict=True):
-        start = rf"^[ \t]*(?:[-*•][ \t]+)?\**{re.escape(label)}\**[ \t]*[:：]\**[ \t]*"
-        lines = re.findall(start + r"(.*)$", text, re.MULTILINE | re.IGNORECASE)
-        if len(lines) > 1:
-            return []
-        if not lines:
-            missing = True
-            continue
-        match = re.fullmatch(rf"\**({_NUMBER})\**(?:[ \t]*/[ \t]*{one.high:g})?\**[ \t.]*", lines[0])
-        if match is None:
-            return []
-        numbers.append(float(match[1]))
-    return None if missing else numbers
-
-
-def _final(text: str, count: int) -> list[float] | None:
-    """Return the numbers of the only `Final Score`; empty if there are several or too few, None if there is none."""
-    found = list(_FINAL.finditer(text))
-    if not re.search(r"\bFinal\s+Scores?\b", text, re.IGNORECASE):
-        return None
-    numbers = (
-        [float(one) for one in re.findall(_NUMBER, found[0]["numbers"] or "")] if len(found) == 1 else []
-    )
-    return numbers if len(numbers) == count else []
+def _numbers(answer: str, dimensions: Sequence[Dimension], call: Call) -> list[float] | None:
+    """Return a number per dimension; empty if the answer is there and cannot be read, None if it is not there."""
+    if call.reply == "lines":
+        return labelled_numbers(answer, call.keys or call.dimensions, [one.high for one in dimensions])
+    if call.reply == "final":
+        return final_numbers(answer, len(dimensions))
+    return number_alone(answer)
 
 
 def _scored(
@@ -447,8 +369,9 @@ def _on_scale(score: float, dimension: Dimension) -> bool:
     return dimension.low <= score <= dimension.high and not (dimension.integer and not score.is_integer())
 
 
-def _is_refusal(prose: str) -> bool:
-    return not re.search(r"\d", prose) and _REFUSAL.search(prose) is not None
+def _stands(score: float, dimension: Dimension, rubric: Rubric) -> bool:
+    """Whether a verdict may have this score: on the scale, or between its levels where the rubric's scores are means."""
+    return _on_scale(score, replace(dimension, integer=False) if rubric.continuous else dimension)
 
 
 def _printable(text: str) -> str:
@@ -457,6 +380,24 @@ def _printable(text: str) -> str:
 
 
 # What it comes to
+
+
+def parse_verdict(text: str, rubric: Rubric, *, truncated: bool = False) -> Verdict:
+    """Return the verdict of one reply, for a rubric that asks one question: `parse_reply`, then `combine`.
+
+    Args:
+        text: what the judge wrote, special tokens removed; whatever it is, it raises nothing.
+        rubric: asks exactly one question, which `text` answers.
+        truncated: generation ended because its token limit was reached.
+
+    Raises:
+        ValueError: the rubric asks no question, or several.
+    """
+    if len(rubric.calls) != 1:
+        raise ValueError(
+            f"rubric {rubric.name!r} asks {len(rubric.calls)} questions, and one reply answers one"
+        )
+    return combine(rubric, [parse_reply(text, rubric, rubric.calls[0], truncated=truncated)], [text])
 
 
 def combine(rubric: Rubric, replies: Sequence[CallReply], texts: Sequence[str]) -> Verdict:
@@ -500,7 +441,7 @@ def verdict_from_scores(
         )
     ordered = {one.name: float(scores[one.name]) for one in rubric.dimensions}
     overall = _overall(rubric, ordered)
-    if overall is None or not all(_on_scale(ordered[one.name], one) for one in rubric.dimensions):
+    if overall is None or not all(_stands(ordered[one.name], one, rubric) for one in rubric.dimensions):
         return Verdict(unscored="out_of_range", reply=reply)
     return Verdict(scores=ordered, overall=overall, reasons=dict(reasons), reply=reply)
 
@@ -518,7 +459,7 @@ def held_to(rubric: Rubric, verdict: Verdict) -> Verdict:
     if verdict.overall is None:
         if verdict.unscored not in get_args(UnscoredKind):
             raise ValueError(f"there is no kind of unscored verdict {verdict.unscored!r}")
-        return Verdict(unscored=verdict.unscored, reply=_printable(verdict.reply))
+        return Verdict(unscored=verdict.unscored, reply=_printable(verdict.reply), facts=dict(verdict.facts))
     if any(isinstance(score, bool) for score in verdict.scores.values()):
         raise ValueError("a score is true or false, and not a number")
     scores = {str(name): float(score) for name, score in verdict.scores.items()}
@@ -528,7 +469,7 @@ def held_to(rubric: Rubric, verdict: Verdict) -> Verdict:
             f"scored {sorted(scores)}, but the rubric's dimensions are {[one.name for one in rubric.dimensions]}"
         )
     for one in rubric.dimensions:
-        if not _on_scale(scores[one.name], one):
+        if not _stands(scores[one.name], one, rubric):
             raise ValueError(f"the score {scores[one.name]:g} of {one.name} is no {_scale(one)}")
     if not rubric.low <= overall <= rubric.high:
         raise ValueError(f"the overall score {overall:g} is outside {rubric.low:g} to {rubric.high:g}")
@@ -537,7 +478,7 @@ def held_to(rubric: Rubric, verdict: Verdict) -> Verdict:
         raise ValueError(f"the overall score {overall:g} is not what the rubric makes of the scores: {made}")
     ordered = {one.name: scores[one.name] for one in rubric.dimensions}
     reasons = {str(name): _printable(reason) for name, reason in verdict.reasons.items()}
-    return Verdict(ordered, overall, None, reasons, _printable(verdict.reply))
+    return Verdict(ordered, overall, None, reasons, _printable(verdict.reply), dict(verdict.facts))
 
 
 def _overall(rubric: Rubric, scores: Mapping[str, float]) -> float | None:

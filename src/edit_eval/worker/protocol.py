@@ -16,7 +16,8 @@ Up, keeper -> driver (those marked * come from the host and are passed on):
     hello    {pid}
     started  {pid}
     ready*   {window, load_s, facts}       `window`: how many tasks the host wants at once
-    refused* {kind: user|error, reason}    the model did not load; the host ends
+    refused* {kind: user|error, reason}    the model did not load; the host ends. After `ready`: it would do no task, for
+                                           a reason that the user can mend; the run cannot go on
     begun*   {ids}
     progress* {id, step, steps}            at most 10 a second, the last step always
     done*    {id, outcome, seconds}

@@ -13,8 +13,11 @@ from edit_eval.core.errors import ModelError, UserError
 from edit_eval.core.identity import identity_params
 from edit_eval.core.types import Call, HostContext, JudgeRequest, Rubric, Sample
 from edit_eval.driver.rubrics import load_rubric
-from edit_eval.judges.contract import render_prompts
-from edit_eval.judges.qwen3_vl import Qwen3VL, Qwen3VLParams
+from edit_eval.judges.engines import Question
+from edit_eval.judges.engines.transformers import TransformersEngine
+from edit_eval.judges.prompts import render_prompts
+from edit_eval.judges.qwen3_vl import Qwen3VL
+from edit_eval.judges.vision import VisionParams
 
 pytestmark = pytest.mark.models
 
@@ -30,7 +33,7 @@ SHORT = Rubric(
     0,
     10,
 )
-PARAMS = Qwen3VLParams(max_new_tokens=16, dtype="float32", min_pixels=64 * 64, max_pixels=128 * 128)
+PARAMS = VisionParams(retries=0, max_new_tokens=16, dtype="float32", min_pixels=64 * 64, max_pixels=128 * 128)
 INSTRUCTIONS = (
     "add a cat",
     "",
@@ -90,20 +93,20 @@ def test_a_batch_gives_the_same_replies_as_one_at_a_time(folder):
     """Left padding is masked: in float32 greedy replies are equal, text for text."""
     alone = Qwen3VL(PARAMS, context(folder, 1), [SHORT]).judge(requests())
     together = Qwen3VL(PARAMS, context(folder, 3), [SHORT]).judge(requests())
-    assert together == alone
+    assert texts(together) == texts(alone)
     assert all("\n\n" in one.reply for one in alone)
 
 
 def test_the_same_question_gets_the_same_reply_in_bfloat16(dense):
-    params = Qwen3VLParams(max_new_tokens=8, min_pixels=4096, max_pixels=4096)
+    params = VisionParams(max_new_tokens=8, min_pixels=4096, max_pixels=4096)
     judge = Qwen3VL(params, context(dense), [SHORT])
     first, second = judge.judge([request(), request()])
     assert first == second
-    assert str(judge.model.dtype) == "torch.bfloat16"
+    assert str(judge.engine_in_use.model.dtype) == "torch.bfloat16"
 
 
-class Tight(Qwen3VL):
-    """A judge whose device has room for `room[i]` questions at its i-th batch."""
+class Tight(TransformersEngine):
+    """An engine whose device has room for `room[i]` questions at its i-th batch."""
 
     room = (4,)
     message = "CUDA out of memory. Tried to allocate 2.00 GiB."
@@ -115,28 +118,43 @@ class Tight(Qwen3VL):
         return super()._generate(batch)
 
 
+def judge_with(engine, folder, batch_size=4):
+    """A judge that asks this engine."""
+
+    class With(Qwen3VL):
+        def open_engine(self):
+            return engine(self.params, self.context)
+
+    return With(PARAMS, context(folder, batch_size), [SHORT])
+
+
+def texts(verdicts):
+    return [one.reply for one in verdicts]
+
+
 def test_a_batch_out_of_memory_is_halved_and_nothing_is_done_twice(dense, capsys):
     class Shrinking(Tight):
         room = (4, 2)
 
-    judge = Shrinking(PARAMS, context(dense, 4), [SHORT])
+    judge = judge_with(Shrinking, dense)
     verdicts = judge.judge(requests()[:4])
-    assert judge.tried == [4, 4, 2, 2]  # eight questions: four fit, the next four had to be asked in pairs
+    tried = judge.engine_in_use.tried
+    assert tried == [4, 4, 2, 2]  # eight questions: four fit, the next four had to be asked in pairs
     assert judge.window == 2
-    assert verdicts == Qwen3VL(PARAMS, context(dense, 1), [SHORT]).judge(requests()[:4])
+    assert texts(verdicts) == texts(Qwen3VL(PARAMS, context(dense, 1), [SHORT]).judge(requests()[:4]))
     assert "out of memory with 4 questions at once; going on with 2" in capsys.readouterr().err
     judge.judge(requests()[:1])
-    assert judge.tried[4:] == [2]
+    assert judge.engine_in_use.tried[4:] == [2]
 
 
 def test_out_of_memory_with_one_question_is_the_samples_failure(dense):
     class Full(Tight):
         room = (0,)
 
-    judge = Full(PARAMS, context(dense, 4), [SHORT])
+    judge = judge_with(Full, dense)
     with pytest.raises(RuntimeError, match="out of memory"):
         judge.judge(requests()[:2])
-    assert judge.tried == [4, 2, 1]
+    assert judge.engine_in_use.tried == [4, 2, 1]
     assert judge.window == 1
 
 
@@ -145,36 +163,78 @@ def test_other_faults_are_not_taken_for_lack_of_memory(dense):
         room = (0,)
         message = "shapes cannot be multiplied"
 
-    judge = Broken(PARAMS, context(dense, 4), [SHORT])
+    judge = judge_with(Broken, dense)
     with pytest.raises(RuntimeError, match="shapes"):
         judge.judge(requests())
-    assert (judge.tried, judge.window) == ([4], 4)
+    assert (judge.engine_in_use.tried, judge.window) == ([4], 4)
+
+
+def question(request, **how):
+    parts = [("image", request.sources[0]), ("text", request.prompts[0].text)]
+    return Question(tuple(parts), PARAMS.max_new_tokens, **how)
 
 
 def test_tells_a_reply_that_ended_from_one_that_was_cut_off(dense):
-    endless = Qwen3VL(PARAMS, context(dense), [SHORT])
-    asked = [(one, one.prompts[0]) for one in (request(), request("x", (64, 64)))]
-    replies = endless._generate(asked)
-    assert [cut_off for _, cut_off in replies] == [True, True]
+    asked = [question(one) for one in (request(), request("x", (64, 64)))]
+    replies = TransformersEngine(PARAMS, context(dense)).ask(asked)
+    assert [(one.truncated, one.tokens_out) for one in replies] == [(True, 16), (True, 16)]
 
-    class Ending(Qwen3VL):
+    class Ending(TransformersEngine):
         """Ends a reply at a byte that the first question's reply is known to hold."""
 
         def build(self):
             model, processor = super().build()
-            known = processor.tokenizer(replies[0][0])["input_ids"]
+            known = processor.tokenizer(replies[0].text)["input_ids"]
             model.generation_config.eos_token_id = known[0]
             return model, processor
 
-    (text, cut_off), _ = Ending(PARAMS, context(dense), [SHORT])._generate(asked)
-    assert not cut_off
-    assert len(text) < len(replies[0][0])
+    ended, _ = Ending(PARAMS, context(dense)).ask(asked)
+    assert not ended.truncated
+    assert len(ended.text) < len(replies[0].text)
+    assert ended.tokens_out < 16
+
+
+def test_tokens_are_counted_without_padding(dense):
+    engine = TransformersEngine(PARAMS, context(dense))
+    short, long = question(request("x", (64, 64))), question(request("more " * 40, (128, 128)))
+    together = [one.tokens_in for one in engine.ask([short, long])]
+    assert together == [engine.ask([one])[0].tokens_in for one in (short, long)]
+    assert together[0] < together[1]
+
+
+def test_a_sampled_reply_depends_on_its_seed_alone(dense):
+    engine = TransformersEngine(PARAMS, context(dense))
+    asked = [question(request(), temperature=1.0, seed=seed) for seed in (1, 2)]
+    together = [one.text for one in engine.ask([question(request("y")), *asked])][1:]
+    assert together[0] != together[1]
+    assert [engine.ask([one])[0].text for one in reversed(asked)] == together[::-1]
+
+
+def test_the_probability_of_each_choice_is_that_of_the_first_token(dense):
+    import torch
+
+    engine = TransformersEngine(PARAMS, context(dense))
+    levels = ("1", "2", "3", "4", "5")
+    asked = [question(one, choices=levels) for one in (request(), request("x", (64, 64)))]
+    together = engine.ask(asked)
+    for one, reply in zip(asked, together, strict=True):
+        inputs = engine._inputs([one])
+        with torch.inference_mode():
+            last = engine.model(**inputs).logits[0, -1].softmax(dim=-1)
+        for level, probability in reply.probabilities.items():
+            (token,) = engine.processor.tokenizer.encode(level)
+            assert probability == pytest.approx(float(last[token]), rel=1e-4)
+        assert reply.text == ""
+    with pytest.raises(ModelError, match="writes the level 10 as 2 tokens"):
+        engine.ask([question(request(), choices=("10",))])
 
 
 def test_images_are_kept_within_the_pixel_limits(dense):
     judge = Qwen3VL(PARAMS, context(dense), [SHORT])
     images = [Image.new("RGB", size) for size in [(1000, 1000), (8, 8), (600, 90), (100, 100)]]
-    grids = judge.processor.image_processor(images=images, return_tensors="pt")["image_grid_thw"]
+    grids = judge.engine_in_use.processor.image_processor(images=images, return_tensors="pt")[
+        "image_grid_thw"
+    ]
     pixels = (grids.prod(dim=1) * 16 * 16).tolist()
     assert all(PARAMS.min_pixels <= one <= PARAMS.max_pixels for one in pixels)
     assert (max(pixels), min(pixels)) == (128 * 128, 64 * 64)
@@ -190,18 +250,21 @@ def test_a_checkpoint_that_asks_for_sampling_is_decoded_greedily_without_a_word(
     plain = Qwen3VL(PARAMS, context(dense), [SHORT]).judge([request()])
     capfd.readouterr()
     judge = Qwen3VL(PARAMS, context(copy), [SHORT])
-    assert judge.judge([request()]) == plain
+    assert texts(judge.judge([request()])) == texts(plain)
     assert not any(
         word in capfd.readouterr().err for word in ("temperature", "top_p", "generation flags", "pad_token")
     )
 
 
-def test_pixels_tokens_and_dtype_are_identity_the_way_of_computing_is_not():
-    assert sorted(identity_params(Qwen3VLParams())) == ["dtype", "max_new_tokens", "max_pixels", "min_pixels"]
+def test_what_moves_scores_is_identity_the_way_of_computing_is_not():
+    assert sorted(identity_params(VisionParams())) == [
+        "constrained", "dtype", "ignore_eos", "least_mass", "load_format", "max_new_tokens", "max_pixels",
+        "min_pixels", "mode", "retries", "retry_temperature", "samples", "temperature",
+    ]  # fmt: skip
 
 
 def test_the_way_of_computing_can_be_chosen(tiny):
-    params = Qwen3VLParams(
+    params = VisionParams(
         max_new_tokens=4,
         dtype="float32",
         max_pixels=65536,
@@ -209,13 +272,13 @@ def test_the_way_of_computing_can_be_chosen(tiny):
         attn_implementation="eager",
     )
     judge = Qwen3VL(params, context(tiny("qwen3-vl-moe")), [SHORT])
-    assert judge.model.config._attn_implementation == "eager"
+    assert judge.engine_in_use.model.config._attn_implementation == "eager"
     assert judge.judge([request()])[0].unscored == "unparsable"
 
 
 def test_what_only_newer_transformers_can_choose_is_refused_in_one_line(tiny, monkeypatch):
     monkeypatch.setattr("transformers.__version__", "4.57.1")
-    params = Qwen3VLParams(dtype="float32", experts_implementation="eager")
+    params = VisionParams(dtype="float32", experts_implementation="eager")
     with pytest.raises(
         ModelError, match=r"experts_implementation: only transformers 5 .*; leave it out"
     ) as caught:
@@ -265,7 +328,7 @@ def test_resolve_accepts_a_vision_language_model_and_nothing_else(folder, tmp_pa
 )
 def test_resolve_refuses_senseless_parameters(wrong, reason):
     with pytest.raises(UserError, match=reason):
-        Qwen3VL.resolve(Qwen3VLParams(**wrong), None)
+        Qwen3VL.resolve(VisionParams(**wrong), None)
 
 
 def test_one_judge_takes_one_device(dense):
@@ -304,9 +367,10 @@ def test_an_interpreter_without_the_libraries_is_named_with_the_mends():
         sys.path.insert(0, {str(package)!r})
         from edit_eval.core.errors import ModelError
         from edit_eval.core.types import Call, HostContext, Rubric
-        from edit_eval.judges.qwen3_vl import Qwen3VL, Qwen3VLParams
+        from edit_eval.judges.qwen3_vl import Qwen3VL
+        from edit_eval.judges.vision import VisionParams
         try:
-            Qwen3VL(Qwen3VLParams(), HostContext(model="/nowhere"), [Rubric("r", (), (Call("c", "", ()),), "1", 0, 1)])
+            Qwen3VL(VisionParams(), HostContext(model="/nowhere"), [Rubric("r", (), (Call("c", "", ()),), "1", 0, 1)])
         except ModelError as error:
             print(error)
     """
