@@ -41,6 +41,7 @@ from edit_eval.driver.job import Job, JudgeJob
 from edit_eval.driver.outcomes import checked_edit, checked_verdict
 from edit_eval.driver.plan import EditPlan, Judging, WantedEdit, plan_edits, verdict_is_done
 from edit_eval.driver.pool import Pool
+from edit_eval.driver.preflight import preflight
 from edit_eval.driver.queue import Task
 from edit_eval.driver.refusals import why_not
 from edit_eval.driver.stage import StageSpec
@@ -136,9 +137,9 @@ class Pipeline:
         """Plan, work, and say whether there was work."""
         remove_leftovers(self._store.path)
         if note := self._store.lock_note:
-            self._emit(Note(self._now(), "warning", f"{note}; see to it that only one start is at work"))
+            self._warn(f"{note}; see to it that only one start is at work")
         for line in self._store.mended:
-            self._emit(Note(self._now(), "warning", line))
+            self._warn(line)
         plan = self._plan()
         edits = [self._edit_task(one) for one in plan.todo] if self._editing else []
         self._edited_sha256 = plan.edited_sha256
@@ -146,9 +147,14 @@ class Pipeline:
         self._store.write_wanted(self._job.wanted)
         self._record_start(working=bool(edits or verdicts))
         if edits or verdicts:
+            if self._judge and self._judge.stage.spec:
+                preflight(self._job.checked, self._judge.stage.spec, self._warn, editing=bool(edits))
             self._work(plan, edits, verdicts, backend, control)
         self._restore(plan, control)
         return bool(edits or verdicts)
+
+    def _warn(self, text: str) -> None:
+        self._emit(Note(self._now(), "warning", text))
 
     def _work(
         self,
@@ -201,7 +207,7 @@ class Pipeline:
         where = {"edit": "editor.devices", "judge": "judge.devices"}[spec.name]
         free = memory.free(spec.devices, leave_out=leave_out, where=where)
         for line in memory.taken(device for device in spec.devices if device not in free).values():
-            self._emit(Note(self._now(), "warning", f"left out: {line}"))
+            self._warn(f"left out: {line}")
         return replace(spec, devices=free)
 
     # Planning
@@ -287,7 +293,7 @@ class Pipeline:
         if before is not None:
             for line in _changes(before, identity):
                 text = f"changed since this run began: {line}; what depends on it is done anew, the old stays on disk"
-                self._emit(Note(self._now(), "warning", text))
+                self._warn(text)
         start = {
             "at": _utc_now(),
             "edit_eval": edit_eval.__version__,
@@ -420,7 +426,7 @@ class Pipeline:
         record = self._store.edits.records[one.key]
         self._store.edits.append({**record, "image": {**record["image"], "mtime_ns": 0}})
         text = f"sample {shown(one.sample.id)} is not judged: {reason}; the next run edits it anew"
-        self._emit(Note(self._now(), "warning", text))
+        self._warn(text)
 
     def tick(self) -> None:
         """Bring ledgers to the disk and let the display breathe."""
@@ -462,13 +468,13 @@ class Pipeline:
                 self._links_work = False
                 place = self._store.path / "by-id"
                 text = f"no links under {place}: {why_not(error, place)}"
-                self._emit(Note(self._now(), "warning", text))
+                self._warn(text)
 
     def _note_thumbnail(self, reason: Any) -> None:
         """Say once that thumbnails cannot be written; the next start makes those that are missing."""
         if reason and self._thumbnails_work:
             self._thumbnails_work = False
-            self._emit(Note(self._now(), "warning", f"no thumbnails: cannot write {reason}"))
+            self._warn(f"no thumbnails: cannot write {reason}")
 
     def _judged(self, task: Task, verdict: Verdict, device: Device, seconds: float) -> None:
         one = self._edit_of[task.id]
