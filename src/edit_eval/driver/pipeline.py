@@ -42,6 +42,7 @@ from edit_eval.driver.outcomes import checked_edit, checked_verdict
 from edit_eval.driver.payloads import edit_payload, verdict_payload
 from edit_eval.driver.plan import EditPlan, WantedEdit, plan_edits, verdict_is_done
 from edit_eval.driver.pool import Pool
+from edit_eval.driver.preflight import preflight
 from edit_eval.driver.queue import Task
 from edit_eval.driver.refusals import why_not
 from edit_eval.driver.stage import StageSpec
@@ -134,9 +135,9 @@ class Pipeline:
         """Plan, work, and say whether there was work."""
         remove_leftovers(self._store.path)
         if note := self._store.lock_note:
-            self._emit(Note(self._now(), "warning", f"{note}; see to it that only one start is at work"))
+            self._warn(f"{note}; see to it that only one start is at work")
         for line in self._store.mended:
-            self._emit(Note(self._now(), "warning", line))
+            self._warn(line)
         plan = self._plan()
         edits = [self._edit_task(one) for one in plan.todo] if self._editing else []
         self._edited_sha256 = plan.edited_sha256
@@ -144,9 +145,14 @@ class Pipeline:
         self._store.write_wanted(self._job.wanted)
         self._record_start(working=bool(edits or verdicts))
         if edits or verdicts:
+            if self._judge and self._judge.stage.spec:
+                preflight(self._job.checked, self._judge.stage.spec, self._warn, editing=bool(edits))
             self._work(plan, edits, verdicts, backend, control)
         self._restore(plan, control)
         return bool(edits or verdicts)
+
+    def _warn(self, text: str) -> None:
+        self._emit(Note(self._now(), "warning", text))
 
     def _work(
         self,
@@ -199,7 +205,7 @@ class Pipeline:
         where = {"edit": "editor.devices", "judge": "judge.devices"}[spec.name]
         free = memory.free(spec.devices, leave_out=leave_out, where=where)
         for line in memory.taken(device for device in spec.devices if device not in free).values():
-            self._emit(Note(self._now(), "warning", f"left out: {line}"))
+            self._warn(f"left out: {line}")
         return replace(spec, devices=free)
 
     # Planning
@@ -264,7 +270,7 @@ class Pipeline:
         if before is not None:
             for line in _changes(before, identity):
                 text = f"changed since this run began: {line}; what depends on it is done anew, the old stays on disk"
-                self._emit(Note(self._now(), "warning", text))
+                self._warn(text)
         start = {
             "at": _utc_now(),
             "edit_eval": edit_eval.__version__,
@@ -401,7 +407,7 @@ class Pipeline:
         self._say_undone(one, "judged", f"{reason}; the next run edits it anew")
 
     def _say_undone(self, one: WantedEdit, what: str, reason: str) -> None:
-        self._emit(Note(self._now(), "warning", f"sample {shown(one.sample.id)} is not {what}: {reason}"))
+        self._warn(f"sample {shown(one.sample.id)} is not {what}: {reason}")
 
     def tick(self) -> None:
         """Bring ledgers to the disk and let the display breathe."""
@@ -443,13 +449,13 @@ class Pipeline:
                 self._links_work = False
                 place = self._store.path / "by-id"
                 text = f"no links under {place}: {why_not(error, place)}"
-                self._emit(Note(self._now(), "warning", text))
+                self._warn(text)
 
     def _note_thumbnail(self, reason: Any) -> None:
         """Say once that thumbnails cannot be written; the next start makes those that are missing."""
         if reason and self._thumbnails_work:
             self._thumbnails_work = False
-            self._emit(Note(self._now(), "warning", f"no thumbnails: cannot write {reason}"))
+            self._warn(f"no thumbnails: cannot write {reason}")
 
     def _judged(self, task: Task, verdict: Verdict, device: Device, seconds: float) -> None:
         one = self._edit_of[task.id]
