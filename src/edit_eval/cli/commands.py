@@ -49,7 +49,15 @@ from edit_eval.views.doctor import show_findings
 from edit_eval.views.export import canonical_lines
 from edit_eval.views.fetch import fetch_text, open_progress
 from edit_eval.views.forecast import forecast_json, forecast_text
-from edit_eval.views.report import html_report, json_report, missing_block, text_report
+from edit_eval.views.report import (
+    html_report,
+    is_current,
+    json_report,
+    made_from,
+    missing_block,
+    page_path,
+    text_report,
+)
 from edit_eval.views.terminal import open_display
 from edit_eval.views.text import clean
 from edit_eval.views.usage import usage_block
@@ -148,11 +156,17 @@ def _foresee(arguments: argparse.Namespace, checked: Checked, stages: Sequence[S
 
 def _conclude(job: Job, arguments: argparse.Namespace, stages: Sequence[StageName], *, worked: bool) -> int:
     """Write the page, print how the run ended, and return the exit code. Numbers are printed also without a page."""
+    stamp = made_from(
+        job.output, arguments.gpu_hour_price
+    )  # first: what changes meanwhile makes the page old
+    stands = not worked and is_current(job.output, stamp, len(job.wanted))
     run = RunReader(job.output)
-    rows = read_rows(run)
+    rows = read_rows(run, thumbnails=not stands)
     summary = summarize(run, rows)
     used = usage(read_telemetry(job.output), arguments.gpu_hour_price)
-    shown, no_page = _page(job.output, summary, rows, used)
+    shown, no_page = (
+        (_nearest(page_path(job.output)), None) if stands else _page(job.output, summary, rows, used, stamp)
+    )
     if arguments.display == "json":
         end = {"event": "run_finished", "worked": worked, "report": shown, **json_report(summary, [], used)}
         _show(json.dumps(end))
@@ -169,11 +183,11 @@ def _conclude(job: Job, arguments: argparse.Namespace, stages: Sequence[StageNam
 
 
 def _page(
-    output: Path, summary: Summary, rows: Sequence[Row], used: Usage | None
+    output: Path, summary: Summary, rows: Sequence[Row], used: Usage | None, stamp: str
 ) -> tuple[str, None] | tuple[None, RunError]:
     """Write the page; return where it is, or why there is none."""
     try:
-        return _nearest(html_report(output, summary, rows, used)), None
+        return _nearest(html_report(output, summary, rows, used, stamp)), None
     except RunError as error:
         return None, error
 
@@ -305,6 +319,7 @@ def _free(path: Path) -> Path:
 
 def report(arguments: argparse.Namespace) -> int:
     """`edit-eval report RUN`. A page that cannot be written is said; only who asked for it alone gets exit code 2."""
+    stamp = made_from(Path(arguments.run), arguments.gpu_hour_price)
     run_reader = RunReader(Path(arguments.run))
     rows = read_rows(run_reader, thumbnails=arguments.format != "json")
     summary = summarize(run_reader, rows)
@@ -314,7 +329,7 @@ def report(arguments: argparse.Namespace) -> int:
     else:
         if arguments.format == "text":
             show(text_report(summary, rows, used))
-        page, no_page = _page(run_reader.path, summary, rows, used)
+        page, no_page = _page(run_reader.path, summary, rows, used, stamp)
         if no_page and arguments.format == "html":
             raise no_page
         if no_page:

@@ -1,7 +1,7 @@
-"""The report of a run: as text, as JSON, and as one static page with every picture beside its score.
+"""The report of a run: as text, as JSON, and as static pages with every picture beside its score.
 
 A pure function of a summary and its rows: no clock, no environment, no look into the images, so that building it twice
-gives the same bytes. The page asks for nothing but the run's own files and the benchmark's source images.
+gives the same bytes, and a page made from the same files need not be built again. The page asks for nothing but the run's own files and the benchmark's source images.
 
 The keys of the JSON report (`"format": 1`; a number that is undefined is null, never 0):
 
@@ -34,7 +34,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from edit_eval import __version__
+from edit_eval.core.identity import digest
 from edit_eval.driver.abandoned import remove_abandoned
+from edit_eval.driver.hashes import file_fact
 from edit_eval.driver.refusals import cannot_write
 from edit_eval.driver.summary import Row, Summary
 from edit_eval.driver.usage import Usage
@@ -43,9 +46,19 @@ from edit_eval.views.status import status_of
 from edit_eval.views.text import clean, fit, number
 from edit_eval.views.usage import usage_block
 
-__all__ = ["html_report", "json_report", "missing_block", "text_report"]
+__all__ = [
+    "html_report",
+    "is_current",
+    "json_report",
+    "made_from",
+    "missing_block",
+    "page_path",
+    "text_report",
+]
 
 FORMAT = 1
+_READ = ("run.json", "samples.jsonl", "edits.jsonl", "verdicts.jsonl", "telemetry.jsonl")
+_HEAD_BYTES = 2048
 _LOWEST = 5
 _FEW = 5
 _REASON_COLUMNS = 100
@@ -151,27 +164,82 @@ def _json_row(row: Row) -> dict[str, Any]:
     }
 
 
-def html_report(run_dir: Path, summary: Summary, rows: Sequence[Row], usage: Usage | None = None) -> Path:
-    """Write `run_dir/report/index.html`, whole or not at all, and return its path.
+def html_report(
+    run_dir: Path, summary: Summary, rows: Sequence[Row], usage: Usage | None = None, made_from: str = ""
+) -> Path:
+    """Write `run_dir/report/index.html`, and further pages of a large run, each whole or not at all; return its path.
+
+    Args:
+        run_dir: the run directory.
+        summary: of the run.
+        rows: of the run.
+        usage: of the run.
+        made_from: what `made_from` said before all this was read, for `is_current`; not written where a picture
+            lacks its thumbnail, as the next page may have it.
 
     Raises:
-        RunError: the page cannot be written.
+        RunError: a page cannot be written.
     """
-    from edit_eval.views.page import page
+    from edit_eval.views.page import page, part_names, part_page
 
-    folder = run_dir / "report"
-    path = folder / "index.html"
+    path = page_path(run_dir)
+    folder = path.parent
+    names = part_names(len(rows))
+    lacking = any(row.image and not (row.thumbnail and row.source_thumbnail) for row in rows)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _replace(path, page(summary, rows, usage))
+        remove_abandoned(folder)
+        ordered = sorted(rows, key=lambda row: row.index)
+        for number, name in enumerate(names):
+            _replace(folder / name, part_page(summary, ordered, number))
+        _replace(path, page(summary, ordered, usage, "" if lacking else made_from))
+        for old in set(folder.glob("samples-*.html")) - {folder / name for name in names}:
+            old.unlink(missing_ok=True)
     except OSError as error:
         raise cannot_write(f"the report {path}", error, place=path, instead="") from error
     return path
 
 
+def page_path(run_dir: Path) -> Path:
+    """Return where the page of a run lies."""
+    return run_dir / "report" / "index.html"
+
+
+def made_from(run_dir: Path, price: float | None = None) -> str:
+    """Return what a page made now is made from: 64 hex digits, the same as long as none of the run's files changed.
+
+    Size, time of change and inode are looked at, as for images; and the version of edit-eval.
+
+    Args:
+        run_dir: the run directory.
+        price: of a GPU hour.
+    """
+    facts: list[Any] = [__version__, price]
+    for name in _READ:
+        try:
+            facts.append(file_fact(name, os.stat(run_dir / name)))  # noqa: PTH116
+        except OSError:
+            facts.append(None)
+    return digest(facts)
+
+
+def is_current(run_dir: Path, stamp: str, count: int) -> bool:
+    """Whether the page, of so many rows, is there with all its parts, and was made from what `stamp` says."""
+    from edit_eval.views.page import part_names
+
+    path = page_path(run_dir)
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD_BYTES)
+    except OSError:
+        return False
+    return f'content="{stamp}"'.encode() in head and all(
+        path.with_name(name).is_file() for name in part_names(count)
+    )
+
+
 def _replace(path: Path, pieces: Iterable[str]) -> None:
     """Write a file whole or not at all, open to whom the umask says (a file of `tempfile` would be ours alone)."""
-    remove_abandoned(path.parent)
     temporary = path.with_name(f".index-page.{os.getpid()}.html")
     try:
         with temporary.open("w", encoding="utf-8", newline="\n") as file:
