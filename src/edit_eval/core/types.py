@@ -50,6 +50,8 @@ IMAGE_MARK = "\ufffc"
 
 def is_blank(text: str) -> bool:
     """Whether nobody could see anything of `text`: empty, spaces, control characters, characters without width."""
+    if text[:1].isalnum():  # as nearly all: a letter or a digit is seen
+        return False
     return all(one.isspace() or unicodedata.category(one) in _UNSEEN for one in text)
 
 

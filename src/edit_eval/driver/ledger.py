@@ -16,6 +16,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from io import DEFAULT_BUFFER_SIZE
+from math import isfinite
 from pathlib import Path
 from typing import Any, BinaryIO, get_args
 
@@ -70,6 +71,7 @@ def _no_number(word: str) -> float:
 
 
 _BEYOND = 1 << 63
+_FLOAT, _TEXT = frozenset({float}), frozenset({str})
 _WORK = {"seconds": float, "device": str}
 _misfit_verdict = misfit_of(
     {
@@ -101,8 +103,29 @@ def tells_of_edit(record: Mapping[str, Any]) -> bool:
     )
 
 
+def _is_plain_score(record: Mapping[str, Any]) -> bool:
+    """Whether a record is a scored verdict as nearly all are; by hand, as above. What is none needs a closer look."""
+    verdict = record.get("verdict")
+    if type(verdict) is not dict or type(record.get("device")) is not str:
+        return False
+    scores, reasons, overall = verdict.get("scores"), verdict.get("reasons"), verdict.get("overall")
+    return (
+        type(overall) is type(record.get("seconds")) is float
+        and isfinite(overall)
+        and isfinite(record["seconds"])
+        and verdict.get("unscored", 0) is None
+        and type(scores) is type(reasons) is dict
+        and type(verdict.get("reply")) is str
+        and _FLOAT.issuperset(map(type, scores.values()))
+        and all(map(isfinite, scores.values()))
+        and _TEXT.issuperset(map(type, reasons.values()))
+    )
+
+
 def tells_of_verdict(record: Mapping[str, Any]) -> bool:
     """Whether a record holds a verdict: scored, or unscored with a kind."""
+    if _is_plain_score(record):
+        return True
     if _misfit_verdict(record) is not None:
         return False
     verdict = record["verdict"]
@@ -196,10 +219,13 @@ def _read_lines(
 
 def _record(line: bytes) -> dict[str, Any] | None:
     try:
-        value = json_value(line)
-    except ValueError:
-        return None
-    if isinstance(value, dict) and isinstance(value.get("key"), str) and isinstance(value.get("v"), int):
+        value = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        try:
+            value = json_value(line)
+        except ValueError:
+            return None
+    if type(value) is dict and type(value.get("key")) is str and isinstance(value.get("v"), int):
         return value
     return None
 

@@ -74,12 +74,15 @@ class Judging:
             DataError: there is none for a sample, or the sample lacks a text that it shows.
         """
         used: set[str] = set()
+        asking = {name: rubric.asks_notes for name, rubric in self.rubrics.items()}
         for sample in samples:
             name = self.name_of(sample)
+            if name in used and not asking[name]:
+                continue
             if name not in self.rubrics:
                 raise DataError(f"sample {shown(sample.id)}: there is no rubric {shown(sample.rubric)}")
             used.add(name)
-            if self.rubrics[name].asks_notes:
+            if asking[name]:
                 try:
                     self.prompts(sample)
                 except ValueError as error:

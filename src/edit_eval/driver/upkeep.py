@@ -37,7 +37,7 @@ def remove_leftovers(root: Path) -> None:
     for place, name in _LEFTOVERS.items():
         for folder in root.glob(place) if place != "." else [root]:
             with contextlib.suppress(OSError), os.scandir(folder) as entries:
-                left = [entry for entry in entries if name.fullmatch(entry.name)]
+                left = [entry for entry in entries if entry.name[0] == "." and name.fullmatch(entry.name)]
                 for entry in left:
                     age_s = time.time() - entry.stat(follow_symlinks=False).st_mtime
                     if place != "report" or age_s > _ABANDONED_S:
@@ -68,13 +68,14 @@ def missing_thumbnails(root: Path, edited: Sequence[WantedEdit]) -> dict[Path, P
         root: run directory.
         edited: that have an image.
     """
-    there = _below(root / "thumbs", "")
-    wanted: dict[str, Path] = {}
+    there = _below(root / "thumbs", ".webp")
+    missing: dict[Path, Path] = {}
     for one in edited:
-        wanted[thumbnail_path(one.key)] = root / image_path(one.key)
-        wanted[thumbnail_path(one.source_sha256[0])] = Path(one.sample.images[0])
-    missing = {path for path in wanted if path.removeprefix("thumbs/") not in there}
-    return {root / path: image for path, image in wanted.items() if path in missing} if missing else {}
+        for key in (one.key, one.source_sha256[0]):
+            if f"{key[:2]}/{key}" not in there:
+                image = root / image_path(key) if key == one.key else Path(one.sample.images[0])
+                missing[root / thumbnail_path(key)] = image
+    return missing
 
 
 def make_thumbnails(missing: Mapping[Path, Path], stop: Callable[[], bool]) -> None:
@@ -90,9 +91,10 @@ def make_thumbnails(missing: Mapping[Path, Path], stop: Callable[[], bool]) -> N
 
 def _below(folder: Path, suffix: str) -> set[str]:
     """Return the names of all files two levels down, as `ab/name`, without their suffix."""
-    found = set()
+    found: set[str] = set()
     with contextlib.suppress(OSError), os.scandir(folder) as parts:
         for part in parts:
-            with contextlib.suppress(OSError), os.scandir(part.path) as entries:
-                found |= {f"{part.name}/{entry.name.removesuffix(suffix)}" for entry in entries}
+            with contextlib.suppress(OSError):
+                above = f"{part.name}/"
+                found.update([above + name.removesuffix(suffix) for name in os.listdir(part.path)])  # noqa: PTH208
     return found

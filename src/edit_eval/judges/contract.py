@@ -139,9 +139,11 @@ def instruction_literal(instruction: str) -> str:
     of a tokenizer (`\u003c`, `\u005b`), Unicode's own line ends and direction overrides, and lone surrogates.
     `json.loads` gives the instruction back.
     """
-    literal = json.dumps(instruction, ensure_ascii=False)
+    literal = json.encoder.encode_basestring(instruction)
     for pattern in (_MARKUP, _UNSEEN):
         literal = pattern.sub(lambda match: f"\\u{ord(match.group()):04x}", literal)
+    if literal.isascii():
+        return literal
     return literal.encode("utf-8", "backslashreplace").decode("utf-8")
 
 

@@ -41,9 +41,13 @@ _MOST_JUMPS = 60
 
 
 def page(
-    summary: Summary, rows: Sequence[Row], usage: Usage | None = None, made_from: str = ""
+    summary: Summary,
+    rows: Sequence[Row],
+    usage: Usage | None = None,
+    made_from: str = "",
+    numbers: str = "",
 ) -> Iterator[str]:
-    """Yield the first page in pieces; `made_from` is written into its head."""
+    """Yield the first page in pieces; `made_from` and `numbers` (from `numbers.written`) go into its head."""
     ordered = sorted(rows, key=lambda row: row.index)
     names = part_names(len(ordered))
     shown = sorted(ordered, key=_badness)[:MOST_CARDS] if names else ordered
@@ -54,6 +58,7 @@ def page(
     yield from _template("report.html").generate(
         **_head(summary),
         made_from=made_from,
+        numbers=numbers,
         usage=None if usage is None else _usage(usage),
         missing=_jumps([row for row in ordered if not _is_scored(row)], _label, page_of)
         if summary.judge

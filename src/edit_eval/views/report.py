@@ -34,33 +34,20 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from edit_eval import __version__
-from edit_eval.core.identity import digest
 from edit_eval.driver.abandoned import remove_abandoned
-from edit_eval.driver.hashes import file_fact
 from edit_eval.driver.refusals import cannot_write
 from edit_eval.driver.summary import Row, Summary
 from edit_eval.driver.usage import Usage
 from edit_eval.views.closing import closing_block
-from edit_eval.views.status import status_of
+from edit_eval.views.numbers import FEW, Numbers, numbers_of, read_numbers, written
+from edit_eval.views.status import is_missing, status_of
 from edit_eval.views.text import clean, fit, number
 from edit_eval.views.usage import usage_block
 
-__all__ = [
-    "html_report",
-    "is_current",
-    "json_report",
-    "made_from",
-    "missing_block",
-    "page_path",
-    "text_report",
-]
+__all__ = ["html_report", "json_report", "missing_block", "page_path", "standing", "text_report"]
 
 FORMAT = 1
-_READ = ("run.json", "samples.jsonl", "edits.jsonl", "verdicts.jsonl", "telemetry.jsonl")
-_HEAD_BYTES = 2048
 _LOWEST = 5
-_FEW = 5
 _REASON_COLUMNS = 100
 _FAILURE_COLUMNS = 300
 """Of what we say ourselves, which ends with what to do."""
@@ -70,7 +57,7 @@ _NAME_COLUMNS = 80
 def text_report(summary: Summary, rows: Sequence[Row], usage: Usage | None = None) -> str:
     """Return the report as text, without a final newline: numbers, all without a score, the lowest scores, devices."""
     ordered = sorted(rows, key=lambda row: row.index)
-    missing = [row for row in ordered if status_of(row).name in {"edit-failed", "unscored"}]
+    missing = [row for row in ordered if is_missing(row)]
     scored = [row for row in ordered if row.verdict is not None and row.verdict.overall is not None]
     lowest = sorted(scored, key=lambda row: (_overall(row), row.index))[:_LOWEST]
     flagged = [row for row in ordered if row.flags]
@@ -86,16 +73,22 @@ def text_report(summary: Summary, rows: Sequence[Row], usage: Usage | None = Non
     return "\n\n".join(parts)
 
 
-def missing_block(rows: Sequence[Row]) -> str | None:
-    """Return the first few rows without a score, with their reasons; None where every row got one, or is still to do."""
-    missing = [row for row in rows if status_of(row).name in {"edit-failed", "unscored"}]
+def missing_block(rows: Sequence[Row], count: int | None = None) -> str | None:
+    """Return the first few rows without a score, with their reasons; None where every row got one, or is still to do.
+
+    Args:
+        rows: of the run, or the first few of those without a score.
+        count: how many of these there are in all; None: `rows` has them all.
+    """
+    missing = [row for row in rows if is_missing(row)]
     if not missing:
         return None
-    lines = [_text_row(row) for row in sorted(missing, key=lambda row: row.index)[:_FEW]]
-    more = len(missing) - len(lines)
+    lines = [_text_row(row) for row in sorted(missing, key=lambda row: row.index)[:FEW]]
+    whole = len(missing) if count is None else count
+    more = whole - len(lines)
     return "\n".join(
         [
-            f"Without a score ({len(missing)}):",
+            f"Without a score ({whole}):",
             *lines,
             *([f"  and {more} more; 'edit-eval report' lists them all"] if more else []),
         ]
@@ -174,7 +167,7 @@ def html_report(
         summary: of the run.
         rows: of the run.
         usage: of the run.
-        made_from: what `made_from` said before all this was read, for `is_current`; not written where a picture
+        made_from: what `numbers.made_from` said before all this was read, for `standing`; not written where a picture
             lacks its thumbnail, as the next page may have it.
 
     Raises:
@@ -192,7 +185,8 @@ def html_report(
         ordered = sorted(rows, key=lambda row: row.index)
         for number, name in enumerate(names):
             _replace(folder / name, part_page(summary, ordered, number))
-        _replace(path, page(summary, ordered, usage, "" if lacking else made_from))
+        head = ("", "") if lacking or not made_from else written(numbers_of(summary, rows, usage), made_from)
+        _replace(path, page(summary, ordered, usage, *head))
         for old in set(folder.glob("samples-*.html")) - {folder / name for name in names}:
             old.unlink(missing_ok=True)
     except OSError as error:
@@ -205,37 +199,14 @@ def page_path(run_dir: Path) -> Path:
     return run_dir / "report" / "index.html"
 
 
-def made_from(run_dir: Path, price: float | None = None) -> str:
-    """Return what a page made now is made from: 64 hex digits, the same as long as none of the run's files changed.
-
-    Size, time of change and inode are looked at, as for images; and the version of edit-eval.
-
-    Args:
-        run_dir: the run directory.
-        price: of a GPU hour.
-    """
-    facts: list[Any] = [__version__, price]
-    for name in _READ:
-        try:
-            facts.append(file_fact(name, os.stat(run_dir / name)))  # noqa: PTH116
-        except OSError:
-            facts.append(None)
-    return digest(facts)
-
-
-def is_current(run_dir: Path, stamp: str, count: int) -> bool:
-    """Whether the page, of so many rows, is there with all its parts, and was made from what `stamp` says."""
+def standing(run_dir: Path, stamp: str, count: int) -> Numbers | None:
+    """Return the numbers of a page, of so many rows, that is there with all its parts and was made from just this."""
     from edit_eval.views.page import part_names
 
     path = page_path(run_dir)
-    try:
-        with path.open("rb") as file:
-            head = file.read(_HEAD_BYTES)
-    except OSError:
-        return False
-    return f'content="{stamp}"'.encode() in head and all(
-        path.with_name(name).is_file() for name in part_names(count)
-    )
+    if not all(path.with_name(name).is_file() for name in part_names(count)):
+        return None
+    return read_numbers(path, stamp)
 
 
 def _replace(path: Path, pieces: Iterable[str]) -> None:
