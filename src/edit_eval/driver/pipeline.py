@@ -210,7 +210,7 @@ class Pipeline:
                 return image_is_intact(root, one.key, record, verify=verify, sha256=known.sha256)
 
             return plan_edits(
-                self._job.wanted, self._store.edits.records, intact, retry_failed=self._retry_failed
+                self._job.wanted, self._store.edits.records.kept, intact, retry_failed=self._retry_failed
             )
 
     def _restore(self, plan: EditPlan, control: Control) -> None:

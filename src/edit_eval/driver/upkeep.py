@@ -11,6 +11,7 @@ import contextlib
 import os
 import re
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -36,12 +37,12 @@ def remove_leftovers(root: Path) -> None:
     """Remove temporary files that were being written when a process was killed; what cannot be removed stays."""
     for place, name in _LEFTOVERS.items():
         for folder in root.glob(place) if place != "." else [root]:
-            with contextlib.suppress(OSError), os.scandir(folder) as entries:
-                left = [entry for entry in entries if entry.name[0] == "." and name.fullmatch(entry.name)]
-                for entry in left:
-                    age_s = time.time() - entry.stat(follow_symlinks=False).st_mtime
+            with contextlib.suppress(OSError):
+                hidden = [one for one in os.listdir(folder) if one[0] == "."]  # noqa: PTH208 - 400,000 names
+                for left in (folder / one for one in hidden if name.fullmatch(one)):
+                    age_s = time.time() - left.lstat().st_mtime
                     if place != "report" or age_s > _ABANDONED_S:
-                        os.unlink(entry.path)  # noqa: PTH108 - an open scandir has strings
+                        left.unlink()
 
 
 def missing_links(
@@ -54,10 +55,11 @@ def missing_links(
         edited: that have an image.
         names: from `store.link_names`.
     """
-    there = _below(root / "by-id", ".png")
+    there = _below(root / "by-id")
     for one in edited:
         name = names[one.key]
-        if name not in there:
+        tag, _, rest = name.partition("/")
+        if f"{rest}.png" not in there[tag]:
             yield one, name
 
 
@@ -68,11 +70,11 @@ def missing_thumbnails(root: Path, edited: Sequence[WantedEdit]) -> dict[Path, P
         root: run directory.
         edited: that have an image.
     """
-    there = _below(root / "thumbs", ".webp")
+    there = _below(root / "thumbs")
     missing: dict[Path, Path] = {}
     for one in edited:
         for key in (one.key, one.source_sha256[0]):
-            if f"{key[:2]}/{key}" not in there:
+            if f"{key}.webp" not in there[key[:2]]:
                 image = root / image_path(key) if key == one.key else Path(one.sample.images[0])
                 missing[root / thumbnail_path(key)] = image
     return missing
@@ -89,12 +91,11 @@ def make_thumbnails(missing: Mapping[Path, Path], stop: Callable[[], bool]) -> N
             save_thumbnail(open_rgb(image), path)
 
 
-def _below(folder: Path, suffix: str) -> set[str]:
-    """Return the names of all files two levels down, as `ab/name`, without their suffix."""
-    found: set[str] = set()
-    with contextlib.suppress(OSError), os.scandir(folder) as parts:
-        for part in parts:
+def _below(folder: Path) -> Mapping[str, set[str]]:
+    """Return the names of all files two levels down, by the folder that they are in; an empty set for one not there."""
+    found: dict[str, set[str]] = defaultdict(set)
+    with contextlib.suppress(OSError):
+        for part in os.listdir(folder):  # noqa: PTH208 - of 100,000 samples, 300,000 names
             with contextlib.suppress(OSError):
-                above = f"{part.name}/"
-                found.update([above + name.removesuffix(suffix) for name in os.listdir(part.path)])  # noqa: PTH208
+                found[part] = set(os.listdir(folder / part))  # noqa: PTH208
     return found

@@ -175,7 +175,7 @@ class _Template:
         marks = call.fill or {f"{{{name}}}": name for name in _PLACEHOLDER.findall(call.prompt)}
         pieces = re.split("|".join(map(re.escape, marks)), call.prompt) if marks else [call.prompt]
         found = re.findall("|".join(map(re.escape, marks)), call.prompt) if marks else []
-        self._pieces = pieces
+        self._pieces = [piece.replace(IMAGE_MARK, " ") for piece in pieces]
         self._wanted = [marks[mark] for mark in found]
         roles = tuple(name.removeprefix("image:") for name in self._wanted if name.startswith("image:"))
         if roles and roles != call.images:
@@ -183,9 +183,9 @@ class _Template:
 
     def fill(self, sample: Sample) -> str:
         """Return the text for `sample`."""
-        parts = [self._pieces[0].replace(IMAGE_MARK, " ")]
+        parts = [self._pieces[0]]
         for name, piece in zip(self._wanted, self._pieces[1:], strict=True):
-            parts += [self._value(name, sample), piece.replace(IMAGE_MARK, " ")]
+            parts += [self._value(name, sample), piece]
         return "".join(parts)
 
     def _value(self, name: str, sample: Sample) -> str:
