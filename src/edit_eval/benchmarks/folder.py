@@ -11,6 +11,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -32,6 +33,8 @@ _TAG_FIELDS = ("category", "language", "task")
 _FIELDS = (
     *_IMAGES, "instruction", "edit_instruction", "id", "tags", *_TAG_FIELDS, *_REFERENCES, "target", "cluster",
 )  # fmt: skip
+_PLAIN = frozenset({"image", "instruction", "id", "tags"})
+_TEXT = frozenset({str})
 _SEPARATOR = "|"
 _TIDY = re.compile(r"[^./~\0][^/\0]*(?:/[^./\0][^/\0]*)*")
 """A relative path that stays where it begins, without a name that begins with a dot."""
@@ -233,12 +236,16 @@ class _Reader:
         self.embedded = embedded
         self.problems = _Problems()
         self.columns: set[str] = set()
+        self.plain: dict[tuple[str, ...], bool] = {}
 
     def draft(self, row: Row) -> _Draft | None:
         """Return the row's sample, or None where a fault was noted."""
-        self.columns.update(row.values)
+        shape = (*row.values,)
+        if shape not in self.plain:
+            self.columns.update(shape)
+            self.plain[shape] = self._is_plain(row.values.keys())
         try:
-            return self._draft(row)
+            return (self.plain[shape] and not row.flat and self._plain_draft(row.values)) or self._draft(row)
         except _WrongError as wrong:
             self.problems.found.append((wrong.kind, f"{row.where}: {wrong}"))
             return None
@@ -251,6 +258,34 @@ class _Reader:
                     f"{table}: benchmark.params.fields says that {ours!r} is called {shown(theirs)}, but no row has it"
                     f"{did_you_mean(theirs, sorted(self.columns))}; found: {_list(sorted(self.columns), quote=False)}"
                 )
+
+    def _is_plain(self, columns: AbstractSet[str]) -> bool:
+        """Whether rows with these columns may be read by `_plain_draft`."""
+        others = {name for name in columns if name in _FIELDS or name.startswith("tag.")} - _PLAIN
+        return {*columns, "tags"} >= _PLAIN and not others and not self.params.fields and bool(self.prefix)
+
+    def _plain_draft(self, values: Mapping[str, Any]) -> _Draft | None:
+        """Return what `_draft` does of a row as nearly all are, in a fifth of the time; None: that one is to be asked."""
+        image, instruction, name, tags = (
+            values["image"],
+            values["instruction"],
+            values["id"],
+            values.get("tags", {}),
+        )
+        if not (
+            type(image) is type(instruction) is type(name) is str
+            and type(tags) is dict
+            and _TEXT.issuperset(map(type, tags.values()))
+            and instruction[:1].isalnum()
+            and name[:1].isalnum()
+            and _TIDY.fullmatch(image)
+        ):
+            return None
+        language = self.params.language
+        whole = tags if language is None else {"language": language, **tags}
+        return _Draft(
+            name, name, {"instruction": instruction, "images": (self.prefix + image,), "tags": whole}
+        )
 
     def _draft(self, row: Row) -> _Draft:
         values = self._renamed(row.values)

@@ -301,7 +301,9 @@ def _refuse_changed(wanted: Sequence[WantedEdit], hashes: FileHashes) -> None:
 
 def _hashes_of(sample: Sample, hashes: FileHashes) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:
     """Return the hashes of the sources, and of the sample's other images by what they are. Raises `OSError`."""
-    sources = tuple(map(hashes.recalled, sample.images))
+    sources = tuple([hashes.recalled(path) for path in sample.images])
+    if not (sample.references or sample.target or sample.judged):
+        return sources, {"reference": (), "target": ()}
     beside = {
         "reference": tuple(map(hashes.recalled, sample.references)),
         "target": (hashes.recalled(sample.target),) if sample.target else (),
@@ -456,13 +458,6 @@ def _env(config: StageConfig, place: _Place) -> dict[str, str]:
     return {**place.scratch.environment({**os.environ, **interpreter, **said}), **said}
 
 
-def _in_cluster(sample: Sample, cluster: str) -> Sample:
-    """Return the sample in a cluster: `dataclasses.replace` by hand, which takes seconds at 100,000 samples."""
-    made = object.__new__(type(sample))
-    made.__dict__.update(sample.__dict__, cluster=cluster)
-    return made
-
-
 def _finished_edits(checked: Checked, samples: Sequence[Sample], editor: StageJob) -> str:
     """Return a line about a folder of edits that is not as it should be; the rest of it belongs to no limited run."""
     found = FolderOfEdits.of(samples, checked.config.repeats, checked.editor.cls, editor.params)
@@ -478,16 +473,15 @@ def _wanted(
     config = checked.config
     seed_of, key_of = seeds(config.seed), edit_keys(editor.identity)
     wanted: list[WantedEdit] = []
+    origin = checked.editor.cls.origin
     for sample in samples:
         try:
             sources, beside = _hashes_of(sample, hashes)
-            conditioning = [
-                checked.editor.cls.origin(editor.params, path, hashes.sha256(path))
-                for path in checked.editor.conditioning(editor.params, sample)
-            ]
+            paths = checked.editor.conditioning(editor.params, sample)
+            conditioning = [origin(editor.params, path, hashes.sha256(path)) for path in paths]
         except OSError as error:
             raise _unreadable(sample, error) from error
-        clustered = sample if sample.cluster else _in_cluster(sample, sources[0])
+        clustered = sample if sample.cluster else sample.in_cluster(sources[0])
         for repeat in range(config.repeats):
             seed = seed_of(sample.id, repeat)
             key = key_of(
