@@ -230,9 +230,18 @@ def _read_lines(
     records: Records,
     keep: Keep | None,
 ) -> None:
-    begin, note, kept = 0, records.note, records.kept
+    begin, note, kept, plain = 0, records.note, records.kept, orjson.loads
     for line in file:
-        record = _record(line)
+        try:
+            record = plain(line)
+            if (
+                type(record) is not dict
+                or type(record.get("key")) is not str
+                or type(record.get("v")) is not int
+            ):
+                record = _record(line)
+        except orjson.JSONDecodeError:
+            record = _record(line)
         if record is not None:
             if record["v"] > VERSION:
                 raise RunError(

@@ -201,8 +201,11 @@ def image_faults(samples: Sequence[Sample], hashes: FileHashes | None = None) ->
     for sample in samples:
         if not sample.images:
             raise DataError(f"sample {shown(sample.id)} has no source image")
-        extra = [sample.target] if sample.target else []
-        for path in [*sample.images, *sample.judged, *sample.references, *extra]:
+        paths: Sequence[str] = sample.images
+        if sample.judged or sample.references or sample.target:
+            extra = [sample.target] if sample.target else []
+            paths = [*sample.images, *sample.judged, *sample.references, *extra]
+        for path in paths:
             if path in seen:
                 continue
             seen.add(path)

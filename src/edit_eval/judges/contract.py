@@ -143,10 +143,10 @@ def instruction_literal(instruction: str) -> str:
     `json.loads` gives the instruction back.
     """
     literal = json.encoder.encode_basestring(instruction)
+    if literal.isascii() and literal.isprintable() and "<" not in literal and "[" not in literal:
+        return literal
     for pattern in (_MARKUP, _UNSEEN):
         literal = pattern.sub(lambda match: f"\\u{ord(match.group()):04x}", literal)
-    if literal.isascii():
-        return literal
     return literal.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
