@@ -64,9 +64,11 @@ class FileHashes:
     def recall(self, path: str) -> bool:
         """Whether the file's hash is remembered by this path; then `recalled` returns it without another look."""
         try:
-            sha = self._memory().get(file_fact(path, os.stat(path)))  # noqa: PTH116 - as above
+            now = os.stat(path)  # noqa: PTH116 - as above
         except (OSError, ValueError):
             return False
+        known = self._memory() if self._known is None else self._known
+        sha = known.get(file_fact(path, now))
         if sha is None:
             return False
         self._recalled[path] = sha

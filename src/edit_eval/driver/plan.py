@@ -122,11 +122,12 @@ class Judging:
     def key(self, wanted: WantedEdit, edited_sha256: str, prompts: tuple[Prompt, ...] | None = None) -> str:
         """Return the key of the verdict on one edit, whose image has that hash; `prompts` if they are there already."""
         sample = wanted.sample
-        name = self.name_of(sample)
+        name = self.name_of(sample) if sample.rubric else ""
+        beside = wanted.beside_sha256
         about = {
             "edited_sha256": edited_sha256,
-            "source_sha256": wanted.beside_sha256.get("judged") or wanted.source_sha256,
-            "reference_sha256": [sha for one in self.reads for sha in wanted.beside_sha256.get(one, ())],
+            "source_sha256": beside.get("judged") or wanted.source_sha256,
+            "reference_sha256": [sha for one in self.reads for sha in beside.get(one, ())],
             "seed": wanted.seed,
             "repeat": 0,
         }
