@@ -49,9 +49,11 @@ from edit_eval.driver.stage import StageSpec
 from edit_eval.driver.store import RunStore, image_is_intact, link_names
 from edit_eval.driver.telemetry import Recorder
 from edit_eval.driver.upkeep import (
+    is_tidy,
     make_thumbnails,
     missing_links,
     missing_thumbnails,
+    note_tidy,
     remove_leftovers,
 )
 
@@ -133,7 +135,7 @@ class Pipeline:
 
     def run(self, backend: Backend, control: Control) -> bool:
         """Plan, work, and say whether there was work."""
-        remove_leftovers(self._store.path)
+        remove_leftovers(self._store.path, tidy=is_tidy(self._store.path))
         if note := self._store.lock_note:
             self._warn(f"{note}; see to it that only one start is at work")
         for line in self._store.mended:
@@ -218,14 +220,19 @@ class Pipeline:
                 return image_is_intact(root, one.key, record, verify=verify, sha256=known.sha256)
 
             return plan_edits(
-                self._job.wanted, self._store.edits.records, intact, retry_failed=self._retry_failed
+                self._job.wanted, self._store.edits.records.kept, intact, retry_failed=self._retry_failed
             )
 
     def _restore(self, plan: EditPlan, control: Control) -> None:
         """Make again what people look at and somebody took away: links and thumbnails of edits that are there."""
-        for one, name in missing_links(self._store.path, plan.edited, self._link_names):
+        if is_tidy(self._store.path):
+            return
+        links = list(missing_links(self._store.path, plan.edited, self._link_names))
+        for one, name in links:
             self._link(one, name)
         thumbnails = missing_thumbnails(self._store.path, plan.edited)
+        if not links and not thumbnails:
+            note_tidy(self._store.path)
         if thumbnails:
             self._emit(Note(self._now(), "info", f"making {len(thumbnails)} missing thumbnails again"))
             make_thumbnails(thumbnails, lambda: control.ending)
