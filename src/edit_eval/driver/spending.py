@@ -1,0 +1,131 @@
+"""What verdicts cost: replies, tokens and money, added up over a run directory; and the budget that ends the judging.
+
+Reads what the ledger's records of verdicts say (`verdict.facts`, and `earlier`: the same of records that this one
+replaced, for what was spent stays spent). Pure.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, TypeGuard
+
+__all__ = ["Budget", "Spent", "earlier_than", "spent_on", "total"]
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What was spent on verdicts.
+
+    Attributes:
+        replies: of the judge, those that gave no score included.
+        attempts: how often it was asked for them; an endpoint may be busy.
+        tokens_in: of the questions, with their images.
+        tokens_out: of the replies.
+        cost: in the currency of the price; None where no verdict was given at a price.
+    """
+
+    replies: int = 0
+    attempts: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    cost: float | None = None
+
+
+_COUNTS = ("replies", "attempts", "tokens_in", "tokens_out")
+
+
+def total(every: Iterable[Spent]) -> Spent:
+    """Return the sum."""
+    parts = list(every)
+    costs = [one.cost for one in parts if one.cost is not None]
+    sums = {name: sum(getattr(one, name) for one in parts) for name in _COUNTS}
+    return Spent(**sums, cost=math.fsum(costs) if costs else None)
+
+
+def spent_on(record: Mapping[str, Any]) -> Spent:
+    """Return what the verdict of a ledger's record cost, and those that it replaced."""
+    return total([_read(record["verdict"].get("facts")), _read(record.get("earlier"))])
+
+
+def earlier_than(record: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return what a record that replaces this one says of it: `earlier`, or nothing if it cost nothing."""
+    before = spent_on(record) if record else Spent()
+    return {} if before == Spent() else {"earlier": asdict(before)}
+
+
+def _read(facts: Any) -> Spent:
+    """Return what facts say; a ledger may hold anything, and what is no number there counts as nothing."""
+    said = facts if isinstance(facts, Mapping) else {}
+    counts = {
+        name: value for name in _COUNTS if _is_number(value := said.get(name)) and isinstance(value, int)
+    }
+    cost = said.get("cost")
+    return Spent(**counts, cost=float(cost) if _is_number(cost) else None)
+
+
+def _is_number(value: Any) -> TypeGuard[int | float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e18
+
+
+class Budget:
+    """How many verdicts may still be asked for, so that not more than `limit` is spent in a run directory.
+
+    A verdict that is under way counts with the most that it may cost: every question asked as often as may be, with as
+    many tokens as any question has had, and every reply of full length. As long as no question is known, one verdict is
+    asked for alone, to learn how large they are; that one alone is not foreseen.
+
+    Args:
+        limit: money.
+        most_cost: tokens of a question -> the most that a verdict may cost.
+        records: of the verdicts that the directory holds.
+    """
+
+    def __init__(
+        self, limit: float, most_cost: Callable[[int], float], records: Iterable[Mapping[str, Any]]
+    ) -> None:
+        self.limit = limit
+        self._most_cost = most_cost
+        self._tokens_in = 0
+        self.spent = 0.0
+        for record in records:
+            self._learn(record)
+            self.spent += spent_on(record).cost or 0.0
+
+    def add(self, record: Mapping[str, Any]) -> None:
+        """Count a verdict that was just given; what it replaced is counted already."""
+        self._learn(record)
+        self.spent += _read(record["verdict"].get("facts")).cost or 0.0
+
+    def _learn(self, record: Mapping[str, Any]) -> None:
+        said = _read(record["verdict"].get("facts"))
+        if said.replies:
+            self._tokens_in = max(self._tokens_in, -(-said.tokens_in // said.replies))
+
+    @property
+    def reserve(self) -> float:
+        """The most that one more verdict may cost; 0 as long as that is not known."""
+        return self._most_cost(self._tokens_in) if self._tokens_in else 0.0
+
+    def room(self, in_flight: int) -> int:
+        """Return how many more may be asked for beside those under way; never negative."""
+        left = self.limit - self.spent
+        if not self._tokens_in:
+            return max(0, 1 - in_flight) if left > 0 else 0
+        if not self.reserve:
+            return 1 << 30  # a price of nothing
+        return max(0, int(left / self.reserve + 1e-9) - in_flight)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether not even one more verdict may be asked for."""
+        return self.room(0) == 0
+
+    def closing_line(self, left: int) -> str:
+        """Return what is to be said of the `left` edits that stay unjudged."""
+        most = f", and one more verdict may cost {self.reserve:.4g}" if self.spent < self.limit else ""
+        return (
+            f"judge.budget: {self.spent:.4g} of {self.limit:g} is spent{most}; {left} edit{'s are' if left != 1 else ' is'} "
+            "left unjudged: raise judge.budget and give the same command again"
+        )
