@@ -163,7 +163,7 @@ def prepare(
     with hashes or FileHashes(scratch.hashes) as known:
         if editor_place:
             refuse_foreign(output)
-            samples = load_samples(checked, output, workspace)
+            samples = load_samples(checked, output, workspace, known)
             if line := outside_images(checked, samples, workspace or output):
                 progress(line)
             editor = _editor_job(checked, editor_place, known, progress)
@@ -266,7 +266,7 @@ def _recorded(output: Path, hashes: FileHashes) -> tuple[StageJob, Sequence[Want
     identity, title, size_policy = (
         needed(run.info, key, output) for key in ("identity.editor", "editor", "size_policy.editor")
     )
-    check_images([one.sample for one in run.wanted])
+    check_images([one.sample for one in run.wanted], hashes)
     _refuse_changed(run.wanted, hashes)
     return StageJob(None, None, identity, title, size_policy), run.wanted
 
@@ -291,13 +291,15 @@ def _refuse_changed(wanted: Sequence[WantedEdit], hashes: FileHashes) -> None:
 
 def _hashes_of(sample: Sample, hashes: FileHashes) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:
     """Return the hashes of the sources, and of the sample's other images by what they are. Raises `OSError`."""
-    sources = tuple(map(hashes.sha256, sample.images))
+    sources = tuple([hashes.recalled(path) for path in sample.images])
+    if not (sample.references or sample.target or sample.judged):
+        return sources, {"reference": (), "target": ()}
     beside = {
-        "reference": tuple(map(hashes.sha256, sample.references)),
-        "target": (hashes.sha256(sample.target),) if sample.target else (),
+        "reference": tuple(map(hashes.recalled, sample.references)),
+        "target": (hashes.recalled(sample.target),) if sample.target else (),
     }
     if sample.judged:
-        beside["judged"] = tuple(hashes.sha256(path) for path in sample.judged)
+        beside["judged"] = tuple(map(hashes.recalled, sample.judged))
     return sources, beside
 
 
@@ -441,16 +443,17 @@ def _wanted(
     config = checked.config
     seed_of, key_of = seeds(config.seed), edit_keys(editor.identity)
     wanted: list[WantedEdit] = []
+    origin = checked.editor.cls.origin
     for sample in samples:
         try:
             sources, beside = _hashes_of(sample, hashes)
-            conditioning = [
-                checked.editor.cls.origin(editor.params, path, hashes.sha256(path))
-                for path in checked.editor.conditioning(editor.params, sample)
+            further = [
+                (path, hashes.sha256(path)) for path in checked.editor.conditioning(editor.params, sample)
             ]
+            conditioning = [origin(editor.params, *one) for one in further]
         except OSError as error:
             raise _unreadable(sample, error) from error
-        clustered = sample if sample.cluster else dataclasses.replace(sample, cluster=sources[0])
+        clustered = sample if sample.cluster else sample.in_cluster(sources[0])
         for repeat in range(config.repeats):
             seed = seed_of(sample.id, repeat)
             key = key_of(
@@ -460,5 +463,5 @@ def _wanted(
                 seed=seed,
                 repeat=repeat,
             )
-            wanted.append(WantedEdit(len(wanted), clustered, repeat, seed, key, sources, beside))
+            wanted.append(WantedEdit(len(wanted), clustered, repeat, seed, key, sources, beside, further))
     return wanted

@@ -38,26 +38,26 @@ from edit_eval.driver.handler import OutcomeError
 from edit_eval.driver.hashes import FileHashes
 from edit_eval.driver.job import Job, JudgeJob
 from edit_eval.driver.outcomes import checked_edit, checked_verdict
-from edit_eval.driver.plan import EditPlan, Judging, WantedEdit, plan_edits, verdict_is_done
+from edit_eval.driver.payloads import edit_payload, verdict_payload
+from edit_eval.driver.plan import EditPlan, WantedEdit, plan_edits, verdict_is_done
 from edit_eval.driver.pool import Pool
 from edit_eval.driver.preflight import preflight
 from edit_eval.driver.queue import Task
 from edit_eval.driver.refusals import why_not
 from edit_eval.driver.spending import Budget, earlier_than
 from edit_eval.driver.stage import StageSpec
-from edit_eval.driver.store import RunStore, image_is_intact, image_path, link_names, thumbnail_path
+from edit_eval.driver.store import RunStore, image_is_intact, link_names
 from edit_eval.driver.telemetry import Recorder
 from edit_eval.driver.upkeep import (
+    is_tidy,
     make_thumbnails,
     missing_links,
     missing_thumbnails,
+    note_tidy,
     remove_leftovers,
 )
 
 __all__ = ["Pipeline", "run_job"]
-
-_ALTERED = "AlteredImageError: "
-"""How the reason begins with which a host says that an edit's image is not the recorded one (`worker.roles`)."""
 
 _UNSCORED: Mapping[str, UnscoredKind] = {"timeout": "timeout"}
 
@@ -137,7 +137,7 @@ class Pipeline:
 
     def run(self, backend: Backend, control: Control) -> bool:
         """Plan, work, and say whether there was work."""
-        remove_leftovers(self._store.path)
+        remove_leftovers(self._store.path, tidy=is_tidy(self._store.path))
         if note := self._store.lock_note:
             self._warn(f"{note}; see to it that only one start is at work")
         for line in self._store.mended:
@@ -245,31 +245,27 @@ class Pipeline:
                 return image_is_intact(root, one.key, record, verify=verify, sha256=known.sha256)
 
             return plan_edits(
-                self._job.wanted, self._store.edits.records, intact, retry_failed=self._retry_failed
+                self._job.wanted, self._store.edits.records.kept, intact, retry_failed=self._retry_failed
             )
 
     def _restore(self, plan: EditPlan, control: Control) -> None:
         """Make again what people look at and somebody took away: links and thumbnails of edits that are there."""
-        for one, name in missing_links(self._store.path, plan.edited, self._link_names):
+        if is_tidy(self._store.path):
+            return
+        links = list(missing_links(self._store.path, plan.edited, self._link_names))
+        for one, name in links:
             self._link(one, name)
         thumbnails = missing_thumbnails(self._store.path, plan.edited)
+        if not links and not thumbnails:
+            note_tidy(self._store.path)
         if thumbnails:
             self._emit(Note(self._now(), "info", f"making {len(thumbnails)} missing thumbnails again"))
             make_thumbnails(thumbnails, lambda: control.ending)
 
     def _edit_task(self, one: WantedEdit) -> Task:
-        return Task(one.key, partial(self._edit_payload, one), estimate=float(len(one.sample.images)))
-
-    def _edit_payload(self, one: WantedEdit) -> dict[str, Any]:
-        root = self._store.path
-        return {
-            "sample": one.sample.to_json(),
-            "seed": one.seed,
-            "repeat": one.repeat,
-            "image": str(root / image_path(one.key)),
-            "thumbnail": str(root / thumbnail_path(one.key)),
-            "source_thumbnail": str(root / thumbnail_path(one.source_sha256[0])),
-        }
+        return Task(
+            one.key, partial(edit_payload, one, self._store.path), estimate=float(len(one.sample.images))
+        )
 
     def _verdict_tasks(self, edited: Sequence[WantedEdit]) -> list[Task]:
         tasks = [self._verdict_task(one) for one in edited]
@@ -280,24 +276,12 @@ class Pipeline:
         if self._judge is None:
             return None
         judging = self._judge.judging
-        key = judging.key(one, self._edited_sha256[one.key])
+        edited = self._edited_sha256[one.key]
+        key = judging.key(one, edited)
         if self._has_verdict(key):
             return None
         self._edit_of[key] = one
-        return Task(key, partial(self._verdict_payload, one, judging))
-
-    def _verdict_payload(self, one: WantedEdit, judging: Judging) -> dict[str, Any]:
-        return {
-            "sample": one.sample.to_json(),
-            "edited": str(self._store.path / image_path(one.key)),
-            "edited_sha256": self._edited_sha256[one.key],
-            "rubric": judging.name_of(one.sample),
-            "prompts": [
-                {"call": prompt.call, "text": prompt.text, "images": list(prompt.images)}
-                for prompt in judging.prompts(one.sample)
-            ],
-            "seed": one.seed,
-        }
+        return Task(key, partial(verdict_payload, one, self._store.path, judging, edited))
 
     def _has_verdict(self, key: str) -> bool:
         records = self._store.verdicts.records
@@ -424,10 +408,14 @@ class Pipeline:
             self._note_thumbnail(outcome.get("no_thumbnail"))
 
     def failed(self, stage: StageName, task: Task, kind: str, reason: str, device: Device) -> None:
-        """Append a failure: of an edit as such, of a judgement as an unscored verdict."""
+        """Append a failure: of an edit as such, of a judgement as an unscored verdict; of changed files, only say it."""
         self._recorder.ended(stage, device, ok=False)
-        if stage == "edit":
-            one = self._by_key[task.id]
+        one = self._by_key[task.id] if stage == "edit" else self._edit_of[task.id]
+        if kind == "changed":
+            self._say_undone(one, "edited" if stage == "edit" else "judged", reason)
+        elif kind == "altered":
+            self._doubt(one, reason)
+        elif stage == "edit":
             self._store.edits.append(
                 {
                     **self._about(one, task, device),
@@ -440,8 +428,6 @@ class Pipeline:
             first_line = reason.splitlines()[0] if reason else kind
             failure = cast("EditFailureKind", kind)
             self._emit(EditFailed(self._now(), one.index, one.sample.id, failure, first_line))
-        elif reason.startswith(_ALTERED):
-            self._doubt(self._edit_of[task.id], reason.removeprefix(_ALTERED))
         else:
             verdict = Verdict(unscored=_UNSCORED.get(kind, "error"), reply=f"{kind}: {reason}")
             self._judged(task, verdict, device, 0.0)
@@ -451,8 +437,10 @@ class Pipeline:
         self._given += 1
         record = self._store.edits.records[one.key]
         self._store.edits.append({**record, "image": {**record["image"], "mtime_ns": 0}})
-        text = f"sample {shown(one.sample.id)} is not judged: {reason}; the next run edits it anew"
-        self._warn(text)
+        self._say_undone(one, "judged", f"{reason}; the next run edits it anew")
+
+    def _say_undone(self, one: WantedEdit, what: str, reason: str) -> None:
+        self._warn(f"sample {shown(one.sample.id)} is not {what}: {reason}")
 
     def tick(self) -> None:
         """Bring ledgers to the disk and let the display breathe."""

@@ -53,7 +53,7 @@ _BARREN_HOSTS = 5
 _BARREN_HOSTS_OF_THE_LAST = 10
 """How many hosts in a row may be lost on one device without finishing a task before it is retired; more patience with
 the last device of a stage, because samples that crash in a row look the same as a broken device."""
-_OF_A_FILE = ("unreadable", "missing")
+_OF_A_FILE = ("unreadable", "missing", "changed", "altered")
 """Failures that no other device would see otherwise."""
 _AWAY_S = 2.0
 """Seconds between two looks at the deadlines from which this process counts as having been stopped."""

@@ -25,9 +25,10 @@ from typing import Any, NoReturn, TypeGuard
 
 from edit_eval.core.errors import UserError
 from edit_eval.worker.images import UnreadableImageError
+from edit_eval.worker.inputs import ChangedInputError
 from edit_eval.worker.protocol import TO_HOST, Channel, ProtocolError
 from edit_eval.worker.returned import UnusableEditError
-from edit_eval.worker.roles import CannotJudgeError, CannotWriteError, Role
+from edit_eval.worker.roles import AlteredImageError, CannotJudgeError, CannotWriteError, Role
 from edit_eval.worker.secrets import ours
 
 __all__ = ["Host", "main"]
@@ -204,6 +205,10 @@ def _make_role(load: dict[str, Any]) -> Role:
 
 def _failure(error: BaseException) -> dict[str, str]:
     text = _one_line(error)
+    if isinstance(error, ChangedInputError):
+        return {"kind": "changed", "reason": str(error)}
+    if isinstance(error, AlteredImageError):
+        return {"kind": "altered", "reason": str(error)}
     if isinstance(error, UnreadableImageError):
         return {"kind": "unreadable", "reason": str(error)}
     if isinstance(error, UnusableEditError):

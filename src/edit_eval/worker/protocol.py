@@ -86,10 +86,10 @@ def _is_task(value: Any) -> bool:
 _TEXT = _Kind("a text", lambda value: isinstance(value, str))
 _OBJECT = _Kind("an object", lambda value: isinstance(value, dict))
 _FACTS = _Kind(
-    "an object of texts and numbers",
+    "an object of texts, numbers, true and false",
     lambda value: (
         isinstance(value, dict)
-        and all(isinstance(one, str) or _is_number(one, -_MAX_NUMBER) for one in value.values())
+        and all(isinstance(one, (str, bool)) or _is_number(one, -_MAX_NUMBER) for one in value.values())
     ),
 )
 _WHOLE = _Kind("a whole number of at least 0", lambda value: _is_whole(value, 0))
@@ -106,8 +106,9 @@ def _one_of(*words: str) -> _Kind:
     return _Kind(f"one of {', '.join(words)}", lambda value: value in words)
 
 
-FAILURES = ("error", "unreadable", "missing", "out_of_memory")
-"""Kinds of failure that a host may report; `crash` and `timeout` (`core.types.EditFailureKind`) are the driver's word."""
+FAILURES = ("error", "unreadable", "missing", "out_of_memory", "changed", "altered")
+"""Kinds of failure that a host may report; `crash` and `timeout` (`core.types.EditFailureKind`) are the driver's word.
+With `changed` (a file that the task is made from) and `altered` (the edit to be judged) the task stays undone."""
 
 Messages = Mapping[str, Mapping[str, _Kind]]
 """Type of message -> field -> what it must be. Further fields are let through."""

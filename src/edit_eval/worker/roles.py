@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import fields
 from importlib import metadata
 from pathlib import Path
@@ -26,6 +27,7 @@ from edit_eval.judges.contract import held_to
 from edit_eval.judges.prompts import render_prompts
 from edit_eval.worker.flags import flags_of
 from edit_eval.worker.images import as_shown, open_image, open_rgb, png_bytes, save_thumbnail, write_png
+from edit_eval.worker.inputs import Inputs
 from edit_eval.worker.returned import as_image
 
 if TYPE_CHECKING:
@@ -140,6 +142,7 @@ class EditRole(Role):
         _require_pillow("editor")
         target = _target(load)
         self._editor: Editor = target(_params(target, load["params"]), _context(load))
+        self._inputs = Inputs()
 
     def run(
         self, payloads: Sequence[dict[str, Any]], progress: Callable[[int, int], None]
@@ -149,9 +152,6 @@ class EditRole(Role):
 
     def _edit(self, payload: dict[str, Any], progress: Callable[[int, int], None]) -> dict[str, Any]:
         sample = Sample.from_json(payload["sample"])
-        opened = [open_image(path) for path in sample.images]
-        images = tuple(one.image for one in opened)
-        request = EditRequest(sample, sample.editor_instruction, images, payload["seed"], payload["repeat"])
         steps_done = 0
 
         def step(number: int, steps: int) -> None:
@@ -159,13 +159,19 @@ class EditRole(Role):
             progress(number, steps)
             steps_done = int(number)
 
-        started = time.monotonic()
-        try:
-            returned = self._editor.edit(request, step)
-        except FileNotFoundError as error:
-            error.missing_edit = True  # type: ignore[attr-defined]
-            raise
-        seconds = time.monotonic() - started
+        with self._inputs.held(payload["inputs"]):
+            opened = [open_image(path) for path in sample.images]
+            images = tuple(one.image for one in opened)
+            request = EditRequest(
+                sample, sample.editor_instruction, images, payload["seed"], payload["repeat"]
+            )
+            started = time.monotonic()
+            try:
+                returned = self._editor.edit(request, step)
+            except FileNotFoundError as error:
+                error.missing_edit = True  # type: ignore[attr-defined]
+                raise
+            seconds = time.monotonic() - started
         edited, nan = as_image(returned)
         data = png_bytes(edited)
         try:
@@ -210,6 +216,7 @@ class JudgeRole(Role):
         self._judge: Judge = target(
             _params(target, load["params"]), _context(load), tuple(self._rubrics.values())
         )
+        self._inputs = Inputs()
         self.threads = _count(self._judge.threads, "threads")
         self._progress = threading.local()  # what is told in one thread is not about the task of another
         self._judge.progress = self._report
@@ -245,11 +252,14 @@ class JudgeRole(Role):
             CannotJudgeError: the judge says that it would answer no request.
         """
         self._progress.report = progress
-        requests = [_judge_request(payload, self._rubrics[payload["rubric"]]) for payload in payloads]
-        try:
-            verdicts = self._judge.judge(requests)
-        except UserError as error:
-            raise CannotJudgeError(str(error)) from error
+        with ExitStack() as held:
+            for payload in payloads:
+                held.enter_context(self._inputs.held(payload["inputs"]))
+            requests = [_judge_request(payload, self._rubrics[payload["rubric"]]) for payload in payloads]
+            try:
+                verdicts = self._judge.judge(requests)
+            except UserError as error:
+                raise CannotJudgeError(str(error)) from error
         if len(verdicts) != len(payloads):
             raise RuntimeError(f"the judge returned {len(verdicts)} verdicts for {len(payloads)} edits")
         return [
