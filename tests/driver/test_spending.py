@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edit_eval.driver.rubrics import load_rubric
-from edit_eval.driver.spending import Budget, Spent, earlier_than, spent_on, total
+from edit_eval.driver.spending import Budget, Spent, earlier_than, spent_on
 from edit_eval.judges.endpoint import EndpointJudge, EndpointParams
 
 PRICE = {"input": 2.0, "output": 8.0}
@@ -20,15 +20,15 @@ def record(tokens_in=0, tokens_out=0, replies=1, attempts=1, cost=None, **more) 
 
 def test_sums():
     every = [record(100, 10, 1, 3, 0.5), record(50, 5), {"verdict": {"unscored": "error"}}]
-    assert total(map(spent_on, every)) == Spent(2, 4, 150, 15, 0.5)
-    assert total([]) == Spent()
+    assert spent_on(every) == Spent(2, 4, 150, 15, 0.5)
+    assert spent_on([]) == Spent()
 
 
 def test_what_was_replaced_stays_spent():
     first = record(100, 10, cost=0.5)
     second = {**record(200, 20, cost=1.0), **earlier_than(first)}
     third = {**record(1, 1, cost=0.25), **earlier_than(second)}
-    assert spent_on(third) == Spent(3, 3, 301, 31, 1.75)
+    assert spent_on([third]) == Spent(3, 3, 301, 31, 1.75)
     assert earlier_than(None) == earlier_than({"verdict": {}}) == {}
 
 
@@ -44,7 +44,7 @@ def test_what_was_replaced_stays_spent():
     ],
 )
 def test_what_is_no_number_counts_as_nothing(facts):
-    assert spent_on({"verdict": {"facts": facts}, "earlier": facts}) == Spent()
+    assert spent_on([{"verdict": {"facts": facts}, "earlier": facts}]) == Spent()
 
 
 def test_the_most_that_a_verdict_may_cost():

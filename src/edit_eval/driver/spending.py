@@ -7,11 +7,11 @@ replaced, for what was spent stays spent). Pure.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, TypeGuard
+from typing import Any
 
-__all__ = ["Budget", "Spent", "earlier_than", "spent_on", "total"]
+__all__ = ["Budget", "Spent", "cost_in", "earlier_than", "spent_on"]
 
 
 @dataclass(frozen=True)
@@ -36,37 +36,45 @@ class Spent:
 _COUNTS = ("replies", "attempts", "tokens_in", "tokens_out")
 
 
-def total(every: Iterable[Spent]) -> Spent:
-    """Return the sum."""
-    parts = list(every)
-    costs = [one.cost for one in parts if one.cost is not None]
-    sums = {name: sum(getattr(one, name) for one in parts) for name in _COUNTS}
-    return Spent(**sums, cost=math.fsum(costs) if costs else None)
+def spent_on(records: Iterable[Mapping[str, Any]]) -> Spent:
+    """Return what the verdicts of a ledger's records cost, those that they replaced included.
+
+    A ledger may hold anything: what is no number in it counts as nothing.
+    """
+    counts, costs = dict.fromkeys(_COUNTS, 0), []
+    for facts in _facts(records):
+        for name in _COUNTS:
+            value = facts.get(name)
+            if type(value) is int and value > 0:  # no bool
+                counts[name] += value
+        cost = cost_in(facts)
+        if cost is not None:
+            costs.append(cost)
+    return Spent(**counts, cost=math.fsum(costs) if costs else None)
 
 
-def spent_on(record: Mapping[str, Any]) -> Spent:
-    """Return what the verdict of a ledger's record cost, and those that it replaced."""
-    return total([_read(record["verdict"].get("facts")), _read(record.get("earlier"))])
+def _facts(records: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    for record in records:
+        for facts in (record["verdict"].get("facts"), record.get("earlier")):
+            if facts and isinstance(facts, Mapping):
+                yield facts
+
+
+def cost_in(facts: Any) -> float | None:
+    """Return the cost that a verdict's facts say; None if they say none, or no amount of money."""
+    cost = facts.get("cost") if isinstance(facts, Mapping) else None
+    if isinstance(cost, bool) or not isinstance(cost, int | float) or not 0 <= cost < _MOST:
+        return None
+    return float(cost)
+
+
+_MOST = 1e12
 
 
 def earlier_than(record: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return what a record that replaces this one says of it: `earlier`, or nothing if it cost nothing."""
-    before = spent_on(record) if record else Spent()
+    before = spent_on([record] if record else [])
     return {} if before == Spent() else {"earlier": asdict(before)}
-
-
-def _read(facts: Any) -> Spent:
-    """Return what facts say; a ledger may hold anything, and what is no number there counts as nothing."""
-    said = facts if isinstance(facts, Mapping) else {}
-    counts = {
-        name: value for name in _COUNTS if _is_number(value := said.get(name)) and isinstance(value, int)
-    }
-    cost = said.get("cost")
-    return Spent(**counts, cost=float(cost) if _is_number(cost) else None)
-
-
-def _is_number(value: Any) -> TypeGuard[int | float]:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e18
 
 
 class Budget:
@@ -85,23 +93,16 @@ class Budget:
     def __init__(
         self, limit: float, most_cost: Callable[[int], float], records: Iterable[Mapping[str, Any]]
     ) -> None:
+        every = list(records)
         self.limit = limit
         self._most_cost = most_cost
-        self._tokens_in = 0
-        self.spent = 0.0
-        for record in records:
-            self._learn(record)
-            self.spent += spent_on(record).cost or 0.0
+        self._tokens_in = max((_tokens_of_a_question(record) for record in every), default=0)
+        self.spent = spent_on(every).cost or 0.0
 
     def add(self, record: Mapping[str, Any]) -> None:
         """Count a verdict that was just given; what it replaced is counted already."""
-        self._learn(record)
-        self.spent += _read(record["verdict"].get("facts")).cost or 0.0
-
-    def _learn(self, record: Mapping[str, Any]) -> None:
-        said = _read(record["verdict"].get("facts"))
-        if said.replies:
-            self._tokens_in = max(self._tokens_in, -(-said.tokens_in // said.replies))
+        self._tokens_in = max(self._tokens_in, _tokens_of_a_question(record))
+        self.spent += cost_in(record["verdict"].get("facts")) or 0.0
 
     @property
     def reserve(self) -> float:
@@ -129,3 +130,9 @@ class Budget:
             f"judge.budget: {self.spent:.4g} of {self.limit:g} is spent{most}; {left} edit{'s are' if left != 1 else ' is'} "
             "left unjudged: raise judge.budget and give the same command again"
         )
+
+
+def _tokens_of_a_question(record: Mapping[str, Any]) -> int:
+    """Return how many tokens a question of this verdict had, on average and rounded up; 0 if it does not say."""
+    said = spent_on([{"verdict": record["verdict"]}])
+    return -(-said.tokens_in // said.replies) if said.replies else 0

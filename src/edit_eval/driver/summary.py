@@ -20,7 +20,7 @@ from edit_eval.core.types import Sample, Verdict
 from edit_eval.driver.config import Config
 from edit_eval.driver.plan import Judging, WantedEdit
 from edit_eval.driver.protocol import OFFICIAL, PARTIAL
-from edit_eval.driver.spending import Spent, spent_on, total
+from edit_eval.driver.spending import Spent, spent_on
 from edit_eval.driver.store import RunReader, image_path, thumbnail_path
 
 __all__ = ["Estimate", "Row", "Summary", "read_rows", "summarize"]
@@ -239,7 +239,7 @@ def summarize(run: RunReader, rows: Sequence[Row] | None = None) -> Summary:
         dimensions=_by_dimension(judging, scored) if judging else {},
         tags=tags,
         facts=_facts(info, judging) | _unlooked(rows),
-        spent=total(spent_on(record) for record in run.verdicts.values()),
+        spent=spent_on(run.verdicts.values()),
         tag_coverage=_tag_coverage(tags, rows),
         flagged=sum(1 for row in rows if row.flags),
         flags=_count(flag for row in rows for flag in row.flags),
