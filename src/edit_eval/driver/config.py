@@ -49,6 +49,7 @@ __all__ = [
 _SECTIONS = {"diffusion_model": "editor", "reward_model": "judge"}
 _LIFTED = (
     "batch_size",
+    "budget",
     "components",
     "conda",
     "device",
@@ -158,6 +159,7 @@ class JudgeConfig(StageConfig):
 
     rubric: _Text | None = None
     batch_size: int = Field(default=4, ge=1, le=4096)
+    budget: float | None = Field(default=None, gt=0, le=1e12)
 
 
 class Config(_Strict):

@@ -17,6 +17,7 @@ from urllib.parse import quote
 from edit_eval.core.headlines import HeadlineEstimate
 from edit_eval.driver.summary import Estimate, Row, Summary
 from edit_eval.driver.usage import Usage
+from edit_eval.views.closing import spent_lines
 from edit_eval.views.status import FLAG_MEANINGS, flags_said, status_of
 from edit_eval.views.text import UNDEFINED
 from edit_eval.views.usage import device_rows, heading, laggard_lines, stage_rows
@@ -219,6 +220,7 @@ def _head(summary: Summary) -> dict[str, Any]:
     waiting = (
         summary.wanted - summary.scored - sum(summary.unscored.values()) - sum(summary.edit_failed.values())
     )
+    spent = [(f"judge's {label.lower()}", text) for label, text in spent_lines(summary.spent)]
     return {
         "run": visible(summary.run),
         "protocol": visible(summary.protocol),
@@ -248,7 +250,7 @@ def _head(summary: Summary) -> dict[str, Any]:
         "first_frames": summary.first_frames,
         "headlines": [_headline(one) for one in summary.headlines],
         "groups": _groups(summary),
-        "facts": [(visible(label), visible(text)) for label, text in summary.facts.items()],
+        "facts": [(visible(label), visible(text)) for label, text in [*summary.facts.items(), *spent]],
     }
 
 

@@ -21,6 +21,7 @@ The keys of the JSON report (`"format": 1`; a number that is undefined is null, 
 | `tag_coverage` | tag -> value -> share of what was wanted that has a score |
 | `flagged`, `flags` | how many edits have flags; how many have each of `blank`, `nan`, `resized`, `no_op` |
 | `first_frames` | edits of the first frame or page of a source that has several |
+| `spent` | on verdicts: `replies`, `attempts`, `tokens_in`, `tokens_out`, `cost` (null where no price was given) |
 | `facts` | label -> text |
 | `usage` | what the run took (`driver.usage.Usage`): `starts`, `wall_s`, `device_s`, `gpu_s`, `energy_wh`, `price`, `cost`, `devices` (a list of `DeviceUsage`), `stages` (`edit`, `judge` -> `StageUsage`), `laggards`; null where nothing was recorded |
 | `rows` | a list in the benchmark's order: `index`, `sample` (id), `repeat`, `instruction`, `tags`, `status` (`scored`, `unscored`, `edit-failed`, `not judged`, `not edited`), `kind` and `reason` (where there is no score), `overall`, `scores`, `reasons`, `image`, `flags`, `edit_key`, `verdict_key` |
