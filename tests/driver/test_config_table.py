@@ -63,7 +63,7 @@ FINE: dict[str, set[str]] = {
     "limit": {"null"},
     "grace_s": {"zero", "float"},
     "min_coverage": {"zero"},
-    "judge.budget": {"null", "float"},
+    "judge.budget": {"null"},  # a judge without a price
     "preflight": {"no"},
     "output": {"null", "exponent", "escape", "newline", "template"},
 }  # fmt: skip
