@@ -210,6 +210,11 @@ OFFICIAL: Mapping[str, Mapping[str, Outcome]] = {
         "Final Score: 4½": "unparsable",
         "Final Score: 4:5": "unparsable",
         "Final Score: NaN": "unparsable",
+        "**Final Score:** **1-5**": "unparsable",  # the form that was asked for, repeated
+        "**Final Score:** 1–5": "unparsable",
+        "Final Score: 3 to 4": "unparsable",
+        "Final Score: **4** or **5**": "unparsable",
+        "**Final Score:** **X**": "unparsable",
         "Final Score: 4, 5": "unparsable",
         "Final Score: 4\nFinal Score: 5": "unparsable",
         "The Final Score is 4": "unparsable",
@@ -230,6 +235,8 @@ OFFICIAL: Mapping[str, Mapping[str, Outcome]] = {
         "Final Scores: 4 5": "unparsable",
         "Final Scores: 4, 5, 3": "unparsable",
         "Final Scores: 4/5, 5/5": "unparsable",
+        "**Final Scores:** **1-5**, **1-5**": "unparsable",  # the question's own words
+        "Final Scores: 4, 1 – 5": "unparsable",
         "Final Scores: 4, 5/5": "unparsable",
         "Final Scores: 4, five": "unparsable",
         "Final Scores: [4, 5]": "unparsable",

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from edit_eval.core.errors import Interrupted, ModelError, RunFailed
+from edit_eval.core.errors import Interrupted, ModelError, RunFailed, UserError
 from edit_eval.driver.backends import Backend
 from edit_eval.driver.control import Control
 from edit_eval.driver.devices import GpuMemory
@@ -53,7 +53,7 @@ _BARREN_HOSTS = 5
 _BARREN_HOSTS_OF_THE_LAST = 10
 """How many hosts in a row may be lost on one device without finishing a task before it is retired; more patience with
 the last device of a stage, because samples that crash in a row look the same as a broken device."""
-_OF_A_FILE = ("unreadable", "missing")
+_OF_A_FILE = ("unreadable", "missing", "changed", "altered")
 """Failures that no other device would see otherwise."""
 _AWAY_S = 2.0
 """Seconds between two looks at the deadlines from which this process counts as having been stopped."""
@@ -74,6 +74,8 @@ class Pool:
         memory: asked for GPU memory between hosts.
         clock: seconds since the run began, for events.
         control: how the run is told to end or to pause.
+        room: stage, how many of its tasks are at hosts -> how many more may be; None: any number. Once it is 0 with none
+            at a host, what waits is dropped, and stays undone.
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class Pool:
         memory: GpuMemory | None = None,
         clock: Callable[[], float] = time.monotonic,
         control: Control | None = None,
+        room: Callable[[StageName, int], int | None] = lambda _stage, _in_flight: None,
     ) -> None:
         self._stages = [Stage(spec) for spec in stages]
         self._handler = handler
@@ -101,6 +104,7 @@ class Pool:
         self._slots = [Slot(device) for device in devices]
         self._plan = Scheduler(self._stages, self._slots, overlap=overlap)
         self._control = control or Control()
+        self._room = room
         self._was_paused = self._was_ending = False
         self._fault: Exception | None = None
         self._looked_at = time.monotonic()
@@ -113,7 +117,7 @@ class Pool:
         """Work until every stage is finished; every process has ended when this returns or raises.
 
         Raises:
-            ModelError: a model does not load for a reason that the user can mend.
+            UserError: a model does not load, or a judge at work answers nothing more, for a reason that the user can mend.
             RunFailed: no device is left for tasks that remain.
             RunError: outcomes cannot be written.
             Interrupted: `control` asked for the end before everything was done.
@@ -178,7 +182,8 @@ class Pool:
     def _feed(self, slot: Slot, host: HostRun) -> None:
         if self._pausing() or host.given_up:
             return
-        tasks = self._plan.tasks_for(slot, host)
+        most = self._room(host.stage.name, self._plan.in_flight(host.stage))
+        tasks = self._plan.tasks_for(slot, host, most)
         if tasks:
             waited = host.announced == "waiting"
             host.dispatch(tasks)
@@ -213,6 +218,8 @@ class Pool:
     def _finish(self, stage: Stage) -> None:
         if stage.finished:
             return
+        if len(stage.queue) and not self._plan.in_flight(stage) and self._room(stage.name, 0) == 0:
+            stage.queue.drain()
         if len(stage.queue) and not stage.dead_reason:
             if not any(stage.serves(slot.device) for slot in self._slots):
                 self._die(stage)
@@ -344,6 +351,8 @@ class Pool:
         if host.phase is Phase.STARTING:
             host.refused = (message["kind"], message["reason"])
             slot.send("stop", grace_s=_STOP_GRACE_S)  # it ends by itself, or is ended
+        elif message["kind"] == "user":
+            self._fault = self._fault or UserError(message["reason"])
 
     def _on_ready(self, slot: Slot, host: HostRun, message: dict[str, Any]) -> None:
         if host.phase is not Phase.STARTING:

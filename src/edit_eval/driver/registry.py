@@ -45,6 +45,7 @@ EDITORS: Mapping[str, str] = {
     "scripted": "edit_eval.editors.scripted:Scripted",
 }
 JUDGES: Mapping[str, str] = {
+    "openai": "edit_eval.judges.endpoint:EndpointJudge",
     "qwen3_vl": "edit_eval.judges.qwen3_vl:Qwen3VL",
     "reference": "edit_eval.judges.reference:Reference",
     "vlm": "edit_eval.judges.vision:VisionJudge",
@@ -158,6 +159,8 @@ class Found:
 
     def conditioning(self, params: Any, sample: Sample) -> Sequence[str]:
         """Return the class's `conditioning(params, sample)`. Raises `UserError` and `OSError`."""
+        if self.package[0] == "edit_eval":  # says nothing, and is asked 100,000 times and more
+            return tuple(self.cls.conditioning(params, sample))
         with self.guard("conditioning()"):
             paths = tuple(self.cls.conditioning(params, sample))
             if not all(isinstance(one, str) for one in paths):

@@ -19,9 +19,9 @@ from edit_eval.driver.environments import Environment, TorchFacts, older, probe_
 from edit_eval.driver.findings import Finding, bad, from_error, ok, warn
 from edit_eval.driver.hubcache import FETCH, HubCache
 from edit_eval.driver.interpreters import Interpreter, resolve_interpreter
-from edit_eval.driver.job import stage_devices
 from edit_eval.driver.machine import memory, size_text
 from edit_eval.driver.models import find_lora, find_model, is_local
+from edit_eval.driver.place import stage_devices
 from edit_eval.driver.registry import Found
 from edit_eval.editors._pipeline import first_release
 
@@ -90,6 +90,11 @@ class StageCheck:
         yield from self._fit()
         yield from self._look_at_interpreter()
 
+    def before_editing(self) -> Iterator[Finding]:
+        """Yield what was found about a model that is loaded only later: its files, and its interpreter's libraries."""
+        yield from self._look_at_model()
+        yield from self._look_at_interpreter()
+
     def _key(self, name: str) -> str:
         return f"{self._kind}.{name}"
 
@@ -124,6 +129,12 @@ class StageCheck:
 
     def _look_at_model(self) -> Iterator[Finding]:
         what, name, cls = self._key("model"), self._config.model, self._found.cls
+        if cls.remote_model:
+            if name:
+                yield from self._suits(name)
+            else:
+                yield bad(what, "is missing", "give the model's name at the endpoint")
+            return
         if not cls.model_file:
             if name:
                 yield bad(what, f"{self._found.name} takes no model", f"leave {what} out")
@@ -146,6 +157,9 @@ class StageCheck:
             for one in from_error(what, error, again):
                 yield replace(one, mend=f"{one.mend}{note}")
             return
+        for names in getattr(cls, "model_files", ()):
+            if not any((folder / one).is_file() for one in names):
+                yield bad(what, f"{name}: {' or '.join(names)} is missing", again)
         dtype = getattr(self._params, "dtype", None)
         self._checkpoint = found = inspect_checkpoint(folder, dtype, parts)
         for fault in found.faults:
@@ -156,11 +170,11 @@ class StageCheck:
                 f"{name}, whole: {size_text(found.weights_bytes)} in {dtype or 'its own dtype'}, at {folder}",
             )
 
-    def _suits(self, folder: Path | None) -> Iterator[Finding]:
-        """Ask the class whether the checkpoint and the parameters are of its kind."""
+    def _suits(self, folder: Path | str | None) -> Iterator[Finding]:
+        """Ask the class whether the checkpoint (or the model of that name elsewhere) and the parameters are of its kind."""
         found, components = self._found, getattr(self._config, "components", {})
         try:
-            if folder and hasattr(found.cls, "check"):
+            if isinstance(folder, Path) and hasattr(found.cls, "check"):
                 found.check(str(folder), components)
             self._params = found.resolve(self._params, str(folder) if folder else None)
         except UserError as error:

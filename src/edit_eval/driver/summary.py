@@ -16,10 +16,11 @@ from typing import Any
 from edit_eval.core.errors import RunError
 from edit_eval.core.headlines import Headline, HeadlineEstimate, Scored, estimate
 from edit_eval.core.stats import bounds, mean_interval
-from edit_eval.core.types import Rubric, Sample, Verdict
+from edit_eval.core.types import Sample, Verdict
 from edit_eval.driver.config import Config
 from edit_eval.driver.plan import Judging, WantedEdit
 from edit_eval.driver.protocol import OFFICIAL, PARTIAL
+from edit_eval.driver.spending import Spent, spent_on
 from edit_eval.driver.store import RunReader, image_path, thumbnail_path
 
 __all__ = ["Estimate", "Row", "Summary", "read_rows", "summarize"]
@@ -103,7 +104,7 @@ class Summary:
         headline: the mean of the overall score over samples.
         headlines: the benchmark's own numbers, the most important first; empty where it has none.
         bounds: at coverage < 1, the mean if everything missing had the lowest, or the highest, score.
-        dimensions: estimate by dimension.
+        dimensions: estimate by dimension; a name that stands for several scales has them behind it (`reasoning (0 to 1)`).
         tags: tag name -> tag value -> estimate of the overall score, n 0 where none of it has one; a tag that only names
             each sample is left out.
         facts: lines of provenance for people: size policies, versions, device names ... (label -> text).
@@ -111,6 +112,7 @@ class Summary:
         flagged: how many edits have flags.
         flags: how many have each; an edit may have several.
         first_frames: how many edits are of the first frame or page of a source that has several.
+        spent: on all verdicts that the directory holds, and those that they replaced.
     """
 
     run: str
@@ -135,6 +137,7 @@ class Summary:
     flags: Mapping[str, int] = field(default_factory=dict)
     first_frames: int = 0
     headlines: Sequence[HeadlineEstimate] = ()
+    spent: Spent = field(default_factory=Spent)
 
     @property
     def complete(self) -> bool:
@@ -233,9 +236,10 @@ def summarize(run: RunReader, rows: Sequence[Row] | None = None) -> Summary:
         headline=_estimate(overall, scale),
         headlines=headlines,
         bounds=edge if len(overall) < len(rows) else None,
-        dimensions=_by_dimension(rubrics, scored),
+        dimensions=_by_dimension(judging, scored) if judging else {},
         tags=tags,
         facts=_facts(info, judging) | _unlooked(rows),
+        spent=spent_on(run.verdicts.values()),
         tag_coverage=_tag_coverage(tags, rows),
         flagged=sum(1 for row in rows if row.flags),
         flags=_count(flag for row in rows for flag in row.flags),
@@ -323,18 +327,20 @@ def _protocol_id(info: Mapping[str, Any], headlines: Sequence[HeadlineEstimate])
     return text
 
 
-def _by_dimension(rubrics: Sequence[Rubric], scored: Sequence[Row]) -> dict[str, Estimate]:
-    dimensions = {one.name: one for rubric in rubrics for one in rubric.dimensions}
+def _by_dimension(judging: Judging, scored: Sequence[Row]) -> dict[str, Estimate]:
+    """Return estimates by dimension; where rubrics have scales of their own for one name, each scale has its own mean."""
+    found: dict[tuple[str, float, float], list[tuple[Row, float]]] = {}
+    for rubric in judging.rubrics.values():
+        for one in rubric.dimensions:
+            found.setdefault((one.name, one.low, one.high), [])
+    for row in scored:
+        for one in judging.rubric_of(row.sample).dimensions:
+            if row.verdict and one.name in row.verdict.scores:
+                found[one.name, one.low, one.high].append((row, row.verdict.scores[one.name]))
+    scales = Counter(name for name, _, _ in found)
     return {
-        one.name: _estimate(
-            [
-                (row, row.verdict.scores[one.name])
-                for row in scored
-                if row.verdict and one.name in row.verdict.scores
-            ],
-            (one.low, one.high),
-        )
-        for one in dimensions.values()
+        name if scales[name] == 1 else f"{name} ({low:g} to {high:g})": _estimate(values, (low, high))
+        for (name, low, high), values in found.items()
     }
 
 

@@ -74,6 +74,10 @@ class VisionJudge(AskingJudge):
     engine: ClassVar[bool] = True
     needs: ClassVar[tuple[str, ...]] = ("torch", "torchvision", "PIL", "transformers>=4.57")
     label: ClassVar[str] = "VLM"
+    model_files: ClassVar[tuple[tuple[str, ...], ...]] = (
+        ("preprocessor_config.json", "processor_config.json"),
+        ("tokenizer.json", "tokenizer.model", "tekken.json", "vocab.json"),
+    )
     name: ClassVar[str] = "vlm"
 
     def __init__(self, params: Any, context: HostContext, rubrics: Sequence[Rubric]) -> None:
