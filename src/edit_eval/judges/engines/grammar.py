@@ -47,6 +47,19 @@ def find_grammars(tokenizer: Any, vocabulary: int, ends: Sequence[int]) -> Gramm
         return "there is no xgrammar"
     try:
         importlib.import_module("xgrammar.contrib.hf")
-        return Grammars(tokenizer, vocabulary, ends)
+        grammars = Grammars(tokenizer, vocabulary, ends)
+        _try(grammars, vocabulary)
+        return grammars
     except (ImportError, OSError, RuntimeError, ValueError, TypeError, AttributeError) as error:
         return f"xgrammar fails: {type(error).__name__}: {error}"
+
+
+def _try(grammars: Grammars, vocabulary: int) -> None:
+    """Write two tokens: some releases load, and fail at the second one (0.2.0 takes no tensor for a token)."""
+    import torch
+
+    processor = grammars.processor([{"type": "object", "properties": {}, "additionalProperties": False}])
+    written = torch.zeros((1, 1), dtype=torch.long)
+    for _ in range(2):
+        scores = processor(written, torch.zeros((1, vocabulary)))
+        written = torch.cat([written, scores.argmax(dim=-1, keepdim=True)], dim=1)
