@@ -25,6 +25,7 @@ from pydantic import (
 )
 
 from edit_eval.core.errors import ConfigError, did_you_mean, shown
+from edit_eval.driver.parameters import validated
 from edit_eval.driver.plugins import unwritable_field
 from edit_eval.driver.registry import ALIASES, Found, Kind, find
 from edit_eval.driver.values import INT_64, env_problems, is_plain, message, secret_problems
@@ -468,9 +469,7 @@ def _check_params(kind: Kind, found: Found, given: Mapping[str, Any]) -> tuple[A
         else:
             problems.append(f"{kind}.params.{key}: must be made of texts, finite numbers, lists and mappings")
     try:
-        # As JSON, so that lists may become tuples and yet nothing is coerced.
-        text = f"{{{', '.join(f'{json.dumps(key)}: {value}' for key, value in written.items())}}}"
-        params = hints.validate_json(text, strict=True)
+        params = validated(hints, written)
     except ValidationError as error:
         for one in error.errors():
             where = ".".join(shown(str(part), quote=False) for part in one["loc"])
