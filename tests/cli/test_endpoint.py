@@ -181,6 +181,27 @@ def test_senseless_settings_are_found_before_anything_starts(tmp_path, setting, 
     assert not (tmp_path / "run" / "edits.jsonl").exists()
 
 
+def test_a_dry_run_asks_nobody_and_foresees_no_weights(tmp_path):
+    with FakeEndpoint() as fake:
+        write(tmp_path, fake, 3)
+        done = run(tmp_path, "--dry-run")
+        assert done.returncode == 0, done.stderr
+        assert (fake.tried, fake.requests) == (0, [])
+    assert "3 left of 3; 3 questions" in done.stdout
+    assert "weights" not in done.stdout
+
+
+def test_a_key_of_the_stage_alone_reaches_the_endpoint_and_no_file(tmp_path):
+    with FakeEndpoint(key=KEY) as fake:
+        write(tmp_path, fake, 2, {"env": {"STAGE_API_KEY": KEY}, "params": {"api_key_env": "STAGE_API_KEY"}})
+        done = run(tmp_path, key="")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert {one["authorization"] for one in fake.headers} == {f"Bearer {KEY}"}
+        assert fake.tried == 1
+    assert "PLANTED" not in done.stdout + done.stderr
+    assert holders(tmp_path, KEY) == ["c.yaml"]
+
+
 # Preflight
 
 

@@ -193,7 +193,7 @@ class _Foreseen:
         devices = stage.spec.devices if stage.spec else ()
         message = stage.spec.message if stage.spec else {}
         weights = None
-        if message.get("model"):
+        if message.get("model") and stage.models:  # else it is somebody else's, and takes no memory here
             parts = {name: Path(path) for name, path in message["components"].items()}
             dtype = getattr(stage.params, "dtype", None)
             weights = inspect_checkpoint(Path(message["model"]), dtype, parts).weights_bytes
