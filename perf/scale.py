@@ -97,6 +97,7 @@ def make(folder: Path, samples: int, shared: int) -> None:
         "editor": {"type": "scripted", "devices": DEVICES},
         "judge": {"type": "qwen3_vl", "model": str(model), "rubric": "general-v1", "devices": DEVICES},
         "output": str(folder / "run"),
+        "preflight": "off",  # the judge is hollow
     }
     (folder / "config.yaml").write_text(json.dumps(config))  # JSON is YAML
 
@@ -226,6 +227,7 @@ def start(folder: Path, *command: str) -> tuple[Measured, str]:
     env = {
         **os.environ,
         "XDG_CACHE_HOME": str(folder / "cache"),
+        "PYTHONDONTWRITEBYTECODE": "",  # as after an installation: no module is compiled at every start
         "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
     }
     with tempfile.TemporaryFile("w+") as out:

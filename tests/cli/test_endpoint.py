@@ -39,6 +39,15 @@ def run(folder: Path, *arguments: str, key: str = KEY, **options):
     )
 
 
+def told(done) -> str:
+    """Return the one line of a command that failed for a reason that the user can mend."""
+    assert done.returncode == 2, done.stdout + done.stderr
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1, done.stderr
+    assert "PLANTED" not in done.stdout + done.stderr
+    return lines[0]
+
+
 def verdicts(folder: Path) -> list[dict]:
     path = folder / "run" / "verdicts.jsonl"
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
@@ -167,9 +176,222 @@ def test_a_key_that_is_no_longer_taken_ends_the_run_at_once_and_loses_nothing(tm
 def test_senseless_settings_are_found_before_anything_starts(tmp_path, setting, says):
     with FakeEndpoint() as fake:
         write(tmp_path, fake, 1)
-        done = run(tmp_path, "--set", setting)
-        assert done.returncode == 2
-        assert says in done.stderr
-        assert len(done.stderr.strip().splitlines()) == 1
-        assert fake.requests == []
+        assert says in told(run(tmp_path, "--set", setting))
+        assert (fake.tried, fake.requests) == (0, [])
     assert not (tmp_path / "run" / "edits.jsonl").exists()
+
+
+# Preflight
+
+
+def edited(folder: Path) -> int:
+    path = folder / "run" / "edits.jsonl"
+    return len(path.read_text().splitlines()) if path.exists() else 0
+
+
+SICK = {
+    "wrong key": ({"key": "another"}, {}, "judge: 127.0.0.1 does not take the key in FAKE_API_KEY (HTTP 401"),
+    "no key": ({"key": KEY}, {"judge.params.api_key_env": None}, "wants a key, and none was sent"),
+    "wrong model": (
+        {},
+        {"judge.model": "gpt-9"},
+        "judge.model: 127.0.0.1 has no model 'gpt-9' for this (HTTP 404",
+    ),
+    "blind model": ({"sees": False}, {}, "does not answer: HTTP 400: fake-vlm-1 is not a multimodal model"),
+    "broken": ({"fault": lambda *_: "500"}, {}, "does not answer: HTTP 500"),
+    "silent": ({"fault": lambda *_: "hang"}, {}, "does not answer: no reply within 2 s (2 attempts)"),
+    "too warm": (
+        {"refuses": ("temperature",)},
+        {},
+        "judge.params.temperature: fake-vlm-1 at 127.0.0.1 does not take 0",
+    ),
+    "no address": ({}, {"judge.params.base_url": "http://127.0.0.1:1/v1"}, "no connection: ConnectError"),
+    "no client": ({}, {"judge.python": "BARE"}, "has no openai; pip install openai into it"),
+}
+
+
+@pytest.fixture(scope="module")
+def bare_python(tmp_path_factory) -> str:
+    """An interpreter with Pillow and nothing else."""
+    import PIL
+
+    folder = tmp_path_factory.mktemp("bare")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
+    (site,) = folder.glob("lib/python3*/site-packages")
+    for path in Path(PIL.__file__).parents[1].glob("*illow*"):
+        (site / path.name).symlink_to(path)
+    (site / "PIL").symlink_to(Path(PIL.__file__).parent)
+    return str(folder / "bin" / "python")
+
+
+@pytest.mark.parametrize("name", SICK)
+def test_what_would_judge_nothing_is_said_within_seconds_before_any_edit(tmp_path, name, bare_python):
+    server, settings, says = SICK[name]
+    with FakeEndpoint(**server) as fake:
+        write(tmp_path, fake, 3)
+        pairs = [
+            f"{key}={json.dumps(value if value != 'BARE' else bare_python)}"
+            for key, value in settings.items()
+        ]
+        began = time.monotonic()
+        line = told(run(tmp_path, *[part for pair in pairs for part in ("--set", pair)]))
+        assert time.monotonic() - began < 40  # most of it is starting Python on a busy machine
+        assert says in line
+        assert "nothing was edited; preflight=warn goes on all the same" in line
+        assert fake.requests == []
+    assert edited(tmp_path) == 0
+    assert holders(tmp_path, KEY) == []
+
+
+def test_preflight_warn_says_it_and_goes_on(tmp_path):
+    with FakeEndpoint(fault=lambda question, _: "500" if question == "preflight" else None) as fake:
+        write(tmp_path, fake, 2, preflight="warn")
+        done = run(tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert fake.tried == 2
+    assert "fake-vlm-1 at 127.0.0.1 does not answer: HTTP 500" in done.stdout
+    assert {one["verdict"]["overall"] for one in verdicts(tmp_path)} == {7}
+
+
+@pytest.mark.parametrize("spelt", ["off", "'off'"])
+def test_preflight_off_asks_nothing(tmp_path, spelt):
+    with FakeEndpoint() as fake:
+        write(tmp_path, fake, 2)
+        assert run(tmp_path, "--set", f"preflight={spelt}").returncode == 0
+        assert (fake.tried, len(fake.requests)) == (0, 2)
+
+
+def test_preflight_asks_once_and_not_where_nothing_is_left(tmp_path):
+    with FakeEndpoint() as fake:
+        write(tmp_path, fake, 2)
+        assert run(tmp_path).returncode == 0
+        assert fake.tried == 1
+        assert "Nothing to do" in run(tmp_path).stdout
+        assert fake.tried == 1
+
+
+def test_a_busy_endpoint_is_no_fault_and_an_announced_end_is_said(tmp_path):
+    with FakeEndpoint(fault=lambda question, _: "429" if question == "preflight" else None) as fake:
+        fake.shutdown_date = "2031-05-06"
+        write(tmp_path, fake, 1)
+        done = run(tmp_path)
+        assert done.returncode == 0, done.stderr
+    assert "is busy: HTTP 429: Rate limit reached" in done.stdout
+    assert "fake-vlm-1 at 127.0.0.1 ends on 2031-05-06, as is announced" in done.stdout
+
+
+def test_the_doctor_asks_too(tmp_path):
+    with FakeEndpoint(key=KEY) as fake:
+        write(tmp_path, fake, 1)
+        done = cli("doctor", "c.yaml", cwd=tmp_path, env={"FAKE_API_KEY": KEY})
+        assert done.returncode == 0, done.stdout + done.stderr
+        text = " ".join(done.stdout.split())
+        assert "fake-vlm-1 at 127.0.0.1 answers in" in text
+        assert "1000 tokens in, 50 out" in text
+        assert fake.tried == 1
+        wrong = cli("doctor", "c.yaml", cwd=tmp_path, env={"FAKE_API_KEY": "sk-PLANTED-wrong"})
+        assert wrong.returncode == 2
+        assert "does not take the key in FAKE_API_KEY" in " ".join(wrong.stdout.split())
+        quiet = cli("doctor", "c.yaml", "--set", "preflight=off", cwd=tmp_path, env={"FAKE_API_KEY": KEY})
+        assert "not asked anything" in quiet.stdout
+        assert "PLANTED" not in done.stdout + wrong.stdout + quiet.stdout
+    assert not (tmp_path / "run").exists()
+
+
+# Money
+
+PRICE = {"price": {"input": 2.0, "output": 8.0}, "max_new_tokens": 100, "retries": 0, "concurrency": 8}
+EACH = (1000 * 2.0 + 50 * 8.0) / 1e6
+MOST = (1000 * 2.0 + 100 * 8.0) / 1e6
+
+
+def test_the_end_and_the_report_say_what_it_cost(tmp_path):
+    with FakeEndpoint(some(0.3, ("429", "500"))) as fake:
+        write(tmp_path, fake, 20, {"params": PRICE})
+        done = run(tmp_path)
+        assert done.returncode == 0, done.stderr
+        more = len(fake.requests) - 20
+    assert more > 0
+    assert f"20,000 in, 1,000 out; 20 replies, {more} more attempt" in done.stdout
+    assert "0.048, at the price given" in done.stdout
+    text = cli("report", "run", "--format", "text", cwd=tmp_path).stdout
+    assert "0.048, at the price given" in text
+    spent = json.loads(cli("report", "run", "--format", "json", cwd=tmp_path).stdout)["spent"]
+    assert spent == {
+        "replies": 20,
+        "attempts": 20 + more,
+        "tokens_in": 20_000,
+        "tokens_out": 1000,
+        "cost": pytest.approx(20 * EACH),
+    }
+    assert "0.048, at the price given" in (tmp_path / "run" / "report" / "index.html").read_text()
+    assert all(one["verdict"]["facts"]["seconds"] > 0 for one in verdicts(tmp_path))
+
+
+def test_a_budget_ends_the_judging_before_it_is_exceeded_and_a_higher_one_goes_on(tmp_path):
+    budget = 9.5 * EACH
+    with FakeEndpoint(delay_s=0.05) as fake:
+        write(tmp_path, fake, 30, {"params": PRICE, "budget": budget})
+        done = run(tmp_path)
+        assert done.returncode == 3, done.stdout + done.stderr
+        first = len(verdicts(tmp_path))
+        assert len(fake.requests) == first
+        assert budget - MOST < first * EACH <= budget
+        assert edited(tmp_path) == 30
+        assert f"{30 - first} edits are left unjudged: raise judge.budget" in " ".join(done.stdout.split())
+        assert "partial" in done.stdout
+
+        again = run(tmp_path)
+        assert again.returncode == 3, again.stdout + again.stderr
+        assert "Nothing to do" not in again.stdout
+        assert f"{30 - first} edits are left unjudged" in " ".join(again.stdout.split())
+        assert (len(fake.requests), fake.tried) == (first, 1)
+
+        more = run(tmp_path, "--set", f"judge.budget={15.5 * EACH}")
+        assert more.returncode == 3
+        assert 15.5 * EACH - MOST < len(verdicts(tmp_path)) * EACH <= 15.5 * EACH
+
+        whole = run(tmp_path, "--set", "judge.budget=1")
+        assert whole.returncode == 0, whole.stdout + whole.stderr
+    records = verdicts(tmp_path)
+    assert len({one["key"] for one in records}) == len(records) == len(fake.requests) == 30
+
+
+def test_what_was_judged_anew_stays_spent(tmp_path):
+    garbled = {"finish_reason": "stop", "message": {"content": "a fine edit"}}
+    with FakeEndpoint(answer=lambda _: garbled) as fake:
+        write(tmp_path, fake, 3, {"params": PRICE})
+        assert run(tmp_path).returncode == 3
+        tight = run(tmp_path, "--retry-failed", "--set", f"judge.budget={3 * EACH + 0.9 * MOST}")
+        assert tight.returncode == 3
+        assert "3 edits are left unjudged" in " ".join(tight.stdout.split())
+        assert len(fake.requests) == 3
+        roomy = run(tmp_path, "--retry-failed", "--set", f"judge.budget={3 * EACH + 1.1 * MOST}")
+        assert roomy.returncode == 3
+        report = json.loads(cli("report", "run", "--format", "json", cwd=tmp_path).stdout)
+    assert report["spent"]["replies"] == len(fake.requests) == 4
+    assert report["spent"]["cost"] == pytest.approx(4 * EACH)
+
+
+@pytest.mark.parametrize(
+    ("judge", "says"),
+    [
+        ({"budget": 1.0}, "judge.budget: needs to know what verdicts cost"),
+        ({"budget": 0}, "judge.budget: "),
+        ({"params": {"price": {"input": 1}}}, "judge.params.price: write what a million tokens cost"),
+    ],
+)
+def test_a_budget_without_a_price_is_refused(tmp_path, judge, says):
+    with FakeEndpoint() as fake:
+        write(tmp_path, fake, 1, judge)
+        assert says in told(run(tmp_path))
+
+
+def test_tokens_that_nobody_counts_have_no_price(tmp_path):
+    with FakeEndpoint(usage=None) as fake:
+        write(tmp_path, fake, 1, {"params": PRICE})
+        assert "does not say how many tokens it used" in told(run(tmp_path))
+        late = run(tmp_path, "--set", "preflight=off")
+        assert late.returncode == 2
+        assert "judge.params.price: 127.0.0.1 does not say how many tokens it used" in late.stderr
+        assert run(tmp_path, "--set", "judge.params.price=null").returncode == 0

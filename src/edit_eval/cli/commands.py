@@ -50,7 +50,15 @@ from edit_eval.views.doctor import show_findings
 from edit_eval.views.export import canonical_lines
 from edit_eval.views.fetch import config_text, fetch_text, open_progress
 from edit_eval.views.forecast import forecast_json, forecast_text
-from edit_eval.views.report import html_report, json_report, missing_block, text_report
+from edit_eval.views.numbers import Numbers, made_from, numbers_of
+from edit_eval.views.report import (
+    html_report,
+    json_report,
+    missing_block,
+    page_path,
+    standing,
+    text_report,
+)
 from edit_eval.views.terminal import open_display
 from edit_eval.views.text import clean, wrapped
 from edit_eval.views.usage import usage_block
@@ -157,32 +165,47 @@ def _foresee(arguments: argparse.Namespace, checked: Checked, stages: Sequence[S
 
 def _conclude(job: Job, arguments: argparse.Namespace, stages: Sequence[StageName], *, worked: bool) -> int:
     """Write the page, print how the run ended, and return the exit code. Numbers are printed also without a page."""
-    run = RunReader(job.output)
-    rows = read_rows(run)
-    summary = summarize(run, rows)
-    used = usage(read_telemetry(job.output), arguments.gpu_hour_price)
-    shown, no_page = _page(job.output, summary, rows, used)
-    if arguments.display == "json":
-        end = {"event": "run_finished", "worked": worked, "report": shown, **json_report(summary, [], used)}
-        _show(json.dumps(end))
-    else:
-        if not worked:
-            _show(_nothing_to_do(job, summary))
-        blocks = [closing_block(summary), missing_block(rows), usage_block(used) if used else None]
-        if shown:
-            blocks.append(f"Report: {shown}")
-        _show("\n\n".join(filter(None, blocks)))
+    stamp = made_from(job.output, arguments.gpu_hour_price)
+    numbers = None if worked else standing(job.output, stamp, len(job.wanted))
+    page: Path | None = page_path(job.output)
+    no_page: RunError | None = None
+    if numbers is None:
+        run = RunReader(job.output)
+        rows = read_rows(run)
+        used = usage(read_telemetry(job.output), arguments.gpu_hour_price)
+        numbers = numbers_of(summarize(run, rows), rows, used)
+        page, no_page = _page(job.output, numbers.summary, rows, used, stamp)
+    _say_end(job, arguments, numbers, _nearest(page) if page else None, worked=worked)
     if no_page:
         raise no_page
-    return _exit_code(summary, judged="judge" in stages)
+    return _exit_code(numbers.summary, judged="judge" in stages)
+
+
+def _say_end(
+    job: Job, arguments: argparse.Namespace, numbers: Numbers, page: str | None, *, worked: bool
+) -> None:
+    summary, used = numbers.summary, numbers.usage
+    if arguments.display == "json":
+        end = {"event": "run_finished", "worked": worked, "report": page, **json_report(summary, [], used)}
+        _show(json.dumps(end))
+        return
+    if not worked:
+        _show(_nothing_to_do(job, summary))
+    blocks = [
+        closing_block(summary),
+        missing_block(numbers.first_missing, numbers.missing),
+        usage_block(used) if used else None,
+        f"Report: {page}" if page else None,
+    ]
+    _show("\n\n".join(filter(None, blocks)))
 
 
 def _page(
-    output: Path, summary: Summary, rows: Sequence[Row], used: Usage | None
-) -> tuple[str, None] | tuple[None, RunError]:
+    output: Path, summary: Summary, rows: Sequence[Row], used: Usage | None, stamp: str
+) -> tuple[Path, None] | tuple[None, RunError]:
     """Write the page; return where it is, or why there is none."""
     try:
-        return _nearest(html_report(output, summary, rows, used)), None
+        return html_report(output, summary, rows, used, stamp), None
     except RunError as error:
         return None, error
 
@@ -332,6 +355,7 @@ def _free(path: Path) -> Path:
 
 def report(arguments: argparse.Namespace) -> int:
     """`edit-eval report RUN`. A page that cannot be written is said; only who asked for it alone gets exit code 2."""
+    stamp = made_from(Path(arguments.run), arguments.gpu_hour_price)
     run_reader = RunReader(Path(arguments.run))
     rows = read_rows(run_reader, thumbnails=arguments.format != "json")
     summary = summarize(run_reader, rows)
@@ -341,13 +365,13 @@ def report(arguments: argparse.Namespace) -> int:
     else:
         if arguments.format == "text":
             show(text_report(summary, rows, used))
-        page, no_page = _page(run_reader.path, summary, rows, used)
+        page, no_page = _page(run_reader.path, summary, rows, used, stamp)
         if no_page and arguments.format == "html":
             raise no_page
         if no_page:
             say(str(no_page))
-        else:
-            show(str(page) if arguments.format == "html" else f"Report: {page}")
+        if page:
+            show(_nearest(page) if arguments.format == "html" else f"Report: {_nearest(page)}")
     return _exit_code(summary)
 
 

@@ -11,11 +11,12 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     TypeAdapter,
@@ -48,6 +49,7 @@ __all__ = [
 _SECTIONS = {"diffusion_model": "editor", "reward_model": "judge"}
 _LIFTED = (
     "batch_size",
+    "budget",
     "components",
     "conda",
     "device",
@@ -86,6 +88,11 @@ def _said(text: str) -> str:
     except RuntimeError as error:
         raise ValueError("names a home folder that cannot be found; write the path out") from error
     return text
+
+
+def _spelt_off(value: Any) -> Any:
+    """Return `off` for what YAML makes of it."""
+    return "off" if value is False else value
 
 
 _Text = Annotated[str, AfterValidator(_said)]
@@ -152,6 +159,7 @@ class JudgeConfig(StageConfig):
 
     rubric: _Text | None = None
     batch_size: int = Field(default=4, ge=1, le=4096)
+    budget: float | None = Field(default=None, gt=0, le=1e12)
 
 
 class Config(_Strict):
@@ -172,6 +180,7 @@ class Config(_Strict):
     stages: Literal["overlapped", "sequential"] = "overlapped"
     busy_gpus: Literal["refuse", "leave_out"] = "refuse"
     grace_s: float = Field(default=25.0, ge=0, le=_MOST_SECONDS)
+    preflight: Annotated[Literal["strict", "warn", "off"], BeforeValidator(_spelt_off)] = "strict"
     min_coverage: float = Field(default=0.98, ge=0, le=1)
 
 
@@ -440,6 +449,30 @@ def _problem(error: Any) -> str:
     return f"{name}: {message(error)}"
 
 
+def _validated(hints: TypeAdapter[Any], written: dict[str, str]) -> Any:
+    """Return the parameters that `written` (JSON by name) makes.
+
+    YAML reads `on` and `off` as true and false: where a parameter has such a word, the word was meant.
+    """
+    while True:
+        try:
+            # As JSON, so that lists may become tuples and yet nothing is coerced.
+            text = f"{{{', '.join(f'{json.dumps(key)}: {value}' for key, value in written.items())}}}"
+            return hints.validate_json(text, strict=True)
+        except ValidationError as error:
+            words: dict[str, str] = {}
+            for one in error.errors():
+                word = "on" if one["input"] is True else "off"
+                meant = isinstance(one["input"], bool) and f"'{word}'" in one.get("ctx", {}).get(
+                    "expected", ""
+                )
+                if meant and len(one["loc"]) == 1:
+                    words[str(one["loc"][0])] = json.dumps(word)
+            if not words:
+                raise
+            written |= words
+
+
 def _check_params(kind: Kind, found: Found, given: Mapping[str, Any]) -> tuple[Any, list[str]]:
     """Return an instance of the class's `Params`, or None, and the faults found."""
     hints = TypeAdapter(found.cls.Params)
@@ -451,15 +484,15 @@ def _check_params(kind: Kind, found: Found, given: Mapping[str, Any]) -> tuple[A
         if key not in known
     ]
     written = {}
+    kinds = get_type_hints(found.cls.Params)
     for key in [key for key in given if key in known]:
-        if is_plain(given[key]):
-            written[key] = json.dumps(given[key])
+        value = _spelt_off(given[key]) if "off" in get_args(kinds[key]) else given[key]
+        if is_plain(value):
+            written[key] = json.dumps(value)
         else:
             problems.append(f"{kind}.params.{key}: must be made of texts, finite numbers, lists and mappings")
     try:
-        # As JSON, so that lists may become tuples and yet nothing is coerced.
-        text = f"{{{', '.join(f'{json.dumps(key)}: {value}' for key, value in written.items())}}}"
-        params = hints.validate_json(text, strict=True)
+        params = _validated(hints, written)
     except ValidationError as error:
         for one in error.errors():
             where = ".".join(shown(str(part), quote=False) for part in one["loc"])

@@ -6,20 +6,18 @@ Everything that can be wrong with the user's input is found here, before any pro
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import edit_eval
 from edit_eval.core.errors import ConfigError, DataError, ModelError, RunError, shown
 from edit_eval.core.headlines import Headline
 from edit_eval.core.identity import identity_params
 from edit_eval.core.types import Sample
 from edit_eval.driver.checkpoints import inspect_checkpoint, refuse_cut_off
 from edit_eval.driver.config import Checked, EditorConfig, JudgeConfig, StageConfig
-from edit_eval.driver.devices import GpuMemory, visible_gpus
+from edit_eval.driver.devices import visible_gpus
 from edit_eval.driver.events import StageName
 from edit_eval.driver.hashes import FileHashes
 from edit_eval.driver.hubcache import FETCH, HubCache, open_cache
@@ -28,14 +26,14 @@ from edit_eval.driver.interpreters import resolve_interpreter
 from edit_eval.driver.keys import edit_keys, seeds
 from edit_eval.driver.lint import FolderOfEdits, summary_line
 from edit_eval.driver.models import Model, find_lora, find_model, resolve_lora, resolve_model
-from edit_eval.driver.place import Place, remote_name, stage_devices
+from edit_eval.driver.place import Place, remote_name, stage_devices, stage_spec
 from edit_eval.driver.plan import Judging, WantedEdit
 from edit_eval.driver.protocol import ProtocolInUse, counted, protocol_in_use
 from edit_eval.driver.registry import Found
 from edit_eval.driver.runinfo import needed
 from edit_eval.driver.samples import check_images, load_samples, outside_images
 from edit_eval.driver.scratch import Scratch, find_scratch
-from edit_eval.driver.stage import Deadlines, StageSpec
+from edit_eval.driver.stage import StageSpec
 from edit_eval.driver.store import RunReader, refuse_foreign
 
 __all__ = ["Job", "JudgeJob", "StageJob", "output_folder", "prepare", "stage_cache"]
@@ -73,6 +71,8 @@ class JudgeJob:
         headlines: the benchmark's own numbers, the most important first.
         label: the name people know it by.
         batch_size: how many edits it judges at once.
+        budget: money that judging may cost in this run directory; None: any.
+        most_cost: tokens of a question -> the most money that a verdict may cost; 0 where it costs none.
     """
 
     stage: StageJob
@@ -81,6 +81,8 @@ class JudgeJob:
     headlines: Sequence[Headline]
     label: str
     batch_size: int
+    budget: float | None = None
+    most_cost: Callable[[int], float] = lambda _tokens_in: 0.0
 
 
 @dataclass(frozen=True)
@@ -155,13 +157,13 @@ def prepare(
     if "judge" in stages and config.judge and checked.judge:
         judge_place = place("judge", config.judge, checked.judge)
     protocol = protocol_in_use(checked, judging=judge_place is not None)
-    _find_cheap_faults(checked, edit="edit" in stages, judge=judge_place is not None)
+    _find_cheap_faults(checked, protocol, edit="edit" in stages, judge=judge_place is not None)
     if hashes is None:
         scratch.make()
     with hashes or FileHashes(scratch.hashes) as known:
         if editor_place:
             refuse_foreign(output)
-            samples = load_samples(checked, output, workspace)
+            samples = load_samples(checked, output, workspace, known)
             if line := outside_images(checked, samples, workspace or output):
                 progress(line)
             editor = _editor_job(checked, editor_place, known, progress)
@@ -176,10 +178,11 @@ def prepare(
     return Job(checked, output, wanted, editor, judge, protocol.id, scratch, data)
 
 
-def _find_cheap_faults(checked: Checked, *, edit: bool, judge: bool) -> None:
+def _find_cheap_faults(checked: Checked, protocol: ProtocolInUse, *, edit: bool, judge: bool) -> None:
     """Raise what is wrong with models, parameters and rubric before images and weights are read, which takes minutes."""
     config = checked.config
     if judge and config.judge and checked.judge:
+        _refuse_unpriced(checked.judge, config.judge, checked.params["judge"], protocol)
         folder = _model_folder(checked, "judge", config.judge, checked.judge)
         checked.judge.resolve(checked.params["judge"], folder or remote_name(config.judge, checked.judge))
         _refuse_incomplete("judge", config.judge, folder, {})
@@ -188,6 +191,15 @@ def _find_cheap_faults(checked: Checked, *, edit: bool, judge: bool) -> None:
         parts = _found_parts(checked, folder)
         checked.editor.resolve(checked.params["editor"], folder)
         _refuse_incomplete("editor", config.editor, folder, parts)
+
+
+def _refuse_unpriced(found: Found, config: JudgeConfig, params: Any, protocol: ProtocolInUse) -> None:
+    """Raise `ConfigError` if there is a budget, and no way to know what a verdict costs."""
+    rubrics = protocol.rubrics.values()
+    if config.budget is not None and any(found.cls.most_cost(params, one, 1) is None for one in rubrics):
+        raise ConfigError(
+            "judge.budget: needs to know what verdicts cost; only type openai does, with judge.params.price"
+        )
 
 
 def _found_parts(checked: Checked, folder: str | None) -> dict[str, Path]:
@@ -254,7 +266,7 @@ def _recorded(output: Path, hashes: FileHashes) -> tuple[StageJob, Sequence[Want
     identity, title, size_policy = (
         needed(run.info, key, output) for key in ("identity.editor", "editor", "size_policy.editor")
     )
-    check_images([one.sample for one in run.wanted])
+    check_images([one.sample for one in run.wanted], hashes)
     _refuse_changed(run.wanted, hashes)
     return StageJob(None, None, identity, title, size_policy), run.wanted
 
@@ -279,13 +291,15 @@ def _refuse_changed(wanted: Sequence[WantedEdit], hashes: FileHashes) -> None:
 
 def _hashes_of(sample: Sample, hashes: FileHashes) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:
     """Return the hashes of the sources, and of the sample's other images by what they are. Raises `OSError`."""
-    sources = tuple(map(hashes.sha256, sample.images))
+    sources = tuple([hashes.recalled(path) for path in sample.images])
+    if not (sample.references or sample.target or sample.judged):
+        return sources, {"reference": (), "target": ()}
     beside = {
-        "reference": tuple(map(hashes.sha256, sample.references)),
-        "target": (hashes.sha256(sample.target),) if sample.target else (),
+        "reference": tuple(map(hashes.recalled, sample.references)),
+        "target": (hashes.recalled(sample.target),) if sample.target else (),
     }
     if sample.judged:
-        beside["judged"] = tuple(hashes.sha256(path) for path in sample.judged)
+        beside["judged"] = tuple(map(hashes.recalled, sample.judged))
     return sources, beside
 
 
@@ -367,8 +381,20 @@ def _judge_job(
     }
     stage = _stage_job("judge", config, found, checked.params["judge"], model, place, message, {})
     judging = dataclasses.replace(used, identity=stage.identity)
+    rubrics = tuple(used.rubrics.values())
+
+    def most_cost(tokens_in: int) -> float:
+        return max(found.cls.most_cost(stage.params, rubric, tokens_in) or 0.0 for rubric in rubrics)
+
     return JudgeJob(
-        stage, judging, whole.rubrics_hash, protocol.headlines, found.cls.label, config.batch_size
+        stage,
+        judging,
+        whole.rubrics_hash,
+        protocol.headlines,
+        found.cls.label,
+        config.batch_size,
+        config.budget,
+        most_cost,
     )
 
 
@@ -397,42 +423,9 @@ def _stage_job(
     title = f"{found.name} {config.model}" if config.model else found.name
     if isinstance(config, EditorConfig) and config.lora:
         title += f" + {config.lora.model} x {config.lora.scale:g}"
-    spec = _spec(name, config, found, place, whole)
+    spec = stage_spec(name, config, found, place, whole)
     models = (model,) if model else ()
     return StageJob(spec, params, identity, title, found.size_policy(params), models)
-
-
-def _spec(
-    name: StageName,
-    config: EditorConfig | JudgeConfig,
-    found: Found,
-    place: Place,
-    message: Mapping[str, Any],
-) -> StageSpec:
-    package, location = found.package
-    packages = {"edit_eval": Path(edit_eval.__file__).resolve().parent}
-    packages.setdefault(package if location.is_dir() else f"{package}.py", location)
-    asks = GpuMemory() if found.cls.engine else None
-    return StageSpec(
-        name=name,
-        devices=place.devices,
-        interpreter=place.interpreter,
-        env=_env(config, place),
-        packages=packages,
-        message=message,
-        deadlines=Deadlines(**config.deadlines.model_dump()),
-        max_attempts=config.max_attempts,
-        numbers={device: asks.numbers(device) for device in place.devices} if asks else {},
-        shares_memory=found.cls.engine,
-        proxy=place.proxy,
-    )
-
-
-def _env(config: StageConfig, place: Place) -> dict[str, str]:
-    """Return the variables of a stage's hosts: what the config says is above where caches go."""
-    said = {key: str(value) for key, value in config.env.items()}
-    interpreter = {key: value for key, value in place.interpreter.env.items() if value is not None}
-    return {**place.scratch.environment({**os.environ, **interpreter, **said}), **said}
 
 
 def _finished_edits(checked: Checked, samples: Sequence[Sample], editor: StageJob) -> str:
@@ -450,16 +443,17 @@ def _wanted(
     config = checked.config
     seed_of, key_of = seeds(config.seed), edit_keys(editor.identity)
     wanted: list[WantedEdit] = []
+    origin = checked.editor.cls.origin
     for sample in samples:
         try:
             sources, beside = _hashes_of(sample, hashes)
             further = [
                 (path, hashes.sha256(path)) for path in checked.editor.conditioning(editor.params, sample)
             ]
-            conditioning = [checked.editor.cls.origin(editor.params, *one) for one in further]
+            conditioning = [origin(editor.params, *one) for one in further]
         except OSError as error:
             raise _unreadable(sample, error) from error
-        clustered = sample if sample.cluster else dataclasses.replace(sample, cluster=sources[0])
+        clustered = sample if sample.cluster else sample.in_cluster(sources[0])
         for repeat in range(config.repeats):
             seed = seed_of(sample.id, repeat)
             key = key_of(

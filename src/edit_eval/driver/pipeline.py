@@ -5,7 +5,6 @@ Edits become verdict tasks as they finish. Owns the run directory while it runs;
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -16,10 +15,10 @@ from typing import Any, cast
 
 import edit_eval
 from edit_eval.core.errors import RunError, shown
-from edit_eval.core.identity import canonical_json
 from edit_eval.core.types import EditFailureKind, UnscoredKind, Verdict
 from edit_eval.driver.backends import Backend
 from edit_eval.driver.backends.local import LocalBackend
+from edit_eval.driver.changes import changes
 from edit_eval.driver.choices import engine_options
 from edit_eval.driver.config import without_secrets
 from edit_eval.driver.control import Control
@@ -42,15 +41,19 @@ from edit_eval.driver.outcomes import checked_edit, checked_verdict
 from edit_eval.driver.payloads import edit_payload, verdict_payload
 from edit_eval.driver.plan import EditPlan, WantedEdit, plan_edits, verdict_is_done
 from edit_eval.driver.pool import Pool
+from edit_eval.driver.preflight import preflight
 from edit_eval.driver.queue import Task
 from edit_eval.driver.refusals import why_not
+from edit_eval.driver.spending import Budget, earlier_than
 from edit_eval.driver.stage import StageSpec
 from edit_eval.driver.store import RunStore, image_is_intact, link_names
 from edit_eval.driver.telemetry import Recorder
 from edit_eval.driver.upkeep import (
+    is_tidy,
     make_thumbnails,
     missing_links,
     missing_thumbnails,
+    note_tidy,
     remove_leftovers,
 )
 
@@ -127,26 +130,53 @@ class Pipeline:
         self._edited_sha256: dict[str, str] = {}  # by edit key
         self._pool: Pool | None = None
         self._info: dict[str, Any] = {}
+        self._budget: Budget | None = None
+        self._given = 0  # verdicts, of this start
         self._links_work = job.checked.config.links
         self._thumbnails_work = True
 
     def run(self, backend: Backend, control: Control) -> bool:
         """Plan, work, and say whether there was work."""
-        remove_leftovers(self._store.path)
+        remove_leftovers(self._store.path, tidy=is_tidy(self._store.path))
         if note := self._store.lock_note:
-            self._emit(Note(self._now(), "warning", f"{note}; see to it that only one start is at work"))
+            self._warn(f"{note}; see to it that only one start is at work")
         for line in self._store.mended:
-            self._emit(Note(self._now(), "warning", line))
+            self._warn(line)
         plan = self._plan()
         edits = [self._edit_task(one) for one in plan.todo] if self._editing else []
         self._edited_sha256 = plan.edited_sha256
         verdicts = self._verdict_tasks(plan.edited)
+        held_back = self._hold_back(len(verdicts))
+        if held_back:
+            verdicts = []
         self._store.write_wanted(self._job.wanted)
         self._record_start(working=bool(edits or verdicts))
         if edits or verdicts:
+            if self._judge and self._judge.stage.spec:
+                preflight(self._job.checked, self._judge.stage.spec, self._warn, editing=bool(edits))
             self._work(plan, edits, verdicts, backend, control)
         self._restore(plan, control)
-        return bool(edits or verdicts)
+        return bool(edits or verdicts or held_back)
+
+    def _hold_back(self, waiting: int) -> int:
+        """Open the budget, if there is one; say how many edits are not judged because it is spent already."""
+        judge = self._judge
+        if judge is None or judge.budget is None:
+            return 0
+        self._budget = Budget(judge.budget, judge.most_cost, self._store.verdicts.records.values())
+        if not self._budget.is_closed:
+            return 0
+        if waiting:
+            self._warn(self._budget.closing_line(waiting))
+        self._judge = None
+        return waiting
+
+    def _room(self, stage: StageName, in_flight: int) -> int | None:
+        """Return how many more tasks a stage may have under way; None: any number."""
+        return self._budget.room(in_flight) if self._budget and stage == "judge" else None
+
+    def _warn(self, text: str) -> None:
+        self._emit(Note(self._now(), "warning", text))
 
     def _work(
         self,
@@ -172,6 +202,7 @@ class Pipeline:
             memory=memory,
             clock=self._now,
             control=control,
+            room=self._room,
         )
         if edits:
             self._pool.add("edit", edits)
@@ -180,6 +211,8 @@ class Pipeline:
         try:
             with self._recorder.begin(len(self._info["starts"]), {spec.name: spec.devices for spec in specs}):
                 self._pool.run()
+            if self._judge and self._budget and (left := len(self._edit_of) - self._given):
+                self._warn(self._budget.closing_line(left))
         finally:
             self._pool = None  # it knows us: nothing of a long run is to wait for a search for garbage
             remove_leftovers(self._store.path)  # every host has ended, some in the middle of a file
@@ -199,7 +232,7 @@ class Pipeline:
         where = {"edit": "editor.devices", "judge": "judge.devices"}[spec.name]
         free = memory.free(spec.devices, leave_out=leave_out, where=where)
         for line in memory.taken(device for device in spec.devices if device not in free).values():
-            self._emit(Note(self._now(), "warning", f"left out: {line}"))
+            self._warn(f"left out: {line}")
         return replace(spec, devices=free)
 
     # Planning
@@ -212,14 +245,19 @@ class Pipeline:
                 return image_is_intact(root, one.key, record, verify=verify, sha256=known.sha256)
 
             return plan_edits(
-                self._job.wanted, self._store.edits.records, intact, retry_failed=self._retry_failed
+                self._job.wanted, self._store.edits.records.kept, intact, retry_failed=self._retry_failed
             )
 
     def _restore(self, plan: EditPlan, control: Control) -> None:
         """Make again what people look at and somebody took away: links and thumbnails of edits that are there."""
-        for one, name in missing_links(self._store.path, plan.edited, self._link_names):
+        if is_tidy(self._store.path):
+            return
+        links = list(missing_links(self._store.path, plan.edited, self._link_names))
+        for one, name in links:
             self._link(one, name)
         thumbnails = missing_thumbnails(self._store.path, plan.edited)
+        if not links and not thumbnails:
+            note_tidy(self._store.path)
         if thumbnails:
             self._emit(Note(self._now(), "info", f"making {len(thumbnails)} missing thumbnails again"))
             make_thumbnails(thumbnails, lambda: control.ending)
@@ -262,9 +300,9 @@ class Pipeline:
         if job.judge is None and before is not None:
             identity |= {name: before.get(name) for name in ("judge", "rubric")}
         if before is not None:
-            for line in _changes(before, identity):
+            for line in changes(before, identity):
                 text = f"changed since this run began: {line}; what depends on it is done anew, the old stays on disk"
-                self._emit(Note(self._now(), "warning", text))
+                self._warn(text)
         start = {
             "at": _utc_now(),
             "edit_eval": edit_eval.__version__,
@@ -396,12 +434,13 @@ class Pipeline:
 
     def _doubt(self, one: WantedEdit, reason: str) -> None:
         """Make the next start look at an image's bytes, whatever its size and time; no verdict is given on it now."""
+        self._given += 1
         record = self._store.edits.records[one.key]
         self._store.edits.append({**record, "image": {**record["image"], "mtime_ns": 0}})
         self._say_undone(one, "judged", f"{reason}; the next run edits it anew")
 
     def _say_undone(self, one: WantedEdit, what: str, reason: str) -> None:
-        self._emit(Note(self._now(), "warning", f"sample {shown(one.sample.id)} is not {what}: {reason}"))
+        self._warn(f"sample {shown(one.sample.id)} is not {what}: {reason}")
 
     def tick(self) -> None:
         """Bring ledgers to the disk and let the display breathe."""
@@ -443,26 +482,29 @@ class Pipeline:
                 self._links_work = False
                 place = self._store.path / "by-id"
                 text = f"no links under {place}: {why_not(error, place)}"
-                self._emit(Note(self._now(), "warning", text))
+                self._warn(text)
 
     def _note_thumbnail(self, reason: Any) -> None:
         """Say once that thumbnails cannot be written; the next start makes those that are missing."""
         if reason and self._thumbnails_work:
             self._thumbnails_work = False
-            self._emit(Note(self._now(), "warning", f"no thumbnails: cannot write {reason}"))
+            self._warn(f"no thumbnails: cannot write {reason}")
 
     def _judged(self, task: Task, verdict: Verdict, device: Device, seconds: float) -> None:
         one = self._edit_of[task.id]
-        self._store.verdicts.append(
-            {
-                **self._about(one, task, device),
-                "key": task.id,
-                "edit_key": one.key,
-                "edited_sha256": self._edited_sha256[one.key],
-                "seconds": round(seconds, 4),
-                "verdict": verdict.to_json(),
-            }
-        )
+        record = {
+            **self._about(one, task, device),
+            "key": task.id,
+            "edit_key": one.key,
+            "edited_sha256": self._edited_sha256[one.key],
+            "seconds": round(seconds, 4),
+            "verdict": verdict.to_json(),
+            **earlier_than(self._store.verdicts.records.get(task.id)),
+        }
+        self._store.verdicts.append(record)
+        self._given += 1
+        if self._budget:
+            self._budget.add(record)
         self._emit(VerdictGiven(self._now(), device.label, one.index, one.sample.id, verdict))
 
     @staticmethod
@@ -484,27 +526,3 @@ def _stopwatch() -> Callable[[], float]:
 
 def _utc_now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Return what changed between the identities of two starts; a stage that was not there before is no change."""
-    known = {name: value for name, value in before.items() if value is not None}
-    # Both as JSON would give them back: a tuple is a list, 4.0 is 4.
-    old, new = (json.loads(canonical_json({name: one.get(name) for name in known})) for one in (before, now))
-    return [] if old == new else _differences(old, new)
-
-
-def _differences(before: Any, now: Any, where: str = "") -> list[str]:
-    """Return what changed between two identities, one line per leaf."""
-    if isinstance(before, Mapping) and isinstance(now, Mapping):
-        lines: list[str] = []
-        for key in sorted({*before, *now}):
-            if before.get(key) != now.get(key):
-                lines += _differences(before.get(key), now.get(key), f"{where}.{key}" if where else str(key))
-        return lines
-    return [f"{where}: {_short(before)} -> {_short(now)}"]
-
-
-def _short(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 40 else f"{text[:37]}..."

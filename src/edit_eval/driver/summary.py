@@ -20,6 +20,7 @@ from edit_eval.core.types import Sample, Verdict
 from edit_eval.driver.config import Config
 from edit_eval.driver.plan import Judging, WantedEdit
 from edit_eval.driver.protocol import OFFICIAL, PARTIAL
+from edit_eval.driver.spending import Spent, spent_on
 from edit_eval.driver.store import RunReader, image_path, thumbnail_path
 
 __all__ = ["Estimate", "Row", "Summary", "read_rows", "summarize"]
@@ -111,6 +112,7 @@ class Summary:
         flagged: how many edits have flags.
         flags: how many have each; an edit may have several.
         first_frames: how many edits are of the first frame or page of a source that has several.
+        spent: on all verdicts that the directory holds, and those that they replaced.
     """
 
     run: str
@@ -135,6 +137,7 @@ class Summary:
     flags: Mapping[str, int] = field(default_factory=dict)
     first_frames: int = 0
     headlines: Sequence[HeadlineEstimate] = ()
+    spent: Spent = field(default_factory=Spent)
 
     @property
     def complete(self) -> bool:
@@ -236,6 +239,7 @@ def summarize(run: RunReader, rows: Sequence[Row] | None = None) -> Summary:
         dimensions=_by_dimension(judging, scored) if judging else {},
         tags=tags,
         facts=_facts(info, judging) | _unlooked(rows),
+        spent=spent_on(run.verdicts.values()),
         tag_coverage=_tag_coverage(tags, rows),
         flagged=sum(1 for row in rows if row.flags),
         flags=_count(flag for row in rows for flag in row.flags),
