@@ -131,7 +131,7 @@ class Host:
         if kind == "task":
             with self._arrived:
                 self._waiting.extend(message["tasks"])
-                self._arrived.notify()
+                self._arrived.notify(len(message["tasks"]))  # a thread for each
         elif kind == "recall":
             wanted = set(message["ids"])
             with self._arrived:
