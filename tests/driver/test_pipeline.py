@@ -12,7 +12,7 @@ from edit_eval.core.errors import ConfigError, RunError
 from edit_eval.driver import hashes
 from edit_eval.driver.config import load_config
 from edit_eval.driver.events import Note
-from edit_eval.driver.pipeline import _changes
+from edit_eval.driver.starts import _changes
 from edit_eval.driver.store import RunReader
 
 

@@ -60,9 +60,16 @@ def _parser() -> argparse.ArgumentParser:
     score = commands.add_parser(
         "score",
         help="judge the edits of a run, or an existing folder of edits",
-        description="Judge the edits that a run has, or those in a folder (--edits), named by sample id.",
+        description="Judge the edits that a run has, or those in a folder (--edits), named by sample id. No edit is made "
+        "anew, and no verdict is lost.",
     )
     _add_edits(score, "a folder of finished edits, instead of those of the run")
+    score.add_argument(
+        "--judge",
+        metavar="FILE",
+        type=_named,
+        help="judge with another judge beside the run's own: a config, its judge section alone, or a run directory",
+    )
     _add_run_options(_add_config(score))
 
     report = commands.add_parser("report", help="show a run's scores and write its HTML page")

@@ -22,7 +22,7 @@ from edit_eval.cli.signals import obey_signals
 from edit_eval.core.errors import ConfigError, RunError, did_you_mean
 from edit_eval.core.identity import digest
 from edit_eval.driver import registry
-from edit_eval.driver.config import Checked, check_config, read_tree
+from edit_eval.driver.config import Checked, check_config, read_judge, read_tree
 from edit_eval.driver.control import Control
 from edit_eval.driver.doctor import Finding, examine, examine_machine
 from edit_eval.driver.events import Event, RunStarted, StageName
@@ -32,6 +32,7 @@ from edit_eval.driver.hashes import FileHashes
 from edit_eval.driver.hubs import Watch
 from edit_eval.driver.huggingface import settle_environment
 from edit_eval.driver.job import Job, prepare
+from edit_eval.driver.judges import is_beside
 from edit_eval.driver.layout import layouts, write_layout
 from edit_eval.driver.lint import FolderOfEdits
 from edit_eval.driver.lint import lint as look_into
@@ -40,7 +41,7 @@ from edit_eval.driver.rubrics import builtin_rubrics
 from edit_eval.driver.runinfo import needed, read_info
 from edit_eval.driver.samples import load_samples
 from edit_eval.driver.store import RunReader
-from edit_eval.driver.summary import Row, Summary, read_rows, summarize
+from edit_eval.driver.summary import JudgeSummary, Row, Summary, read_rows, summarize
 from edit_eval.driver.telemetry import read_telemetry
 from edit_eval.driver.usage import Usage, usage
 from edit_eval.views.benchmarks import fact_lines
@@ -65,7 +66,7 @@ def _checked(
 ) -> Checked:
     """Return the config that the arguments describe; a run directory stands for the config it was made from.
 
-    With `proxy: none` this process forgets its proxies too.
+    `replace` has sections that take the place of the config's. With `proxy: none` this process forgets its proxies too.
     """
     checked = check_config(_tree(arguments, base, replace))
     if checked.config.proxy == "none":
@@ -101,13 +102,15 @@ def _tree(
         stages = [
             name
             for name in ("editor", "judge")
-            if isinstance(tree.get(name), dict) and name not in (replace or {})
+            if isinstance(tree.get(name), dict) and (name == "judge" or name not in (replace or {}))
         ]
         tree |= {name: {**tree[name], "devices": devices} for name in stages}
     return tree
 
 
-def _perform(arguments: argparse.Namespace, checked: Checked, stages: Sequence[StageName]) -> int:
+def _perform(
+    arguments: argparse.Namespace, checked: Checked, stages: Sequence[StageName], *, beside: bool = False
+) -> int:
     """Do what is left of a job, then write the page, say how it ended and return the exit code."""
     if arguments.dry_run:
         return _foresee(arguments, checked, stages)
@@ -130,6 +133,7 @@ def _perform(arguments: argparse.Namespace, checked: Checked, stages: Sequence[S
             stages=stages,
             retry_failed=arguments.retry_failed,
             verify=arguments.verify,
+            beside=beside,
             tick=display.tick,
             control=control,
         )
@@ -165,7 +169,14 @@ def _conclude(job: Job, arguments: argparse.Namespace, stages: Sequence[StageNam
         _show("\n\n".join(filter(None, blocks)))
     if no_page:
         raise no_page
-    return _exit_code(summary, judged="judge" in stages)
+    return _exit_code(summary, judged="judge" in stages, other=_other(run, job, summary))
+
+
+def _other(run: RunReader, job: Job, summary: Summary) -> JudgeSummary | None:
+    """Return the numbers of the judge that was asked, if it is another one than the run's own."""
+    if job.judge is None or not is_beside(run.info, job.judge.judging):
+        return None
+    return next((one for one in summary.others if one.id == job.judge.judging.id[:16]), None)
 
 
 def _page(
@@ -192,8 +203,10 @@ def _show(text: str) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _exit_code(summary: Summary, *, judged: bool = True) -> int:
-    return EXIT_OK if summary.reaches(judged=judged) else EXIT_PARTIAL
+def _exit_code(summary: Summary, *, judged: bool = True, other: JudgeSummary | None = None) -> int:
+    """Return whether there is as much as was wanted of what was asked for: edits, or the verdicts of one judge."""
+    enough = summary.reaches(judged=judged) if other is None else other.coverage >= summary.min_coverage
+    return EXIT_OK if enough else EXIT_PARTIAL
 
 
 def _nearest(path: Path) -> str:
@@ -214,15 +227,15 @@ def edit(arguments: argparse.Namespace) -> int:
 
 def score(arguments: argparse.Namespace) -> int:
     """`edit-eval score CONFIG`: the second stage only, or, with `--edits`, over a folder of finished edits."""
+    beside = arguments.judge is not None
+    given: dict[str, Any] = {"judge": read_judge(arguments.judge)} if beside else {}
     if not arguments.edits:
-        return _perform(arguments, _checked(arguments), ("judge",))
+        return _perform(arguments, _checked(arguments, replace=given), ("judge",), beside=beside)
     folder = Path(arguments.edits).absolute()
-    editor = _made_elsewhere(folder)
     # Two folders of one name have each a run of their own.
     output = arguments.output or str(Path("runs") / f"{folder.name}-scored-{digest(str(folder))[:8]}")
-    return _perform(
-        arguments, _checked(arguments, replace={"editor": editor, "output": output}), ("edit", "judge")
-    )
+    given |= {"editor": _made_elsewhere(folder), "output": output}
+    return _perform(arguments, _checked(arguments, replace=given), ("edit", "judge"), beside=beside)
 
 
 def doctor(arguments: argparse.Namespace) -> int:

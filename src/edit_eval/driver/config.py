@@ -26,6 +26,7 @@ from pydantic import (
 from edit_eval.core.errors import ConfigError, did_you_mean, shown
 from edit_eval.driver.plugins import unwritable_field
 from edit_eval.driver.registry import ALIASES, Found, Kind, find
+from edit_eval.driver.runinfo import read_info
 from edit_eval.driver.values import INT_64, env_problems, is_plain, message, secret_problems
 from edit_eval.driver.yamlfile import parse_yaml, read_yaml
 from edit_eval.worker.secrets import HIDDEN, holds_password, is_secret
@@ -41,6 +42,7 @@ __all__ = [
     "StageConfig",
     "check_config",
     "load_config",
+    "read_judge",
     "read_tree",
     "without_secrets",
 ]
@@ -232,6 +234,24 @@ def read_tree(
     for override in overrides:
         tree = _merge(tree, _normalise(_nested(override)))
     return _with_secrets(_without_aliases(tree))
+
+
+def read_judge(path: str) -> dict[str, Any]:
+    """Return the judge's section, normalised, of a file that is a config or that section alone, or of a run directory.
+
+    Raises:
+        ConfigError: there is no such file, or no judge in it.
+        RunError: the run cannot be read.
+    """
+    run = Path(path)
+    tree = read_info(run).get("config") or {} if (run / "run.json").is_file() else _read(run)
+    alone = "type" in tree and not {"judge", "reward_model", "editor", "benchmark"} & tree.keys()
+    section = _normalise({"judge": tree} if alone else tree).get("judge")
+    if not isinstance(section, dict):
+        raise ConfigError(
+            f"--judge: {path} names no judge; it needs the key judge, or the keys of that section alone"
+        )
+    return section
 
 
 def check_config(tree: Mapping[str, Any]) -> Checked:

@@ -5,8 +5,6 @@ Edits become verdict tasks as they finish. Owns the run directory while it runs;
 
 from __future__ import annotations
 
-import json
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -14,14 +12,11 @@ from datetime import UTC, datetime
 from functools import cached_property, partial
 from typing import Any, cast
 
-import edit_eval
 from edit_eval.core.errors import RunError, shown
-from edit_eval.core.identity import canonical_json
 from edit_eval.core.types import EditFailureKind, UnscoredKind, Verdict
 from edit_eval.driver.backends import Backend
 from edit_eval.driver.backends.local import LocalBackend
 from edit_eval.driver.choices import engine_options
-from edit_eval.driver.config import without_secrets
 from edit_eval.driver.control import Control
 from edit_eval.driver.devices import Device, GpuMemory
 from edit_eval.driver.events import (
@@ -44,6 +39,7 @@ from edit_eval.driver.pool import Pool
 from edit_eval.driver.queue import Task
 from edit_eval.driver.refusals import why_not
 from edit_eval.driver.stage import StageSpec
+from edit_eval.driver.starts import next_info, starts_of
 from edit_eval.driver.store import RunStore, image_is_intact, image_path, link_names, thumbnail_path
 from edit_eval.driver.telemetry import Recorder
 from edit_eval.driver.upkeep import (
@@ -68,6 +64,7 @@ def run_job(
     stages: Sequence[StageName] = ("edit", "judge"),
     retry_failed: bool = False,
     verify: bool = False,
+    beside: bool = False,
     backend: Backend | None = None,
     tick: Callable[[], None] = lambda: None,
     control: Control | None = None,
@@ -80,6 +77,7 @@ def run_job(
         stages: `edit`, `judge` or both.
         retry_failed: take up failed edits and unscored verdicts again.
         verify: hash every edit's image instead of trusting its size and modification time.
+        beside: the job's judge judges beside the run's own, which stays what it is.
         backend: where keepers run; by default this machine, with the job's scratch folder.
         tick: called a few times a second, for displays.
         control: how the run is told to end or to pause.
@@ -96,7 +94,9 @@ def run_job(
     control.grace_s = job.checked.config.grace_s
     control.watch(job.output)
     with RunStore(job.output, lock=job.checked.config.lock) as store:
-        pipeline = Pipeline(job, store, emit, stages, retry_failed=retry_failed, verify=verify, tick=tick)
+        pipeline = Pipeline(
+            job, store, emit, stages, retry_failed=retry_failed, verify=verify, beside=beside, tick=tick
+        )
         return pipeline.run(backend or LocalBackend(job.scratch.temporary), control)
 
 
@@ -112,6 +112,7 @@ class Pipeline:
         *,
         retry_failed: bool,
         verify: bool,
+        beside: bool,
         tick: Callable[[], None],
     ) -> None:
         self._job = job
@@ -123,6 +124,7 @@ class Pipeline:
         self._judge = job.judge if "judge" in stages else None
         self._retry_failed = retry_failed
         self._verify = verify
+        self._beside = beside
         self._tick = tick
         self._by_key = {one.key: one for one in job.wanted}
         self._edit_of: dict[str, WantedEdit] = {}  # by verdict key
@@ -190,7 +192,8 @@ class Pipeline:
         specs = [self._job.editor.spec] if edits else []
         if self._judge and (edits or verdicts) and (spec := self._judge.stage.spec):
             left = [self._by_key[one.id] for one in edits] + [self._edit_of[one.id] for one in verdicts]
-            chosen = engine_options(self._judge.judging, left, len(spec.devices), self._info["starts"])
+            earlier = starts_of(self._info, self._judge.judging)
+            chosen = engine_options(self._judge.judging, left, len(spec.devices), earlier)
             options = {**spec.message["options"], **chosen}
             specs.append(replace(spec, message={**spec.message, "options": options}))
         return [spec for spec in specs if spec]
@@ -278,47 +281,13 @@ class Pipeline:
 
     def _record_start(self, *, working: bool) -> None:
         """Write run.json: what the run is now, and (if there is work) this start; say what changed since the last."""
-        job = self._job
-        info = self._store.info()
-        before = info.get("identity")
-        identity = job.identity()
-        if job.judge is None and before is not None:
-            identity |= {name: before.get(name) for name in ("judge", "rubric")}
-        if before is not None:
-            for line in _changes(before, identity):
-                text = f"changed since this run began: {line}; what depends on it is done anew, the old stays on disk"
-                self._emit(Note(self._now(), "warning", text))
-        start = {
-            "at": _utc_now(),
-            "edit_eval": edit_eval.__version__,
-            "python": sys.version.split()[0],
-            "hosts": {},
-        }
-        self._info = {
-            "created": info.get("created", _utc_now()),
-            "name": job.output.name,
-            "config": without_secrets(job.checked.config),
-            "identity": identity,
-            "data": {name: dict(facts) for name, facts in job.data.items()} or info.get("data", {}),
-            "editor": job.editor.title,
-            "size_policy": {"editor": job.editor.size_policy},
-            "min_coverage": job.checked.config.min_coverage,
-            **self._judge_info(info),
-            "starts": [*info.get("starts", []), *([start] if working else [])],
-        }
+        self._info, changes = next_info(
+            self._job, self._store.info(), at=_utc_now(), working=working, beside=self._beside
+        )
+        for line in changes:
+            text = f"changed since this run began: {line}; what depends on it is done anew, the old stays on disk"
+            self._emit(Note(self._now(), "warning", text))
         self._store.write_info(self._info)
-
-    def _judge_info(self, before: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what run.json says of the judge; a start that only edits leaves what was said before."""
-        names = ("protocol", "judge", "judge_size_policy", "judging", "headlines")
-        judge = self._job.judge
-        if judge is None:
-            kept = {name: before.get(name) for name in names}
-            return {**kept, "protocol": kept["protocol"] or self._job.protocol}
-        headlines = [one.to_json() for one in judge.headlines]
-        sizes, judging = judge.stage.size_policy, judge.judging.to_json()
-        said = (self._job.protocol, judge.stage.title, sizes, judging, headlines)
-        return dict(zip(names, said, strict=True))
 
     def _announce(self, plan: EditPlan, verdicts: Sequence[Task], specs: Sequence[StageSpec]) -> None:
         job = self._job
@@ -478,6 +447,7 @@ class Pipeline:
                 "key": task.id,
                 "edit_key": one.key,
                 "edited_sha256": self._edited_sha256[one.key],
+                "judge": self._judge.judging.judge_id if self._judge else None,
                 "seconds": round(seconds, 4),
                 "verdict": verdict.to_json(),
             }
@@ -503,27 +473,3 @@ def _stopwatch() -> Callable[[], float]:
 
 def _utc_now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Return what changed between the identities of two starts; a stage that was not there before is no change."""
-    known = {name: value for name, value in before.items() if value is not None}
-    # Both as JSON would give them back: a tuple is a list, 4.0 is 4.
-    old, new = (json.loads(canonical_json({name: one.get(name) for name in known})) for one in (before, now))
-    return [] if old == new else _differences(old, new)
-
-
-def _differences(before: Any, now: Any, where: str = "") -> list[str]:
-    """Return what changed between two identities, one line per leaf."""
-    if isinstance(before, Mapping) and isinstance(now, Mapping):
-        lines: list[str] = []
-        for key in sorted({*before, *now}):
-            if before.get(key) != now.get(key):
-                lines += _differences(before.get(key), now.get(key), f"{where}.{key}" if where else str(key))
-        return lines
-    return [f"{where}: {_short(before)} -> {_short(now)}"]
-
-
-def _short(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 40 else f"{text[:37]}..."

@@ -67,6 +67,11 @@ class Judging:
             return rubric_hash(self.rubrics[""])
         return digest({name: rubric_hash(rubric) for name, rubric in self.rubrics.items()})
 
+    @property
+    def judge_id(self) -> str:
+        """Identity of the judge alone, 16 hex digits: verdicts and starts are marked with it."""
+        return digest(self.identity)[:16]
+
     def used_by(self, samples: Iterable[Sample]) -> Judging:
         """Return the same with those rubrics alone that these samples are judged by.
 

@@ -10,11 +10,12 @@ from collections.abc import Mapping, Sequence
 from rich.cells import cell_len
 
 from edit_eval.core.headlines import HeadlineEstimate
-from edit_eval.driver.summary import Estimate, Summary
+from edit_eval.driver.summary import Estimate, JudgeSummary, Summary
+from edit_eval.views.judges import bridge_rows, interval, judge_rows, percent
 from edit_eval.views.status import flags_said
 from edit_eval.views.text import clean, fit, kinds, number, pad
 
-__all__ = ["closing_block", "interval"]
+__all__ = ["closing_block"]
 
 _LABEL_COLUMNS = 36
 _DASH = "-"
@@ -35,9 +36,26 @@ def closing_block(summary: Summary, report_path: str | None = None) -> str:
     for tag, estimates in summary.tags.items():
         shares = summary.tag_coverage.get(tag, {}) if summary.coverage < 1 else {}
         lines += ["", *_table(clean(tag), estimates, shares)]
+    for one in summary.others:
+        lines += ["", *_other(one, summary)]
     if report_path is not None:
         lines += ["", f"Report: {clean(report_path)}"]
     return "\n".join(lines)
+
+
+def _other(one: JudgeSummary, summary: Summary) -> list[str]:
+    """Return what a judge beside the run's own says, and how it relates to that."""
+    return [
+        f"Also judged by {clean(one.judge)}: {clean(one.protocol)}",
+        *_labelled(judge_rows(one, summary.wanted)),
+        f"  Beside the run's own judge, {clean(summary.judge or '')}:",
+        *_labelled(bridge_rows(one.bridge), "    "),
+    ]
+
+
+def _labelled(rows: Sequence[tuple[str, str]], indent: str = "  ") -> list[str]:
+    width = max(cell_len(clean(label)) for label, _ in rows) + 1
+    return [f"{indent}{pad(clean(label) + ':', width)} {text}" for label, text in rows]
 
 
 def _facts(summary: Summary) -> list[tuple[str, str]]:
@@ -84,15 +102,10 @@ def _remarks(summary: Summary) -> list[tuple[str, str]]:
 
 
 def _coverage(summary: Summary) -> str:
-    text = f"{_percent(summary.coverage)} ({summary.scored} of {summary.wanted} scored)"
+    text = f"{percent(summary.coverage)} ({summary.scored} of {summary.wanted} scored)"
     if summary.complete:
         return text
-    return f"{text}, below the {_percent(summary.min_coverage)} that were asked for"
-
-
-def _percent(share: float) -> str:
-    """Return a share in per cent, rounded down: 99.97 % must not read as 100.0 %."""
-    return f"{int(share * 1000 + 1e-9) / 10:.1f} %"
+    return f"{text}, below the {percent(summary.min_coverage)} that were asked for"
 
 
 def _bounds(summary: Summary) -> str:
@@ -100,13 +113,6 @@ def _bounds(summary: Summary) -> str:
         return _DASH
     low, high = summary.bounds
     return f"{number(low)} to {number(high)}, if all that is missing had the lowest or the highest score"
-
-
-def interval(estimate: Estimate) -> str:
-    """Return `7.412 to 8.448`, or a dash where there is no interval."""
-    if estimate.low is None or estimate.high is None:
-        return _DASH
-    return f"{number(estimate.low)} to {number(estimate.high)}"
 
 
 def _headlines(summary: Summary) -> list[str]:
@@ -154,7 +160,7 @@ def _table(
             number(one.mean),
             interval(one),
             str(one.n),
-            *([_percent(coverage[name])] if coverage else []),
+            *([percent(coverage[name])] if coverage else []),
         ]
         for name, one in estimates.items()
     ]

@@ -6,6 +6,7 @@ Knows the template's names and nothing of where the page is written, but that it
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
@@ -14,6 +15,7 @@ from urllib.parse import quote
 from edit_eval.core.headlines import HeadlineEstimate
 from edit_eval.driver.summary import Estimate, Row, Summary
 from edit_eval.driver.usage import Usage
+from edit_eval.views.judges import bridge_rows, judge_rows
 from edit_eval.views.status import FLAG_MEANINGS, flags_said, status_of
 from edit_eval.views.text import UNDEFINED
 from edit_eval.views.usage import device_rows, heading, laggard_lines, stage_rows
@@ -137,8 +139,27 @@ def _head(summary: Summary) -> dict[str, Any]:
         "first_frames": summary.first_frames,
         "headlines": [_headline(one) for one in summary.headlines],
         "groups": _groups(summary),
+        "others": [
+            {
+                "judge": visible(one.judge),
+                "protocol": visible(one.protocol),
+                "tables": [
+                    _facts_table(judge_rows(one, summary.wanted)),
+                    _facts_table(bridge_rows(one.bridge)),
+                ],
+            }
+            for one in summary.others
+        ],
         "facts": [(visible(label), visible(text)) for label, text in summary.facts.items()],
     }
+
+
+def _facts_table(rows: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return rows of a label and a text, with the page's own dash and minus."""
+    return [
+        (visible(label), DASH if text == UNDEFINED else re.sub(r"-(?=\d)", "\u2212", visible(text)))
+        for label, text in rows
+    ]
 
 
 def _headline(one: HeadlineEstimate) -> dict[str, Any]:

@@ -22,6 +22,8 @@ The keys of the JSON report (`"format": 1`; a number that is undefined is null, 
 | `flagged`, `flags` | how many edits have flags; how many have each of `blank`, `nan`, `resized`, `no_op` |
 | `first_frames` | edits of the first frame or page of a source that has several |
 | `facts` | label -> text |
+| `others` | the judges beside the run's own, a list of `id` (the beginning of `judge and rubric`), `judge`, `protocol`, `scale`, `scored`, `unscored`, `coverage`, `headline`, `headlines`, `bounds` as above, and `bridge` |
+| `bridge` | how that judge relates to the run's own over the samples that both scored: `n`, `clusters`, `same_scale`, `first` and `second` (mean of each), `shift` (second minus first) with `standard_error`, `low`, `high`, `spearman`, `ordered` (pairs that neither ties), `tied`, `concordant` (share of the ordered that both put in one order), `equal` (share); null where undefined, and what needs one scale where the scales differ |
 | `usage` | what the run took (`driver.usage.Usage`): `starts`, `wall_s`, `device_s`, `gpu_s`, `energy_wh`, `price`, `cost`, `devices` (a list of `DeviceUsage`), `stages` (`edit`, `judge` -> `StageUsage`), `laggards`; null where nothing was recorded |
 | `rows` | a list in the benchmark's order: `index`, `sample` (id), `repeat`, `instruction`, `tags`, `status` (`scored`, `unscored`, `edit-failed`, `not judged`, `not edited`), `kind` and `reason` (where there is no score), `overall`, `scores`, `reasons`, `image`, `flags`, `edit_key`, `verdict_key` |
 """
@@ -36,7 +38,7 @@ from typing import Any
 
 from edit_eval.driver.abandoned import remove_abandoned
 from edit_eval.driver.refusals import cannot_write
-from edit_eval.driver.summary import Row, Summary
+from edit_eval.driver.summary import JudgeSummary, Row, Summary
 from edit_eval.driver.usage import Usage
 from edit_eval.views.closing import closing_block
 from edit_eval.views.status import status_of
@@ -123,10 +125,16 @@ def json_report(summary: Summary, rows: Sequence[Row], usage: Usage | None = Non
         **data,
         "scale": list(summary.scale),
         "bounds": None if summary.bounds is None else list(summary.bounds),
+        "others": [_judge(one) for one in summary.others],
         "complete": summary.complete,
         "usage": None if usage is None else asdict(usage),
         "rows": [_json_row(row) for row in sorted(rows, key=lambda row: row.index)],
     }
+
+
+def _judge(one: JudgeSummary) -> dict[str, Any]:
+    bounds = None if one.bounds is None else list(one.bounds)
+    return {**asdict(one), "scale": list(one.scale), "bounds": bounds}
 
 
 def _json_row(row: Row) -> dict[str, Any]:

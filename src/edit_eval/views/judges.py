@@ -1,0 +1,71 @@
+"""What is said of the judges beside a run's own, as rows of a label and a text, for the terminal and for the page alike."""
+
+from __future__ import annotations
+
+from edit_eval.core.agreement import Bridge
+from edit_eval.driver.summary import Estimate, JudgeSummary
+from edit_eval.views.text import UNDEFINED, kinds, number
+
+__all__ = ["bridge_rows", "interval", "judge_rows", "percent"]
+
+Rows = list[tuple[str, str]]
+
+
+def judge_rows(one: JudgeSummary, wanted: int) -> Rows:
+    """Return the headline of a judge beside the run's own."""
+    low, high = one.scale
+    clusters = f" in {one.headline.clusters} clusters" if one.headline.clusters != one.headline.n else ""
+    partial = "" if one.coverage >= 1 else "(partial) "
+    rows = [
+        ("Score", f"{number(one.headline.mean)} {partial}on {low:g} to {high:g}"),
+        ("Interval", f"{interval(one.headline)} (95 %), n = {one.headline.n}{clusters}"),
+        ("Coverage", f"{percent(one.coverage)} ({one.scored} of {wanted} scored)"),
+    ]
+    if one.bounds is not None:
+        rows.append(("Bounds", f"{number(one.bounds[0])} to {number(one.bounds[1])}"))
+    if one.unscored:
+        rows.append(("Unscored", kinds(one.unscored)))
+    for headline in one.headlines:
+        digits = headline.headline.digits
+        mark = " (partial)" if headline.why_partial else ""
+        rows.append((headline.headline.name + mark, number(headline.mean, digits)))
+    return rows
+
+
+def bridge_rows(one: Bridge) -> Rows:
+    """Return how a judge relates to the run's own; what is undefined is a dash."""
+    pairs = UNDEFINED
+    if one.ordered is not None:
+        pairs = f"{_share(one.concordant)} of {one.ordered}; {one.tied} tied"
+    rows = [("In common", str(one.n))]
+    if one.same_scale:
+        spread = f" ({number(one.low)} to {number(one.high)}, 95 %)" if one.low is not None else ""
+        rows += [
+            ("Mean of the run's own", number(one.first)),
+            ("Mean of this one", number(one.second)),
+            ("Mean shift", _signed(one.shift) + spread),
+            ("Equal scores", _share(one.equal)),
+        ]
+    else:
+        rows.append(("Scales", "differ: nothing is rescaled, order alone compares"))
+    return [*rows, ("Spearman", number(one.spearman)), ("Pairs in one order", pairs)]
+
+
+def interval(estimate: Estimate) -> str:
+    """Return `7.412 to 8.448`, or a dash where there is no interval."""
+    if estimate.low is None or estimate.high is None:
+        return UNDEFINED
+    return f"{number(estimate.low)} to {number(estimate.high)}"
+
+
+def percent(share: float) -> str:
+    """Return a share in per cent, rounded down: 99.97 % must not read as 100.0 %."""
+    return f"{int(share * 1000 + 1e-9) / 10:.1f} %"
+
+
+def _share(share: float | None) -> str:
+    return UNDEFINED if share is None else f"{100 * share:.1f} %"
+
+
+def _signed(value: float | None) -> str:
+    return UNDEFINED if value is None else f"{value:+.3f}"
