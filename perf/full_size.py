@@ -12,7 +12,6 @@ with). Random weights give unreadable replies: every verdict is unscored.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import os
 import statistics
@@ -38,6 +37,8 @@ from edit_eval.views.usage import usage_block
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
+
+from random_weights import tiny_checkpoint  # noqa: E402
 
 
 @dataclass
@@ -92,22 +93,9 @@ class Sampler(threading.Thread):
         return max((used for _, _, used in self.samples.get(label, [])), default=0) / 2**30 or None
 
 
-def tiny_checkpoints(folder: Path) -> tuple[Path, Path]:
-    """Build the tiny checkpoints of editor and judge."""
-    spec = importlib.util.spec_from_file_location(
-        "tiny_checkpoints", HERE.parent / "tests" / "tiny_checkpoints.py"
-    )
-    if spec is None or spec.loader is None:
-        raise RuntimeError("tests/tiny_checkpoints.py is not there")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    names = ("qwen-image-edit-plus", "qwen3-vl-moe")
-    return tuple(module.build(name, folder / name) for name in names)
-
-
 def config(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Return the run's config."""
-    editor, judge = tiny_checkpoints(folder)
+    editor, judge = (tiny_checkpoint(name, folder) for name in ("qwen-image-edit-plus", "qwen3-vl-moe"))
     devices = (
         arguments.devices.split(",") if arguments.devices else (["cpu:0"] if arguments.tiny else ["all"])
     )

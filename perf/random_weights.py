@@ -7,15 +7,18 @@ Qwen3-VL-30B-A3B-Instruct (31.1 B).
 
 from __future__ import annotations
 
+import importlib.util
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from edit_eval.editors.qwen_image_edit import QwenImageEdit
 from edit_eval.judges.engines.transformers import TransformersEngine
 from edit_eval.judges.qwen3_vl import Qwen3VL
 
-__all__ = ["FullSizeEditor", "FullSizeJudge"]
+__all__ = ["FullSizeEditor", "FullSizeJudge", "judge_folder", "tiny_checkpoint"]
 
 _ROPE = {"rope_type": "default"}
 ENCODER_TEXT = {
@@ -125,22 +128,53 @@ class FullSizeEditor(QwenImageEdit):
         )
 
 
+def _judge_config(lender: str) -> Any:
+    """Return the configuration of Qwen3-VL-30B-A3B, with the token ids of the tiny checkpoint."""
+    from transformers import AutoConfig, Qwen3VLMoeConfig
+
+    small = AutoConfig.from_pretrained(lender)
+    ids = {name: getattr(small, name) for name in _TOKEN_IDS}
+    return Qwen3VLMoeConfig(text_config=JUDGE_TEXT, vision_config=JUDGE_VISION, **ids)
+
+
+def tiny_checkpoint(name: str, folder: Path) -> Path:
+    """Build a tiny checkpoint of a real class (`tests/tiny_checkpoints.py`) below `folder`, once."""
+    source = Path(__file__).resolve().parent.parent / "tests" / "tiny_checkpoints.py"
+    spec = importlib.util.spec_from_file_location("tiny_checkpoints", source)
+    if spec is None or spec.loader is None:
+        raise RuntimeError("tests/tiny_checkpoints.py is not there")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    path = folder / name
+    return path if path.exists() else Path(module.build(name, path))
+
+
+def judge_folder(folder: Path, *, full: bool) -> Path:
+    """Return a tiny judge's checkpoint; `full`: with the configuration of the full size, which its weights do not fit.
+
+    The latter is for an engine that makes random weights itself and reads none (`load_format: dummy`).
+    """
+    tiny = tiny_checkpoint("qwen3-vl-moe", folder)
+    path = folder / "full-size"
+    if not full or path.exists():
+        return path if full else tiny
+    shutil.copytree(tiny, path)
+    config = _judge_config(str(tiny))
+    config.architectures = ["Qwen3VLMoeForConditionalGeneration"]
+    config.dtype = "bfloat16"
+    config.save_pretrained(path)
+    return path
+
+
 class FullSizeEngine(TransformersEngine):
     """Qwen3-VL-30B-A3B at full size; `model` is a tiny checkpoint that lends the processor."""
 
     def build(self) -> tuple[Any, Any]:
         """Return the model, its weights made on the device, and the processor."""
-        from transformers import (
-            AutoConfig,
-            AutoProcessor,
-            Qwen3VLMoeConfig,
-            Qwen3VLMoeForConditionalGeneration,
-        )
+        from transformers import AutoProcessor, Qwen3VLMoeForConditionalGeneration
 
         lender = str(self._context.model)
-        small = AutoConfig.from_pretrained(lender)
-        ids = {name: getattr(small, name) for name in _TOKEN_IDS}
-        config = Qwen3VLMoeConfig(text_config=JUDGE_TEXT, vision_config=JUDGE_VISION, **ids)
+        config = _judge_config(lender)
         # What `from_pretrained` chooses by itself; a model made by hand would be left with the slow loop.
         chosen = self._params.experts_implementation or "grouped_mm"
         config._experts_implementation = config.text_config._experts_implementation = chosen  # noqa: SLF001

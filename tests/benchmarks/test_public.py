@@ -41,9 +41,10 @@ def krisbench(root):
         item = {"ori_img": "1.png", "gt_img": "", key: "go!", "explain_en": ""}
         table(root / "KRIS_Bench" / folder / "annotation.json", {"1": item})
         save(root / "KRIS_Bench" / folder / "1.png", 3)
-    several = {"ori_img": ["1-2.jpg", "1-3.jpg"], "gt_img": "1-1.jpg", "ins_en": "go!", "explain_en": ""}
+    frames = ["1-2.jpg", "1-3.jpg", "1-4.jpg"]
+    several = {"ori_img": frames, "gt_img": "1-1.jpg", "ins_en": "go!", "explain_en": ""}
     table(root / "KRIS_Bench" / "temporal_prediction" / "annotation.json", {"1": several})
-    for name in ("1-1.jpg", "1-2.jpg", "1-3.jpg"):
+    for name in ("1-1.jpg", *frames):
         save(root / "KRIS_Bench" / "temporal_prediction" / name, 4)
     return root, "Overall", (4 - 1) * 25  # every score is 4 of 5
 

@@ -244,3 +244,24 @@ def test_nothing_to_do_says_what_could_be_tried_again(tmp_path, config):
     assert cli("score", str(config), "--edits", str(folder), "--output", "run", cwd=tmp_path).returncode == 3
     again = cli("score", str(config), "--edits", str(folder), "--output", "run", cwd=tmp_path)
     assert "--retry-failed takes up the 8 failed or unscored again." in again.stdout
+
+
+@pytest.mark.parametrize("columns", [40, 80, 200])
+def test_ls_says_what_is_known_of_each_public_benchmark_on_every_terminal(tmp_path, columns):
+    done = cli("ls", "benchmarks", cwd=tmp_path, env={"COLUMNS": str(columns)})
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert max(map(len, lines)) <= max(min(columns, 120), 72)
+    assert not any(line.endswith(" ") for line in lines)
+    begins = next(number for number, line in enumerate(lines) if line.startswith("  gedit "))
+    ends = next(number for number, line in enumerate(lines) if line.startswith("  imgedit "))
+    said = " ".join(" ".join(lines[begins:ends]).split())
+    for text in (
+        "606 en, 606 cn; instructions in en, cn; licence MIT",
+        "2 questions a sample; 0 to 10, four scores",
+        "the mean of 11 group means",
+        "data huggingface.co/datasets/stepfun-ai/GEdit-Bench",
+        "prompts github.com/stepfun-ai/Step1X-Edit, GEdit-Bench/viescore/vie_prompts.py",
+    ):
+        assert text in said
+    assert "1 question a sample" in " ".join(done.stdout.split())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -12,8 +13,11 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
+from fake_github import FakeGitHub
 from fake_hub import FakeHub
 from harness import PYTHONPATH, cli, make_benchmark, ours
+from PIL import Image
 from repositories import judge, pipeline, tensor_file
 
 CONFIG = """\
@@ -266,3 +270,67 @@ def test_judges_too(place, hub):
     done = cli("fetch", "my.yaml", cwd=place, env=environment(place, hub))
     assert done.returncode == 0, done.stderr
     assert "judge.model" in done.stdout
+
+
+# A public benchmark by its name
+
+
+@pytest.fixture
+def kris(hub):
+    item = {"ori_img": "1.png", "gt_img": "", "ins_en": "go", "explain_en": ""}
+    files = {
+        "KRIS_Bench/color_change/annotation.json": json.dumps({"1": item}),
+        "KRIS_Bench/color_change/1.png": png(),
+    }
+    return hub.add("Liang0223/KRIS_Bench", files, kind="dataset")
+
+
+def png() -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (24, 16), (1, 2, 3)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def test_a_public_benchmark_by_its_name_and_what_to_write_into_the_config(tmp_path, hub, kris):
+    with FakeGitHub() as github:
+        github.files["mercurystraw/Kris_Bench/main/utils/prompts.py"] = b"x = 1\n"
+        env = environment(tmp_path, hub, GITHUB_RAW_ENDPOINT=github.url)
+        done = cli("fetch", "krisbench", cwd=tmp_path, env=env)
+        again = cli("fetch", "krisbench", "--dry-run", cwd=tmp_path, env=env)
+    assert (done.returncode, again.returncode) == (0, 0), done.stderr + again.stderr
+    written = done.stdout.partition("For the config:\n")[2]
+    assert "# no path: runs find the data by themselves" in written
+    told = yaml.safe_load(written)["benchmark"]
+    assert told["type"] == "krisbench"
+    assert (Path(told["params"]["prompts"]) / "utils" / "prompts.py").read_text() == "x = 1\n"
+    assert kris[:12] in again.stdout
+    assert "github.com/mercurystraw/Kris_Bench" in again.stdout
+    # the data is found offline, without the prompts too
+    config = {
+        "benchmark": {"type": "krisbench"},
+        "editor": {"type": "scripted", "devices": ["cpu:0"]},
+        "judge": {"type": "replying:Replying", "devices": ["cpu:0"]},
+        "output": "run",
+    }
+    (tmp_path / "kris.yaml").write_text(yaml.safe_dump(config))
+    ran = cli("run", "kris.yaml", cwd=tmp_path, env=offline(tmp_path))
+    assert "own-prompts" in ran.stdout, ran.stdout + ran.stderr
+    run = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert kris in json.dumps(run)
+
+
+def test_prompts_that_cannot_be_had_are_one_line_and_the_data_is_there(tmp_path, hub, kris):
+    gone = f"http://127.0.0.1:{closed_port()}"
+    done = cli("fetch", "krisbench", cwd=tmp_path, env=environment(tmp_path, hub, GITHUB_RAW_ENDPOINT=gone))
+    line = one_line(done)
+    assert f"benchmark.params.prompts: cannot reach {gone} (connection refused)" in line
+    assert "All of it is in" in done.stdout
+    assert "prompts:" not in done.stdout.partition("For the config:")[2]
+
+
+def test_only_the_names_of_public_benchmarks_stand_for_a_config(tmp_path, hub):
+    done = cli("fetch", "scenes", cwd=tmp_path, env=environment(tmp_path, hub))
+    assert "scenes" in one_line(done)
+    (tmp_path / "gedit").write_text("benchmark: {type: scenes}\neditor: {type: scripted}\n")
+    done = cli("fetch", "gedit", cwd=tmp_path, env=environment(tmp_path, hub))
+    assert "Nothing to fetch" in done.stdout

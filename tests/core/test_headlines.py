@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -59,6 +60,47 @@ def test_an_unknown_group_is_left_out_and_said():
     assert found.why_partial == ("group unknown to the benchmark, left out: z",)
 
 
+def test_what_was_left_out_may_be_what_a_group_lacks():
+    found = estimate(MACRO, [scored("x", 2), scored("x", 4), scored("y", 10), scored("X", 0)])
+    assert found.mean == (3 + 10) / 2
+    assert found.bounds == ((6 / 3 + 10) / 2, (16 / 3 + 10) / 2)
+    assert found.why_partial == (
+        "group unknown to the benchmark, left out: X",
+        "other numbers of samples than the benchmark's: x 2 of 3",
+    )
+
+
+def test_a_pool_that_lacks_a_sample_takes_it_to_weigh_as_much_as_the_others():
+    pool = Headline(
+        "pool", 0, 100, "(score - 1) * 25", pool=True, groups={"": 3}, expects={"group": {"x": 3}}
+    )
+    samples = [
+        scored("x", 1, 1, rubric=TWO),
+        scored("x", 5, 5, 5, rubric=THREE),
+        scored("y", 1, 1, rubric=TWO),
+    ]
+    found = estimate(pool, samples)
+    assert found.mean == 60
+    assert found.bounds == (300 / 7.5, (300 + 250) / 7.5)  # two or three more scores: 2.5
+
+
+def test_tags_have_the_values_that_the_benchmark_knows():
+    expects = {"group": {"x": 2, "y": 0, "z": 1}}
+    headline = Headline("O", 0, 10, groups={"": 4}, expects=expects)
+    samples = [scored("x", 2), scored("x", 4), scored("y", 6), scored("z", 8)]
+    assert estimate(headline, samples).why_partial == ()
+    assert Headline.from_json(headline.to_json()) == headline
+    found = estimate(headline, [scored("x", 2), scored("y", 6), scored("Y", 0)])
+    assert found.mean == 4  # that of another group does not count
+    assert found.bounds == ((8 + 0) / 3, (8 + 10) / 3)
+    assert found.why_partial == (
+        "group unknown to the benchmark, left out: Y",
+        "no sample of group: z",
+        "other numbers of samples than the benchmark's: x 1 of 2",
+        "other numbers of samples than the benchmark's: 2 of 4",
+    )
+
+
 def test_a_group_of_another_size_is_said():
     found = estimate(MACRO, [scored("x", 4), scored("y", 10)])
     assert found.mean == 7
@@ -77,6 +119,20 @@ def test_a_missing_sample_of_a_pool_weighs_as_much_as_it_has_dimensions():
     assert (found.mean, found.bounds) == (0, (0, 60))
 
 
+def test_a_dimension_counts_where_it_is_asked_for_and_on_its_own_scale():
+    yes_or_no = Rubric("d", (Dimension("a", 0, 1, True),), (), "a", 0, 1)
+    samples = [
+        scored("x", 5, 1, rubric=TWO),
+        scored("x", 1, rubric=yes_or_no),
+        scored("x", 1, 1, 3, rubric=THREE),
+    ]
+    of_a = Headline("a", 0, 100, "100 * (score - low) / (high - low)", dimension="a")
+    assert estimate(of_a, samples).mean == pytest.approx((100 + 100 + 0) / 3)
+    of_c = Headline("c", 0, 100, "100 * (score - low) / (high - low)", dimension="c")
+    found = estimate(of_c, samples)
+    assert (found.mean, found.n, found.wanted) == (50, 1, 1)
+
+
 def test_perfect_is_the_top_of_every_dimension_that_applies():
     samples = [
         scored("x", 5, 5, rubric=TWO),
@@ -84,6 +140,19 @@ def test_perfect_is_the_top_of_every_dimension_that_applies():
         scored("x", 4, 5, rubric=TWO),
     ]
     assert estimate(Headline("accuracy", 0, 1, value="perfect"), samples).mean == pytest.approx(1 / 3)
+
+
+def test_no_top_of_a_scale_is_counted_where_scores_are_means():
+    # Three readings of 5, 5 and 4, or an expected value of 4.97, would be no top: the share would be 0 for any model.
+    means = replace(TWO, name="two-mean-of-3", continuous=True)
+    samples = [scored("x", 5, 14 / 3, rubric=means), scored("x", rubric=means)]
+    found = estimate(Headline("accuracy", 0, 1, value="perfect"), samples)
+    assert (found.mean, found.n, found.bounds) == (None, 0, (0, 1))
+    assert found.why_partial == (
+        "means of several readings and expected values are no whole scores, of which the top is counted",
+        "1 without scores",
+    )
+    assert estimate(Headline("mean", 1, 5), samples).mean == pytest.approx(29 / 6)
 
 
 def test_only_samples_with_the_tag_count():

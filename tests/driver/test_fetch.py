@@ -5,29 +5,43 @@ from __future__ import annotations
 import errno
 import fcntl
 import hashlib
+import io
+import json
 import os
 import shutil
 import stat
+import tarfile
 import threading
 import time
 import types
+import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
+from fake_github import FakeGitHub
 from fake_hub import FakeHub, git_sha1
 from harness import make_benchmark
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from public import table
 from repositories import SPARE, judge, pipeline, tensor_file
 
-from edit_eval.core.errors import ModelError, UserError
+from edit_eval.benchmarks import Benchmark, GitHubFiles
+from edit_eval.benchmarks.imgedit import ImgEdit
+from edit_eval.benchmarks.unicbench import UnicBench
+from edit_eval.benchmarks.unireditbench import UniREditBench
+from edit_eval.core.errors import DataError, ModelError, UserError
+from edit_eval.core.types import Sample
 from edit_eval.driver.config import check_config, read_tree
 from edit_eval.driver.fetch import Fetcher, FetchPlan
 from edit_eval.driver.hashes import FileHashes
 from edit_eval.driver.hubcache import open_cache
+from edit_eval.driver.hubdata import find_data
 from edit_eval.driver.hubs import Stopped, Watch
 from edit_eval.driver.huggingface import settle_environment
 from edit_eval.driver.models import find_lora, find_model, resolve_model
+from edit_eval.views.fetch import config_text, fetch_text
 
 EDITOR, JUDGE = "Qwen/Edit", "Qwen/Judge"
 
@@ -796,7 +810,7 @@ def test_a_file_system_without_links_or_locks(hub, tmp_path, monkeypatch):
         "symlink_to",
         lambda self, *given, **named: no_link() if "cache" in str(self) else real(self, *given, **named),
     )
-    monkeypatch.setattr("edit_eval.driver.huggingface.fcntl.flock", no_lock)
+    monkeypatch.setattr("edit_eval.driver.locking.fcntl.flock", no_lock)
     fetch(tmp_path)
     assert files_below(found()) == files
     assert not any(one.is_symlink() for one in found().rglob("*"))
@@ -878,3 +892,189 @@ def test_files_have_the_modes_that_the_umask_gives(hub, tmp_path):
         os.umask(before)
     for one in folder_of(tmp_path / "cache").rglob("*"):
         assert stat.S_IMODE(one.stat().st_mode) & 0o060 == 0o060, one
+
+
+# Public benchmarks: archives, and small files of GitHub
+
+
+@pytest.fixture
+def github(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "own"))
+    with FakeGitHub() as running:
+        monkeypatch.setenv("GITHUB_RAW_ENDPOINT", running.url)
+        yield running
+
+
+def small(github: FakeGitHub, monkeypatch, cls: type[Benchmark], name: str, data: bytes) -> GitHubFiles:
+    """Let the fake serve a file in place of an official one, with a hash of its own."""
+    declared: GitHubFiles = getattr(cls, name)
+    made = GitHubFiles(declared.repository, declared.revision, dict.fromkeys(declared.files, ""))
+    for path in declared.files:
+        made.files[path] = hashlib.sha256(data).hexdigest()  # type: ignore[index]
+        github.files[f"{declared.repository}/{declared.revision}/{path}"] = data
+    monkeypatch.setattr(cls, name, made)
+    return made
+
+
+def archive(files: dict[str, bytes], *, tar: bool = False) -> bytes:
+    buffer = io.BytesIO()
+    if tar:
+        with tarfile.open(fileobj=buffer, mode="w") as packed:
+            for name, data in files.items():
+                info = tarfile.TarInfo(name)
+                info.size = len(data)
+                packed.addfile(info, io.BytesIO(data))
+    else:
+        with zipfile.ZipFile(buffer, "w") as packed_zip:
+            for name, data in files.items():
+                packed_zip.writestr(name, data)
+    return buffer.getvalue()
+
+
+OWN = {"type": "scripted", "model": None}
+
+
+def samples_of(tmp_path: Path, **changes) -> list[Sample]:
+    found_data = find_data(checked(tmp_path, editor=OWN, **changes))
+    cls = checked(tmp_path, editor=OWN, **changes).benchmark.cls
+    return list(cls.load(found_data.path, found_data.params, tmp_path / "workspace"))
+
+
+def test_a_benchmark_whose_pictures_are_in_archives(hub, github, tmp_path, monkeypatch):
+    item = {
+        "original_image_path": "original_image/a/1.png",
+        "reference_image_path": "reference_image/a/1.png",
+        "instruction": "go", "name": "a", "idx": 1,
+    }  # fmt: skip
+    commit = hub.add(
+        "maplebb/UniREditBench",
+        {
+            "data.json": json.dumps([item]),
+            "original_image.zip": archive({"original_image/a/1.png": b"o" * 5000}),
+            "reference_image.zip": archive({"reference_image/a/1.png": b"r" * 5000}),
+            "README.md": b"x",
+        },
+        kind="dataset",
+    )
+    prompts = small(github, monkeypatch, UniREditBench, "prompt_files", b"prompt_consist = 'x'\n")
+    benchmark = {"type": "unireditbench"}
+    with pytest.raises(
+        DataError, match=r"maplebb/UniREditBench is not on this machine .*; run 'edit-eval fetch"
+    ):
+        samples_of(tmp_path, benchmark=benchmark)
+    plan = fetch(tmp_path, benchmark=benchmark, editor=OWN)
+    (sample,) = samples_of(tmp_path, benchmark=benchmark)
+    assert Path(sample.images[0]).read_bytes() == b"o" * 5000
+    assert Path(sample.references[0]).read_bytes() == b"r" * 5000
+    assert find_data(checked(tmp_path, editor=OWN, benchmark=benchmark)).commits == {
+        "benchmark.path": {"repository": "maplebb/UniREditBench", "commit": commit}
+    }
+    [one] = plan.small
+    assert (one.folder / "eval" / "utils.py").read_bytes() == b"prompt_consist = 'x'\n"
+    assert (
+        one.folder == tmp_path / "own" / "edit-eval" / "github" / "Maplebb--UniREditBench" / prompts.revision
+    )
+    text = config_text("unireditbench", plan)
+    assert yaml.safe_load(text.partition("\n")[2]) == {
+        "benchmark": {"type": "unireditbench", "params": {"prompts": str(one.folder)}}
+    }
+    assert "runs find the data by themselves" in text
+    # a second fetch: nothing comes, nothing is unpacked
+    told = Told()
+    asked = len(github.asked)
+    assert fetch(tmp_path, told, benchmark=benchmark, editor=OWN).bytes_left == 0
+    assert (told.lines, told.count, len(github.asked)) == ([], 0, asked)
+    shown = fetch_text(fetch(tmp_path, benchmark=benchmark, editor=OWN))
+    assert "github.com/Maplebb/UniREditBench" in shown
+    assert all(line.endswith("all here") for line in shown.splitlines()[:-1])
+
+
+def test_an_archive_that_was_not_unpacked_is_said_and_unpacked_by_the_next_fetch(hub, github, tmp_path):
+    hub.add(
+        "PhoenixZ/RISEBench",
+        {"data.zip": archive({"data/datav2_total_w_subtask.json": b"[]"})},
+        kind="dataset",
+    )
+    benchmark = {"type": "risebench", "params": {"prompts": str(tmp_path)}}
+    fetch(tmp_path, benchmark=benchmark, editor=OWN)
+    assert github.asked == []  # the user has prompts
+    assert samples_of(tmp_path, benchmark=benchmark) == []
+    shutil.rmtree(folder_of(tmp_path / "cache", "PhoenixZ/RISEBench", "datasets") / "edit-eval")
+    hub.asked.clear()
+    with pytest.raises(DataError, match="the archives of PhoenixZ/RISEBench are not unpacked"):
+        samples_of(tmp_path, benchmark=benchmark)
+    told = Told()
+    fetch(tmp_path, told, benchmark=benchmark, editor=OWN)
+    assert [line.partition(" (")[0] for line in told.lines] == ["unpacking data.zip"]
+    assert not [path for path in hub.paths() if "resolve" in path]
+    assert samples_of(tmp_path, benchmark=benchmark) == []
+
+
+def test_an_archive_that_is_not_safe_is_refused_and_nothing_is_visible(hub, github, tmp_path):
+    hub.add("PhoenixZ/RISEBench", {"data.zip": archive({"../x": b"x"})}, kind="dataset")
+    benchmark = {"type": "risebench", "params": {"prompts": str(tmp_path)}}
+    assert "which leads out of its folder" in refused(tmp_path, benchmark=benchmark, editor=OWN)
+    with pytest.raises(DataError, match="are not unpacked"):
+        samples_of(tmp_path, benchmark=benchmark)
+
+
+def test_a_benchmark_whose_list_is_on_github_and_whose_pictures_are_in_a_tar(
+    hub, github, tmp_path, monkeypatch
+):
+    items = {"1": {"id": "animal/1.jpg", "prompt": "go", "edit_type": "add"}}
+    small(github, monkeypatch, ImgEdit, "_items", json.dumps(items).encode())
+    small(github, monkeypatch, ImgEdit, "prompt_files", b"{}")
+    pictures = {"Benchmark/singleturn/animal/1.jpg": b"p" * 5000}
+    hub.add(
+        "sysuyy/ImgEdit", {"Benchmark.tar": archive(pictures, tar=True), "x.tar": b"x" * 9000}, kind="dataset"
+    )
+    benchmark = {"type": "imgedit"}
+    plan = fetch(tmp_path, benchmark=benchmark, editor=OWN)
+    assert [(one.where, one.needed) for one in plan.small] == [
+        ("benchmark.path", True),
+        ("benchmark.params.prompts", False),
+    ]
+    (sample,) = samples_of(tmp_path, benchmark=benchmark)
+    assert Path(sample.images[0]).read_bytes() == b"p" * 5000
+    commits = find_data(checked(tmp_path, editor=OWN, benchmark=benchmark)).commits
+    assert commits["benchmark.path"]["repository"] == "github.com/PKU-YuanGroup/ImgEdit"
+    assert commits["benchmark.params.images"]["repository"] == "sysuyy/ImgEdit"
+    # who has an item list has the pictures too, wherever they are
+    own = table(tmp_path / "mine" / "basic_edit.json", items)
+    hub.asked.clear()
+    fetch(tmp_path, benchmark={**benchmark, "path": str(own)}, editor=OWN)
+    assert hub.asked == []
+
+
+def test_prompts_that_cannot_be_had_do_not_keep_the_data_away(hub, github, tmp_path, monkeypatch):
+    small(github, monkeypatch, UnicBench, "prompt_files", b"x")
+    github.files.clear()
+    hub.add("xiaotanhua/UnicBench", {"data/train.parquet": SHARD}, kind="dataset")
+    settings = checked(tmp_path, benchmark={"type": "unicbench"}, editor=OWN)
+    with FileHashes(tmp_path / "hashes.tsv") as hashes:
+        fetcher = Fetcher(settings, hashes, Told())
+        plan = fetcher.plan()
+        [line] = fetcher.fetch(plan)
+    assert "has no data/prompts.py of WeChatCV/UnicBench" in line
+    assert find_data(settings).path is not None
+    assert "prompts" not in config_text("unicbench", plan)
+
+
+def test_a_list_that_cannot_be_had_is_refused(hub, github, tmp_path):
+    hub.add("sysuyy/ImgEdit", {"Benchmark.tar": archive({"a": b"x"}, tar=True)}, kind="dataset")
+    text = refused(tmp_path, benchmark={"type": "imgedit"}, editor=OWN)
+    assert text.startswith("benchmark.path: ")
+    assert "has no Benchmark/Basic/basic_edit.json of PKU-YuanGroup/ImgEdit" in text
+
+
+def test_small_files_lie_in_the_hub_cache_that_the_config_names(hub, github, tmp_path, monkeypatch):
+    small(github, monkeypatch, UnicBench, "prompt_files", b"x")
+    hub.add("xiaotanhua/UnicBench", {"data/train.parquet": SHARD}, kind="dataset")
+    plan = fetch(tmp_path, benchmark={"type": "unicbench"}, editor=OWN, hub_cache=str(tmp_path / "disk"))
+    assert plan.small[0].folder.is_relative_to(tmp_path / "disk")
+
+
+def test_a_repository_without_the_archive_is_refused(hub, github, tmp_path):
+    hub.add("maplebb/UniREditBench", {"data.json": "[]"}, kind="dataset")
+    text = refused(tmp_path, benchmark={"type": "unireditbench"}, editor=OWN)
+    assert text == "benchmark.path: maplebb/UniREditBench has no files such as *.zip"

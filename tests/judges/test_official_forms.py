@@ -34,6 +34,9 @@ def read(text, reply, dimensions=("a", "b"), keys=(), **options):
         ("Final Scores: 4, 5, 3", "unparsable"),
         ("Final Scores: 4/5, 5/5", "unparsable"),
         ("Final Scores: 4, 5\nFinal Scores: 4, 5", "unparsable"),
+        ("**Final Scores:** **1-5**, **1-5**", "unparsable"),  # the question's own words
+        ("Final Scores: 4, 1 – 5", "unparsable"),
+        ("Final Scores: 4, 1-5", "unparsable"),
         ("Final Scores: 4, 9", "out_of_range"),
         ("Final Scores: 4.5, 5", "out_of_range"),
         ("nothing here", "unparsable"),
@@ -43,6 +46,23 @@ def read(text, reply, dimensions=("a", "b"), keys=(), **options):
 )
 def test_final(text, expected):
     assert read(text, "final") == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("**Final Score:** **4**", (4,)),
+        ("Final Score: 4 - only the sky differs", (4,)),
+        ("### Final Score\n4", (4,)),
+        ("**Final Score:** **1-5**", "unparsable"),  # the format that was asked for, repeated
+        ("**Final Score:** 1–5", "unparsable"),
+        ("Final Score: 3 to 4", "unparsable"),
+        ("Final Score: **4** or **5**", "unparsable"),
+        ("**Final Score:** **X**", "unparsable"),
+    ],
+)
+def test_a_single_final_score(text, expected):
+    assert read(text, "final", dimensions=("a",)) == expected
 
 
 @pytest.mark.parametrize(

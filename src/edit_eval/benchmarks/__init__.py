@@ -6,6 +6,7 @@ group `edit_eval.benchmarks`). Benchmarks are loaded in the driver: they may rea
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from edit_eval.core.headlines import Headline
 from edit_eval.core.types import Rubric, Sample
 from edit_eval.editors import NoParams
 
-__all__ = ["Benchmark", "Facts", "HubData", "Protocol"]
+__all__ = ["Benchmark", "Facts", "GitHubFiles", "HubData", "Protocol"]
 
 
 @dataclass(frozen=True)
@@ -73,12 +74,39 @@ class HubData:
         kind: of the repository.
         into: the parameter that gets the local folder; empty: `benchmark.path`. Either way the user may name a
             folder instead, and then nothing is fetched.
+        archives: patterns of those files that are archives (zip, or tar with any compression). `edit-eval fetch` unpacks
+            each where it lies, and the folder that the benchmark gets holds what was in them and all other files.
+        without_path: whether it is read only where the user gives no `benchmark.path` either.
     """
 
     repository: str
     files: tuple[str, ...] = ("*",)
     kind: Literal["dataset", "model"] = "dataset"
     into: str = ""
+    archives: tuple[str, ...] = ()
+    without_path: bool = False
+
+
+@dataclass(frozen=True)
+class GitHubFiles:
+    """Small files of a repository on GitHub: official prompts, or a list of samples.
+
+    Attributes:
+        repository: `owner/name`.
+        revision: a whole commit id; a branch where none is known.
+        files: path -> sha256 of its bytes at that commit; empty where it is not known.
+        into: as in `HubData`.
+    """
+
+    repository: str
+    revision: str
+    files: Mapping[str, str]
+    into: str = ""
+
+    @property
+    def pinned(self) -> bool:
+        """Whether the revision is a commit, which always has the same files."""
+        return re.fullmatch(r"[0-9a-f]{40}", self.revision) is not None
 
 
 class Benchmark:
@@ -95,6 +123,8 @@ class Benchmark:
             `{id}` and tags as in `precomputed`; empty: it has no such layout.
         layout_suffix: extension that they expect.
         facts: of a public benchmark; None for others.
+        prompt_files: the official prompts, which `edit-eval fetch` brings where the user gives none; the user then puts
+            their folder into the config as `benchmark.params.prompts`. None: there are none, or they are in `hub_data`.
     """
 
     Params: ClassVar[type[Any]] = NoParams
@@ -106,6 +136,7 @@ class Benchmark:
     layout: ClassVar[str] = ""
     layout_suffix: ClassVar[str] = ".png"
     facts: ClassVar[Facts | None] = None
+    prompt_files: ClassVar[GitHubFiles | None] = None
 
     @classmethod
     def places(cls, path: Path | None, params: Any) -> Sequence[Path] | None:
@@ -121,7 +152,7 @@ class Benchmark:
         return None
 
     @classmethod
-    def hub_data(cls, params: Any) -> Sequence[HubData]:
+    def hub_data(cls, params: Any) -> Sequence[HubData | GitHubFiles]:
         """Return which files of a hub the benchmark reads with these parameters, where the user names no folder."""
         del params
         return ()

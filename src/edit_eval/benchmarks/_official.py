@@ -10,11 +10,12 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from edit_eval.benchmarks._embedded import unpacked
-from edit_eval.benchmarks._tables import Row, read_rows
+from edit_eval.benchmarks._tables import Row, read_json, read_rows
 from edit_eval.core.errors import DataError, did_you_mean
 from edit_eval.core.types import Call, ReplyForm
 
@@ -28,12 +29,17 @@ __all__ = [
     "image",
     "items_of",
     "json_texts",
+    "missing_column",
     "only_json",
     "question",
     "read_text",
     "rows_of",
+    "sourced",
+    "table_of",
     "text_of",
 ]
+
+_ARCHIVES = (".zip", ".tar", ".tgz", ".gz")
 
 
 class Official:
@@ -108,6 +114,50 @@ def _chosen(path: Path, found: Mapping[str, str], names: Sequence[str]) -> dict[
     return {name: found[name] for name in names}
 
 
+@contextmanager
+def sourced(where: str) -> Iterator[None]:
+    """Have a `DataError` about the data end with `where` to get it, if it does not say so already."""
+    try:
+        yield
+    except DataError as error:
+        if where in str(error):
+            raise
+        raise DataError(f"{error}; {where}") from error
+
+
+def table_of(
+    name: str,
+    path: Path | None,
+    *,
+    tables: Sequence[str],
+    image_column: str,
+    folders: Sequence[str],
+    images: str | None,
+    where: str,
+) -> tuple[list[tuple[Path, Row]], Path]:
+    """Return the rows of a benchmark's only table, each with its file, and the folder that image paths count from.
+
+    Args:
+        name: of the benchmark.
+        path: the config's `benchmark.path`.
+        tables: as `names` of `only_json`.
+        image_column: holds the path of a row's image.
+        folders: as in `beside`.
+        images: as in `beside`.
+        where: to get the data.
+
+    Raises:
+        DataError: there is no path, no table, no column or no image; with `where`.
+    """
+    if path is None:
+        raise DataError(f"benchmark.path: {name} needs the path of its data; {where}")
+    file = only_json(path, tables, where)
+    rows = list(rows_of([file]))
+    if not rows:
+        return [], file.parent
+    return rows, beside(file, text_of(*rows[0], image_column), folders, images, where)
+
+
 def rows_of(files: Sequence[Path]) -> Iterator[tuple[Path, Row]]:
     """Yield the rows of several tables, one after the other, each with its file. Raises `DataError`."""
     for path in files:
@@ -175,13 +225,8 @@ def existing(path: Path, names: Sequence[str], otherwise: str) -> Path:
 
 
 def items_of(path: Path) -> dict[str, dict[str, Any]]:
-    """Return the items of a JSON object of objects, in its order. Raises `DataError`."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: this is not JSON: {error}") from error
+    """Return the items of a JSON object of objects, in its order. Raises `DataError`, also where a key stands twice."""
+    value = read_json(path)
     if not isinstance(value, dict) or not value or not all(isinstance(one, dict) for one in value.values()):
         raise DataError(f"{path}: expected an object of items by key")
     return value
@@ -223,20 +268,26 @@ def beside(file: Path, first: str, folders: Sequence[str], images: str | None, w
         file: the table.
         first: the first image's path in it.
         folders: where to look, from the table's folder and from the one above.
-        images: `benchmark.params.images`, which is taken as it is.
+        images: `benchmark.params.images`, in which it is looked for first; taken as it is where the image is nowhere.
         where: to get the data.
 
     Raises:
         DataError: the first image is in none of them.
     """
     if images is not None:
-        return Path(images).expanduser().absolute()
+        given = Path(images).expanduser().absolute()
+        return next((one for one in (given, *map(given.joinpath, folders)) if (one / first).is_file()), given)
     for folder in [base / name for base in (file.parent, file.parent.parent) for name in (".", *folders)]:
         if (folder / first).is_file():
             return folder.absolute()
+    packed = sorted(one.name for one in file.parent.iterdir() if one.suffix.lower() in _ARCHIVES)
+    mend = (
+        f"unpack {', '.join(packed)} there"
+        if packed
+        else "set benchmark.params.images to the folder that holds it"
+    )
     raise DataError(
-        f"{file}: the images are not beside it ({first} is in none of its folders): set benchmark.params.images to the "
-        f"folder that holds it; {where}"
+        f"{file}: the images are not beside it ({first} is in none of its folders): {mend}; {where}"
     )
 
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from edit_eval.core.errors import DataError, shown
 
-__all__ = ["SUFFIXES", "Row", "read_rows"]
+__all__ = ["SUFFIXES", "Row", "read_json", "read_rows"]
 
 SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
 """Extensions that are read, in lower case."""
@@ -52,6 +52,11 @@ def read_rows(path: Path) -> Iterator[Row]:
     if suffix == ".json":
         return _json(path, text)
     return _csv(path, text, "\t" if suffix == ".tsv" else ",")
+
+
+def read_json(path: Path) -> Any:
+    """Return what a JSON file holds. Raises `DataError` as `read_rows` does, also where a key stands twice in one object."""
+    return _parsed(path, _text(path), 1)
 
 
 def _text(path: Path) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from edit_eval.benchmarks import Benchmark, Facts, HubData, Protocol
+from edit_eval.benchmarks import Benchmark, Facts, GitHubFiles, HubData, Protocol
 from edit_eval.benchmarks._official import (
     Official,
     column,
@@ -95,6 +95,13 @@ class GEdit(Benchmark):
         licence="MIT",
         data="huggingface.co/datasets/stepfun-ai/GEdit-Bench",
         prompts="github.com/stepfun-ai/Step1X-Edit, GEdit-Bench/viescore/vie_prompts.py",
+    )
+    prompt_files: ClassVar[GitHubFiles | None] = GitHubFiles(
+        "stepfun-ai/Step1X-Edit",
+        "570eba6ebda0c45c013983a483afbf2fd12bfcbc",
+        {
+            "GEdit-Bench/viescore/vie_prompts.py": "010234af186eb0a70fcb99047cd32ad1da01bed59ca1a95a01335426417cf838",
+        },
     )
 
     @classmethod

@@ -7,12 +7,12 @@ https://huggingface.co/datasets/sysuyy/ImgEdit. No licence is stated for the dat
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from edit_eval.benchmarks import Benchmark, Facts, Protocol
+from edit_eval.benchmarks import Benchmark, Facts, GitHubFiles, HubData, Protocol
 from edit_eval.benchmarks._official import (
     Official,
     beside,
@@ -21,10 +21,11 @@ from edit_eval.benchmarks._official import (
     items_of,
     json_texts,
     question,
+    sourced,
 )
-from edit_eval.core.errors import DataError
+from edit_eval.core.errors import DataError, did_you_mean, shown
 from edit_eval.core.headlines import Headline
-from edit_eval.core.types import Call, Rubric, Sample
+from edit_eval.core.types import Call, Rubric, Sample, is_blank
 
 __all__ = ["ImgEdit", "ImgEditParams", "ImgEditUGE"]
 
@@ -57,13 +58,18 @@ class ImgEditParams:
     """Where ImgEdit's parts are.
 
     Attributes:
-        images: folder that the items' image paths count from; by default it is looked for beside the item list.
+        images: folder that the items' image paths count from, or one that holds it; by default it is looked for beside the
+            item list.
         prompts: path of the official prompts (`prompts.json` of Basic, `UGE_bench.py` of UGE), or of the repository's
             folder; without it our own rubric is used, and the protocol's id says so.
     """
 
     images: str | None = field(default=None, metadata={"identity": False})
     prompts: str | None = field(default=None, metadata={"identity": False})
+
+
+def _github(path: str, sha256: str) -> GitHubFiles:
+    return GitHubFiles("PKU-YuanGroup/ImgEdit", "547185d12c08267a862b94248576e1746e479937", {path: sha256})
 
 
 class ImgEdit(Benchmark):
@@ -92,6 +98,12 @@ class ImgEdit(Benchmark):
         data="huggingface.co/datasets/sysuyy/ImgEdit (Benchmark.tar); github.com/PKU-YuanGroup/ImgEdit (basic_edit.json)",
         prompts="github.com/PKU-YuanGroup/ImgEdit, Benchmark/Basic/prompts.json",
     )
+    prompt_files: ClassVar[GitHubFiles | None] = _github(
+        "Benchmark/Basic/prompts.json", "f9468dc848776ee0a6c2e2c31e678c7224e9cb61b013747c8c52d4a05627b5a0"
+    )
+    _items: ClassVar[GitHubFiles] = _github(
+        "Benchmark/Basic/basic_edit.json", "5ee9b7d61e918692416f79896300f738598c83adff8de737b25be4aaff72dc69"
+    )
     _list: ClassVar[tuple[str, ...]] = (
         "basic_edit.json",
         "Basic/basic_edit.json",
@@ -99,35 +111,55 @@ class ImgEdit(Benchmark):
     )
 
     @classmethod
+    def hub_data(cls, params: ImgEditParams) -> Sequence[HubData | GitHubFiles]:
+        """Return the item list, and the archive of images where the user gives no item list."""
+        del params
+        images = HubData(
+            "sysuyy/ImgEdit",
+            ("Benchmark.tar",),
+            into="images",
+            archives=("Benchmark.tar",),
+            without_path=True,
+        )
+        return (cls._items, images)
+
+    @classmethod
     def load(cls, path: Path | None, params: ImgEditParams, workspace: Path) -> Sequence[Sample]:
         """Return the samples; `path` is the item list, or a folder of the repository that holds it."""
         del workspace
-        if path is None:
-            raise DataError(f"benchmark.path: {cls.name} needs the path of its item list; {_WHERE}")
-        file = existing(path, cls._list, f"no item list {cls._list[0]}; {_WHERE}")
-        items = items_of(file)
-        first = str(next(iter(items.values())).get("id", ""))
-        root = beside(file, first, _FOLDERS, params.images, _WHERE)
-        samples = []
-        for key, item in items.items():
-            wanted = ("id", "prompt", *cls._fields)
-            missing = [
-                name for name in wanted if not isinstance(item.get(name), str) or not item[name].strip()
-            ]
-            if missing:
-                raise DataError(f"{file}, item {key!r}: {missing[0]!r} is missing or no text")
-            samples.append(
-                Sample(
-                    id=key,
-                    instruction=item["prompt"],
-                    images=(str(root / item["id"]),),
-                    tags={"category": item["edit_type"]} if cls._fields else {},
-                    rubric=item["edit_type"] if cls._fields else "",
-                )
-            )
-        return samples
+        with sourced(_WHERE):
+            if path is None:
+                raise DataError(f"benchmark.path: {cls.name} needs the path of its item list")
+            file = existing(path, cls._list, f"no item list {cls._list[0]}")
+            items = items_of(file)
+            for key, item in items.items():
+                cls._refuse(f"{file}, item {shown(key)}", item)
+            root = beside(file, next(iter(items.values()))["id"], _FOLDERS, params.images, _WHERE)
+        return [cls._sample(key, item, root) for key, item in items.items()]
 
-    _fields: ClassVar[tuple[str, ...]] = ("edit_type",)
+    _fields: ClassVar[tuple[str, ...]] = ("id", "prompt", "edit_type")
+    """What an item must have; the type of its edit last."""
+
+    @classmethod
+    def _refuse(cls, where: str, item: Mapping[str, Any]) -> None:
+        """Raise `DataError` for what is no item of this list."""
+        if "turn1" in item:
+            raise DataError(
+                f"{where}: this is the multi-turn list, which people judge; there is no protocol for it"
+            )
+        for name in cls._fields:
+            if not isinstance(item.get(name), str) or is_blank(item[name]):
+                hint = did_you_mean(name, [one for one in item if one != name])
+                if name == "edit_type" and not hint:
+                    hint = " (a list without it is that of UGE: set benchmark.type to imgedit_uge)"
+                found = shown(", ".join(sorted(item)))
+                raise DataError(f"{where}: {name!r} is missing or no text{hint}; found {found}")
+
+    @classmethod
+    def _sample(cls, key: str, item: Mapping[str, Any], root: Path) -> Sample:
+        kind = item["edit_type"]
+        images = (str(root / item["id"]),)
+        return Sample(key, item["prompt"], images, tags={"category": kind}, rubric=kind)
 
     @classmethod
     def protocol(cls, params: ImgEditParams, rubric: Callable[[str], Rubric]) -> Protocol:
@@ -166,8 +198,24 @@ class ImgEditUGE(ImgEdit):
         data="huggingface.co/datasets/sysuyy/ImgEdit (Benchmark.tar); github.com/PKU-YuanGroup/ImgEdit (UGE_edit.json)",
         prompts="github.com/PKU-YuanGroup/ImgEdit, Benchmark/UGE/UGE_bench.py",
     )
+    prompt_files: ClassVar[GitHubFiles | None] = _github(
+        "Benchmark/UGE/UGE_bench.py", "f179b88b5f46d8acc2736d38af1ad4e0570a3d2d30148ca3ea02bf85f2960391"
+    )
+    _items: ClassVar[GitHubFiles] = _github(
+        "Benchmark/UGE/UGE_edit.json", "807817d8765f8fc45397be9afbf638b00fad91e37c1d44fabd5103df73074d16"
+    )
     _list: ClassVar[tuple[str, ...]] = ("UGE_edit.json", "UGE/UGE_edit.json", "Benchmark/UGE/UGE_edit.json")
-    _fields: ClassVar[tuple[str, ...]] = ()
+    _fields: ClassVar[tuple[str, ...]] = ("id", "prompt")
+
+    @classmethod
+    def _refuse(cls, where: str, item: Mapping[str, Any]) -> None:
+        if "edit_type" in item:
+            raise DataError(f"{where}: 'edit_type' is of the Basic list: set benchmark.type to imgedit")
+        super()._refuse(where, item)
+
+    @classmethod
+    def _sample(cls, key: str, item: Mapping[str, Any], root: Path) -> Sample:
+        return Sample(key, item["prompt"], (str(root / item["id"]),))
 
     @classmethod
     def protocol(cls, params: ImgEditParams, rubric: Callable[[str], Rubric]) -> Protocol:

@@ -11,20 +11,19 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
 
-from edit_eval.benchmarks import Benchmark, Facts, Protocol
+from edit_eval.benchmarks import Benchmark, Facts, GitHubFiles, HubData, Protocol
 from edit_eval.benchmarks._official import (
     Official,
-    beside,
     constants,
     existing,
     given,
-    only_json,
     question,
-    rows_of,
+    sourced,
+    table_of,
     text_of,
 )
 from edit_eval.benchmarks._tables import Row
-from edit_eval.core.errors import DataError
+from edit_eval.core.errors import DataError, shown
 from edit_eval.core.headlines import Headline
 from edit_eval.core.types import Call, Dimension, Rubric, Sample, Shown
 
@@ -89,8 +88,10 @@ class RISEBench(Benchmark):
     of 0 or 1, which count as 1 and 5. A sample's score is 0.3 C + 0.5 R + 0.2 P; without C where the sample says
     `consistency_free` 0.8 R + 0.2 P; for logical ones 0.3 C + 0.7 R; halved, but not below 1, where R is lowest
     (official `gpt_eval.py`, `calculate_score`). The headlines are the share of samples whose scores are all at the top
-    (`calculate_completion`), and the mean of 25 (score - 1). The official table compares a missing value with true, so it
-    leaves C out of most scores; here C is left out only where the sample says so.
+    (`calculate_completion`), and the mean of 25 (score - 1); beside them the mean of each score on 0 to 100, as the
+    leaderboard has it. The official table takes a missing value for true, so it leaves C out of most scores; here C is left
+    out only where the sample says so. It also looks for `reasoning_wo_ins` in the table and not in the sample: where one
+    sample has it, every picture of a logical result is compared without the question, and so it is here.
     """
 
     Params = RISEBenchParams
@@ -109,34 +110,42 @@ class RISEBench(Benchmark):
         data="huggingface.co/datasets/PhoenixZ/RISEBench",
         prompts="github.com/PhoenixZ810/RISEBench, utils.py",
     )
+    prompt_files: ClassVar[GitHubFiles | None] = GitHubFiles(
+        "PhoenixZ810/RISEBench",
+        "5f226519b25c005bb32fb83864bbd1845ab85c23",
+        {
+            "utils.py": "c8a693294768b7ceb355d98d3bc71f40c4fe51979a2e84ffc07f829764b676a3",
+        },
+    )
+
+    @classmethod
+    def hub_data(cls, params: RISEBenchParams) -> Sequence[HubData | GitHubFiles]:
+        """Return the data's repository, one archive."""
+        del params
+        return (HubData("PhoenixZ/RISEBench", ("data.zip",), archives=("data.zip",)),)
 
     @classmethod
     def load(cls, path: Path | None, params: RISEBenchParams, workspace: Path) -> Sequence[Sample]:
         """Return the samples; `path` is the JSON list, or a folder that holds it."""
         del workspace
-        if path is None:
-            raise DataError(f"benchmark.path: risebench needs the path of its data; {_WHERE}")
-        file = only_json(path, _TABLES, _WHERE)
-        rows = list(rows_of([file]))
-        if not rows:
-            return []
-        root = beside(file, text_of(*rows[0], "image"), ("data", "images"), params.images, _WHERE)
-        return [_sample(table, row, root) for table, row in rows]
+        with sourced(_WHERE):
+            rows, root = table_of(
+                cls.name,
+                path,
+                tables=_TABLES,
+                image_column="image",
+                folders=("data", "images"),
+                images=params.images,
+                where=_WHERE,
+            )
+            alone = any(_marked(row, "reasoning_wo_ins") for _, row in rows)
+            return [_sample(table, row, root, alone) for table, row in rows]
 
     @classmethod
     def protocol(cls, params: RISEBenchParams, rubric: Callable[[str], Rubric]) -> Protocol:
         """Return the rubrics by kind of sample, official ones where there are official prompts."""
         own = {"": rubric(cls.default_rubric), _LOGICAL: rubric("rise-logical-own-v1")}
-        accuracy = Headline("Accuracy", 0, 100, "perfect", groups={"": sum(_GROUPS.values())})
-        score = Headline("Score", 0, 100, "25 * (overall - 1)", groups={"": sum(_GROUPS.values())})
-        headlines = [accuracy, score]
-        for name, count in _GROUPS.items():
-            where = {"category": name}
-            short = name.removesuffix("_reasoning")
-            headlines += [
-                replace(accuracy, name=f"Accuracy {short}", where=where, groups={"": count}),
-                replace(score, name=f"Score {short}", where=where, groups={"": count}),
-            ]
+        headlines = _headlines()
         if params.prompts is None:
             rubrics = {kind: _own(kind, own) for kind in _kinds()}
             return Protocol({"": own[""], **rubrics}, tuple(headlines), ("own-prompts",), _JUDGES)
@@ -146,15 +155,38 @@ class RISEBench(Benchmark):
         return Protocol({"": own[""], **rubrics}, tuple(headlines), official.deviations, _JUDGES)
 
 
-def _sample(table: Path, row: Row, root: Path) -> Sample:
+def _headlines() -> list[Headline]:
+    found = []
+    for name, value in (("Accuracy", "perfect"), ("Score", "25 * (overall - 1)")):
+        found.append(_of(Headline(name, 0, 100, value), _GROUPS))
+    for category, count in _GROUPS.items():
+        short = category.removesuffix("_reasoning")
+        for one in found[:2]:
+            alone = replace(one, name=f"{one.name} {short}", where={"category": category})
+            found.append(_of(alone, {category: count}))
+    share = Headline(
+        "Instruction reasoning", 0, 100, "100 * (score - low) / (high - low)", dimension="reasoning"
+    )
+    seen = {name: count for name, count in _GROUPS.items() if name != _LOGICAL}
+    return [
+        *found,
+        _of(share, _GROUPS),
+        _of(
+            replace(share, name="Appearance consistency", dimension="consistency"), dict.fromkeys(_GROUPS, 0)
+        ),
+        _of(replace(share, name="Visual plausibility", dimension="plausibility"), seen),
+    ]
+
+
+def _of(headline: Headline, counts: Mapping[str, int]) -> Headline:
+    """Return the same over the samples of these categories."""
+    return replace(headline, groups={"": sum(counts.values())}, expects={"category": counts})
+
+
+def _sample(table: Path, row: Row, root: Path, alone: bool) -> Sample:
+    """Return a sample; `alone`: pictures of logical results are compared without the question."""
     category = text_of(table, row, "category")
-    picture = given(row, "reference_img")
-    text = given(row, "reference_txt") if category == _LOGICAL else None
-    text = text or given(row, "reference")
-    if category in _GROUPS and picture is None and text is None:
-        raise DataError(
-            f"{table}, {row.where}: a sample needs 'reference', 'reference_img' or 'reference_txt'"
-        )
+    picture, text = _reference(table, row, category)
     tags = {"category": category}
     if subtask := given(row, "subtask"):
         tags["subtask"] = str(subtask)
@@ -162,14 +194,46 @@ def _sample(table: Path, row: Row, root: Path) -> Sample:
         id=text_of(table, row, "index"),
         instruction=text_of(table, row, "instruction"),
         images=(str(root / text_of(table, row, "image")),),
-        references=(str(root / str(picture)),) if picture is not None else (),
+        references=(str(root / picture),) if picture else (),
         tags=tags,
-        notes={"reference": str(text) if text is not None else "the right result is shown as a picture"},
-        rubric=_kind(category, row, picture is not None, text is not None),
+        notes={"reference": text or "the right result is shown as a picture"},
+        rubric=_kind(category, row, picture=bool(picture), text=bool(text), alone=alone),
     )
 
 
-def _kind(category: str, row: Row, picture: bool, text: bool) -> str:
+def _reference(table: Path, row: Row, category: str) -> tuple[str | None, str | None]:
+    """Return the picture of the right result and the text about it, one of which the questions of the category show.
+
+    Raises:
+        DataError: there is neither, or one that is no text.
+    """
+    found = {}
+    for name in ("reference_img", "reference_txt", "reference"):
+        found[name] = given(row, name)
+        if found[name] is not None and not isinstance(found[name], str):
+            raise DataError(f"{table}, {row.where}: {name!r} is no text")
+    wanted = {
+        "temporal_reasoning": ("reference",),
+        "causal_reasoning": ("reference",),
+        _SPATIAL: ("reference_img", "reference"),
+        _LOGICAL: ("reference_txt", "reference_img"),
+    }.get(category)
+    if wanted and not any(found[name] for name in wanted):
+        raise DataError(
+            f"{table}, {row.where}: a sample of {category} needs {' or '.join(map(repr, wanted))}; "
+            f"found {shown(', '.join(sorted(row.values)), quote=False)}"
+        )
+    text = found["reference_txt"] if category == _LOGICAL else found["reference"] or found["reference_txt"]
+    return found["reference_img"], text
+
+
+def _marked(row: Row, name: str) -> bool:
+    """Whether a sample has this mark, which the data writes as `"True"` and leaves out where it is not so."""
+    value = given(row, name)
+    return value is not None and str(value).strip().lower() not in ("false", "0")
+
+
+def _kind(category: str, row: Row, *, picture: bool, text: bool, alone: bool) -> str:
     """Return which questions a sample is asked: its category, what the right result is given as, and exceptions.
 
     As `eval_vanilla` decides: a spatial sample with a picture of the result is compared with that picture; a logical
@@ -178,16 +242,16 @@ def _kind(category: str, row: Row, picture: bool, text: bool) -> str:
     if category == _LOGICAL:
         if text:
             return f"{_LOGICAL}/text"
-        return f"{_LOGICAL}/picture" + ("-alone" if "reasoning_wo_ins" in row.values else "")
+        return f"{_LOGICAL}/picture" + ("-alone" if alone else "")
     if category not in _GROUPS:
         return ""
     family = _SPATIAL if category == _SPATIAL else "temporal_reasoning"
     given_as = "text"
     if category == _SPATIAL and picture:
         given_as = "picture"
-    elif given(row, "reasoning_img") is not None:
+    elif _marked(row, "reasoning_img"):
         given_as = "text-and-source"
-    free = "/free" if given(row, "consistency_free") is not None else ""
+    free = "/free" if _marked(row, "consistency_free") else ""
     return f"{family}/{given_as}{free}"
 
 

@@ -10,9 +10,9 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
-from edit_eval.benchmarks import Benchmark, Facts, HubData, Protocol
+from edit_eval.benchmarks import Benchmark, Facts, GitHubFiles, HubData, Protocol
 from edit_eval.benchmarks._official import (
     Official,
     beside,
@@ -34,7 +34,26 @@ from edit_eval.core.types import Rubric, Sample, Shown
 __all__ = ["UnicBench", "UnicBenchParams"]
 
 _REASONING = "Reasoning Editing"
-_TASKS = {"Attribute Editing": 250, "Object Editing": 350, _REASONING: 250, "Scene Editing": 250}
+_SUBTASKS = {
+    "Attribute Editing": (
+        "Color_Alteration", "Material_Modification", "Motion_Change", "Shape-Size_Alteration", "Texture_Editing",
+    ),
+    "Object Editing": (
+        "Counting_Change", "Object_Extraction", "Portrait_Editing", "Subject_Addition", "Subject_Removal",
+        "Subject_Replacement", "Text_Modification",
+    ),
+    _REASONING: (
+        "Compound_Operation_Edits", "Implicit_Change_Edits", "Multi-object_Coordination", "Relation_Change",
+        "Spatial_Reasoning_Edits",
+    ),
+    "Scene Editing": (
+        "Background_Change", "Lens_Zooming", "Style_Transfer", "Tone_Transformation", "Viewpoint_Transformation",
+    ),
+}  # fmt: skip
+_EACH = 50
+"""Samples of a subtask."""
+
+_TASKS = {task: _EACH * len(subtasks) for task, subtasks in _SUBTASKS.items()}
 _LANGUAGES = {"en": ("en",), "cn": ("cn",), "zh": ("cn",), "both": ("en", "cn")}
 _WHERE = "get it from https://huggingface.co/datasets/xiaotanhua/UnicBench"
 _PROMPTS = ("_prompts_if", "_prompts_nc", "_prompts_vq", "_prompts_ra")
@@ -83,6 +102,13 @@ class UnicBench(Benchmark):
         licence="Apache-2.0",
         data="huggingface.co/datasets/xiaotanhua/UnicBench; github.com/WeChatCV/UnicBench (data/test_data.jsonl)",
         prompts="github.com/WeChatCV/UnicBench, data/prompts.py",
+    )
+    prompt_files: ClassVar[GitHubFiles | None] = GitHubFiles(
+        "WeChatCV/UnicBench",
+        "24c13be072020348ca19e70f0e57df4c30a8495c",
+        {
+            "data/prompts.py": "130a596f45e911c92ad0adb121053f60cf071cd2247818367c19f766839ad9fa",
+        },
     )
 
     @classmethod
@@ -141,21 +167,32 @@ def _tables(path: Path) -> list[Path]:
 
 def _sample(file: Path, row: Row, source: str, language: str, *, both: bool) -> Sample:
     key, task = text_of(file, row, "key"), text_of(file, row, "task")
-    points: Any = given(row, "reasoning_points")
     reasoning = task == _REASONING
-    if reasoning and points is None:
-        points = column(file, row, "reasoning_points")
-    category = "_".join(text_of(file, row, "subtask").split())
     names = ("cn", "zh") if language == "cn" else ("en",)
     return Sample(
         id=f"{key}-{language}" if both else key,
         instruction=text_of(file, row, *names),
         images=(source,),
-        tags={"task": task, "category": category, "language": language, "key": key},
+        tags={
+            "task": task,
+            "category": "_".join(text_of(file, row, "subtask").split()),
+            "language": language,
+            "key": key,
+        },
         cluster=key,
-        notes={"points": points if isinstance(points, str) else json.dumps(points)} if reasoning else {},
+        notes={"points": _points(file, row)} if reasoning else {},
         rubric="reasoning" if reasoning else "",
     )
+
+
+def _points(file: Path, row: Row) -> str:
+    """Return the reasoning points as the official script writes them into its prompt: as JSON, in ASCII."""
+    points = column(file, row, "reasoning_points")
+    texts = [points] if isinstance(points, str) else points
+    whole = isinstance(texts, list) and all(isinstance(one, str) and one.strip() for one in texts)
+    if not texts or not whole:
+        raise DataError(f"{file}, {row.where}: 'reasoning_points' is no list of texts; {_WHERE}")
+    return json.dumps(points)
 
 
 def _official(own: Rubric, texts: Mapping[str, str]) -> Rubric:
@@ -176,24 +213,29 @@ def _official(own: Rubric, texts: Mapping[str, str]) -> Rubric:
 
 def _headlines(language: str) -> list[Headline]:
     where = {"language": language}
-    overall = Headline(f"Overall {language}", 0, 10, groups={"": sum(_TASKS.values())}, where=where)
-    reasoning = {**where, "task": _REASONING}
+    every = {name: _EACH for subtasks in _SUBTASKS.values() for name in subtasks}
+    overall = Headline(
+        f"Overall {language}",
+        0,
+        10,
+        groups={"": sum(_TASKS.values())},
+        where=where,
+        expects={"task": _TASKS, "category": every},
+    )
     return [
         overall,
         replace(overall, name=f"IF {language}", value="following"),
         replace(overall, name=f"NC {language}", value="consistency"),
         replace(overall, name=f"VQ {language}", value="quality"),
-        replace(
-            overall,
-            name=f"RA {language}",
-            value="reasoning",
-            where=reasoning,
-            groups={"": _TASKS[_REASONING]},
-        ),
-        *(
-            replace(
-                overall, name=f"Overall {language}, {task}", where={**where, "task": task}, groups={"": count}
-            )
-            for task, count in _TASKS.items()
-        ),
+        replace(_of_task(overall, _REASONING), name=f"RA {language}", value="reasoning"),
+        *(replace(_of_task(overall, task), name=f"Overall {language}, {task}") for task in _TASKS),
     ]
+
+
+def _of_task(overall: Headline, task: str) -> Headline:
+    return replace(
+        overall,
+        where={**overall.where, "task": task},
+        groups={"": _TASKS[task]},
+        expects={"category": dict.fromkeys(_SUBTASKS[task], _EACH)},
+    )

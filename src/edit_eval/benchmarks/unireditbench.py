@@ -11,16 +11,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
 
-from edit_eval.benchmarks import Benchmark, Facts, Protocol
+from edit_eval.benchmarks import Benchmark, Facts, GitHubFiles, HubData, Protocol
 from edit_eval.benchmarks._official import (
     Official,
-    beside,
     constants,
     existing,
     given,
-    only_json,
     question,
-    rows_of,
+    table_of,
     text_of,
 )
 from edit_eval.core.errors import DataError
@@ -35,6 +33,12 @@ _KNOWN_PROMPTS = ("12bc5fface37e303aba0690873c57afa8c2ad5f763638a75f19952b54a4ca
 _JUDGES = ("gpt-4.1-2025-04-14",)
 _SHOWN = Shown(longest_side=768, jpeg_quality=75)
 _SAMPLES = 2700
+_SCORES = {
+    "ApprConsistency": "consistency",
+    "Reasoning": "reasoning",
+    "VisualPlausibility": "plausibility",
+}
+"""The official names of the scores, and ours."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +59,9 @@ class UniREditBench(Benchmark):
     """UniREditBench: 2,700 reasoning edits in 8 dimensions of real world and games, three scores of 1 to 5 each.
 
     A sample's score is 0.3 consistency + 0.5 reasoning + 0.2 plausibility; the headlines are the mean of 25 (score - 1)
-    over samples, and the share of samples with 5 in all three (official `eval/gpt_eval_uniredit.py`). Where a game has
-    rules, they stand before the instruction: on a line of their own for the judge (same file), with a space between
-    for the editor (`gen_images_mp_uniredit.py`).
+    over samples, and the share of samples with 5 in all three (official `eval/gpt_eval_uniredit.py`, which gives the means
+    of the three scores as well). Where a game has rules, they stand before the instruction: on a line of their own for
+    the judge (same file), with a space between for the editor (`gen_images_mp_uniredit.py`).
     """
 
     Params = UniREditBenchParams
@@ -76,18 +80,33 @@ class UniREditBench(Benchmark):
         data="huggingface.co/datasets/maplebb/UniREditBench",
         prompts="github.com/Maplebb/UniREditBench, eval/utils.py",
     )
+    prompt_files: ClassVar[GitHubFiles | None] = GitHubFiles(
+        "Maplebb/UniREditBench",
+        "a7015c5c2d17aecb1a5af4af1b234c357d86cc7d",
+        {
+            "eval/utils.py": "2823400b1cc083fcaa86aa37c35f0fa7dc8b8af520f3c1de045547896dd76870",
+        },
+    )
+
+    @classmethod
+    def hub_data(cls, params: UniREditBenchParams) -> Sequence[HubData | GitHubFiles]:
+        """Return the data's repository: the table, and archives of originals and references."""
+        del params
+        return (HubData("maplebb/UniREditBench", ("data.json", "*.zip"), archives=("*.zip",)),)
 
     @classmethod
     def load(cls, path: Path | None, params: UniREditBenchParams, workspace: Path) -> Sequence[Sample]:
         """Return the samples; `path` is `data.json`, or its folder."""
         del workspace
-        if path is None:
-            raise DataError(f"benchmark.path: unireditbench needs the path of its data; {_WHERE}")
-        file = only_json(path, ("data.json",), _WHERE)
-        rows = list(rows_of([file]))
-        if not rows:
-            return []
-        root = beside(file, text_of(*rows[0], "original_image_path"), (), params.images, _WHERE)
+        rows, root = table_of(
+            cls.name,
+            path,
+            tables=("data.json",),
+            image_column="original_image_path",
+            folders=(),
+            images=params.images,
+            where=_WHERE,
+        )
         samples = []
         for table, row in rows:
             instruction, rules = text_of(table, row, "instruction"), given(row, "rules")
@@ -112,10 +131,12 @@ class UniREditBench(Benchmark):
     def protocol(cls, params: UniREditBenchParams, rubric: Callable[[str], Rubric]) -> Protocol:
         """Return the official protocol with its prompts, or our own rubric."""
         own = replace(rubric(cls.default_rubric), shown=_SHOWN)
-        headlines = (
-            Headline("Score", 0, 100, "25 * (overall - 1)", groups={"": _SAMPLES}),
-            Headline("Accuracy", 0, 100, "perfect", groups={"": _SAMPLES}),
-        )
+        values = {
+            "Score": "25 * (overall - 1)",
+            "Accuracy": "perfect",
+            **{name: f"25 * ({one} - 1)" for name, one in _SCORES.items()},
+        }
+        headlines = tuple(Headline(name, 0, 100, one, groups={"": _SAMPLES}) for name, one in values.items())
         if params.prompts is None:
             return Protocol({"": own}, headlines, ("own-prompts",), _JUDGES)
         file = existing(Path(params.prompts).expanduser(), ("eval/utils.py", "utils.py"), "no eval/utils.py")

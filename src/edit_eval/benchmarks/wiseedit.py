@@ -14,8 +14,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from edit_eval.benchmarks import Benchmark, Facts, HubData, Protocol
-from edit_eval.benchmarks._official import Official, constants, given, question, read_text, rows_of, text_of
+from edit_eval.benchmarks import Benchmark, Facts, GitHubFiles, HubData, Protocol
+from edit_eval.benchmarks._official import (
+    Official,
+    constants,
+    given,
+    missing_column,
+    question,
+    read_text,
+    rows_of,
+    text_of,
+)
 from edit_eval.benchmarks._tables import Row
 from edit_eval.core.errors import DataError
 from edit_eval.core.headlines import Headline
@@ -48,6 +57,7 @@ _KNOWN_PROMPTS = ("1fa8c1de3b576fa626462c06472c0df8d8e6ef4704d368250a5f6f7256504
 _JUDGES = ("gpt-4o",)
 _SHOWN = Shown(longest_side=512, jpeg_quality=90)
 _MOST_INPUTS = 5
+_MOST_REFERENCES = 9
 
 
 @dataclass(frozen=True)
@@ -56,11 +66,14 @@ class WiseEditParams:
 
     Attributes:
         language: `en`, `cn` (or `zh`), or `both`.
+        inputs: `all`, or `single`: the subsets with one input image, for editors that take no more (official
+            `statistic_single.py`).
         prompts: folder of the official repository (its `Evaluation` holds the prompts); without it our own rubrics are
             used, and the protocol's id says so.
     """
 
     language: Literal["en", "cn", "zh", "both"] = "en"
+    inputs: Literal["all", "single"] = "all"
     prompts: str | None = field(default=None, metadata={"identity": False})
 
 
@@ -70,7 +83,8 @@ class WiseEdit(Benchmark):
     Each score counts as (score - 1) / 9 * 100. A category's number is the mean of its scores' means; the headline of the
     three basic categories is their unweighted mean (official `statistic.py`, which rounds the means to one decimal before;
     here nothing is rounded). Knowledge is not asked for in Imagination, creativity not in Awareness and Interpretation. The
-    judge is given the English instruction in both languages, as in `run_eval.py`.
+    judge is given the English instruction in both languages, as in `run_eval.py`. How many samples a subset has is published
+    nowhere: that a subset is missing is noticed, that rows of one are missing is not.
     """
 
     Params = WiseEditParams
@@ -80,7 +94,7 @@ class WiseEdit(Benchmark):
     stratum: ClassVar[str] = "subset"
     layout: ClassVar[str] = "{subset}/{language}/{idx}"
     facts: ClassVar[Facts | None] = Facts(
-        samples="1,220 en, 1,220 cn",
+        samples="1,220 test cases, each in en and cn",
         languages="en, cn",
         calls="4 to 5",
         scale="1 to 10, four or five scores",
@@ -88,6 +102,15 @@ class WiseEdit(Benchmark):
         licence="Apache-2.0",
         data="huggingface.co/datasets/123123chen/WiseEdit-Benchmark",
         prompts="github.com/beepkh/WiseEdit, Evaluation/",
+    )
+    prompt_files: ClassVar[GitHubFiles | None] = GitHubFiles(
+        "beepkh/WiseEdit",
+        "58cadba788b56ee718724e27d64c2c76c297d046",
+        {
+            "Evaluation/prompt_single.py": "0d12af1f0df49977285496346f6e3f3f0e6594339a84d39648f908fea60e997d",
+            "Evaluation/prompt_multi.py": "6acb8fb8cdc33b06fbe8ed74dfdc5c111ec135e1ff731254669be13d8cadbca6",
+            "Evaluation/evaluation_utils.py": "fa5ba8b6c07e03c0a93aee79a334431dae8d3d69e4ab6ddc9f8cda111945df54",
+        },
     )
 
     @classmethod
@@ -106,10 +129,13 @@ class WiseEdit(Benchmark):
         if not files:
             raise DataError(f"{path} holds none of WiseEdit's tables (Awareness_1.csv ...); {_WHERE}")
         samples = []
-        for subset in [one for one in _SUBSETS if one in files]:
+        root: Path | None = None
+        for subset in [one for one in _chosen(params) if one in files]:
             for file, row in rows_of([files[subset]]):
+                inputs = _inputs(file, row, subset)
+                root = root or _root(path, file, inputs[0])
                 samples += [
-                    _sample(file, row, path.absolute(), subset, language, both=params.language == "both")
+                    _sample(file, row, root, subset, inputs, language, both=params.language == "both")
                     for language in _LANGUAGES[params.language]
                 ]
         return samples
@@ -118,43 +144,11 @@ class WiseEdit(Benchmark):
     def protocol(cls, params: WiseEditParams, rubric: Callable[[str], Rubric]) -> Protocol:
         """Return the rubrics by category and number of inputs, official ones where there are official prompts."""
         own = replace(rubric(cls.default_rubric), shown=_SHOWN)
-        headlines: list[Headline] = []
-        languages = _LANGUAGES[params.language]
-        for language in languages:
-            where = {"language": language}
-            basic = Headline(
-                f"Basic {language}",
-                0,
-                100,
-                group="category",
-                groups=dict.fromkeys(_BASIC, 0),
-                where={**where, "part": "basic"},
-                digits=1,
-            )
-            headlines += [
-                basic,
-                *(
-                    replace(
-                        basic, name=f"{one} {language}", group="", groups={}, where={**where, "category": one}
-                    )
-                    for one in (*_BASIC, _COMPLEX)
-                ),
-            ]
-        if len(languages) > 1:
-            headlines.append(
-                Headline(
-                    "Complex",
-                    0,
-                    100,
-                    group="language",
-                    groups={"cn": 0, "en": 0},
-                    where={"category": _COMPLEX},
-                    digits=1,
-                )
-            )
+        headlines = _headlines(params)
+        subset = ("subset-single",) if params.inputs == "single" else ()
         if params.prompts is None:
             rubrics = {name: _of_category(own, name, own.calls) for name in (*_BASIC, _COMPLEX)}
-            return Protocol({"": own, **rubrics}, tuple(headlines), ("own-prompts",), _JUDGES)
+            return Protocol({"": own, **rubrics}, headlines, ("own-prompts", *subset), _JUDGES)
         official = Official(_texts(Path(params.prompts).expanduser()), _KNOWN_PROMPTS)
         rubrics = {
             f"{name}/{inputs}/{hinted}/{references}": _official(
@@ -163,27 +157,90 @@ class WiseEdit(Benchmark):
             for name in (*_BASIC, _COMPLEX)
             for inputs in range(1, _MOST_INPUTS + 1)
             for hinted in (0, 1)
-            for references in range(_MOST_INPUTS + 1)
+            for references in range(_MOST_REFERENCES + 1)
         }
-        return Protocol({"": own, **rubrics}, tuple(headlines), official.deviations, _JUDGES)
+        return Protocol({"": own, **rubrics}, headlines, (*official.deviations, *subset), _JUDGES)
 
 
-def _sample(file: Path, row: Row, root: Path, subset: str, language: str, *, both: bool) -> Sample:
-    category, _, number = subset.rpartition("_")
-    columns = [f"input_{one}" for one in range(1, int(number) + 1)]
-    inputs = [str(given(row, name)).strip() for name in columns if given(row, name) is not None]
-    if not inputs:
-        raise DataError(f"{file}, {row.where}: no column 'input_1' with an image")
-    hint, references = given(row, "hint"), _references(given(row, "ref"))
-    english = text_of(file, row, "prompt")
-    idx = text_of(file, row, "idx")
-    inner = f"{len(inputs)}/{int(hint is not None)}/{min(len(references), _MOST_INPUTS)}"
+def _chosen(params: WiseEditParams) -> Sequence[str]:
+    return [one for one in _SUBSETS if params.inputs == "all" or one.endswith("_1")]
+
+
+def _headlines(params: WiseEditParams) -> tuple[Headline, ...]:
+    """Return what `statistic.py` prints. How many samples a subset has is published nowhere, so none is counted."""
+    subsets: dict[str, dict[str, int]] = {}
+    for one in _chosen(params):
+        subsets.setdefault(one.rpartition("_")[0], {})[one] = 0
+    basic = {name: size for one in _BASIC for name, size in subsets[one].items()}
+    found: list[Headline] = []
+    for language in _LANGUAGES[params.language]:
+        where = {"language": language}
+        whole = Headline(
+            f"Basic {language}",
+            0,
+            100,
+            group="category",
+            groups=dict.fromkeys(_BASIC, 0),
+            where={**where, "part": "basic"},
+            expects={"subset": basic},
+            digits=1,
+        )
+        found += [
+            whole,
+            *(
+                Headline(
+                    f"{one} {language}",
+                    0,
+                    100,
+                    where={**where, "category": one},
+                    expects={"subset": names},
+                    digits=1,
+                )
+                for one, names in sorted(subsets.items())
+            ),
+        ]
+    if params.language == "both" and _COMPLEX in subsets:
+        languages = {"cn": 0, "en": 0}
+        where = {"category": _COMPLEX}
+        expects = {"subset": subsets[_COMPLEX]}
+        found.append(Headline("Complex", 0, 100, "overall", False, "language", languages, where, expects, 1))
+    return tuple(found)
+
+
+def _inputs(file: Path, row: Row, subset: str) -> list[str]:
+    """Return the paths of the input images: as many columns as the subset's name says, those that are filled."""
+    columns = [f"input_{one}" for one in range(1, int(subset.rpartition("_")[2]) + 1)]
+    found = [str(given(row, name)).strip() for name in columns if given(row, name) is not None]
+    if not found:
+        raise missing_column(file, row, columns[:1])
+    return found
+
+
+def _root(path: Path, file: Path, first: str) -> Path:
+    """Return the folder that image paths count from: the data's, whichever folder of it was given."""
+    folders = [path, *path.absolute().parents[:2], file.parent]
+    found = next((one for one in folders if (one / first).is_file()), None)
+    if found is None:
+        raise DataError(f"{file}: {path / first} is not there; give the folder of all the data; {_WHERE}")
+    return found.absolute()
+
+
+def _sample(
+    file: Path, row: Row, root: Path, subset: str, inputs: Sequence[str], language: str, *, both: bool
+) -> Sample:
+    category = subset.rpartition("_")[0]
+    hint, references = str(given(row, "hint") or "").strip(), _references(given(row, "ref"))
+    if len(references) > _MOST_REFERENCES:
+        raise DataError(
+            f"{file}, {row.where}: 'ref' names {len(references)} images, of at most {_MOST_REFERENCES}"
+        )
+    idx = text_of(file, row, "idx").strip()
     return Sample(
         id=f"{subset}/{idx}" + (f"-{language}" if both else ""),
-        instruction=english,
+        instruction=text_of(file, row, "prompt"),
         edit_instruction=text_of(file, row, "promptcn", "prompt_cn") if language == "cn" else None,
         images=tuple(str(root / one) for one in inputs),
-        references=tuple(str(root / one) for one in references[:_MOST_INPUTS]),
+        references=tuple(str(root / one) for one in references),
         tags={
             "category": category,
             "subset": subset,
@@ -192,8 +249,8 @@ def _sample(file: Path, row: Row, root: Path, subset: str, language: str, *, bot
             "idx": idx,
         },
         cluster=f"{subset}/{idx}",
-        notes={"hint": str(hint) if hint is not None else "none"},
-        rubric=f"{category}/{inner}",
+        notes={"hint": hint or "none"},
+        rubric=f"{category}/{len(inputs)}/{int(bool(hint))}/{len(references)}",
     )
 
 

@@ -150,7 +150,8 @@ def _add_fetch(commands: argparse._SubParsersAction[_Parser]) -> None:
         "fetch",
         help="bring the models and data that a config names from the hub; needs internet",
         description="Bring every model and data set that CONFIG names from the hub to its cache (config key: "
-        "hub_cache), verified. Runs ask no network.",
+        "hub_cache), verified, and a public benchmark's official prompts from GitHub. CONFIG may be the name of such a "
+        "benchmark (edit-eval ls benchmarks). Runs ask no network.",
     )
     _add_set(_add_config(fetch))
     _add_dry_run(fetch, "say what is needed and how large it is; fetch nothing large")

@@ -7,6 +7,7 @@ import importlib.resources
 import json
 import os
 import re
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -48,15 +49,23 @@ from edit_eval.views.benchmarks import fact_lines
 from edit_eval.views.closing import closing_block
 from edit_eval.views.doctor import show_findings
 from edit_eval.views.export import canonical_lines
-from edit_eval.views.fetch import fetch_text, open_progress
+from edit_eval.views.fetch import config_text, fetch_text, open_progress
 from edit_eval.views.forecast import forecast_json, forecast_text
 from edit_eval.views.report import html_report, json_report, missing_block, text_report
 from edit_eval.views.terminal import open_display
-from edit_eval.views.text import clean
+from edit_eval.views.text import clean, wrapped
 from edit_eval.views.usage import usage_block
 from edit_eval.worker.proxies import is_proxy_variable
 
 __all__ = ["COMMANDS"]
+
+_INDENT = "      "
+_NAME_COLUMNS = 21
+_LEAST_COLUMNS = 72
+"""`ls` breaks no line before: an address is not cut."""
+
+_MOST_COLUMNS = 120
+"""`ls` writes no longer lines, however wide the terminal: they would be hard to read."""
 
 
 def _checked(
@@ -279,22 +288,40 @@ def _without_secrets(finding: Finding) -> Finding:
 
 
 def fetch(arguments: argparse.Namespace) -> int:
-    """`edit-eval fetch CONFIG`: sizes first, then the files, each repository visible to runs once it is whole."""
-    checked = _checked(arguments)
+    """`edit-eval fetch CONFIG`: sizes first, then the files, each repository visible to runs once it is whole.
+
+    The name of a public benchmark in place of a config stands for one that names nothing else.
+    """
+    checked = _checked(arguments, _of_benchmark(arguments))
     settle_environment(os.environ)
     with FileHashes() as hashes, open_progress(sys.stderr) as progress:
         watch = Watch(advance=progress.advance, say=progress.say)
         fetcher = Fetcher(checked, hashes, watch)
         plan = fetcher.plan()
         show(fetch_text(plan))
-        if arguments.dry_run or not plan.items:
+        if arguments.dry_run or not (plan.items or plan.small):
             return EXIT_OK
         fetcher.refuse_too_large(plan)
         progress.begin(plan.bytes_left)
-        fetcher.fetch(plan)
-    folders = ", ".join(str(folder) for folder, _ in plan.free)
-    show(f"All of it is in {folders}, whole and verified. Runs find it there and ask no network.")
-    return EXIT_OK
+        without = fetcher.fetch(plan)
+    if plan.free:
+        folders = ", ".join(str(folder) for folder, _ in plan.free)
+        show(f"All of it is in {folders}, whole and verified. Runs find it there and ask no network.")
+    if text := config_text(checked.benchmark.name, plan):
+        show(text)
+    for line in without:
+        say(f"{line}. Without the official prompts a run uses our own, and its protocol id says so")
+    return EXIT_USER_ERROR if without else EXIT_OK
+
+
+def _of_benchmark(arguments: argparse.Namespace) -> dict[str, Any] | None:
+    """Return a config of nothing but a public benchmark, if the command names one in place of a config."""
+    name = config_argument(arguments)
+    if name not in registry.BENCHMARKS or Path(name).exists():
+        return None
+    if registry.find("benchmark", name).cls.facts is None:
+        return None
+    return {"benchmark": {"type": name}, "editor": {"type": "scripted"}}
 
 
 def demo(arguments: argparse.Namespace) -> int:
@@ -378,6 +405,7 @@ def ls(arguments: argparse.Namespace) -> int:
 
 
 def _ls_kind(title: str, kind: registry.Kind) -> None:
+    columns = min(max(shutil.get_terminal_size().columns, _LEAST_COLUMNS), _MOST_COLUMNS)
     show(title)
     for name in sorted(registry.names(kind)):
         show(
@@ -389,9 +417,10 @@ def _ls_kind(title: str, kind: registry.Kind) -> None:
         except ConfigError as error:
             show(f"unusable: {one_line(str(error))}")
             continue
-        show(_first_sentence(found.cls))
-        for line in fact_lines(found.cls) if kind == "benchmark" else ():
-            show(f"  {'':<18}   {line}")
+        first, *rest = wrapped(_first_sentence(found.cls), columns - _NAME_COLUMNS)
+        lines = [first, *(f"{'':<{_NAME_COLUMNS}}{line}" for line in rest)]
+        facts = fact_lines(found.cls, columns - len(_INDENT)) if kind == "benchmark" else []
+        show("\n".join([*lines, *(_INDENT + line for line in facts)]))
     for name, why in registry.left_out(kind):
         show(f"  {clean(name, 80):<18} unusable: {one_line(why)}")
     aliases = registry.ALIASES[kind]

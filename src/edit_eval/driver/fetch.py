@@ -2,7 +2,8 @@
 
 First the listings: what is needed, how large it is, how much of it is here. Small configs come at once, so that a
 model of another kind is refused before its weights are fetched. Then the files, repository by repository; each
-becomes visible to runs when all of it is there and verified. Starts no process, loads no model.
+becomes visible to runs when all of it is there and verified, and its archives are unpacked. Small files of GitHub come
+first. Starts no process, loads no model.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from edit_eval.benchmarks import GitHubFiles, HubData
 from edit_eval.core.errors import ModelError, UserError, did_you_mean
 from edit_eval.driver.config import Checked, EditorConfig, StageConfig
+from edit_eval.driver.github import GitHub, github_folder, missing_files
 from edit_eval.driver.hashes import FileHashes
 from edit_eval.driver.hubcache import HubCache, HubKind, HubName, RepoKind, hub_name, open_cache
 from edit_eval.driver.hubdata import wanted_data
@@ -25,6 +28,7 @@ from edit_eval.driver.hubs import Hub, Listing, RemoteFile, Watch
 from edit_eval.driver.machine import nearest_folder, size_text
 from edit_eval.driver.models import hub_id, is_local
 from edit_eval.driver.registry import Found
+from edit_eval.driver.unpacking import unpack, unpacked_folder
 from edit_eval.driver.weightfiles import (
     every_model_file,
     lora_files,
@@ -34,7 +38,7 @@ from edit_eval.driver.weightfiles import (
     weight_files,
 )
 
-__all__ = ["FetchItem", "FetchPlan", "Fetcher"]
+__all__ = ["FetchItem", "FetchPlan", "Fetcher", "SmallFiles"]
 
 _SMALL_BYTES = 1 << 20
 _PIPELINE = "model_index.json"
@@ -51,6 +55,7 @@ class FetchItem:
         listing: its files.
         files: those that are needed.
         last: paths that become visible last; without them a run sees no model.
+        packed: (config key, what is read) whose archives are unpacked when all is there.
     """
 
     where: list[str]
@@ -59,6 +64,7 @@ class FetchItem:
     cache: HubCache
     files: dict[str, RemoteFile] = field(default_factory=dict)
     last: set[str] = field(default_factory=set)
+    packed: list[tuple[str, HubData]] = field(default_factory=list)
 
     @property
     def bytes(self) -> int:
@@ -79,6 +85,28 @@ class FetchItem:
 
 
 @dataclass(frozen=True)
+class SmallFiles:
+    """Small files of a repository on GitHub.
+
+    Attributes:
+        where: the config key that they are for.
+        files: which.
+        folder: where they are kept.
+        needed: whether a run of this config cannot do without them.
+    """
+
+    where: str
+    files: GitHubFiles
+    folder: Path
+    needed: bool
+
+    @property
+    def here(self) -> bool:
+        """Whether all of them are there."""
+        return not missing_files(self.folder, self.files)
+
+
+@dataclass(frozen=True)
 class FetchPlan:
     """What a config names.
 
@@ -87,12 +115,14 @@ class FetchPlan:
         local: (config key, path) of what is on this machine anyway.
         bytes_left: still to be fetched.
         free: (folder, free bytes) of each cache.
+        small: what is read from GitHub.
     """
 
     items: Sequence[FetchItem]
     local: Sequence[tuple[str, str]]
     bytes_left: int
     free: Sequence[tuple[Path, int]]
+    small: Sequence[SmallFiles] = ()
 
 
 class Fetcher:
@@ -115,6 +145,7 @@ class Fetcher:
         self._hubs: dict[HubKind, tuple[Hub, HubCache]] = {}
         self._items: dict[tuple[HubKind, RepoKind, str, str], FetchItem] = {}
         self._local: list[tuple[str, str]] = []
+        self._small: list[SmallFiles] = []
 
     def plan(self) -> FetchPlan:
         """Find what is needed, and how large it is.
@@ -132,7 +163,7 @@ class Fetcher:
         left = sum(one.bytes - one.bytes_here for one in items)
         folders = dict.fromkeys(one.cache.folder for one in items)
         free = [(one, int(self._disk_usage(nearest_folder(one)).free)) for one in folders]
-        return FetchPlan(items, self._local, left, free)
+        return FetchPlan(items, self._local, left, free, self._small)
 
     def refuse_too_large(self, plan: FetchPlan) -> None:
         """Raise `ModelError` if a plan does not fit on the disks."""
@@ -149,12 +180,35 @@ class Fetcher:
                     "make room, or set hub_cache to a folder on another disk"
                 )
 
-    def fetch(self, plan: FetchPlan) -> None:
-        """Fetch what a plan names. Raises `UserError`; what was fetched stays."""
+    def fetch(self, plan: FetchPlan) -> Sequence[str]:
+        """Fetch what a plan names; archives are unpacked.
+
+        Returns:
+            What could not be brought though a run can do without it (official prompts), one line each.
+
+        Raises:
+            UserError: what a run needs cannot be brought; what was fetched stays.
+        """
+        without = [line for one in plan.small if (line := self._bring_small(one))]
         for item in plan.items:
             where = item.where[0]
             item.hub.bring(where, item.listing, item.ordered(), self._watch)
-            item.hub.settle(where, item.listing, item.ordered())
+            snapshot = item.hub.settle(where, item.listing, item.ordered())
+            for key, data in item.packed:
+                names = matching_files(item.files, data.files)
+                target = unpacked_folder(snapshot, data.files, data.archives)
+                unpack(key, snapshot, names, matching_files(names, data.archives), target, self._watch)
+        return without
+
+    def _bring_small(self, small: SmallFiles) -> str:
+        """Bring small files; return why not where a run can do without them. Raises `UserError` where it cannot."""
+        try:
+            GitHub(self._watch).bring(small.where, small.files, small.folder)
+        except HubError as error:
+            if small.needed:
+                raise
+            return str(error)
+        return ""
 
     # What the config names
 
@@ -212,13 +266,28 @@ class Fetcher:
             self._add(item, [_lora_path("editor.lora", name, list(item.listing.files))])
 
     def _benchmark(self) -> None:
+        cls, params = self._checked.benchmark.cls, self._checked.params["benchmark"]
         for where, data in wanted_data(self._checked):
+            if isinstance(data, GitHubFiles):
+                self._add_small(where, data, needed=True)
+                continue
             name = hub_name(where, data.repository)
             item = self._item(where, "huggingface", name, data.kind)
             paths = matching_files(item.listing.files, data.files)
-            if not paths:
-                raise ModelError(f"{where}: {name.text} has no files such as {', '.join(data.files)}")
+            if not paths or (data.archives and not matching_files(paths, data.archives)):
+                raise ModelError(
+                    f"{where}: {name.text} has no files such as {', '.join(data.archives or data.files)}"
+                )
             self._add(item, paths)
+            if data.archives:
+                item.packed.append((where, data))
+        prompts = cls.prompt_files
+        if prompts and not getattr(params, "prompts", None):
+            self._add_small("benchmark.params.prompts", prompts, needed=False)
+
+    def _add_small(self, where: str, files: GitHubFiles, *, needed: bool) -> None:
+        folder = github_folder(self._checked.config.hub_cache, files)
+        self._small.append(SmallFiles(where, files, folder, needed))
 
     def _hub_name(self, where: str, text: str) -> HubName | None:
         if is_local(text):

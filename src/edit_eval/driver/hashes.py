@@ -21,7 +21,7 @@ from typing import Self
 
 from edit_eval.core.identity import digest, file_sha256
 
-__all__ = ["FileHashes", "UnreadHashes", "file_fact"]
+__all__ = ["FileHashes", "UnreadHashes", "cache_folder", "file_fact"]
 
 _RACY_NS = 2_000_000_000
 """A file changed within the last two seconds may change again within the clock's grain: it is not remembered."""
@@ -42,7 +42,7 @@ class FileHashes:
 
     def __init__(self, path: Path | None = None, *, keep: bool = True) -> None:
         self._keep = keep
-        self._path = path or _cache_folder() / "edit-eval" / "file-hashes.tsv"
+        self._path = path or cache_folder() / "edit-eval" / "file-hashes.tsv"
         self._known: dict[str, str] | None = None
         self._new: list[str] = []
         self._anew = False
@@ -136,8 +136,8 @@ class UnreadHashes(FileHashes):
             return digest(["not read", str(path)])
 
 
-def _cache_folder() -> Path:
-    """Return the user's; where there is no home, a folder that cannot be."""
+def cache_folder() -> Path:
+    """Return the user's cache (`XDG_CACHE_HOME`); where there is no home, a folder that cannot be."""
     cache = os.path.expanduser(os.environ.get("XDG_CACHE_HOME") or "~/.cache")  # noqa: PTH111 - raises nothing
     return Path(os.devnull if cache.startswith("~") else cache)
 

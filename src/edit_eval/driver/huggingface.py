@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import os
 import secrets
@@ -20,7 +19,7 @@ from collections.abc import Iterator, MutableMapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from edit_eval import __version__
@@ -38,16 +37,17 @@ from edit_eval.driver.hubcache import (
 )
 from edit_eval.driver.huberrors import Asked, HubError, disk_error, from_status, told
 from edit_eval.driver.hubs import Listing, RemoteFile, Stopped, Watch, facts_of, listed, persist
+from edit_eval.driver.locking import locked
 from edit_eval.worker.proxies import bypass_proxies, proxy_for
 
-__all__ = ["HuggingFace", "settle_environment"]
+__all__ = ["HuggingFace", "bytes_of", "settle_environment", "stream"]
 
 _AT_ONCE = 4
 _CHUNK_BYTES = 1 << 14
 _ASK_TIMEOUT_S = 30.0
+_ENDPOINTS = ("HF_ENDPOINT", "MODELSCOPE_ENDPOINT", "MODELSCOPE_DOMAIN", "GITHUB_RAW_ENDPOINT")
 _HOME_HOSTS = ("huggingface.co", "hf.co")
 _LONG_BYTES = 1 << 30
-_NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS)
 
 
@@ -58,7 +58,7 @@ def settle_environment(environ: MutableMapping[str, str]) -> None:
     """
     for name in ("HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK", "HF_HUB_DISABLE_PROGRESS_BARS", "TQDM_DISABLE"):
         environ[name] = "1"
-    given = [environ.get(name, "") for name in ("HF_ENDPOINT", "MODELSCOPE_ENDPOINT", "MODELSCOPE_DOMAIN")]
+    given = [environ.get(name, "") for name in _ENDPOINTS]
     endpoints = [one if "//" in one else f"http://{one}" for one in given if one]
     near = [one for one in endpoints if proxy_for(one, {"all_proxy": "http://any:1"}) is None]
     environ.update(bypass_proxies(environ, near))
@@ -193,7 +193,7 @@ class HuggingFace:
                 return  # without a lock: a cache that cannot be written may hold all there is to fetch
             blob.parent.mkdir(parents=True, exist_ok=True)
             lock = self._cache.folder / ".locks" / blob.parent.parent.name / f"{blob.name}.lock"
-            with _locked(
+            with locked(
                 lock,
                 watch,
                 f"another process fetches {file.path} of {listing.name.repository}; waiting for it",
@@ -295,7 +295,7 @@ class HuggingFace:
         with contextlib.ExitStack() as open_answers:
 
             def ask() -> Any:
-                return open_answers.enter_context(_stream(get_session(), meta.location, options))
+                return open_answers.enter_context(stream(get_session(), meta.location, options))
 
             answer = told(asked, ask)
             if answer.status_code == 416:
@@ -303,7 +303,7 @@ class HuggingFace:
                 raise HubError(f"{asked.where}: {file.path} cannot be gone on with", again=True)
             if answer.status_code not in (200, 206):
                 raise from_status(asked, answer.status_code, answer.headers)
-            yield _start(answer, offset), _bytes_of(answer)
+            yield _start(answer, offset), bytes_of(answer)
 
     def _is_right(self, path: Path, file: RemoteFile) -> bool:
         """Whether a file is there with the size and the hash that the hub says."""
@@ -356,14 +356,15 @@ def _told_each(asked: Asked, chunks: Iterator[bytes]) -> Iterator[bytes]:
         yield chunk
 
 
-def _stream(session: Any, url: str, options: dict[str, Any]) -> Any:
+def stream(session: Any, url: str, options: dict[str, Any]) -> Any:
     """Open an answer without reading it, by httpx (hub 1 and later) or by requests (before)."""
     if callable(getattr(session, "stream", None)):
         return session.stream("GET", url, follow_redirects=True, **options)
     return session.get(url, stream=True, **options)
 
 
-def _bytes_of(answer: Any) -> Iterator[bytes]:
+def bytes_of(answer: Any) -> Iterator[bytes]:
+    """Return the bytes of an answer that `stream` opened, as they come."""
     if hasattr(answer, "iter_bytes"):
         return iter(answer.iter_bytes())
     return iter(answer.iter_content(_CHUNK_BYTES))
@@ -393,34 +394,6 @@ def _git_sha1(path: Path) -> str:
     """Return the id that git gives to a file's bytes."""
     data = path.read_bytes()
     return hashlib.sha1(b"blob %d\0%b" % (len(data), data), usedforsecurity=False).hexdigest()
-
-
-@contextlib.contextmanager
-def _locked(path: Path, watch: Watch, waiting: str) -> Iterator[None]:
-    """Hold a lock that the hub's own library respects; where the file system has none, go on without.
-
-    Two processes that write one file without locks spoil it, and the hash tells. Raises `OSError`, `Stopped`.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab") as file:
-        said = False
-        while not _try_lock(file):
-            if not said:
-                watch.say(waiting)
-                said = True
-            watch.pause(0.2)
-        yield
-
-
-def _try_lock(file: IO[bytes]) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError as error:
-        if error.errno not in _NO_LOCKS:
-            raise
-    return True
 
 
 def _link(blob: Path, path: Path, *, again: bool) -> None:

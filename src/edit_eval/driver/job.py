@@ -29,7 +29,7 @@ from edit_eval.driver.keys import edit_keys, seeds
 from edit_eval.driver.lint import FolderOfEdits, summary_line
 from edit_eval.driver.models import Model, find_lora, find_model, resolve_lora, resolve_model
 from edit_eval.driver.plan import Judging, WantedEdit
-from edit_eval.driver.protocol import ProtocolInUse, protocol_in_use
+from edit_eval.driver.protocol import ProtocolInUse, counted, protocol_in_use
 from edit_eval.driver.registry import Found
 from edit_eval.driver.runinfo import needed
 from edit_eval.driver.samples import check_images, load_samples, outside_images
@@ -179,6 +179,7 @@ def prepare(
                 progress(line)
         else:
             editor, wanted = _recorded(output, known)
+        protocol = counted(protocol, (one.sample for one in wanted))
         judge = _judge_job(checked, judge_place, protocol, wanted, known, progress) if judge_place else None
     data = find_data(checked).commits if editor_place else {}
     return Job(checked, output, wanted, editor, judge, protocol.id, scratch, data)

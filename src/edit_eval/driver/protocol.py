@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from edit_eval.benchmarks import Protocol
 from edit_eval.core.headlines import Headline
-from edit_eval.core.types import Rubric
+from edit_eval.core.types import Rubric, Sample
 from edit_eval.driver.config import Checked
 from edit_eval.driver.rubrics import load_rubric
 
-__all__ = ["OFFICIAL", "PARTIAL", "ProtocolInUse", "protocol_in_use"]
+__all__ = ["OFFICIAL", "PARTIAL", "ProtocolInUse", "counted", "protocol_in_use"]
 
 OFFICIAL = "+official"
 """End of the id of a run in which everything is as the benchmark's authors have it, and nothing is missing."""
@@ -70,6 +71,31 @@ def protocol_in_use(checked: Checked, *, judging: bool) -> ProtocolInUse:
         deviations.append(f"judge-{_short(model)}")
     whole = "+".join([name, *deviations]) if deviations else name + OFFICIAL
     return ProtocolInUse(whole, rubrics, protocol.headlines)
+
+
+def counted(protocol: ProtocolInUse, samples: Iterable[Sample]) -> ProtocolInUse:
+    """Return the same with `samples-N-of-M` in its id, where the benchmark of M samples is met by N of them, or by others.
+
+    N are those of the groups that the benchmark knows; where N is M, some groups have too many samples and others too few.
+    Where that is the limit's doing, the id says so already.
+    """
+    tags = {one.id: one.tags for one in samples}
+    for headline in protocol.headlines:
+        whole = sum(headline.groups.values())
+        if headline.dimension or not whole or not all(headline.groups.values()):
+            continue
+        among = [one for one in tags.values() if headline.where.items() <= one.items()]
+        sizes = {**headline.expects, headline.group: headline.groups}
+        known = [one for one in among if all(one.get(tag, "") in sizes[tag] for tag in sizes)]
+        as_expected = len(known) == len(among) and all(
+            Counter(one.get(tag, "") for one in among)[value] == size or not size
+            for tag, counts in sizes.items()
+            for value, size in counts.items()
+        )
+        if not as_expected and f"+limit-{len(tags)}+" not in f"{protocol.id}+":
+            name = f"+samples-{len(known)}-of-{whole}"
+            return replace(protocol, id=protocol.id.removesuffix(OFFICIAL) + name)
+    return protocol
 
 
 def _short(model: str) -> str:

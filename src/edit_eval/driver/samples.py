@@ -47,7 +47,8 @@ def load_samples(checked: Checked, output: Path, workspace: Path | None = None) 
     if workspace is None:
         remove_abandoned(output / "inputs")
     samples = read_samples(checked, output, workspace)
-    check_images(samples)
+    facts = checked.benchmark.cls.facts
+    check_images(samples, f"; the data is at {facts.data}" if facts else "")
     return samples
 
 
@@ -164,11 +165,11 @@ class ImageFault:
         return f"the image {shown_path(self.path)} of sample {shown(self.sample_id)} {self.text}"
 
 
-def check_images(samples: Sequence[Sample]) -> None:
-    """Raise `DataError` naming the first image that cannot be used, and how many more cannot."""
+def check_images(samples: Sequence[Sample], more: str = "") -> None:
+    """Raise `DataError` naming the first image that cannot be used, and how many more cannot; `more` stands at its end."""
     faults = image_faults(samples)
     if faults:
-        raise DataError(f"{faults[0]}{_and_more(faults)}")
+        raise DataError(f"{faults[0]}{_and_more(faults)}{more}")
 
 
 def _and_more(faults: Sequence[ImageFault]) -> str:

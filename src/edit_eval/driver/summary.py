@@ -20,6 +20,7 @@ from edit_eval.core.types import Rubric
 from edit_eval.driver.agreement import bridge_between
 from edit_eval.driver.config import Config
 from edit_eval.driver.judges import RecordedJudge, main_judge, other_judges
+from edit_eval.driver.plan import Judging
 from edit_eval.driver.protocol import OFFICIAL, PARTIAL
 from edit_eval.driver.rows import Row, read_rows, rows_of
 from edit_eval.driver.store import RunReader
@@ -92,7 +93,7 @@ class Summary:
         headline: the mean of the overall score over samples.
         headlines: the benchmark's own numbers, the most important first; empty where it has none.
         bounds: at coverage < 1, the mean if everything missing had the lowest, or the highest, score.
-        dimensions: estimate by dimension.
+        dimensions: estimate by dimension; a name that stands for several scales has them behind it (`reasoning (0 to 1)`).
         tags: tag name -> tag value -> estimate of the overall score, n 0 where none of it has one; a tag that only names
             each sample is left out.
         facts: lines of provenance for people: size policies, versions, device names ... (label -> text).
@@ -169,7 +170,7 @@ def summarize(run: RunReader, rows: Sequence[Row] | None = None) -> Summary:
         headline=_estimate(_scored([(row, _overall(row)) for row in rows]), scale),
         headlines=headlines,
         bounds=_bounds(rows, scale) if judge else None,
-        dimensions=_by_dimension(rubrics, scored),
+        dimensions=_by_dimension(judge.judging, scored) if judge else {},
         tags=tags,
         facts=_facts(info, judge) | _unlooked(rows),
         tag_coverage=_tag_coverage(tags, rows),
@@ -307,18 +308,20 @@ def _protocol_id(text: str, headlines: Sequence[HeadlineEstimate]) -> str:
     return text
 
 
-def _by_dimension(rubrics: Sequence[Rubric], scored: Sequence[Row]) -> dict[str, Estimate]:
-    dimensions = {one.name: one for rubric in rubrics for one in rubric.dimensions}
+def _by_dimension(judging: Judging, scored: Sequence[Row]) -> dict[str, Estimate]:
+    """Return estimates by dimension; where rubrics have scales of their own for one name, each scale has its own mean."""
+    found: dict[tuple[str, float, float], list[tuple[Row, float]]] = {}
+    for rubric in judging.rubrics.values():
+        for one in rubric.dimensions:
+            found.setdefault((one.name, one.low, one.high), [])
+    for row in scored:
+        for one in judging.rubric_of(row.sample).dimensions:
+            if row.verdict and one.name in row.verdict.scores:
+                found[one.name, one.low, one.high].append((row, row.verdict.scores[one.name]))
+    scales = Counter(name for name, _, _ in found)
     return {
-        one.name: _estimate(
-            [
-                (row, row.verdict.scores[one.name])
-                for row in scored
-                if row.verdict and one.name in row.verdict.scores
-            ],
-            (one.low, one.high),
-        )
-        for one in dimensions.values()
+        name if scales[name] == 1 else f"{name} ({low:g} to {high:g})": _estimate(values, (low, high))
+        for (name, low, high), values in found.items()
     }
 
 

@@ -321,7 +321,8 @@ _READERS: Mapping[str, Callable[[Mapping[Any, Any], Sequence[Dimension], Call], 
 
 _NUMBER = r"[+-]?\d+(?:\.\d+)?"
 _FINAL = re.compile(
-    rf"\bFinal\s+Scores?\b\**\s*[:：]?\s*\**\s*\**(?P<numbers>{_NUMBER}(?:\**\s*[,，]\s*\**{_NUMBER})*)?(?![\d.]*\d|\s*[/,，]\s*\d)",
+    rf"\bFinal\s+Scores?\b\**\s*[:：]?\s*\**\s*\**(?P<numbers>{_NUMBER}(?:\**\s*[,，]\s*\**{_NUMBER})*)?"
+    r"(?![\d.]*\d|\**\s*(?:[/,，~～–—-]|to\b|or\b)\s*\**\d)",  # `1-5` is a scale, and no score
     re.IGNORECASE,
 )
 

@@ -8,8 +8,11 @@ import re
 from collections.abc import Iterator, Mapping
 
 from edit_eval.benchmarks import Benchmark, Facts
+from edit_eval.views.text import wrapped
 
 __all__ = ["benchmarks_page", "fact_lines"]
+
+_LABEL_COLUMNS = 10
 
 _HEAD = """\
 # Public benchmarks
@@ -26,10 +29,24 @@ has a name in it.
 | `prompts-XXXXXXXX` | prompts that differ from the published ones, by the first digits of their hash |
 | `judge-NAME` | another judge than the authors' |
 | `limit-N`, `subset-NAME`, `edited-small` | only a part of the samples; other images edited than the authors' |
+| `samples-N-of-M` | the data holds N of the benchmark's M samples, or more; N of M where N is M: too many of one kind, too few of another |
 | `partial` | in place of `official`: a group, a sample or a score is missing: the number stands with its bounds and the reason |
 
-Official prompts are read from your copy of the benchmark's repository, as text, and hashed; a Python file is parsed and never
-run. Numbers beside the benchmark's own (mean over samples, by tag, by score) are given with n and interval in any case. A reply
+`edit-eval fetch NAME`, or `edit-eval fetch CONFIG`, brings a benchmark's data and official prompts, on a node with internet:
+
+```
+edit-eval fetch gedit
+```
+
+Data comes from its hub (`HF_ENDPOINT` names a mirror); a run finds it in the hub's cache while the config gives no
+`benchmark.path`. Archives are unpacked beside it: whole or not at all, and none that holds links, devices, paths that lead out
+of its folder, or far more than its own size. Prompts (and ImgEdit's lists) come from GitHub at the commit below
+(`GITHUB_RAW_ENDPOINT` names a mirror) and are kept only with the hash that they have there. They go to `hub_cache`, or to
+`~/.cache/edit-eval/github`, with a record of every file's hash; the command ends with the lines to put into the config. Prompts
+that cannot be had are said in one line (exit code 2), and all else is there.
+
+Official prompts are read from that copy, or yours, of the benchmark's repository, as text, and hashed; a Python file is parsed
+and never run. Numbers beside the benchmark's own (mean over samples, by tag, by score) are given with n and interval in any case. A reply
 that cannot be read is *unscored*: never a zero, never a guess.
 
 Edits go to the authors' tools with `edit-eval export RUN --layout NAME`, and edits that others made are read from the same
@@ -37,16 +54,29 @@ layout by `edit-eval score CONFIG --edits FOLDER`; `edit-eval lint CONFIG` says 
 """
 
 
-def fact_lines(cls: type[Benchmark]) -> list[str]:
-    """Return what `edit-eval ls benchmarks` says below a benchmark's name; nothing where nothing is declared."""
+def fact_lines(cls: type[Benchmark], columns: int) -> list[str]:
+    """Return what `edit-eval ls benchmarks` says below a benchmark's name; nothing where nothing is declared.
+
+    Args:
+        cls: the benchmark.
+        columns: of the terminal; longer texts go on below their beginning.
+    """
     facts: Facts | None = getattr(cls, "facts", None)
     if facts is None:
         return []
-    return [
-        f"{facts.samples}; instructions in {facts.languages}; licence {facts.licence}",
-        f"{facts.calls} questions a sample, each score {facts.scale}; {facts.aggregation}",
-        f"data: {facts.data}; prompts: {facts.prompts}",
-    ]
+    calls = f"{facts.calls} question{'' if facts.calls == '1' else 's'} a sample"
+    said = {
+        "samples": f"{facts.samples}; instructions in {facts.languages}; licence {facts.licence}",
+        "judging": f"{calls}; {facts.scale}",
+        "headline": facts.aggregation,
+        "data": facts.data,
+        "prompts": facts.prompts,
+    }
+    lines = []
+    for label, text in said.items():
+        first, *rest = wrapped(text, columns - _LABEL_COLUMNS)
+        lines += [f"{label:<{_LABEL_COLUMNS}}{first}", *(f"{'':<{_LABEL_COLUMNS}}{one}" for one in rest)]
+    return lines
 
 
 def benchmarks_page(benchmarks: Mapping[str, type[Benchmark]]) -> str:
@@ -67,6 +97,8 @@ def _section(name: str, cls: type[Benchmark]) -> Iterator[str]:
     yield "| | |\n|---|---|"
     for one in dataclasses.fields(facts):
         yield f"| {one.name} | {getattr(facts, one.name)} |"
+    if files := cls.prompt_files:
+        yield f"| prompts that are fetched | {', '.join(files.files)} at `{files.revision[:12]}` |"
     if cls.layout:
         yield f"| layout of edits | `{cls.layout}{cls.layout_suffix}` |"
     yield ""

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import threading
 import time
 from collections.abc import Iterator
 from typing import Any, TextIO
 
-from edit_eval.driver.fetch import FetchItem, FetchPlan
+from edit_eval.driver.fetch import FetchItem, FetchPlan, SmallFiles
 from edit_eval.driver.machine import size_text
 from edit_eval.views.text import clean, clock, pad
 
-__all__ = ["FetchProgress", "fetch_text", "open_progress"]
+__all__ = ["FetchProgress", "config_text", "fetch_text", "open_progress"]
 
 _LINE_EVERY_S = 30.0
 _COMMIT_LETTERS = 12
@@ -21,13 +22,15 @@ _COMMIT_LETTERS = 12
 def fetch_text(plan: FetchPlan) -> str:
     """Return the sizes of a plan as text, without a final newline."""
     lines = [f"{clean(where)}: {clean(path)} is on this machine" for where, path in plan.local]
-    rows = [_row(item) for item in plan.items]
+    rows = [*map(_row, plan.items), *map(_small_row, plan.small)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines += [
         "  ".join(pad(cell, width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     ]
-    if not plan.items:
+    if not rows:
         return "\n".join([*lines, "Nothing to fetch: the config names nothing of a hub."])
+    if not plan.items:
+        return "\n".join(lines)
     free = ", ".join(f"{size_text(count)} free at {folder}" for folder, count in plan.free)
     return "\n".join([*lines, f"To fetch: {size_text(plan.bytes_left)}; {free}"])
 
@@ -46,6 +49,28 @@ def _row(item: FetchItem) -> tuple[str, ...]:
         size_text(item.bytes),
         known,
     )
+
+
+def _small_row(small: SmallFiles) -> tuple[str, ...]:
+    files = small.files
+    revision = files.revision[:_COMMIT_LETTERS] if files.pinned else files.revision
+    known = "all here" if small.here and files.pinned else "small"
+    repository = clean(f"github.com/{files.repository}")
+    return (small.where, repository, clean(revision), f"{len(files.files)} files", "", known)
+
+
+def config_text(benchmark: str, plan: FetchPlan) -> str:
+    """Return what to write into a config so that a run uses what was fetched for its benchmark; empty if nothing was."""
+    prompts = next((one for one in plan.small if not one.needed and one.here), None)
+    keys = [where for item in plan.items for where in item.where] + [one.where for one in plan.small]
+    if prompts is None and not any(where.startswith("benchmark.") for where in keys):
+        return ""
+    lines = ["For the config:", "  benchmark:", f"    type: {clean(benchmark)}"]
+    if "benchmark.path" in keys:
+        lines.append("    # no path: runs find the data by themselves")
+    if prompts is not None:
+        lines += ["    params:", f"      prompts: {json.dumps(str(prompts.folder), ensure_ascii=False)}"]
+    return "\n".join(lines)
 
 
 class FetchProgress:

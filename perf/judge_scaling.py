@@ -1,0 +1,198 @@
+"""How judging scales over GPUs, with and without the engine's start, with a cold and a warm compile cache.
+
+    python perf/judge_scaling.py [--samples 384] [--tokens 128] [--devices cuda:0,cuda:1] [--tiny] [--json FILE]
+
+Drawn scenes are edited once (scripted, on CPU slots); then `edit-eval score` judges them with Qwen3-VL-30B-A3B in vLLM, with
+random weights and as many new tokens as asked for, through the real pipeline (keepers, hosts, ledgers), in turn: on the first
+device with an empty compile cache, on the first device with the cache filled, on all devices. Every verdict is unscored, for
+random weights write no JSON.
+
+Prints for each: the whole time, the engine's start (order to ready, the slowest device), verdicts a second without start
+(each device from ready to its last verdict, summed), and the ratio of that to one device, which is to be at least 0.95 n; then
+what 900 edits would take on 1 to 6 devices by arithmetic from these figures, labelled so. `--tiny` uses a toy model by
+transformers on CPU slots, to try the script itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from edit_eval.driver.config import check_config
+from edit_eval.driver.events import DeviceState, Event, VerdictGiven
+from edit_eval.driver.job import prepare
+from edit_eval.driver.pipeline import run_job
+from edit_eval.driver.store import RunReader
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+
+from judge import rubric  # noqa: E402
+from random_weights import judge_folder  # noqa: E402
+
+HEADLINE_EDITS = 900
+MOST_LOSS = 0.05
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One way of judging all samples: seconds, and verdicts a second without the engines' starts."""
+
+    name: str
+    devices: int
+    verdicts: int
+    total_s: float
+    start_s: float
+    rate: float
+    engine: str
+
+
+def config(arguments: argparse.Namespace, folder: Path, devices: list[str], cache: str) -> dict[str, Any]:
+    """Return the config of one way."""
+    judge: dict[str, Any] = {
+        "type": "qwen3_vl",
+        "model": str(judge_folder(folder, full=not arguments.tiny)),
+        "rubric": str(folder / "perf.yaml"),
+        "devices": devices,
+        "params": {
+            "max_new_tokens": arguments.tokens,
+            "retries": 0,
+            "engine": "transformers",
+            "dtype": "float32",
+        },
+    }
+    if not arguments.tiny:
+        judge["params"] = {
+            "engine": "vllm",
+            "load_format": "dummy",
+            "ignore_eos": True,
+            "max_new_tokens": arguments.tokens,
+            "max_model_len": 8192,
+            "retries": 0,
+            "window": arguments.window,
+        }
+    if os.environ.get("PYTHONPATH"):
+        judge["env"] = {"PYTHONPATH": os.environ["PYTHONPATH"]}
+    slots = [f"cpu:{index}" for index in range(max(1, (os.cpu_count() or 2) // 2))]
+    return {
+        "benchmark": {"type": "scenes", "params": {"n": arguments.samples, "size": arguments.size}},
+        "editor": {"type": "scripted", "devices": slots},
+        "judge": judge,
+        "scratch": str(folder / f"scratch-{cache}"),
+        "output": str(folder / "run"),
+    }
+
+
+def measure(name: str, tree: dict[str, Any], folder: Path) -> Measured:
+    """Judge a copy of the edited run."""
+    output = folder / f"run-{name.replace(' ', '-').replace(',', '')}"
+    shutil.copytree(folder / "run", output, symlinks=True)
+    checked = check_config({**tree, "output": str(output)})
+    job = prepare(checked, stages=("judge",))
+    began = time.monotonic()
+    ready: dict[str, float] = {}
+    last: dict[str, float] = {}
+    count: dict[str, int] = {}
+
+    def hear(event: Event) -> None:
+        now = time.monotonic() - began
+        if isinstance(event, DeviceState) and event.stage == "judge" and event.state == "ready":
+            ready.setdefault(event.device, now)
+        elif isinstance(event, VerdictGiven):
+            last[event.device] = now
+            count[event.device] = count.get(event.device, 0) + 1
+
+    run_job(job, hear, stages=("judge",))
+    total = time.monotonic() - began
+    hosts = RunReader(output).info["starts"][-1]["hosts"]
+    rate = sum(count[device] / (last[device] - ready[device]) for device in count)
+    return Measured(
+        name,
+        len(count),
+        sum(count.values()),
+        total,
+        max(facts["load_s"] for facts in hosts.values()),
+        rate,
+        next(iter(hosts.values())).get("engine", "?"),
+    )
+
+
+def main() -> int:
+    """Edit once, judge in every way, print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--samples", type=int, default=384)
+    parser.add_argument("--size", type=int, default=1024)
+    parser.add_argument("--tokens", type=int, default=128)
+    parser.add_argument("--window", type=int, default=64)
+    parser.add_argument("--devices", default="cuda:0,cuda:1")
+    parser.add_argument("--tiny", action="store_true")
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    if arguments.tiny:
+        arguments.samples, arguments.size, arguments.tokens, arguments.devices = 8, 64, 4, "cpu:0,cpu:1"
+    devices = arguments.devices.split(",")
+    found: list[Measured] = []
+    with tempfile.TemporaryDirectory(prefix="edit-eval-perf-") as name:
+        folder = Path(name)
+        (folder / "perf.yaml").write_text(json.dumps(as_file(rubric(3))))
+        run_job(
+            prepare(check_config(config(arguments, folder, devices, "edit")), stages=("edit",)),
+            lambda _: None,
+            stages=("edit",),
+        )
+        for title, several, cache in (
+            ("one, cold", devices[:1], "a"),
+            ("one, warm", devices[:1], "a"),
+            ("all, warm", devices, "a"),
+        ):
+            found.append(measure(title, config(arguments, folder, several, cache), folder))
+            print(line(found[-1], found), flush=True)
+    print("\n" + arithmetic(found[-1], found[1]))
+    if arguments.json:
+        arguments.json.write_text(json.dumps([asdict(one) for one in found], indent=1) + "\n")
+    ratio = found[-1].rate / found[1].rate
+    return 0 if arguments.tiny or ratio >= (1 - MOST_LOSS) * found[-1].devices else 1
+
+
+def as_file(made: Any) -> dict[str, Any]:
+    """Return a rubric as it stands in a file."""
+    data = made.to_json()
+    for part in data["dimensions"]:
+        part["scale"] = [part.pop("low"), part.pop("high")]
+    data["range"] = [data.pop("low"), data.pop("high")]
+    return dict(data)
+
+
+def line(one: Measured, every: list[Measured]) -> str:
+    """Return one way in words."""
+    base = next((other.rate for other in every if other.name == "one, warm"), None)
+    ratio = f", {one.rate / base:.2f} x one" if base and one.devices > 1 else ""
+    return (
+        f"{one.name:<10} {one.devices} device(s), {one.engine}: {one.verdicts} verdicts in {one.total_s:.1f} s, engine start "
+        f"{one.start_s:.1f} s, without start {one.rate:.2f} verdicts a second{ratio}"
+    )
+
+
+def arithmetic(several: Measured, single: Measured) -> str:
+    """Return what the headline number of edits would take; nothing of it was measured."""
+    each = several.rate / several.devices
+    rows = [
+        f"{count} device(s): start {single.start_s:.0f} s + {HEADLINE_EDITS} / ({count} x {each:.2f}) = "
+        f"{single.start_s + HEADLINE_EDITS / (count * each):.0f} s"
+        for count in (1, 2, 4, 6)
+    ]
+    return "\n".join([f"{HEADLINE_EDITS} edits with a warm cache, by arithmetic and not measured:", *rows])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
