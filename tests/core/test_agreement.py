@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
-from edit_eval.core.agreement import bridge, spearman
+from edit_eval.core.agreement import Noise, bridge, noise, spearman
 
 levels = st.integers(0, 6).map(lambda level: level / 2)
 pairs = st.lists(st.tuples(levels, levels, st.integers(0, 4)), min_size=2, max_size=30)
@@ -92,3 +92,19 @@ def test_what_is_no_number_is_refused(wrong):
         bridge([1, wrong], [1, 2], "ab", same_scale=True)
     with pytest.raises(ValueError, match="2 and 1 scores"):
         bridge([1, 2], [1], "ab", same_scale=True)
+
+
+def test_noise_by_hand():
+    """Differences -1 0 1 0: mean absolute 0.5; their sd sqrt(2/3), over sqrt(2): 0.57735; two of four the same."""
+    found = noise([8, 6, 4, 9], [7, 6, 5, 9])
+    assert (found.n, found.mean_absolute, found.identical) == (4, 0.5, 0.5)
+    assert found.deviation == pytest.approx(math.sqrt(2 / 3) / math.sqrt(2))
+
+
+def test_noise_of_too_few():
+    assert noise([], []) == Noise(0)
+    assert noise([3], [4]) == Noise(1, 1.0, None, 0.0)
+    with pytest.raises(ValueError, match="finite"):
+        noise([math.nan], [1])
+    with pytest.raises(ValueError, match="1 and 2 scores"):
+        noise([1], [1, 2])

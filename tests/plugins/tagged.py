@@ -21,6 +21,7 @@ from edit_eval.judges.contract import verdict_from_scores
 @dataclass(frozen=True)
 class Params:
     tag: str = "a"
+    style: str = ""  # makes it another judge that says the same
     seconds: float = field(default=0.0, metadata={"identity": False})
 
 
@@ -48,7 +49,9 @@ class Tagged(Judge):
 
     def _times(self, request: JudgeRequest) -> int:
         """Return how often this edit was judged with this tag, this time included."""
-        count = Path(request.sample.images[0] + f".{self.params.tag}-{request.sample.id}.count")
+        count = Path(
+            request.sample.images[0] + f".{self.params.tag}{self.params.style}-{request.sample.id}.count"
+        )
         with count.open("a") as file:
             file.write("x")
         return len(count.read_text())

@@ -118,11 +118,16 @@ def _tree(
 
 
 def _perform(
-    arguments: argparse.Namespace, checked: Checked, stages: Sequence[StageName], *, beside: bool = False
+    arguments: argparse.Namespace,
+    checked: Checked,
+    stages: Sequence[StageName],
+    *,
+    beside: bool = False,
+    repeat_fraction: float = 0.0,
 ) -> int:
     """Do what is left of a job, then write the page, say how it ended and return the exit code."""
     if arguments.dry_run:
-        return _foresee(arguments, checked, stages)
+        return _foresee(arguments, checked, stages, repeat_fraction)
     job = prepare(checked, stages=stages, progress=say)
     control = Control()
     with (
@@ -143,15 +148,24 @@ def _perform(
             retry_failed=arguments.retry_failed,
             verify=arguments.verify,
             beside=beside,
+            repeat_fraction=repeat_fraction,
             tick=display.tick,
             control=control,
         )
     return _conclude(job, arguments, stages, worked=worked)
 
 
-def _foresee(arguments: argparse.Namespace, checked: Checked, stages: Sequence[StageName]) -> int:
+def _foresee(
+    arguments: argparse.Namespace, checked: Checked, stages: Sequence[StageName], repeat_fraction: float
+) -> int:
     """Say what a start would do, and do nothing."""
-    found = forecast(checked, stages=stages, retry_failed=arguments.retry_failed, verify=arguments.verify)
+    found = forecast(
+        checked,
+        stages=stages,
+        retry_failed=arguments.retry_failed,
+        verify=arguments.verify,
+        repeat_fraction=repeat_fraction,
+    )
     if arguments.display == "json":
         show_json(forecast_json(found))
     else:
@@ -238,13 +252,14 @@ def score(arguments: argparse.Namespace) -> int:
     """`edit-eval score CONFIG`: the second stage only, or, with `--edits`, over a folder of finished edits."""
     beside = arguments.judge is not None
     given: dict[str, Any] = {"judge": read_judge(arguments.judge)} if beside else {}
+    asked: dict[str, Any] = {"beside": beside, "repeat_fraction": arguments.repeat_fraction}
     if not arguments.edits:
-        return _perform(arguments, _checked(arguments, replace=given), ("judge",), beside=beside)
+        return _perform(arguments, _checked(arguments, replace=given), ("judge",), **asked)
     folder = Path(arguments.edits).absolute()
     # Two folders of one name have each a run of their own.
     output = arguments.output or str(Path("runs") / f"{folder.name}-scored-{digest(str(folder))[:8]}")
     given |= {"editor": _made_elsewhere(folder), "output": output}
-    return _perform(arguments, _checked(arguments, replace=given), ("edit", "judge"), beside=beside)
+    return _perform(arguments, _checked(arguments, replace=given), ("edit", "judge"), **asked)
 
 
 def doctor(arguments: argparse.Namespace) -> int:

@@ -7,13 +7,14 @@ never 0.
 from __future__ import annotations
 
 import math
+import statistics
 from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
 from edit_eval.core.stats import mean_interval
 
-__all__ = ["Bridge", "bridge", "spearman"]
+__all__ = ["Bridge", "Noise", "bridge", "noise", "spearman"]
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,46 @@ def bridge(
         tied=tied,
         concordant=concordant / ordered if ordered else None,
         equal=sum(a == b for a, b in zip(first, second, strict=True)) / n if known else None,
+    )
+
+
+@dataclass(frozen=True)
+class Noise:
+    """How much a judge differs from itself: of things that it scored twice.
+
+    Attributes:
+        n: scored both times.
+        mean_absolute: mean absolute difference of the two scores; None if n is 0.
+        deviation: standard deviation of a single score about what the judge would say on average: that of the
+            differences over the square root of 2, for the variances of two independent scores add up; None under two.
+        identical: share of things to which it gave the same score twice; None if n is 0.
+    """
+
+    n: int
+    mean_absolute: float | None = None
+    deviation: float | None = None
+    identical: float | None = None
+
+
+def noise(first: Sequence[float], second: Sequence[float]) -> Noise:
+    """Return how much `second`, a judge's scores of the same things in the same order, differ from its `first`.
+
+    Raises:
+        ValueError: lengths that differ, or a number that is not finite.
+    """
+    if len(first) != len(second):
+        raise ValueError(f"{len(first)} and {len(second)} scores")
+    if not all(map(math.isfinite, [*first, *second])):
+        raise ValueError("scores must be finite")
+    differences = [b - a for a, b in zip(first, second, strict=True)]
+    n = len(differences)
+    if n == 0:
+        return Noise(0)
+    return Noise(
+        n=n,
+        mean_absolute=math.fsum(map(abs, differences)) / n,
+        deviation=statistics.stdev(differences) / math.sqrt(2) if n > 1 else None,
+        identical=sum(one == 0 for one in differences) / n,
     )
 
 

@@ -3,13 +3,81 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from edit_eval.core.agreement import Bridge, bridge
+from edit_eval.core.agreement import Bridge, Noise, bridge, noise
 from edit_eval.driver.plan import Judging
 from edit_eval.driver.rows import Row
 
-__all__ = ["bridge_between"]
+__all__ = ["JudgeNoise", "bridge_between", "dimension_labels", "noise_between"]
+
+
+@dataclass(frozen=True)
+class JudgeNoise:
+    """How much a judge differs from itself, over the edits that it was asked about twice.
+
+    Attributes:
+        wanted: edits that were to be judged twice.
+        unscored: of their second verdicts, how many have no score, by kind.
+        overall: of the overall score.
+        dimensions: of each dimension.
+    """
+
+    wanted: int
+    unscored: Mapping[str, int]
+    overall: Noise
+    dimensions: Mapping[str, Noise]
+
+
+def noise_between(first: Sequence[Row], again: Sequence[Row], judging: Judging) -> JudgeNoise:
+    """Return how two verdicts of one judge on the same edits differ; an edit counts where both have scores.
+
+    Args:
+        first: with the verdicts that count.
+        again: the same edits in the same order, with the second verdicts.
+        judging: who judged.
+    """
+    labels = dimension_labels(judging)
+    overall: list[tuple[float, float]] = []
+    dimensions: dict[str, list[tuple[float, float]]] = {label: [] for label in labels.values()}
+    for one, other in zip(first, again, strict=True):
+        if one.verdict is None or other.verdict is None:
+            continue
+        a, b = one.verdict, other.verdict
+        if a.overall is None or b.overall is None:
+            continue
+        overall.append((a.overall, b.overall))
+        for part in judging.rubric_of(one.sample).dimensions:
+            if part.name in a.scores and part.name in b.scores:
+                pair = a.scores[part.name], b.scores[part.name]
+                dimensions[labels[part.name, part.low, part.high]].append(pair)
+    unscored = Counter(row.verdict.unscored for row in again if row.verdict and row.verdict.unscored)
+    return JudgeNoise(
+        wanted=len(again),
+        unscored=dict(sorted(unscored.items())),
+        overall=_noise(overall),
+        dimensions={label: _noise(pairs) for label, pairs in dimensions.items()},
+    )
+
+
+def _noise(pairs: Sequence[tuple[float, float]]) -> Noise:
+    return noise([first for first, _ in pairs], [second for _, second in pairs])
+
+
+def dimension_labels(judging: Judging) -> dict[tuple[str, float, float], str]:
+    """Return what each dimension of the rubrics is called: its name, with the scale where one name has several."""
+    found = {
+        (one.name, one.low, one.high): one.name
+        for rubric in judging.rubrics.values()
+        for one in rubric.dimensions
+    }
+    scales = Counter(found.values())
+    return {
+        (name, low, high): name if scales[name] == 1 else f"{name} ({low:g} to {high:g})"
+        for name, low, high in found
+    }
 
 
 def bridge_between(

@@ -17,7 +17,7 @@ from edit_eval.driver.plan import Judging
 
 __all__ = ["RecordedJudge", "is_beside", "judges_info", "main_judge", "other_judges"]
 
-_SAID = ("protocol", "judge", "judge_size_policy", "judging", "headlines")
+_SAID = ("protocol", "judge", "judge_size_policy", "judging", "headlines", "repeat_fraction")
 """What run.json says of a judge; of another than its own also `config`, its section of a config."""
 
 
@@ -31,6 +31,7 @@ class RecordedJudge:
         size_policy: what sizes of images it sees, in words.
         judging: what decides its verdicts' keys.
         headlines: the benchmark's own numbers.
+        repeat_fraction: share of the edits that it was asked about twice (`plan.judged_again`).
     """
 
     title: str
@@ -38,6 +39,7 @@ class RecordedJudge:
     size_policy: str
     judging: Judging
     headlines: Sequence[Headline] = ()
+    repeat_fraction: float = 0.0
 
 
 def main_judge(info: Mapping[str, Any]) -> RecordedJudge | None:
@@ -57,6 +59,7 @@ def _read(said: Mapping[str, Any]) -> RecordedJudge:
         size_policy=str(said.get("judge_size_policy") or ""),
         judging=Judging.from_json(said["judging"]),
         headlines=tuple(Headline.from_json(one) for one in said.get("headlines") or ()),
+        repeat_fraction=float(said.get("repeat_fraction") or 0.0),
     )
 
 
@@ -73,13 +76,19 @@ def judges_info(
 
     Args:
         before: what it said.
-        now: `protocol`, `judge`, `judge_size_policy`, `judging`, `headlines`, and `config`, of the judge that is asked now;
-            None if none is.
+        now: `protocol`, `judge`, `judge_size_policy`, `judging`, `headlines`, `repeat_fraction`, and `config`, of the judge
+            that is asked now; None if none is.
         beside: whether it is asked beside the run's own.
     """
     own: dict[str, Any] = {name: before.get(name) for name in _SAID}
     others = list(before.get("other_judges") or ())
     if now is not None:
+        known = [one for one in (own, *others) if one["judging"] and _says_same(one, now)]
+        shares = [one.get("repeat_fraction") or 0.0 for one in (now, *known)]
+        now = {
+            **now,
+            "repeat_fraction": max(shares) or None,
+        }  # a second verdict, once given, is not forgotten
         if beside:
             others = _with(others, now)
         else:

@@ -34,7 +34,7 @@ from edit_eval.driver.handler import OutcomeError
 from edit_eval.driver.hashes import FileHashes
 from edit_eval.driver.job import Job, JudgeJob
 from edit_eval.driver.outcomes import checked_edit, checked_verdict
-from edit_eval.driver.plan import EditPlan, Judging, WantedEdit, plan_edits, verdict_is_done
+from edit_eval.driver.plan import EditPlan, Judging, WantedEdit, judged_again, plan_edits, verdict_is_done
 from edit_eval.driver.pool import Pool
 from edit_eval.driver.queue import Task
 from edit_eval.driver.refusals import why_not
@@ -65,6 +65,7 @@ def run_job(
     retry_failed: bool = False,
     verify: bool = False,
     beside: bool = False,
+    repeat_fraction: float = 0.0,
     backend: Backend | None = None,
     tick: Callable[[], None] = lambda: None,
     control: Control | None = None,
@@ -78,6 +79,7 @@ def run_job(
         retry_failed: take up failed edits and unscored verdicts again.
         verify: hash every edit's image instead of trusting its size and modification time.
         beside: the job's judge judges beside the run's own, which stays what it is.
+        repeat_fraction: share of the edits that the judge is asked about twice, 0..1.
         backend: where keepers run; by default this machine, with the job's scratch folder.
         tick: called a few times a second, for displays.
         control: how the run is told to end or to pause.
@@ -95,7 +97,15 @@ def run_job(
     control.watch(job.output)
     with RunStore(job.output, lock=job.checked.config.lock) as store:
         pipeline = Pipeline(
-            job, store, emit, stages, retry_failed=retry_failed, verify=verify, beside=beside, tick=tick
+            job,
+            store,
+            emit,
+            stages,
+            retry_failed=retry_failed,
+            verify=verify,
+            beside=beside,
+            repeat_fraction=repeat_fraction,
+            tick=tick,
         )
         return pipeline.run(backend or LocalBackend(job.scratch.temporary), control)
 
@@ -113,6 +123,7 @@ class Pipeline:
         retry_failed: bool,
         verify: bool,
         beside: bool,
+        repeat_fraction: float,
         tick: Callable[[], None],
     ) -> None:
         self._job = job
@@ -125,9 +136,12 @@ class Pipeline:
         self._retry_failed = retry_failed
         self._verify = verify
         self._beside = beside
+        self._repeat_fraction = repeat_fraction
+        self._twice = judged_again((one.key for one in job.wanted), repeat_fraction)
         self._tick = tick
         self._by_key = {one.key: one for one in job.wanted}
         self._edit_of: dict[str, WantedEdit] = {}  # by verdict key
+        self._again: set[str] = set()  # keys of second verdicts on an edit
         self._edited_sha256: dict[str, str] = {}  # by edit key
         self._pool: Pool | None = None
         self._info: dict[str, Any] = {}
@@ -244,21 +258,24 @@ class Pipeline:
         }
 
     def _verdict_tasks(self, edited: Sequence[WantedEdit]) -> list[Task]:
-        tasks = [self._verdict_task(one) for one in edited]
+        """Return the tasks of judging these edits whose verdicts do not stand; what is judged twice, again at the end."""
+        tasks = [self._verdict_task(one, repeat) for repeat in (0, 1) for one in edited]
         return [task for task in tasks if task is not None]
 
-    def _verdict_task(self, one: WantedEdit) -> Task | None:
-        """Return the task of judging this edit, or None if its verdict stands (or nothing is judged)."""
-        if self._judge is None:
+    def _verdict_task(self, one: WantedEdit, repeat: int) -> Task | None:
+        """Return the task of judging this edit, or None if its verdict stands (or none is wanted)."""
+        if self._judge is None or (repeat and one.key not in self._twice):
             return None
         judging = self._judge.judging
-        key = judging.key(one, self._edited_sha256[one.key])
+        key = judging.key(one, self._edited_sha256[one.key], repeat=repeat)
         if self._has_verdict(key):
             return None
         self._edit_of[key] = one
-        return Task(key, partial(self._verdict_payload, one, judging))
+        if repeat:
+            self._again.add(key)
+        return Task(key, partial(self._verdict_payload, one, judging, repeat))
 
-    def _verdict_payload(self, one: WantedEdit, judging: Judging) -> dict[str, Any]:
+    def _verdict_payload(self, one: WantedEdit, judging: Judging, repeat: int) -> dict[str, Any]:
         return {
             "sample": one.sample.to_json(),
             "edited": str(self._store.path / image_path(one.key)),
@@ -268,7 +285,7 @@ class Pipeline:
                 {"call": prompt.call, "text": prompt.text, "images": list(prompt.images)}
                 for prompt in judging.prompts(one.sample)
             ],
-            "seed": one.seed,
+            "seed": judging.seed(one, repeat),
         }
 
     def _has_verdict(self, key: str) -> bool:
@@ -282,7 +299,12 @@ class Pipeline:
     def _record_start(self, *, working: bool) -> None:
         """Write run.json: what the run is now, and (if there is work) this start; say what changed since the last."""
         self._info, changes = next_info(
-            self._job, self._store.info(), at=_utc_now(), working=working, beside=self._beside
+            self._job,
+            self._store.info(),
+            at=_utc_now(),
+            working=working,
+            beside=self._beside,
+            repeat_fraction=self._repeat_fraction,
         )
         for line in changes:
             text = f"changed since this run began: {line}; what depends on it is done anew, the old stays on disk"
@@ -306,8 +328,12 @@ class Pipeline:
             total = len(job.wanted)
             self._emit(StageStarted(self._now(), "edit", total, total - len(plan.todo)))
         if self._judge:
-            total = len(plan.edited) + (len(plan.todo) if self._editing else 0)
-            self._emit(StageStarted(self._now(), "judge", total, len(plan.edited) - len(verdicts)))
+            edits = [*plan.edited, *(plan.todo if self._editing else ())]
+            total = len(edits) + sum(one.key in self._twice for one in edits)
+            left = (
+                len(verdicts) + total - len(plan.edited) - sum(one.key in self._twice for one in plan.edited)
+            )
+            self._emit(StageStarted(self._now(), "judge", total, total - left))
 
     # What the pool tells
 
@@ -414,9 +440,9 @@ class Pipeline:
             )
         )
         self._edited_sha256[one.key] = record["image"]["sha256"]
-        verdict_task = self._verdict_task(one)
-        if verdict_task and self._pool:
-            self._pool.add("judge", [verdict_task])
+        verdict_tasks = self._verdict_tasks([one])
+        if verdict_tasks and self._pool:
+            self._pool.add("judge", verdict_tasks)
 
     @cached_property
     def _link_names(self) -> Mapping[str, str]:
@@ -440,7 +466,7 @@ class Pipeline:
             self._emit(Note(self._now(), "warning", f"no thumbnails: cannot write {reason}"))
 
     def _judged(self, task: Task, verdict: Verdict, device: Device, seconds: float) -> None:
-        one = self._edit_of[task.id]
+        one, again = self._edit_of[task.id], task.id in self._again
         self._store.verdicts.append(
             {
                 **self._about(one, task, device),
@@ -448,11 +474,12 @@ class Pipeline:
                 "edit_key": one.key,
                 "edited_sha256": self._edited_sha256[one.key],
                 "judge": self._judge.judging.judge_id if self._judge else None,
+                **({"again": 1} if again else {}),
                 "seconds": round(seconds, 4),
                 "verdict": verdict.to_json(),
             }
         )
-        self._emit(VerdictGiven(self._now(), device.label, one.index, one.sample.id, verdict))
+        self._emit(VerdictGiven(self._now(), device.label, one.index, one.sample.id, verdict, again))
 
     @staticmethod
     def _about(one: WantedEdit, task: Task, device: Device) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -13,9 +15,20 @@ from edit_eval.core.types import Prompt, Rubric, Sample
 from edit_eval.driver.keys import verdict_keys
 from edit_eval.judges.prompts import prompt_renderer
 
-__all__ = ["EditPlan", "Judging", "WantedEdit", "plan_edits", "recorded_rubrics", "verdict_is_done"]
+__all__ = [
+    "EditPlan",
+    "Judging",
+    "WantedEdit",
+    "judged_again",
+    "plan_edits",
+    "recorded_rubrics",
+    "verdict_is_done",
+]
 
 Record = Mapping[str, Any]
+
+_ROUNDING = 1e-9
+"""A tenth of 30 is 3, and not the 4 above 3.0000000000000004."""
 
 
 @dataclass(frozen=True)
@@ -117,15 +130,33 @@ class Judging:
     def _keys(self) -> Mapping[str, Callable[..., str]]:
         return {name: verdict_keys(self.identity, rubric) for name, rubric in self.rubrics.items()}
 
-    def key(self, wanted: WantedEdit, edited_sha256: str, prompts: tuple[Prompt, ...] | None = None) -> str:
-        """Return the key of the verdict on one edit, whose image has that hash; `prompts` if they are there already."""
+    @staticmethod
+    def seed(wanted: WantedEdit, repeat: int = 0) -> int:
+        """Return the 63-bit seed of a judgement: the edit's own the first time, another one each time again."""
+        return int(digest([wanted.seed, "judged again", repeat])[:16], 16) >> 1 if repeat else wanted.seed
+
+    def key(
+        self,
+        wanted: WantedEdit,
+        edited_sha256: str,
+        prompts: tuple[Prompt, ...] | None = None,
+        repeat: int = 0,
+    ) -> str:
+        """Return the key of the verdict on one edit.
+
+        Args:
+            wanted: the edit.
+            edited_sha256: of its image.
+            prompts: rendered for it, if they are there already.
+            repeat: 0 for the verdict that counts, 1 where the judge is asked again to see how sure it is.
+        """
         return self._keys[self.name_of(wanted.sample)](
             prompts=self.prompts(wanted.sample) if prompts is None else prompts,
             edited_sha256=edited_sha256,
             source_sha256=wanted.beside_sha256.get("judged") or wanted.source_sha256,
             reference_sha256=[sha for name in self.reads for sha in wanted.beside_sha256.get(name, ())],
-            seed=wanted.seed,
-            repeat=0,
+            seed=self.seed(wanted, repeat),
+            repeat=repeat,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -144,6 +175,15 @@ def recorded_rubrics(data: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the rubrics by name in what `Judging.to_json` wrote, now or when a run had one rubric for all samples."""
     rubrics: Mapping[str, Any] = data["rubrics"] if "rubrics" in data else {"": data.get("rubric") or {}}
     return rubrics
+
+
+def judged_again(keys: Iterable[str], fraction: float) -> frozenset[str]:
+    """Return that share of the edits (by key, rounded up) that a judge is asked about twice.
+
+    They are those with the smallest hashes, so that they are always the same, and a larger share holds a smaller one.
+    """
+    ordered = sorted({*keys}, key=lambda key: hashlib.sha256(f"judged again {key}".encode()).digest())
+    return frozenset(ordered[: math.ceil(fraction * len(ordered) - _ROUNDING)])
 
 
 @dataclass

@@ -6,7 +6,7 @@ Reads a run directory's ledgers through `driver.store`; computes no number.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -68,12 +68,28 @@ def read_rows(run: RunReader, *, thumbnails: bool = True) -> list[Row]:
     return [_row(run, one, own.judging if own else None, root) for one in _in_order(run)]
 
 
-def rows_of(run: RunReader, rows: Sequence[Row], judging: Judging) -> list[Row]:
-    """Return the same rows, from `read_rows`, with the verdicts that another judge gave."""
+def rows_of(
+    run: RunReader,
+    rows: Sequence[Row],
+    judging: Judging,
+    *,
+    repeat: int = 0,
+    among: Container[str] | None = None,
+) -> list[Row]:
+    """Return the same rows with other verdicts: of another judge, or (`repeat` 1) those that a judge gave again.
+
+    Args:
+        run: the run.
+        rows: all of its rows, from `read_rows`.
+        judging: who judged.
+        repeat: which time.
+        among: edit keys; other rows are left out. None: all stay.
+    """
     return [
         replace(row, verdict_key=key, verdict=_verdict(run, key))
         for row, one in zip(rows, _in_order(run), strict=True)
-        for key in [judging.key(one, row.edit["sha256"]) if row.edited else None]
+        if among is None or one.key in among
+        for key in [judging.key(one, row.edit["sha256"], repeat=repeat) if row.edited else None]
     ]
 
 

@@ -47,6 +47,7 @@ _OTHER_JUDGE = {
     "judge_size_policy": (str, None),
     "!judging": _JUDGING,
     "headlines": ([_HEADLINE], None),
+    "repeat_fraction": (float, None),
     "config": ({"params": dict}, None),
 }
 _misfit = misfit_of(
@@ -68,6 +69,7 @@ _misfit = misfit_of(
         "judge_size_policy": (str, None),
         "judging": (_JUDGING, None),
         "headlines": ([_HEADLINE], None),
+        "repeat_fraction": (float, None),
         "other_judges": ([_OTHER_JUDGE], None),
         "starts": [(_START, None)],
     }

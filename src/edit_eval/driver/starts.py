@@ -21,7 +21,7 @@ __all__ = ["next_info", "starts_of"]
 
 
 def next_info(
-    job: Job, before: Mapping[str, Any], *, at: str, working: bool, beside: bool
+    job: Job, before: Mapping[str, Any], *, at: str, working: bool, beside: bool, repeat_fraction: float
 ) -> tuple[dict[str, Any], list[str]]:
     """Return what run.json says from this start on, and one line for each thing that changed.
 
@@ -31,13 +31,16 @@ def next_info(
         at: the time, as text.
         working: whether there is work; a start without is not noted.
         beside: whether the job's judge was asked beside the run's own.
+        repeat_fraction: share of the edits that it is asked about twice.
     """
     identity, known = job.identity(), before.get("identity")
     config = without_secrets(job.checked.config)
     beside = beside and job.judge is not None and main_judge(before) is not None
     if known is not None and (beside or job.judge is None):
         identity |= {name: known.get(name) for name in ("judge", "rubric")}
-    now = _of_judge(job, job.judge, config["judge"]) if job.judge else None
+    now = None
+    if job.judge:
+        now = {**_of_judge(job, job.judge, config["judge"]), "repeat_fraction": repeat_fraction}
     if beside and before.get("config"):  # whichever judge was asked, the run's own stays that of its config
         config["judge"] = before["config"].get("judge")
     other = beside and job.judge is not None and is_beside(before, job.judge.judging)

@@ -17,10 +17,10 @@ from edit_eval.core.errors import RunError
 from edit_eval.core.headlines import HeadlineEstimate, Scored, estimate
 from edit_eval.core.stats import bounds, mean_interval
 from edit_eval.core.types import Rubric
-from edit_eval.driver.agreement import bridge_between
+from edit_eval.driver.agreement import JudgeNoise, bridge_between, dimension_labels, noise_between
 from edit_eval.driver.config import Config
 from edit_eval.driver.judges import RecordedJudge, main_judge, other_judges
-from edit_eval.driver.plan import Judging
+from edit_eval.driver.plan import Judging, judged_again
 from edit_eval.driver.protocol import OFFICIAL, PARTIAL
 from edit_eval.driver.rows import Row, read_rows, rows_of
 from edit_eval.driver.store import RunReader
@@ -59,6 +59,7 @@ class JudgeSummary:
         id: of judge and rubrics, 16 hex digits.
         judge, protocol, scale, scored, unscored, coverage, headline, headlines, bounds: as in `Summary`.
         bridge: how it relates to the run's own judge.
+        noise: how much it differs from itself; None if it was not asked about any edit twice.
     """
 
     id: str
@@ -72,6 +73,7 @@ class JudgeSummary:
     headlines: Sequence[HeadlineEstimate]
     bounds: tuple[float, float] | None
     bridge: Bridge
+    noise: JudgeNoise | None = None
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,7 @@ class Summary:
         flagged: how many edits have flags.
         flags: how many have each; an edit may have several.
         first_frames: how many edits are of the first frame or page of a source that has several.
+        noise: how much the judge differs from itself; None if it was not asked about any edit twice.
         others: the judges beside the run's own that have given a verdict on these edits.
     """
 
@@ -126,6 +129,7 @@ class Summary:
     flags: Mapping[str, int] = field(default_factory=dict)
     first_frames: int = 0
     headlines: Sequence[HeadlineEstimate] = ()
+    noise: JudgeNoise | None = None
     others: Sequence[JudgeSummary] = ()
 
     @property
@@ -177,6 +181,7 @@ def summarize(run: RunReader, rows: Sequence[Row] | None = None) -> Summary:
         flagged=sum(1 for row in rows if row.flags),
         flags=_count(flag for row in rows for flag in row.flags),
         first_frames=sum(1 for row in rows if row.edit.get("first_frames")),
+        noise=_noise(run, rows, judge) if judge else None,
         others=_others(run, rows, judge),
     )
 
@@ -187,14 +192,18 @@ def _others(run: RunReader, rows: Sequence[Row], own: RecordedJudge | None) -> l
         return []
     judged = [(judge, rows_of(run, rows, judge.judging)) for judge in other_judges(run.info)]
     return [
-        _judge_summary(judge, theirs, rows, own)
+        _judge_summary(judge, theirs, rows, own, _noise(run, theirs, judge))
         for judge, theirs in judged
         if any(row.verdict for row in theirs)
     ]
 
 
 def _judge_summary(
-    judge: RecordedJudge, rows: Sequence[Row], own_rows: Sequence[Row], own: RecordedJudge
+    judge: RecordedJudge,
+    rows: Sequence[Row],
+    own_rows: Sequence[Row],
+    own: RecordedJudge,
+    noise: JudgeNoise | None,
 ) -> JudgeSummary:
     scale, headlines = _scale(_rubrics(judge)), _headlines(judge, rows)
     overall = _scored([(row, _overall(row)) for row in rows])
@@ -210,7 +219,16 @@ def _judge_summary(
         headlines=headlines,
         bounds=_bounds(rows, scale),
         bridge=bridge_between(own_rows, rows, own.judging, judge.judging),
+        noise=noise,
     )
+
+
+def _noise(run: RunReader, rows: Sequence[Row], judge: RecordedJudge) -> JudgeNoise | None:
+    twice = judged_again((row.edit_key for row in rows), judge.repeat_fraction)
+    if not twice:
+        return None
+    again = rows_of(run, rows, judge.judging, repeat=1, among=twice)
+    return noise_between([row for row in rows if row.edit_key in twice], again, judge.judging)
 
 
 def _rubrics(judge: RecordedJudge | None) -> list[Rubric]:
@@ -310,19 +328,13 @@ def _protocol_id(text: str, headlines: Sequence[HeadlineEstimate]) -> str:
 
 def _by_dimension(judging: Judging, scored: Sequence[Row]) -> dict[str, Estimate]:
     """Return estimates by dimension; where rubrics have scales of their own for one name, each scale has its own mean."""
-    found: dict[tuple[str, float, float], list[tuple[Row, float]]] = {}
-    for rubric in judging.rubrics.values():
-        for one in rubric.dimensions:
-            found.setdefault((one.name, one.low, one.high), [])
+    labels = dimension_labels(judging)
+    found: dict[tuple[str, float, float], list[tuple[Row, float]]] = {part: [] for part in labels}
     for row in scored:
         for one in judging.rubric_of(row.sample).dimensions:
             if row.verdict and one.name in row.verdict.scores:
                 found[one.name, one.low, one.high].append((row, row.verdict.scores[one.name]))
-    scales = Counter(name for name, _, _ in found)
-    return {
-        name if scales[name] == 1 else f"{name} ({low:g} to {high:g})": _estimate(values, (low, high))
-        for (name, low, high), values in found.items()
-    }
+    return {labels[part]: _estimate(values, part[1:]) for part, values in found.items()}
 
 
 def _by_tag(

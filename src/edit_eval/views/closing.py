@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from rich.cells import cell_len
 
 from edit_eval.core.headlines import HeadlineEstimate
+from edit_eval.driver.agreement import JudgeNoise
 from edit_eval.driver.summary import Estimate, JudgeSummary, Summary
-from edit_eval.views.judges import bridge_rows, interval, judge_rows, percent
+from edit_eval.views.judges import bridge_rows, interval, judge_rows, noise_said, noise_table, percent
 from edit_eval.views.status import flags_said
 from edit_eval.views.text import clean, fit, kinds, number, pad
 
@@ -36,6 +37,8 @@ def closing_block(summary: Summary, report_path: str | None = None) -> str:
     for tag, estimates in summary.tags.items():
         shares = summary.tag_coverage.get(tag, {}) if summary.coverage < 1 else {}
         lines += ["", *_table(clean(tag), estimates, shares)]
+    if summary.noise is not None:
+        lines += ["", *_noise(summary.noise)]
     for one in summary.others:
         lines += ["", *_other(one, summary)]
     if report_path is not None:
@@ -50,7 +53,16 @@ def _other(one: JudgeSummary, summary: Summary) -> list[str]:
         *_labelled(judge_rows(one, summary.wanted)),
         f"  Beside the run's own judge, {clean(summary.judge or '')}:",
         *_labelled(bridge_rows(one.bridge), "    "),
+        *(_noise(one.noise) if one.noise is not None else []),
     ]
+
+
+def _noise(one: JudgeNoise) -> list[str]:
+    """Return how much a judge differs from itself."""
+    head, *rows = noise_table(one)
+    shown = [(fit(clean(row[0]), _LABEL_COLUMNS), *row[1:]) for row in rows]
+    said = noise_said(one)
+    return [*_aligned([head, *shown]), *([f"  {said}"] if said else [])]
 
 
 def _labelled(rows: Sequence[tuple[str, str]], indent: str = "  ") -> list[str]:

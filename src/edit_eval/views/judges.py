@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from edit_eval.core.agreement import Bridge
+from edit_eval.driver.agreement import JudgeNoise
 from edit_eval.driver.summary import Estimate, JudgeSummary
 from edit_eval.views.text import UNDEFINED, kinds, number
 
-__all__ = ["bridge_rows", "interval", "judge_rows", "percent"]
+__all__ = ["bridge_rows", "interval", "judge_rows", "noise_said", "noise_table", "percent"]
 
 Rows = list[tuple[str, str]]
 
@@ -49,6 +50,25 @@ def bridge_rows(one: Bridge) -> Rows:
     else:
         rows.append(("Scales", "differ: nothing is rescaled, order alone compares"))
     return [*rows, ("Spearman", number(one.spearman)), ("Pairs in one order", pairs)]
+
+
+def noise_table(one: JudgeNoise) -> list[tuple[str, ...]]:
+    """Return how much a judge differs from itself, a row each for the overall score and every dimension, under a head."""
+    named = [("overall", one.overall), *one.dimensions.items()]
+    rows = [
+        (label, str(noise.n), number(noise.mean_absolute), number(noise.deviation), _share(noise.identical))
+        for label, noise in named
+    ]
+    return [("Judged twice", "n", "mean |diff.|", "sd of one", "identical"), *rows]
+
+
+def noise_said(one: JudgeNoise) -> str:
+    """Return how many edits were judged twice, of how many, where some are missing; empty if none is."""
+    missing = one.wanted - one.overall.n
+    if not missing:
+        return ""
+    unscored = f"; second time unscored: {kinds(one.unscored)}" if one.unscored else ""
+    return f"{missing} of {one.wanted} have not two scores{unscored}"
 
 
 def interval(estimate: Estimate) -> str:

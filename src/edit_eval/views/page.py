@@ -13,9 +13,10 @@ from typing import Any
 from urllib.parse import quote
 
 from edit_eval.core.headlines import HeadlineEstimate
+from edit_eval.driver.agreement import JudgeNoise
 from edit_eval.driver.summary import Estimate, Row, Summary
 from edit_eval.driver.usage import Usage
-from edit_eval.views.judges import bridge_rows, judge_rows
+from edit_eval.views.judges import bridge_rows, judge_rows, noise_said, noise_table
 from edit_eval.views.status import FLAG_MEANINGS, flags_said, status_of
 from edit_eval.views.text import UNDEFINED
 from edit_eval.views.usage import device_rows, heading, laggard_lines, stage_rows
@@ -139,8 +140,10 @@ def _head(summary: Summary) -> dict[str, Any]:
         "first_frames": summary.first_frames,
         "headlines": [_headline(one) for one in summary.headlines],
         "groups": _groups(summary),
+        "noise": _noise(summary.noise),
         "others": [
             {
+                "noise": _noise(one.noise),
                 "judge": visible(one.judge),
                 "protocol": visible(one.protocol),
                 "tables": [
@@ -152,6 +155,13 @@ def _head(summary: Summary) -> dict[str, Any]:
         ],
         "facts": [(visible(label), visible(text)) for label, text in summary.facts.items()],
     }
+
+
+def _noise(one: JudgeNoise | None) -> dict[str, Any] | None:
+    if one is None:
+        return None
+    rows = [[DASH if cell == UNDEFINED else visible(cell) for cell in row] for row in noise_table(one)]
+    return {"rows": rows, "said": visible(noise_said(one))}
 
 
 def _facts_table(rows: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
