@@ -9,7 +9,6 @@ import inspect
 import json
 import pkgutil
 import re
-import statistics
 import subprocess
 import sys
 import time
@@ -153,16 +152,16 @@ def test_help_imports_nothing_heavy(arguments):
 
 
 def test_help_is_there_at_once():
-    def median_s(*arguments: str) -> float:
+    def least_s(*arguments: str) -> float:
         taken = []
-        for _ in range(5):
+        for _ in range(9):  # the least is what it takes where no neighbour is at work
             began = time.perf_counter()
             python(*arguments)
             taken.append(time.perf_counter() - began)
-        return statistics.median(taken)
+        return min(taken)
 
-    median_s("-m", "edit_eval", "--help")  # once to warm the cache
-    assert median_s("-m", "edit_eval", "--help") - median_s("-c", "pass") < 0.15
+    least_s("-m", "edit_eval", "--help")  # once to warm the cache
+    assert least_s("-m", "edit_eval", "--help") - least_s("-c", "pass") < 0.15
 
 
 # The command line

@@ -40,15 +40,29 @@ def watched(request, tmp_path_factory):
     modes: dict[str, int] = {}
     listening: set[str] = set()
     while process.poll() is None:
-        for path in scratch.rglob("*"):
-            try:
-                modes[str(path.relative_to(scratch))] = stat.S_IMODE(path.lstat().st_mode)
-            except FileNotFoundError:
-                continue
+        modes |= modes_below(scratch)
         listening |= sockets_that_listen(ours(str(scratch)))
         time.sleep(0.05)
     assert process.returncode == 0
     return folder, request.param, modes, listening
+
+
+def modes_below(folder: Path) -> dict[str, int]:
+    """Return the modes of everything below a folder, by name from there; what vanishes meanwhile is left out."""
+
+    def unless_gone(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            raise error
+
+    found = {}
+    for place, folders, files in os.walk(folder, onerror=unless_gone):
+        for name in (*folders, *files):
+            path = Path(place, name)
+            try:
+                found[str(path.relative_to(folder))] = stat.S_IMODE(path.lstat().st_mode)
+            except FileNotFoundError:
+                continue
+    return found
 
 
 def sockets_that_listen(pids: list[int]) -> set[str]:
@@ -73,6 +87,23 @@ def sockets_that_listen(pids: list[int]) -> set[str]:
         except OSError:
             continue
     return found
+
+
+def test_a_folder_that_vanishes_while_it_is_looked_at_disturbs_nothing(tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    (tmp_path / "kept").mkdir(0o700)
+    (tmp_path / "kept" / "file").touch(0o600)
+    list_entries = os.scandir
+
+    def vanishing(path):
+        if Path(path).name == "gone":
+            Path(path).rmdir()
+        return list_entries(path)
+
+    monkeypatch.setattr(os, "scandir", vanishing)
+    found = modes_below(tmp_path)
+    found.pop("gone")
+    assert found == {"kept": 0o700, "kept/file": 0o600}
 
 
 def test_scratch_folders_are_private_and_go_away(watched):

@@ -46,6 +46,39 @@ def test_an_edit_altered_on_the_disk_is_not_judged_and_made_again(tmp_path, veri
     assert not Ran(tree).worked
 
 
+@pytest.mark.parametrize("stage", ["edit", "judge"])
+def test_a_source_that_changes_while_the_run_goes_on_is_left_undone(tmp_path, stage):
+    """The first while it is worked on, the third before its turn; the next start takes both for what they are now."""
+    data = tmp_path / "data"
+    ways = [f"once:alter:{data / '0000.png'}", f"once:alter:{data / '0002.png'}", "-"]
+    if stage == "edit":
+        table = make_benchmark(data, ways)
+    else:
+        table = make_benchmark(data, ["-"] * 3, [{"judge": way} for way in ways])
+    tree = config_tree(tmp_path, table, editor__devices=["cpu:0"], judge__devices=["cpu:0"])
+    tree["judge"]["batch_size"] = 3
+    first = Ran(tree)
+    assert [row.verdict is None for row in first.rows] == [True, False, True]
+    if stage == "edit":
+        assert [row.edited for row in first.rows] == [None, True, None]
+    said = [text for text in warnings(first) if "while the run went on; give the same command again" in text]
+    what = {"edit": "edited", "judge": "judged"}[stage]
+    assert sorted(text.split(":")[0] for text in said) == [
+        f"sample 's0000' is not {what}",
+        f"sample 's0002' is not {what}",
+    ]
+    assert not [record for record in first.run.edits.values() if record["status"] == "failed"]
+
+    again = Ran(tree)
+    assert [row.verdict.overall is not None for row in again.rows] == [True] * 3
+    assert [row.edit_key == old.edit_key for row, old in zip(again.rows, first.rows, strict=True)] == [
+        False,
+        True,
+        False,
+    ]
+    assert not Ran(tree).worked
+
+
 def test_a_stage_that_was_not_there_before_is_no_change(tmp_path):
     tree = config_tree(tmp_path, make_benchmark(tmp_path / "data", ["-"]), judge__params={"load": ""})
     Ran(tree, stages=("edit",))

@@ -7,6 +7,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from edit_eval.core.identity import file_sha256
 from edit_eval.core.types import Sample
 from edit_eval.driver.ledger import Ledger, tells_of_edit
-from edit_eval.driver.plan import EditPlan, WantedEdit, plan_edits, verdict_is_done
+from edit_eval.driver.plan import EditPlan, Judging, WantedEdit, plan_edits, verdict_is_done
 from edit_eval.driver.store import image_is_intact, image_path
 
 EDITED = {"status": "edited", "image": {"sha256": "a" * 64}}
@@ -28,6 +29,19 @@ def wanted(count: int) -> list[WantedEdit]:
         WantedEdit(index, Sample(f"s{index}", "do it", ("/a.png",)), 0, index, f"key-{index}", ("f" * 64,))
         for index in range(count)
     ]
+
+
+def test_a_task_is_held_to_every_file_that_its_key_was_made_of():
+    sample = Sample("s", "do it", ("/a.png", "/b.png"), references=("/r.png",), target="/t.png")
+    beside = {"reference": ("3",), "target": ("4",)}
+    one = WantedEdit(0, sample, 0, 7, "k", ("1", "2"), beside, [("/t.png", "4")])
+    assert one.inputs == [("/a.png", "1"), ("/b.png", "2"), ("/t.png", "4")]
+    assert Judging({}, {}, ()).inputs(one) == [("/a.png", "1"), ("/b.png", "2")]
+    both = Judging({}, {}, ("target", "reference")).inputs(one)
+    assert both == [("/a.png", "1"), ("/b.png", "2"), ("/t.png", "4"), ("/r.png", "3")]
+    smaller = replace(one, sample=replace(sample, judged=("/c.png",)), beside_sha256={"judged": ("5",)})
+    assert Judging({}, {}, ()).inputs(smaller) == [("/c.png", "5")]
+    assert smaller.inputs == one.inputs
 
 
 ledgers = st.dictionaries(

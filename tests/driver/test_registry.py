@@ -52,7 +52,7 @@ def test_every_alias_leads_to_a_type():
         ("editor", "qwen_image_edi", "did you mean 'qwen_image_edit'?"),
         ("editor", "multi_gpu_qwen_image", "did you mean 'multi_gpu_qwen_image_edit'?"),
         ("judge", "qwen3-vl", "did you mean 'qwen3_vl'?"),
-        ("judge", "zzz", "there are qwen3_vl, reference"),
+        ("judge", "zzz", "there are openai, qwen3_vl, reference"),
         ("benchmark", "foldr", "did you mean 'folder'?"),
         ("benchmark", "", "there are folder, gedit, imgedit"),
     ],

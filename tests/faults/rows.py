@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from faults import disk, messages, processes, soak
+from faults import disk, files, inputs, messages, processes, soak
 
-FAULTS = (*processes.FAULTS, *messages.FAULTS, *disk.FAULTS, *soak.FAULTS)
+FAULTS = (*processes.FAULTS, *messages.FAULTS, *disk.FAULTS, *files.FAULTS, *inputs.FAULTS, *soak.FAULTS)

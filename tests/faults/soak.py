@@ -43,8 +43,12 @@ def _soak(trial: Trial) -> None:
     took_s = time.monotonic() - began
     if took_s > LONGEST * quiet_s:  # the machine may have become busier meanwhile
         quiet_s = _undisturbed(trial, "quiet again")
-    print(f"undisturbed {quiet_s:.1f} s, with {trial.injected} hosts killed {took_s:.1f} s")
-    assert trial.lines() == TASKS
+    done, keys = trial.lines(), len({*trial.keys()})
+    trial.note = (
+        f"undisturbed {quiet_s:.0f} s, with {trial.injected:,} hosts killed {took_s:.0f} s, "
+        f"{took_s / quiet_s:.2f} times as long; {keys:,} tasks done, {done - keys} twice"
+    )
+    assert done == keys == TASKS
     assert "Retired" not in trial.text()
     assert took_s <= LONGEST * quiet_s
 

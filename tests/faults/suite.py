@@ -103,6 +103,7 @@ class Trial:
         redone: keys that rightly have a second line in a ledger.
         env: variables of every start; `inject` may change them between starts.
         reference: what an undisturbed run gave, if `inject` made one itself.
+        note: what `inject` measured, to stand beneath the table.
     """
 
     def __init__(self, fault: Fault, number: int, folder: Path) -> None:
@@ -111,6 +112,7 @@ class Trial:
         self.injected = 1
         self.redone: set[str] = set()
         self.reference: Reference | None = None
+        self.note = ""
         self.tree = _config(fault.config)
         self.mark = f"fault-{os.getpid()}-{hashlib.sha256(str(folder).encode()).hexdigest()[:12]}"
         self.counts, self.temporary = folder / "counts", folder / "tmp"
@@ -253,6 +255,39 @@ def _config(changes: Mapping[str, Any]) -> dict[str, Any]:
             section = section[name]
         section[last] = value
     return tree
+
+
+# What is done and looked at again and again
+
+
+def refused(trial: Trial, code: int, *says: str) -> None:
+    """Check that a start ended by the user's environment, in one line that says what to do."""
+    line = trial.text().strip().splitlines()[-1]
+    assert code == 2, (code, trial.text())
+    assert line.startswith("edit-eval: "), trial.text()
+    assert all(text in line for text in says), line
+
+
+def finished(trial: Trial, *arguments: str) -> None:
+    """Check that a start ends with everything done."""
+    assert trial.run(*arguments) == 0, trial.text()
+
+
+def nothing_to_do(trial: Trial) -> None:
+    """Check that one more start does nothing and writes no line."""
+    before = trial.lines("edits"), trial.lines("verdicts"), trial.text()
+    finished(trial)
+    assert "Nothing to do" in trial.text().removeprefix(before[2])
+    assert (trial.lines("edits"), trial.lines("verdicts")) == before[:2]
+
+
+def undisturbed(trial: Trial) -> Reference:
+    """Run what the benchmark is now beside the trial's own run."""
+    own, trial.output = trial.output, trial.folder / "quiet"
+    finished(trial)
+    found = outcome_of(trial.output)
+    trial.output = own
+    return found
 
 
 # Judging

@@ -31,10 +31,16 @@ class Line:
 
 
 class Table:
-    """Adds up trials."""
+    """Adds up trials.
+
+    Attributes:
+        lines: by family and name.
+        notes: by a fault's name, what was measured beside.
+    """
 
     def __init__(self, lines: Iterable[Line] = ()) -> None:
         self.lines = {(line.family, line.name): line for line in lines}
+        self.notes: dict[str, str] = {}
 
     def add(self, family: str, name: str, injected: int, *, right: bool, lost: int, doubled: int) -> None:
         """Add what one trial came to; one that did not come through has survived nothing."""
@@ -48,13 +54,14 @@ class Table:
         """Return the table for a terminal."""
         rows = [HEADS, *(line.cells() for line in self.lines.values())]
         widths = [max(len(row[column]) for row in rows) for column in range(len(HEADS))]
-        return "\n".join(
+        shown = (
             "  ".join(
                 cell.ljust(width) if column == 0 else cell.rjust(width)
                 for column, (cell, width) in enumerate(zip(row, widths, strict=True))
             ).rstrip()
             for row in rows
         )
+        return "\n".join([*shown, *(f"{name}: {note}" for name, note in self.notes.items())])
 
     def markdown(self) -> str:
         """Return the table for a page, each family under its name."""
@@ -65,21 +72,33 @@ class Table:
                 family = line.family
                 parts.append(f"| **{family}** | | | | |")
             parts.append(f"| {' | '.join(line.cells())} |")
+        for name, note in self.notes.items():
+            parts += ["", f"- {name}: {note}"]
         return "\n".join(parts)
 
     def write(self, path: Path, order: Sequence[tuple[str, str]]) -> None:
         """Write to `path`: JSON, or a Markdown page in which the table stands between two marks.
 
-        A fault that was not injected now keeps the line that the page has. `order`: family and name of every fault.
+        A fault that was not injected now keeps what the page has of it. `order`: family and name of every fault.
         """
         if path.suffix == ".json":
             path.write_text(json.dumps([asdict(line) for line in self.lines.values()], indent=1) + "\n")
             return
         text = path.read_text(encoding="utf-8") if path.exists() else f"{BEGIN}\n{END}\n"
         known = {(line.family, line.name): line for line in lines_in(text)} | self.lines
-        table = Table(known[one] for one in order if one in known).markdown()
+        notes = notes_in(text) | self.notes
+        whole = Table(known[one] for one in order if one in known)
+        whole.notes = {name: notes[name] for _, name in order if name in notes}
+        table = whole.markdown()
         before, after = text.partition(BEGIN)[0], text.partition(END)[2]
         path.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}", encoding="utf-8")
+
+
+def notes_in(page: str) -> dict[str, str]:
+    """Return what was measured beside, by a fault's name, as a Markdown page shows it."""
+    rows = page.partition(BEGIN)[2].partition(END)[0].splitlines()
+    noted = (row.removeprefix("- ").partition(": ") for row in rows if row.startswith("- "))
+    return {name: note for name, _, note in noted}
 
 
 def lines_in(page: str) -> list[Line]:

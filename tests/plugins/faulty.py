@@ -3,7 +3,7 @@
 `crash`, `segfault`, `exit`, `raise`, `hang` (in Python), `hang-c` (in C, with the interpreter lock held), `oom`,
 `once:WHAT` (the first time only, by a marker file beside the source image), `fork` (leaves a grandchild in a session of
 its own), `sleep:SECONDS`, `until:PATH` (there is such a file),
-`full` (a disk that its libraries write to).
+`full` (a disk that its libraries write to), `alter:PATH` (makes another file of it, as somebody else might).
 """
 
 from __future__ import annotations
@@ -77,6 +77,9 @@ def misbehave(what: str, beside: str) -> None:
         if os.fork() == 0:
             os.setsid()
             time.sleep(3600)
+    elif what.startswith("alter:"):
+        with Path(what.removeprefix("alter:")).open("ab") as file:
+            file.write(b"more")
     elif what.startswith("until:"):
         while not Path(what.removeprefix("until:")).exists():
             time.sleep(0.01)

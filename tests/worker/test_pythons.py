@@ -18,6 +18,7 @@ ROLE = """
 import sys
 
 class Echo:
+    threads = 1
     window = 3
     batch = 1
 

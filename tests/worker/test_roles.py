@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from types import SimpleNamespace
 from typing import get_args
 
@@ -10,9 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from edit_eval.core.identity import file_sha256
 from edit_eval.core.types import Dimension, EditFailureKind, Rubric, Sample, Verdict
 from edit_eval.worker.host import _failure
 from edit_eval.worker.images import UnreadableImageError
+from edit_eval.worker.inputs import ChangedInputError, Inputs
 from edit_eval.worker.protocol import FROM_HOST, _check
 from edit_eval.worker.returned import UnusableEditError
 from edit_eval.worker.roles import AlteredImageError, CannotWriteError, EditRole, JudgeRole
@@ -22,13 +25,20 @@ RUBRIC = Rubric(
 )
 
 
+def inputs_of(sample: Sample) -> list[list[str]]:
+    return [[path, file_sha256(path)] for path in sample.images]
+
+
 def editing(tmp_path, edited, sources=("source.png",), thumbs: str = "out", **more) -> dict:
     source = tmp_path / "source.png"
     Image.new("RGB", (8, 6), "red").save(source)
     role = EditRole.__new__(EditRole)
-    role._editor = SimpleNamespace(edit=lambda request, step: edited, **more)
+    role._editor = SimpleNamespace(**{"edit": lambda request, step: edited, **more})
+    role._inputs = Inputs()
+    sample = Sample("s", "make it blue", tuple(str(tmp_path / name) for name in sources))
     payload = {
-        "sample": Sample("s", "make it blue", tuple(str(tmp_path / name) for name in sources)).to_json(),
+        "sample": sample.to_json(),
+        "inputs": inputs_of(sample),
         "seed": 1,
         "repeat": 0,
         "image": str(tmp_path / "out" / "e.png"),
@@ -99,7 +109,9 @@ def test_every_kind_that_a_host_may_tell_is_heard_by_the_driver():
     errors = [UnreadableImageError("a"), UnusableEditError("b"), ValueError("c"), MemoryError("d")]
     told = {_failure(error)["kind"] for error in errors}
     assert told == set(get_args(EditFailureKind)) - {"missing", "crash", "timeout"}
-    for kind in (*told, "missing"):
+    undone = {_failure(error)["kind"] for error in (ChangedInputError("e"), AlteredImageError("f"))}
+    assert undone == {"changed", "altered"}  # never in a ledger
+    for kind in (*told, "missing", *undone):
         _check({"type": "failed", "id": "x", "kind": kind, "reason": "why"}, FROM_HOST)
 
 
@@ -118,16 +130,20 @@ def test_an_edit_counts_without_its_thumbnails(tmp_path):
     assert editing(tmp_path, Image.new("RGB", (8, 6)), thumbs="thumbs")["no_thumbnail"] is None
 
 
-def judging(tmp_path, verdicts, altered=False, removed=False) -> list[dict]:
+def judging(tmp_path, verdicts, altered=False, removed=False, meanwhile=lambda path: None) -> list[dict]:
     source = tmp_path / "source.png"
     Image.new("RGB", (8, 6), "red").save(source)
     role = JudgeRole.__new__(JudgeRole)
     role._rubrics = {"": RUBRIC}
-    role._judge = SimpleNamespace(judge=lambda requests: verdicts)
+    role._progress = threading.local()
+    role._judge = SimpleNamespace(judge=lambda requests: meanwhile(source) or verdicts)
+    role._inputs = Inputs()
+    sample = Sample("s", "make it blue", (str(source),))
     sha = "0" * 64 if altered else hashlib.sha256(source.read_bytes()).hexdigest()
     payload = {
         "rubric": "",
-        "sample": Sample("s", "make it blue", (str(source),)).to_json(),
+        "sample": sample.to_json(),
+        "inputs": inputs_of(sample),
         "edited": str(tmp_path / "gone.png" if removed else source),
         "edited_sha256": sha,
         "prompts": [],
@@ -180,6 +196,31 @@ def test_an_altered_or_removed_edit_has_an_error_of_its_own(tmp_path):
     (tmp_path / "gone.png").mkdir()
     with pytest.raises(AlteredImageError, match="cannot be read: Is a directory"):
         judging(tmp_path, [], removed=True)
+
+
+def replaced(path) -> None:
+    Image.new("RGB", (8, 6), "green").save(path)
+
+
+def test_what_was_made_of_a_source_that_changed_meanwhile_is_no_outcome(tmp_path):
+    def edit(request, step):
+        replaced(request.sample.images[0])
+        return Image.new("RGB", (8, 6))
+
+    with pytest.raises(ChangedInputError, match=r"/source\.png changed while the run went on"):
+        editing(tmp_path, None, edit=edit)
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(ChangedInputError, match=r"/source\.png changed while the run went on"):
+        judging(tmp_path, [Verdict({"a": 4.0, "b": 2.0}, 2.0)], meanwhile=replaced)
+
+
+def test_a_failure_of_a_source_that_changed_meanwhile_is_not_the_samples(tmp_path):
+    def edit(request, step):
+        replaced(request.sample.images[0])
+        raise ValueError("half a picture")
+
+    with pytest.raises(ChangedInputError):
+        editing(tmp_path, None, edit=edit)
 
 
 @pytest.mark.parametrize("window", [0, -1, None, "4", 2.5, True])

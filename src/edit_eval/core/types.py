@@ -354,7 +354,7 @@ class HostContext:
 
     Attributes:
         devices: torch's names of this replica's devices inside this process (`("cuda:0",)`, `("cpu",)`).
-        model: local path of the model, or None for kinds that need none.
+        model: local path of the model, or its name at an endpoint; None for kinds that need none.
         components: parts replaced over the base model: component name -> local path.
         options: settings that do not change pixels or scores (batch size ...).
         lora: low-rank weights to put over the model: path of their file, and their scale; None: none.

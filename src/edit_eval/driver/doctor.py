@@ -356,7 +356,7 @@ def _deep(read: Callable[[], Mapping[str, Any]], before: list[Finding]) -> Itera
 def _one_sample(checked: Checked, output: Path) -> Checked:
     import dataclasses
 
-    from edit_eval.driver.job import stage_devices
+    from edit_eval.driver.place import stage_devices
 
     gpus, memory_of = visible_gpus(), GpuMemory()
     stages: dict[str, Any] = {}

@@ -19,15 +19,16 @@ from edit_eval.core.identity import identity_params
 from edit_eval.core.types import Sample
 from edit_eval.driver.checkpoints import inspect_checkpoint, refuse_cut_off
 from edit_eval.driver.config import Checked, EditorConfig, JudgeConfig, StageConfig
-from edit_eval.driver.devices import Device, Gpu, GpuMemory, default_devices, parse_devices, visible_gpus
+from edit_eval.driver.devices import GpuMemory, visible_gpus
 from edit_eval.driver.events import StageName
 from edit_eval.driver.hashes import FileHashes
 from edit_eval.driver.hubcache import FETCH, HubCache, open_cache
 from edit_eval.driver.hubdata import find_data
-from edit_eval.driver.interpreters import Interpreter, resolve_interpreter
+from edit_eval.driver.interpreters import resolve_interpreter
 from edit_eval.driver.keys import edit_keys, seeds
 from edit_eval.driver.lint import FolderOfEdits, summary_line
 from edit_eval.driver.models import Model, find_lora, find_model, resolve_lora, resolve_model
+from edit_eval.driver.place import Place, remote_name, stage_devices
 from edit_eval.driver.plan import Judging, WantedEdit
 from edit_eval.driver.protocol import ProtocolInUse, counted, protocol_in_use
 from edit_eval.driver.registry import Found
@@ -37,17 +38,7 @@ from edit_eval.driver.scratch import Scratch, find_scratch
 from edit_eval.driver.stage import Deadlines, StageSpec
 from edit_eval.driver.store import RunReader, refuse_foreign
 
-__all__ = ["Job", "JudgeJob", "StageJob", "output_folder", "prepare", "stage_cache", "stage_devices"]
-
-
-@dataclass(frozen=True)
-class _Place:
-    """Where a stage runs; `scratch` is the run's."""
-
-    devices: Sequence[Device]
-    interpreter: Interpreter
-    scratch: Scratch
-    proxy: str
+__all__ = ["Job", "JudgeJob", "StageJob", "output_folder", "prepare", "stage_cache"]
 
 
 @dataclass(frozen=True)
@@ -155,9 +146,9 @@ def prepare(
     gpus = visible_gpus()
     scratch = find_scratch(config.scratch)
 
-    def place(where: str, stage: StageConfig, found: Found) -> _Place:
+    def place(where: str, stage: StageConfig, found: Found) -> Place:
         interpreter = resolve_interpreter(where, stage.python, stage.conda)
-        return _Place(stage_devices(where, stage, found, gpus), interpreter, scratch, config.proxy)
+        return Place(stage_devices(where, stage, found, gpus), interpreter, scratch, config.proxy)
 
     editor_place = place("editor", config.editor, checked.editor) if "edit" in stages else None
     judge_place = None
@@ -190,7 +181,7 @@ def _find_cheap_faults(checked: Checked, *, edit: bool, judge: bool) -> None:
     config = checked.config
     if judge and config.judge and checked.judge:
         folder = _model_folder(checked, "judge", config.judge, checked.judge)
-        checked.judge.resolve(checked.params["judge"], folder)
+        checked.judge.resolve(checked.params["judge"], folder or remote_name(config.judge, checked.judge))
         _refuse_incomplete("judge", config.judge, folder, {})
     if edit:
         folder = _model_folder(checked, "editor", config.editor, checked.editor)
@@ -240,7 +231,10 @@ def stage_cache(checked: Checked, stage: StageConfig) -> HubCache:
 
 
 def _model_folder(checked: Checked, where: str, stage: StageConfig, found: Found) -> str | None:
-    """Return the folder of a stage's model, its weights unread; None for a kind that takes none."""
+    """Return the folder of a stage's model, its weights unread; None for a kind that takes none, or none from here."""
+    if found.cls.remote_model:
+        remote_name(stage, found, where)
+        return None
     if not found.cls.model_file:
         if stage.model:
             raise ConfigError(f"{where}.model: {found.name} takes no model")
@@ -248,23 +242,6 @@ def _model_folder(checked: Checked, where: str, stage: StageConfig, found: Found
     if not stage.model:
         raise ConfigError(f"{where}.model: is missing; give a local folder or a hub id such as owner/name")
     return str(find_model(f"{where}.model", stage.model, found.cls.model_file, stage_cache(checked, stage)))
-
-
-def stage_devices(where: str, stage: StageConfig, found: Found, gpus: Sequence[Gpu]) -> list[Device]:
-    """Return the devices of a stage, defaults included; `auto` is one, free if any is. Raises `DeviceError`."""
-    accelerated = found.cls.accelerated
-    devices = default_devices(accelerated=accelerated) if stage.devices is None else stage.devices
-    if devices in ("auto", ["auto"]):
-        devices = _one_device(gpus) if gpus else ["cuda:0" if accelerated else "cpu:0"]
-    return parse_devices(devices, f"{where}.devices", gpus)
-
-
-def _one_device(gpus: Sequence[Gpu]) -> list[str]:
-    """Return the first GPU whose memory nobody else holds; the first of all where every one is held."""
-    asks = GpuMemory()
-    every = [Device("cuda", (gpu.index,), (gpu.token,)) for gpu in gpus]
-    free = [device for device in every if not asks.taken([device])]
-    return [f"cuda:{(free or every)[0].indices[0]}"]
 
 
 def _recorded(output: Path, hashes: FileHashes) -> tuple[StageJob, Sequence[WantedEdit]]:
@@ -344,7 +321,7 @@ def _model(
 
 
 def _editor_job(
-    checked: Checked, place: _Place, hashes: FileHashes, progress: Callable[[str], None]
+    checked: Checked, place: Place, hashes: FileHashes, progress: Callable[[str], None]
 ) -> StageJob:
     config, found = checked.config.editor, checked.editor
     model, cache = _model(checked, "editor", config, found, hashes, progress), stage_cache(checked, config)
@@ -370,7 +347,7 @@ def _editor_job(
 
 def _judge_job(
     checked: Checked,
-    place: _Place,
+    place: Place,
     protocol: ProtocolInUse,
     wanted: Sequence[WantedEdit],
     hashes: FileHashes,
@@ -401,17 +378,18 @@ def _stage_job(
     found: Found,
     given: Any,
     model: Model | None,
-    place: _Place,
+    place: Place,
     message: Mapping[str, Any],
     parts: Mapping[str, Any],
 ) -> StageJob:
     """Return what both stages have in common; `message` and `parts` are what only one has."""
-    path = str(model.path) if model else None
+    remote = remote_name(config, found)
+    path = str(model.path) if model else remote
     params = found.resolve(given, path)
     identity = {
         "name": found.name,
         "version": found.cls.version,
-        "model": model.identity if model else None,
+        "model": model.identity if model else {"name": remote} if remote else None,
         "params": identity_params(params),
         **parts,
     }
@@ -428,7 +406,7 @@ def _spec(
     name: StageName,
     config: EditorConfig | JudgeConfig,
     found: Found,
-    place: _Place,
+    place: Place,
     message: Mapping[str, Any],
 ) -> StageSpec:
     package, location = found.package
@@ -450,7 +428,7 @@ def _spec(
     )
 
 
-def _env(config: StageConfig, place: _Place) -> dict[str, str]:
+def _env(config: StageConfig, place: Place) -> dict[str, str]:
     """Return the variables of a stage's hosts: what the config says is above where caches go."""
     said = {key: str(value) for key, value in config.env.items()}
     interpreter = {key: value for key, value in place.interpreter.env.items() if value is not None}
@@ -475,10 +453,10 @@ def _wanted(
     for sample in samples:
         try:
             sources, beside = _hashes_of(sample, hashes)
-            conditioning = [
-                checked.editor.cls.origin(editor.params, path, hashes.sha256(path))
-                for path in checked.editor.conditioning(editor.params, sample)
+            further = [
+                (path, hashes.sha256(path)) for path in checked.editor.conditioning(editor.params, sample)
             ]
+            conditioning = [checked.editor.cls.origin(editor.params, *one) for one in further]
         except OSError as error:
             raise _unreadable(sample, error) from error
         clustered = sample if sample.cluster else dataclasses.replace(sample, cluster=sources[0])
@@ -491,5 +469,5 @@ def _wanted(
                 seed=seed,
                 repeat=repeat,
             )
-            wanted.append(WantedEdit(len(wanted), clustered, repeat, seed, key, sources, beside))
+            wanted.append(WantedEdit(len(wanted), clustered, repeat, seed, key, sources, beside, further))
     return wanted

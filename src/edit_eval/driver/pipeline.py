@@ -34,13 +34,14 @@ from edit_eval.driver.handler import OutcomeError
 from edit_eval.driver.hashes import FileHashes
 from edit_eval.driver.job import Job, JudgeJob
 from edit_eval.driver.outcomes import checked_edit, checked_verdict
-from edit_eval.driver.plan import EditPlan, Judging, WantedEdit, judged_again, plan_edits, verdict_is_done
+from edit_eval.driver.payloads import edit_payload, verdict_payload
+from edit_eval.driver.plan import EditPlan, WantedEdit, judged_again, plan_edits, verdict_is_done
 from edit_eval.driver.pool import Pool
 from edit_eval.driver.queue import Task
 from edit_eval.driver.refusals import why_not
 from edit_eval.driver.stage import StageSpec
 from edit_eval.driver.starts import next_info, starts_of
-from edit_eval.driver.store import RunStore, image_is_intact, image_path, link_names, thumbnail_path
+from edit_eval.driver.store import RunStore, image_is_intact, link_names
 from edit_eval.driver.telemetry import Recorder
 from edit_eval.driver.upkeep import (
     make_thumbnails,
@@ -50,9 +51,6 @@ from edit_eval.driver.upkeep import (
 )
 
 __all__ = ["Pipeline", "run_job"]
-
-_ALTERED = "AlteredImageError: "
-"""How the reason begins with which a host says that an edit's image is not the recorded one (`worker.roles`)."""
 
 _UNSCORED: Mapping[str, UnscoredKind] = {"timeout": "timeout"}
 
@@ -244,18 +242,9 @@ class Pipeline:
             make_thumbnails(thumbnails, lambda: control.ending)
 
     def _edit_task(self, one: WantedEdit) -> Task:
-        return Task(one.key, partial(self._edit_payload, one), estimate=float(len(one.sample.images)))
-
-    def _edit_payload(self, one: WantedEdit) -> dict[str, Any]:
-        root = self._store.path
-        return {
-            "sample": one.sample.to_json(),
-            "seed": one.seed,
-            "repeat": one.repeat,
-            "image": str(root / image_path(one.key)),
-            "thumbnail": str(root / thumbnail_path(one.key)),
-            "source_thumbnail": str(root / thumbnail_path(one.source_sha256[0])),
-        }
+        return Task(
+            one.key, partial(edit_payload, one, self._store.path), estimate=float(len(one.sample.images))
+        )
 
     def _verdict_tasks(self, edited: Sequence[WantedEdit]) -> list[Task]:
         """Return the tasks of judging these edits whose verdicts do not stand; what is judged twice, again at the end."""
@@ -267,26 +256,14 @@ class Pipeline:
         if self._judge is None or (repeat and one.key not in self._twice):
             return None
         judging = self._judge.judging
-        key = judging.key(one, self._edited_sha256[one.key], repeat=repeat)
+        edited = self._edited_sha256[one.key]
+        key = judging.key(one, edited, repeat=repeat)
         if self._has_verdict(key):
             return None
         self._edit_of[key] = one
         if repeat:
             self._again.add(key)
-        return Task(key, partial(self._verdict_payload, one, judging, repeat))
-
-    def _verdict_payload(self, one: WantedEdit, judging: Judging, repeat: int) -> dict[str, Any]:
-        return {
-            "sample": one.sample.to_json(),
-            "edited": str(self._store.path / image_path(one.key)),
-            "edited_sha256": self._edited_sha256[one.key],
-            "rubric": judging.name_of(one.sample),
-            "prompts": [
-                {"call": prompt.call, "text": prompt.text, "images": list(prompt.images)}
-                for prompt in judging.prompts(one.sample)
-            ],
-            "seed": judging.seed(one, repeat),
-        }
+        return Task(key, partial(verdict_payload, one, self._store.path, judging, edited, repeat))
 
     def _has_verdict(self, key: str) -> bool:
         records = self._store.verdicts.records
@@ -388,10 +365,14 @@ class Pipeline:
             self._note_thumbnail(outcome.get("no_thumbnail"))
 
     def failed(self, stage: StageName, task: Task, kind: str, reason: str, device: Device) -> None:
-        """Append a failure: of an edit as such, of a judgement as an unscored verdict."""
+        """Append a failure: of an edit as such, of a judgement as an unscored verdict; of changed files, only say it."""
         self._recorder.ended(stage, device, ok=False)
-        if stage == "edit":
-            one = self._by_key[task.id]
+        one = self._by_key[task.id] if stage == "edit" else self._edit_of[task.id]
+        if kind == "changed":
+            self._say_undone(one, "edited" if stage == "edit" else "judged", reason)
+        elif kind == "altered":
+            self._doubt(one, reason)
+        elif stage == "edit":
             self._store.edits.append(
                 {
                     **self._about(one, task, device),
@@ -404,8 +385,6 @@ class Pipeline:
             first_line = reason.splitlines()[0] if reason else kind
             failure = cast("EditFailureKind", kind)
             self._emit(EditFailed(self._now(), one.index, one.sample.id, failure, first_line))
-        elif reason.startswith(_ALTERED):
-            self._doubt(self._edit_of[task.id], reason.removeprefix(_ALTERED))
         else:
             verdict = Verdict(unscored=_UNSCORED.get(kind, "error"), reply=f"{kind}: {reason}")
             self._judged(task, verdict, device, 0.0)
@@ -414,8 +393,10 @@ class Pipeline:
         """Make the next start look at an image's bytes, whatever its size and time; no verdict is given on it now."""
         record = self._store.edits.records[one.key]
         self._store.edits.append({**record, "image": {**record["image"], "mtime_ns": 0}})
-        text = f"sample {shown(one.sample.id)} is not judged: {reason}; the next run edits it anew"
-        self._emit(Note(self._now(), "warning", text))
+        self._say_undone(one, "judged", f"{reason}; the next run edits it anew")
+
+    def _say_undone(self, one: WantedEdit, what: str, reason: str) -> None:
+        self._emit(Note(self._now(), "warning", f"sample {shown(one.sample.id)} is not {what}: {reason}"))
 
     def tick(self) -> None:
         """Bring ledgers to the disk and let the display breathe."""

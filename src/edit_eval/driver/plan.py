@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import chain
 from typing import Any
 
 from edit_eval.core.errors import DataError, shown
@@ -43,6 +44,7 @@ class WantedEdit:
         key: identity of the edit.
         source_sha256: of each source image's bytes.
         beside_sha256: of the sample's other images, by what they are: `reference`, `target`, `judged`.
+        conditioning: path and hash of the further files that decide the edit; known to a start that edits.
     """
 
     index: int
@@ -52,6 +54,12 @@ class WantedEdit:
     key: str
     source_sha256: tuple[str, ...]
     beside_sha256: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    conditioning: Sequence[tuple[str, str]] = ()
+
+    @property
+    def inputs(self) -> list[tuple[str, str]]:
+        """Path and hash of every file that the edit's key was made of."""
+        return [*zip(self.sample.images, self.source_sha256, strict=True), *self.conditioning]
 
 
 @dataclass(frozen=True)
@@ -158,6 +166,14 @@ class Judging:
             seed=self.seed(wanted, repeat),
             repeat=repeat,
         )
+
+    def inputs(self, wanted: WantedEdit) -> list[tuple[str, str]]:
+        """Return path and hash of every image, beside the edited one, that the key of a verdict was made of."""
+        sample, known = wanted.sample, wanted.beside_sha256
+        paths = {"reference": sample.references, "target": (sample.target,) if sample.target else ()}
+        sources = zip(sample.shown_sources, known.get("judged") or wanted.source_sha256, strict=True)
+        seen = (zip(paths.get(name, ()), known.get(name, ()), strict=True) for name in self.reads)
+        return [*sources, *chain.from_iterable(seen)]
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON data; `from_json` reads it back."""

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from edit_eval.core.errors import Interrupted, ModelError, RunFailed
+from edit_eval.core.errors import Interrupted, ModelError, RunFailed, UserError
 from edit_eval.driver.backends import Backend
 from edit_eval.driver.control import Control
 from edit_eval.driver.devices import GpuMemory
@@ -53,7 +53,7 @@ _BARREN_HOSTS = 5
 _BARREN_HOSTS_OF_THE_LAST = 10
 """How many hosts in a row may be lost on one device without finishing a task before it is retired; more patience with
 the last device of a stage, because samples that crash in a row look the same as a broken device."""
-_OF_A_FILE = ("unreadable", "missing")
+_OF_A_FILE = ("unreadable", "missing", "changed", "altered")
 """Failures that no other device would see otherwise."""
 _AWAY_S = 2.0
 """Seconds between two looks at the deadlines from which this process counts as having been stopped."""
@@ -113,7 +113,7 @@ class Pool:
         """Work until every stage is finished; every process has ended when this returns or raises.
 
         Raises:
-            ModelError: a model does not load for a reason that the user can mend.
+            UserError: a model does not load, or a judge at work answers nothing more, for a reason that the user can mend.
             RunFailed: no device is left for tasks that remain.
             RunError: outcomes cannot be written.
             Interrupted: `control` asked for the end before everything was done.
@@ -344,6 +344,8 @@ class Pool:
         if host.phase is Phase.STARTING:
             host.refused = (message["kind"], message["reason"])
             slot.send("stop", grace_s=_STOP_GRACE_S)  # it ends by itself, or is ended
+        elif message["kind"] == "user":
+            self._fault = self._fault or UserError(message["reason"])
 
     def _on_ready(self, slot: Slot, host: HostRun, message: dict[str, Any]) -> None:
         if host.phase is not Phase.STARTING:

@@ -45,6 +45,7 @@ EDITORS: Mapping[str, str] = {
     "scripted": "edit_eval.editors.scripted:Scripted",
 }
 JUDGES: Mapping[str, str] = {
+    "openai": "edit_eval.judges.endpoint:EndpointJudge",
     "qwen3_vl": "edit_eval.judges.qwen3_vl:Qwen3VL",
     "reference": "edit_eval.judges.reference:Reference",
     "vlm": "edit_eval.judges.vision:VisionJudge",

@@ -19,9 +19,9 @@ from edit_eval.driver.environments import Environment, TorchFacts, older, probe_
 from edit_eval.driver.findings import Finding, bad, from_error, ok, warn
 from edit_eval.driver.hubcache import FETCH, HubCache
 from edit_eval.driver.interpreters import Interpreter, resolve_interpreter
-from edit_eval.driver.job import stage_devices
 from edit_eval.driver.machine import memory, size_text
 from edit_eval.driver.models import find_lora, find_model, is_local
+from edit_eval.driver.place import stage_devices
 from edit_eval.driver.registry import Found
 from edit_eval.editors._pipeline import first_release
 
@@ -124,6 +124,12 @@ class StageCheck:
 
     def _look_at_model(self) -> Iterator[Finding]:
         what, name, cls = self._key("model"), self._config.model, self._found.cls
+        if cls.remote_model:
+            if name:
+                yield from self._suits(name)
+            else:
+                yield bad(what, "is missing", "give the model's name at the endpoint")
+            return
         if not cls.model_file:
             if name:
                 yield bad(what, f"{self._found.name} takes no model", f"leave {what} out")
@@ -156,11 +162,11 @@ class StageCheck:
                 f"{name}, whole: {size_text(found.weights_bytes)} in {dtype or 'its own dtype'}, at {folder}",
             )
 
-    def _suits(self, folder: Path | None) -> Iterator[Finding]:
-        """Ask the class whether the checkpoint and the parameters are of its kind."""
+    def _suits(self, folder: Path | str | None) -> Iterator[Finding]:
+        """Ask the class whether the checkpoint (or the model of that name elsewhere) and the parameters are of its kind."""
         found, components = self._found, getattr(self._config, "components", {})
         try:
-            if folder and hasattr(found.cls, "check"):
+            if isinstance(folder, Path) and hasattr(found.cls, "check"):
                 found.check(str(folder), components)
             self._params = found.resolve(self._params, str(folder) if folder else None)
         except UserError as error:

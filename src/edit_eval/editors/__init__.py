@@ -43,6 +43,8 @@ class Editor:
         engine: whether it holds an engine that takes GPUs by number and memory as a share of the whole, as vLLM does.
             Its process then sees plain integers in `CUDA_VISIBLE_DEVICES`, and `context.options["memory_share"]`
             is the part (0..1) of the memory that is free for it now; None where that is not known.
+        remote_model: whether `model` is a name at somebody else's endpoint and no folder: it is needed, never looked for
+            on this machine, and part of the identity as it is written. By default such a stage has one device, a CPU slot.
     """
 
     Params: ClassVar[type[Any]] = NoParams
@@ -53,6 +55,7 @@ class Editor:
     accelerated: ClassVar[bool] = False
     needs: ClassVar[tuple[str, ...]] = ("PIL",)
     engine: ClassVar[bool] = False
+    remote_model: ClassVar[bool] = False
 
     def __init__(self, params: Any, context: HostContext) -> None:
         """Load the model.

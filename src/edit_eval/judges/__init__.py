@@ -23,7 +23,7 @@ class Judge:
     """One loaded judge: constructed in its own process, once, then asked for verdicts in batches.
 
     Class attributes:
-        Params, version, model_file, hub_files, accelerated, needs, engine: as for `edit_eval.editors.Editor`.
+        Params, version, model_file, hub_files, accelerated, needs, engine, remote_model: as for `edit_eval.editors.Editor`.
         label: the name people know it by, in the terminal's `[... Scoring]` lines.
         default_rubric: the rubric used where the config names none; None takes the benchmark's.
         reads: which images of a sample are part of the verdict's key beside source and edit:
@@ -37,6 +37,7 @@ class Judge:
     accelerated: ClassVar[bool] = False
     needs: ClassVar[tuple[str, ...]] = ("PIL",)
     engine: ClassVar[bool] = False
+    remote_model: ClassVar[bool] = False
     label: ClassVar[str] = "Judge"
     default_rubric: ClassVar[str | None] = None
     reads: ClassVar[tuple[str, ...]] = ("reference",)
@@ -82,6 +83,14 @@ class Judge:
         """How many requests `judge` wants at once; read after every batch, so it may shrink."""
         return 1
 
+    @property
+    def threads(self) -> int:
+        """How many threads call `judge` at once, each with one request; above 1, the judge must bear that.
+
+        `window` is then how many requests are kept at hand; read once, after loading.
+        """
+        return 1
+
     def facts(self) -> dict[str, Any]:
         """Return what run.json records of this judge's host beside library versions: plain JSON values."""
         return {}
@@ -92,5 +101,9 @@ class Judge:
         A reply that cannot be read is a verdict too (*unscored*), never an exception and never a number. An
         exception makes the host ask again one request at a time, and only the one that raises is recorded as
         unscored (`error`).
+
+        Raises:
+            UserError: no request would fare better, for a reason that the user can mend (a wrong key): the run ends with
+                this line, and nothing is recorded of these requests.
         """
         raise NotImplementedError

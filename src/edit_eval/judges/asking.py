@@ -129,7 +129,7 @@ class AskingJudge(Judge):
         """Return one verdict per request, in order.
 
         Raises:
-            EngineTimeoutError: no reply came in time.
+            UserError: no question would be answered.
             RuntimeError: a fault of the model's code.
         """
         self.engine_in_use.progress = self.progress
@@ -290,6 +290,10 @@ def _facts(asked: Sequence[_Asked], verdicts: Sequence[Verdict]) -> dict[str, An
         "tokens_in": sum(one.tokens_in for one in replies),
         "tokens_out": sum(one.tokens_out for one in replies),
     }
+    if seconds := sum(one.seconds for one in replies):
+        facts["seconds"] = round(seconds, 3)
+    for one in replies:
+        facts |= one.notes
     if masses := {one.call.dimensions[0]: round(one.mass, 6) for one in asked if one.mass is not None}:
         facts["mass"] = masses
     if len(verdicts) > 1 and all(one.unscored is None for one in verdicts):

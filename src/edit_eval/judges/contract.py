@@ -16,6 +16,15 @@ from typing import Any, get_args
 
 from edit_eval.core.expression import evaluate
 from edit_eval.core.types import Call, Dimension, Rubric, UnscoredKind, Verdict
+from edit_eval.judges.refusals import is_refusal
+from edit_eval.judges.text_forms import (
+    THOUGHTS,
+    final_numbers,
+    labelled_numbers,
+    number_alone,
+    without_last_line,
+    without_thoughts,
+)
 
 __all__ = [
     "CallReply",
@@ -25,33 +34,28 @@ __all__ = [
     "levels_of",
     "output_format",
     "parse_reply",
+    "parse_verdict",
     "verdict_from_scores",
 ]
 
-_MARK = re.compile(r'<think>|</think>|[\[{][\[{\s]*"?')
+_MARK = re.compile(
+    "|".join(re.escape(tag) for pair in THOUGHTS.items() for tag in pair) + r'|[\[{][\[{\s]*"?'
+)
 """A thought's tag, or a run of opening brackets; `{"` at its end is where JSON begins, anything else is prose."""
+
+_CLOSING = frozenset(THOUGHTS.values())
 
 _BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"?|[\[\]{}]', re.DOTALL)
 """A string, whole or cut off, or a bracket outside of strings."""
+
+_ENCLOSED = re.compile(r"\s*[\]}]")
+"""What follows an object that stands within something else, or has a bracket too many."""
 
 _DOUBLED = object()
 """Key put into an object that names a key twice, so that it fits no schema."""
 
 _ROUNDING = 1e-9
 """How far, relative to the scale, an overall score may lie outside it by floating point alone."""
-
-_REFUSAL = re.compile(
-    r"\b(?:I|we)(?: am| are|['’](?:m|re))?(?: \w+)??"
-    r" (?:can(?:no|['’])?t|can not|could not|couldn['’]t|won['’]t|will not|not able to|unable to|must|have to)"
-    r"(?: \w+)??(?: be able to)? (?:help|assist|comply|fulfill?|provide|engage|evaluate|assess|judge|rate|score|answer|respond"
-    r"|process|continue|complete|analy[sz]e|review|discuss|view|see|decline|refuse|do (?:that|this|so))\b"
-    r"|\b(?:I|we) (?:decline|refuse) to\b"
-    r"|(?:我|抱歉|对不起|對不起|不好意思)[^。！？!?\n]{0,12}?"
-    r"(?:无法|無法|不能|不可以|不便|不会|不會|不方便|拒绝|拒絕)[^。！？!?\n]{0,20}?"
-    r"(?:提供|协助|協助|帮|幫|回答|回应|回應|评价|評價|评估|評估|评分|評分|打分|完成|处理|處理|满足|滿足|继续|繼續"
-    r"|讨论|討論|分析|判断|判斷|执行|執行|给出|給出)",
-    re.IGNORECASE,
-)
 
 
 @dataclass(frozen=True)
@@ -145,18 +149,22 @@ def _closed_object(properties: Mapping[str, Any]) -> dict[str, Any]:
 def parse_reply(text: str, rubric: Rubric, call: Call, *, truncated: bool = False) -> CallReply:
     """Read a judge's reply to `call`; never raises, whatever the text.
 
-    A `<think>` block is no part of the reply, and text before a lone `</think>` counts as thought. What is accepted
-    depends on `call.reply`; prose around it is allowed, a second answer is not (the reply is then *unparsable*):
+    A thought (`<think>` ... `</think>`, or other marks of `THOUGHTS`) is no part of the reply, and text before a lone
+    closing mark counts as thought. What is accepted depends on `call.reply`; prose around it is allowed, a second
+    answer is not (the reply is then *unparsable*):
 
-    - `object`: one JSON object that fits `json_schema`, in a code fence or not. A second object that names one of
-      the call's dimensions, fit or not, makes the reply ambiguous.
+    - `object`: one JSON object that fits `json_schema`, in a code fence or not, and in no other bracket. A second
+      object that names one of the call's dimensions, fit or not, makes the reply ambiguous.
     - `fields`: one JSON object in which every dimension has its key (`call.keys`) with a plain number; what else it
       holds is taken for reasons where it is text.
     - `list`: one JSON object whose `score` is a list with one plain number per dimension, in their order.
     - `lines`: one line `LABEL: number` per dimension, bold or as a list item or not; `/N` may follow where N is the
       top of the scale.
     - `level`: the number of the one dimension, and nothing else.
-    - `final`: `Final Score: number`, or `Final Scores: number, number` with one per dimension, in their order.
+    - `final`: `Final Score: number`, or `Final Scores: number, number` with one per dimension, in their order; nothing
+      else on that line, but for a remark in parentheses.
+
+    Numbers are written with the digits 0 to 9. The last line of a text that was cut off is not read: 1 may have become 10.
 
     Args:
         text: what the judge wrote, special tokens removed.
@@ -168,7 +176,7 @@ def parse_reply(text: str, rubric: Rubric, call: Call, *, truncated: bool = Fals
         Scores and reasons of every dimension, or one of these kinds:
         `out_of_range` (a number outside the scale, or a fraction on an integer scale),
         `truncated` (cut off within a thought, within an object that begins as the answer does, or before the answer's
-        line), `refused` (says in English or Chinese that it will not answer, and no digit is in the reply),
+        line), `refused` (says that it will not answer, see `judges.refusals`, and no digit is in the reply),
         `unparsable` (all else).
     """
     dimensions = [rubric.dimension(name) for name in call.dimensions]
@@ -180,7 +188,7 @@ def parse_reply(text: str, rubric: Rubric, call: Call, *, truncated: bool = Fals
         return CallReply(unscored="truncated" if truncated and found.begun else "unparsable")
     if len(found.attempts) == 1:
         return _READERS[call.reply](found.attempts[0], dimensions, call)
-    if not found.attempts and _is_refusal(found.prose):
+    if not found.attempts and is_refusal(found.prose):
         return CallReply(unscored="refused")
     return CallReply(unscored="unparsable")
 
@@ -208,12 +216,12 @@ def _scan(text: str, names: Sequence[str]) -> _Found:
     start = position = 0
     while match := _MARK.search(text, position):
         mark, position = match.group(), match.end()
-        if mark == "<think>":
-            closed = text.find("</think>", position)
+        if mark in THOUGHTS:
+            closed = text.find(THOUGHTS[mark], position)
             if closed < 0:
                 return _Found(attempts, text[start:], broken=True, begun=True)
-            start = position = closed + len("</think>")
-        elif mark == "</think>":
+            start = position = closed + len(THOUGHTS[mark])
+        elif mark in _CLOSING:
             attempts.clear()
             start = position
         elif mark.endswith('"') and mark[:-1].rstrip().endswith("{"):
@@ -222,7 +230,7 @@ def _scan(text: str, names: Sequence[str]) -> _Found:
                 begun = _begins(text[match.end() :], names) and _is_open(text[match.start() :])
                 return _Found(attempts, text[start:], broken=True, begun=begun)
             if isinstance(value, dict) and any(name in value for name in names):
-                attempts.append(value)
+                attempts.append({} if _ENCLOSED.match(text, position) else value)
             elif isinstance(value, list):  # verdicts in a list: nobody asked for that
                 attempts.append({})
     return _Found(attempts, text[start:])
@@ -319,28 +327,15 @@ _READERS: Mapping[str, Callable[[Mapping[Any, Any], Sequence[Dimension], Call], 
     "list": _read_list,
 }
 
-_NUMBER = r"[+-]?\d+(?:\.\d+)?"
-_FINAL = re.compile(
-    rf"\bFinal\s+Scores?\b\**\s*[:：]?\s*\**\s*\**(?P<numbers>{_NUMBER}(?:\**\s*[,，]\s*\**{_NUMBER})*)?"
-    r"(?![\d.]*\d|\**\s*(?:[/,，~～–—-]|to\b|or\b)\s*\**\d)",  # `1-5` is a scale, and no score
-    re.IGNORECASE,
-)
-
 
 def _read_text(text: str, dimensions: Sequence[Dimension], call: Call, *, truncated: bool) -> CallReply:
     """Read a reply that is no JSON: lines with labels, a final score, or a number alone."""
-    before, closed, answer = text.rpartition("</think>")
-    if "<think>" in answer:
+    answer = without_thoughts(text)
+    if answer is None:
         return CallReply(unscored="truncated" if truncated else "unparsable")
-    del before, closed
-    if call.reply == "lines":
-        numbers = _lines(answer, dimensions, call)
-    elif call.reply == "final":
-        numbers = _final(answer, len(dimensions))
-    else:
-        numbers = [float(answer)] if re.fullmatch(rf"\s*{_NUMBER}\s*", answer) else None
+    numbers = _numbers(without_last_line(answer) if truncated else answer, dimensions, call)
     if numbers is None:
-        if _is_refusal(answer):
+        if is_refusal(answer):
             return CallReply(unscored="refused")
         return CallReply(unscored="truncated" if truncated else "unparsable")
     if not numbers:
@@ -349,34 +344,13 @@ def _read_text(text: str, dimensions: Sequence[Dimension], call: Call, *, trunca
     return _scored(scores, {one.name: answer.strip() for one in dimensions}, dimensions)
 
 
-def _lines(text: str, dimensions: Sequence[Dimension], call: Call) -> list[float] | None:
-    """Return the number of each label's line; empty if a label is there twice or badly, None if one is missing."""
-    numbers: list[float] = []
-    missing = False
-    for one, label in zip(dimensions, call.keys or call.dimensions, strict=True):
-        start = rf"^[ \t]*(?:[-*•][ \t]+)?\**{re.escape(label)}\**[ \t]*[:：]\**[ \t]*"
-        lines = re.findall(start + r"(.*)$", text, re.MULTILINE | re.IGNORECASE)
-        if len(lines) > 1:
-            return []
-        if not lines:
-            missing = True
-            continue
-        match = re.fullmatch(rf"\**({_NUMBER})\**(?:[ \t]*/[ \t]*{one.high:g})?\**[ \t.]*", lines[0])
-        if match is None:
-            return []
-        numbers.append(float(match[1]))
-    return None if missing else numbers
-
-
-def _final(text: str, count: int) -> list[float] | None:
-    """Return the numbers of the only `Final Score`; empty if there are several or too few, None if there is none."""
-    found = list(_FINAL.finditer(text))
-    if not re.search(r"\bFinal\s+Scores?\b", text, re.IGNORECASE):
-        return None
-    numbers = (
-        [float(one) for one in re.findall(_NUMBER, found[0]["numbers"] or "")] if len(found) == 1 else []
-    )
-    return numbers if len(numbers) == count else []
+def _numbers(answer: str, dimensions: Sequence[Dimension], call: Call) -> list[float] | None:
+    """Return a number per dimension; empty if the answer is there and cannot be read, None if it is not there."""
+    if call.reply == "lines":
+        return labelled_numbers(answer, call.keys or call.dimensions, [one.high for one in dimensions])
+    if call.reply == "final":
+        return final_numbers(answer, len(dimensions))
+    return number_alone(answer)
 
 
 def _scored(
@@ -400,16 +374,30 @@ def _stands(score: float, dimension: Dimension, rubric: Rubric) -> bool:
     return _on_scale(score, replace(dimension, integer=False) if rubric.continuous else dimension)
 
 
-def _is_refusal(prose: str) -> bool:
-    return not re.search(r"\d", prose) and _REFUSAL.search(prose) is not None
-
-
 def _printable(text: str) -> str:
     """Replace lone surrogates, which no file can hold."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
 # What it comes to
+
+
+def parse_verdict(text: str, rubric: Rubric, *, truncated: bool = False) -> Verdict:
+    """Return the verdict of one reply, for a rubric that asks one question: `parse_reply`, then `combine`.
+
+    Args:
+        text: what the judge wrote, special tokens removed; whatever it is, it raises nothing.
+        rubric: asks exactly one question, which `text` answers.
+        truncated: generation ended because its token limit was reached.
+
+    Raises:
+        ValueError: the rubric asks no question, or several.
+    """
+    if len(rubric.calls) != 1:
+        raise ValueError(
+            f"rubric {rubric.name!r} asks {len(rubric.calls)} questions, and one reply answers one"
+        )
+    return combine(rubric, [parse_reply(text, rubric, rubric.calls[0], truncated=truncated)], [text])
 
 
 def combine(rubric: Rubric, replies: Sequence[CallReply], texts: Sequence[str]) -> Verdict:

@@ -2,7 +2,8 @@
 
 Runs in the stage's own interpreter, which may be Python 3.10 and has no edit-eval installed. It talks to its keeper
 only; what the model's libraries print goes to the keeper's log. Two threads: this one works, the other one reads
-messages, so that `recall` and `stop` are answered while a model computes.
+messages, so that `recall` and `stop` are answered while a model computes. A role that mostly waits for others (a judge
+at an endpoint) has more threads that work, each on tasks of its own: none waits for another.
 """
 
 from __future__ import annotations
@@ -24,9 +25,10 @@ from typing import Any, NoReturn, TypeGuard
 
 from edit_eval.core.errors import UserError
 from edit_eval.worker.images import UnreadableImageError
+from edit_eval.worker.inputs import ChangedInputError
 from edit_eval.worker.protocol import TO_HOST, Channel, ProtocolError
 from edit_eval.worker.returned import UnusableEditError
-from edit_eval.worker.roles import CannotWriteError, Role
+from edit_eval.worker.roles import AlteredImageError, CannotJudgeError, CannotWriteError, Role
 from edit_eval.worker.secrets import ours
 
 __all__ = ["Host", "main"]
@@ -49,8 +51,21 @@ class Host:
         load, rest = self._first_message()
         role = self._load(load)
         threading.Thread(target=self._listen, args=(rest,), daemon=True).start()
+        for _ in range(role.threads - 1):
+            threading.Thread(target=self._work_or_leave, args=(role,), daemon=True).start()
+        self._keep_working(role)
+
+    def _keep_working(self, role: Role) -> NoReturn:
         while True:
             self._work(role, self._take(role.batch))
+
+    def _work_or_leave(self, role: Role) -> None:
+        """Work in a thread of its own; what would end the process in its only thread ends it here too."""
+        try:
+            self._keep_working(role)
+        except BaseException:  # noqa: BLE001 - the process ends, and its tasks are tried on a fresh host
+            traceback.print_exc()
+            _leave(1)
 
     def _say(self, *messages: dict[str, Any]) -> None:
         with self._send_lock:
@@ -149,6 +164,9 @@ class Host:
         except CannotWriteError as error:
             self._give_up(error)
             return
+        except CannotJudgeError as error:
+            self._say({"type": "refused", "kind": "user", "reason": str(error)})
+            return
         except Exception as error:  # noqa: BLE001 - becomes a typed failure of one task
             traceback.print_exc()
             if _is_full(error):
@@ -187,6 +205,10 @@ def _make_role(load: dict[str, Any]) -> Role:
 
 def _failure(error: BaseException) -> dict[str, str]:
     text = _one_line(error)
+    if isinstance(error, ChangedInputError):
+        return {"kind": "changed", "reason": str(error)}
+    if isinstance(error, AlteredImageError):
+        return {"kind": "altered", "reason": str(error)}
     if isinstance(error, UnreadableImageError):
         return {"kind": "unreadable", "reason": str(error)}
     if isinstance(error, UnusableEditError):

@@ -16,7 +16,8 @@ Up, keeper -> driver (those marked * come from the host and are passed on):
     hello    {pid}
     started  {pid}
     ready*   {window, load_s, facts}       `window`: how many tasks the host wants at once
-    refused* {kind: user|error, reason}    the model did not load; the host ends
+    refused* {kind: user|error, reason}    the model did not load; the host ends. After `ready`: it would do no task, for
+                                           a reason that the user can mend; the run cannot go on
     begun*   {ids}
     progress* {id, step, steps}            at most 10 a second, the last step always
     done*    {id, outcome, seconds}
@@ -105,8 +106,9 @@ def _one_of(*words: str) -> _Kind:
     return _Kind(f"one of {', '.join(words)}", lambda value: value in words)
 
 
-FAILURES = ("error", "unreadable", "missing", "out_of_memory")
-"""Kinds of failure that a host may report; `crash` and `timeout` (`core.types.EditFailureKind`) are the driver's word."""
+FAILURES = ("error", "unreadable", "missing", "out_of_memory", "changed", "altered")
+"""Kinds of failure that a host may report; `crash` and `timeout` (`core.types.EditFailureKind`) are the driver's word.
+With `changed` (a file that the task is made from) and `altered` (the edit to be judged) the task stays undone."""
 
 Messages = Mapping[str, Mapping[str, _Kind]]
 """Type of message -> field -> what it must be. Further fields are let through."""

@@ -11,18 +11,21 @@ import importlib
 import importlib.util
 import io
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import fields
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edit_eval.core.errors import ModelError
+from edit_eval.core.errors import ModelError, UserError
 from edit_eval.core.types import EditRequest, HostContext, JudgeRequest, Prompt, Rubric, Sample
 from edit_eval.judges.contract import held_to
 from edit_eval.worker.flags import flags_of
 from edit_eval.worker.images import as_shown, open_image, open_rgb, png_bytes, save_thumbnail, write_png
+from edit_eval.worker.inputs import Inputs
 from edit_eval.worker.returned import as_image
 
 if TYPE_CHECKING:
@@ -31,7 +34,7 @@ if TYPE_CHECKING:
     from edit_eval.editors import Editor
     from edit_eval.judges import Judge
 
-__all__ = ["AlteredImageError", "CannotWriteError", "EditRole", "JudgeRole", "Role"]
+__all__ = ["AlteredImageError", "CannotJudgeError", "CannotWriteError", "EditRole", "JudgeRole", "Role"]
 
 _FACT_PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "vllm", "pillow", "numpy")
 
@@ -51,13 +54,21 @@ class CannotWriteError(Exception):
         super().__init__(f"cannot write {self.path}: {self.reason}")
 
 
+class CannotJudgeError(Exception):
+    """The judge would answer no request, for a reason that the user can mend (a wrong key): the run must stop."""
+
+
 class AlteredImageError(Exception):
     """An edit's image is no longer what was recorded: nothing is said of the edit, which is to be made again."""
 
 
 class Role:
-    """Base: what `Host` needs. `batch` tasks are run at once; `window` tasks are wanted at hand."""
+    """Base: what `Host` needs.
 
+    `threads` threads each run `batch` tasks at once; `window` tasks are wanted at hand.
+    """
+
+    threads: int = 1
     batch: int = 1
     window: int = 1
 
@@ -129,6 +140,7 @@ class EditRole(Role):
         _require_pillow("editor")
         target = _target(load)
         self._editor: Editor = target(_params(target, load["params"]), _context(load))
+        self._inputs = Inputs()
 
     def run(
         self, payloads: Sequence[dict[str, Any]], progress: Callable[[int, int], None]
@@ -138,9 +150,6 @@ class EditRole(Role):
 
     def _edit(self, payload: dict[str, Any], progress: Callable[[int, int], None]) -> dict[str, Any]:
         sample = Sample.from_json(payload["sample"])
-        opened = [open_image(path) for path in sample.images]
-        images = tuple(one.image for one in opened)
-        request = EditRequest(sample, sample.editor_instruction, images, payload["seed"], payload["repeat"])
         steps_done = 0
 
         def step(number: int, steps: int) -> None:
@@ -148,13 +157,19 @@ class EditRole(Role):
             progress(number, steps)
             steps_done = int(number)
 
-        started = time.monotonic()
-        try:
-            returned = self._editor.edit(request, step)
-        except FileNotFoundError as error:
-            error.missing_edit = True  # type: ignore[attr-defined]
-            raise
-        seconds = time.monotonic() - started
+        with self._inputs.held(payload["inputs"]):
+            opened = [open_image(path) for path in sample.images]
+            images = tuple(one.image for one in opened)
+            request = EditRequest(
+                sample, sample.editor_instruction, images, payload["seed"], payload["repeat"]
+            )
+            started = time.monotonic()
+            try:
+                returned = self._editor.edit(request, step)
+            except FileNotFoundError as error:
+                error.missing_edit = True  # type: ignore[attr-defined]
+                raise
+            seconds = time.monotonic() - started
         edited, nan = as_image(returned)
         data = png_bytes(edited)
         try:
@@ -190,7 +205,7 @@ def _no_thumbnail(edited: Image, source: Image, payload: dict[str, Any]) -> str 
 
 
 class JudgeRole(Role):
-    """A batch of verdicts at a time."""
+    """A batch of verdicts at a time; where the judge bears several threads, one verdict a thread."""
 
     def __init__(self, load: dict[str, Any]) -> None:
         _require_pillow("judge")
@@ -199,37 +214,58 @@ class JudgeRole(Role):
         self._judge: Judge = target(
             _params(target, load["params"]), _context(load), tuple(self._rubrics.values())
         )
+        self._inputs = Inputs()
+        self.threads = _count(self._judge.threads, "threads")
+        self._progress = threading.local()  # what is told in one thread is not about the task of another
+        self._judge.progress = self._report
 
     @property
     def batch(self) -> int:  # type: ignore[override]
-        """As many as the judge wants now; it shrinks when memory runs out. Raises `ValueError` if that is none."""
-        wanted: Any = self._judge.window  # other people's code
-        if isinstance(wanted, bool) or not isinstance(wanted, int) or wanted < 1:
-            raise ValueError(f"the judge's window is {wanted!r}; it must be a whole number of at least 1")
-        return wanted
+        """As many as the judge wants now; it shrinks when memory runs out."""
+        return self.window if self.threads == 1 else 1
 
     @property
     def window(self) -> int:  # type: ignore[override]
-        """The same: what is judged together is asked for together."""
-        return self.batch
+        """What is judged together is asked for together. Raises `ValueError` if the judge wants none."""
+        return _count(self._judge.window, "window")
 
     def facts(self) -> dict[str, Any]:
         """Return the same as every role, and what the judge says of itself."""
         return {**super().facts(), **self._judge.facts()}
 
+    def _report(self, step: int, steps: int) -> None:
+        self._progress.report(step, steps)
+
     def run(
         self, payloads: Sequence[dict[str, Any]], progress: Callable[[int, int], None]
     ) -> list[dict[str, Any]]:
-        """Judge all payloads together; each outcome is `Verdict.to_json()`, held against the rubric."""
-        self._judge.progress = progress
-        requests = [_judge_request(payload, self._rubrics[payload["rubric"]]) for payload in payloads]
-        verdicts = self._judge.judge(requests)
+        """Judge all payloads together; each outcome is `Verdict.to_json()`, held against the rubric.
+
+        Raises:
+            CannotJudgeError: the judge says that it would answer no request.
+        """
+        self._progress.report = progress
+        with ExitStack() as held:
+            for payload in payloads:
+                held.enter_context(self._inputs.held(payload["inputs"]))
+            requests = [_judge_request(payload, self._rubrics[payload["rubric"]]) for payload in payloads]
+            try:
+                verdicts = self._judge.judge(requests)
+            except UserError as error:
+                raise CannotJudgeError(str(error)) from error
         if len(verdicts) != len(payloads):
             raise RuntimeError(f"the judge returned {len(verdicts)} verdicts for {len(payloads)} edits")
         return [
             held_to(request.rubric, verdict).to_json()
             for request, verdict in zip(requests, verdicts, strict=True)
         ]
+
+
+def _count(wanted: Any, what: str) -> int:
+    """Return how many a judge, maybe other people's code, wants. Raises `ValueError` for what is no number of them."""
+    if isinstance(wanted, bool) or not isinstance(wanted, int) or wanted < 1:
+        raise ValueError(f"the judge's {what} is {wanted!r}; it must be a whole number of at least 1")
+    return wanted
 
 
 def _judge_request(payload: dict[str, Any], rubric: Rubric) -> JudgeRequest:

@@ -56,6 +56,9 @@ class Reply:
         tokens_in: tokens of the question, those of images included; 0 where the engine does not say.
         tokens_out: tokens of the reply.
         attempts: how often the engine had to ask for this reply (an endpoint may be busy).
+        seconds: from the first attempt to the reply, waits between attempts included; 0 where many share the time.
+        notes: further provenance, plain JSON: `without` (what an endpoint does not take, and was left out), `served` (the
+            model that answered, where that is not the one that was asked).
     """
 
     text: str
@@ -65,6 +68,8 @@ class Reply:
     tokens_in: int = 0
     tokens_out: int = 0
     attempts: int = 1
+    seconds: float = 0.0
+    notes: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Engine:
@@ -85,7 +90,10 @@ class Engine:
     def ask(self, questions: Sequence[Question]) -> list[Reply]:
         """Return one reply per question, in order.
 
+        May be called by several threads at once where the judge has `threads`.
+
         Raises:
+            UserError: no question would be answered (a wrong key): the run ends.
             RuntimeError: out of memory with a single question, or any other fault of the model's code.
         """
         raise NotImplementedError

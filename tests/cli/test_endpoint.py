@@ -1,0 +1,175 @@
+"""Whole runs of `edit-eval` with a judge at an endpoint that is not well: killed, misconfigured, hindered; nothing is lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from fake_endpoint import KEY, MODEL, FakeEndpoint, some
+from harness import PYTHONPATH, cli, config_tree, make_benchmark, ours
+
+PARAMS = {
+    "concurrency": 32,
+    "timeout_s": 2.0,
+    "backoff_s": 0.05,
+    "attempts": 12,
+    "api_key_env": "FAKE_API_KEY",
+}
+
+
+def write(folder: Path, fake: FakeEndpoint, count: int, judge: dict | None = None, **more) -> Path:
+    """Write a config with `count` samples and the judge at `fake`."""
+    table = make_benchmark(folder / "data", ["-"] * count)
+    section = {"type": "openai", "model": MODEL, "rubric": "general-v1", "max_attempts": 3, **(judge or {})}
+    section["params"] = {"base_url": fake.url, **PARAMS, **section.get("params", {})}
+    tree = {**config_tree(folder, table), "judge": section, "output": "run", **more}
+    (folder / "c.yaml").write_text(json.dumps(tree))
+    return folder / "c.yaml"
+
+
+def run(folder: Path, *arguments: str, key: str = KEY, **options):
+    return cli(
+        "run", "c.yaml", "--display", "plain", *arguments, cwd=folder, env={"FAKE_API_KEY": key}, **options
+    )
+
+
+def verdicts(folder: Path) -> list[dict]:
+    path = folder / "run" / "verdicts.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def holders(folder: Path, secret: str) -> list[str]:
+    """Return the files below `folder` that hold `secret`."""
+    return [
+        str(path.relative_to(folder))
+        for path in folder.rglob("*")
+        if path.is_file() and secret.encode() in path.read_bytes()
+    ]
+
+
+def test_two_hundred_samples_with_thirty_per_cent_of_faults(tmp_path):
+    with FakeEndpoint(some(0.3), key=KEY) as fake:
+        write(tmp_path, fake, 200, {"params": {"timeout_s": 5.0}})  # slower than a busy machine answers
+        done = run(tmp_path, timeout=280)
+        assert done.returncode == 0, done.stdout + done.stderr
+        records = verdicts(tmp_path)
+        assert len({one["key"] for one in records}) == len(records) == 200
+        assert {one["verdict"]["overall"] for one in records} == {7}
+        assert all(one["verdict"]["facts"]["attempts"] <= 12 for one in records)
+        spent = sum(one["verdict"]["facts"]["attempts"] for one in records)
+        assert 200 * 1.2 < spent == len(fake.requests)
+        assert max(fake.replies.values()) == 1  # no question was answered twice
+        assert 1 < fake.most_at_once <= 32
+        again = run(tmp_path)
+        assert again.returncode == 0
+        assert "Nothing to do" in again.stdout
+        assert spent == len(fake.requests)
+    assert "PLANTED" not in done.stdout + done.stderr
+    assert holders(tmp_path / "run", KEY) == []
+    info = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert info["identity"]["judge"]["model"] == {"name": MODEL}
+    assert info["identity"]["judge"]["params"]["provider"] == "127.0.0.1"
+    assert "concurrency" not in info["identity"]["judge"]["params"]
+    (facts,) = [facts for name, facts in info["starts"][0]["hosts"].items() if name.startswith("judge ")]
+    assert facts["client"].startswith("openai ")
+    assert facts["endpoint"] == fake.url
+
+
+def test_another_port_and_other_haste_give_no_verdict_anew(tmp_path):
+    with FakeEndpoint() as fake:
+        write(tmp_path, fake, 2)
+        assert run(tmp_path).returncode == 0
+    with FakeEndpoint() as other:
+        settings = (f"judge.params.base_url={other.url}", "judge.params.concurrency=2")
+        done = run(tmp_path, "--set", settings[0], "--set", settings[1])
+        assert "Nothing to do" in done.stdout
+        assert other.requests == []
+        named = run(tmp_path, "--set", settings[0], "--set", "judge.params.provider=lab")
+        assert named.returncode == 0, named.stderr
+        assert len(other.requests) >= 2
+        assert len(verdicts(tmp_path)) == 4
+
+
+def test_killed_half_way_and_gone_on_with(tmp_path):
+    with FakeEndpoint(some(0.2, ("429", "500", "reset")), delay_s=0.3) as fake:
+        write(tmp_path, fake, 60, {"params": {"concurrency": 8}})
+        process = subprocess.Popen(
+            [sys.executable, "-m", "edit_eval", "run", "c.yaml", "--display", "plain"],
+            cwd=tmp_path,
+            env={
+                **os.environ,
+                "PYTHONPATH": PYTHONPATH,
+                "XDG_CACHE_HOME": str(tmp_path),
+                "FAKE_API_KEY": KEY,
+            },
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        deadline = time.monotonic() + 100
+        while len(verdicts(tmp_path)) < 16 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        kept = {one["key"] for one in verdicts(tmp_path)}
+        assert 16 <= len(kept) < 60
+        while ours(str(tmp_path)) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        fake.delay_s = 0.0
+        done = run(tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    records = verdicts(tmp_path)
+    assert len({one["key"] for one in records}) == len(records) == 60
+    assert kept < {one["key"] for one in records}
+    assert {one["verdict"]["overall"] for one in records} == {7}
+
+
+def test_a_key_that_is_no_longer_taken_ends_the_run_at_once_and_loses_nothing(tmp_path):
+    with FakeEndpoint(key=KEY, delay_s=0.1) as fake:
+        write(tmp_path, fake, 60, {"params": {"concurrency": 4}})
+
+        def fault(_question, _attempt):
+            if len(fake.requests) > 30:
+                fake.key = "another"
+
+        fake.fault = fault
+        done = run(tmp_path)
+        assert done.returncode == 2, done.stdout + done.stderr
+        lines = done.stderr.strip().splitlines()
+        assert "does not take the key in FAKE_API_KEY (HTTP 401" in lines[-1]
+        assert "Traceback" not in done.stderr
+        assert "PLANTED" not in done.stdout + done.stderr
+        kept = verdicts(tmp_path)
+        assert len(kept) >= 25
+        assert {one["verdict"]["overall"] for one in kept} == {7}
+        fake.key, fake.fault = KEY, lambda *_: None
+        again = run(tmp_path)
+        assert again.returncode == 0, again.stderr
+    assert len({one["key"] for one in verdicts(tmp_path)}) == len(verdicts(tmp_path)) == 60
+    assert holders(tmp_path, KEY) == []
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ("judge.model=null", "judge.model: is missing; give the model's name at the endpoint"),
+        ("judge.params.api_key_env=sk-PLANTED", "must be the name of a variable"),
+        ("judge.params.base_url=nowhere", "must be like http://127.0.0.1:8000/v1"),
+        ("judge.params.attempts=0", "judge.params.attempts: must be at least 1"),
+        ("judge.params.mode=expected", "expected cannot follow rubric 'general-v1'"),
+    ],
+)
+def test_senseless_settings_are_found_before_anything_starts(tmp_path, setting, says):
+    with FakeEndpoint() as fake:
+        write(tmp_path, fake, 1)
+        done = run(tmp_path, "--set", setting)
+        assert done.returncode == 2
+        assert says in done.stderr
+        assert len(done.stderr.strip().splitlines()) == 1
+        assert fake.requests == []
+    assert not (tmp_path / "run" / "edits.jsonl").exists()
