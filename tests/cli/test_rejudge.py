@@ -180,6 +180,14 @@ def test_with_nothing_in_common_there_is_a_dash(tmp_path):
         assert f"{label + ':':<23}-\n" in done.stdout + "\n"
 
 
+def test_a_judge_that_always_says_the_same(tmp_path):
+    write(tmp_path, a=["7", "6", "5"], b=["5", "5", "5"])
+    assert cli("run", "config.yaml", cwd=tmp_path).returncode == 0
+    done = cli("score", "run", "--judge", "b.yaml", cwd=tmp_path)
+    assert "Spearman:              -\n" in done.stdout
+    assert "Pairs in one order:    - (all 3 are tied)" in done.stdout
+
+
 def test_the_judge_of_the_config_is_the_runs_own_and_none_is_forgotten(judged):
     """The config's judge changes from a to b and back: each time the other one stays, beside."""
     cli("score", "run", "--judge", "a.yaml", "--set", "judge.params.tag=c", cwd=judged)

@@ -13,7 +13,7 @@ from harness import cli, config_tree, make_benchmark
 from edit_eval.core.agreement import Bridge, Noise
 from edit_eval.core.types import Verdict
 from edit_eval.driver import events
-from edit_eval.driver.agreement import JudgeNoise
+from edit_eval.driver.agreement import Comparison, JudgeNoise
 from edit_eval.driver.events import Event, VerdictGiven
 from edit_eval.driver.laggards import Laggard
 from edit_eval.driver.summary import Estimate, JudgeSummary
@@ -111,6 +111,7 @@ def test_a_score_and_a_reason_for_none_exclude_each_other() -> None:
         ("bridge", Bridge),
         ("judge_noise", JudgeNoise),
         ("noise", Noise),
+        ("comparison", Comparison),
     ],
 )
 def test_what_events_hold_is_in_the_contract_to_the_last_field(name: str, kind: type) -> None:

@@ -8,10 +8,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from edit_eval.core.agreement import Bridge, Noise, bridge, noise
+from edit_eval.core.types import Rubric
 from edit_eval.driver.plan import Judging
 from edit_eval.driver.rows import Row
 
-__all__ = ["JudgeNoise", "bridge_between", "dimension_labels", "noise_between"]
+__all__ = [
+    "Comparison",
+    "JudgeNoise",
+    "bridge_between",
+    "comparison_of",
+    "dimension_labels",
+    "noise_between",
+]
 
 
 @dataclass(frozen=True)
@@ -29,6 +37,68 @@ class JudgeNoise:
     unscored: Mapping[str, int]
     overall: Noise
     dimensions: Mapping[str, Noise]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How this run's edits fared against another run's.
+
+    The win rate, a tie counting half, is the headline of the judge that compared.
+
+    Attributes:
+        against: the other run's directory.
+        wins, ties, losses: edits of this run, of those that were compared.
+        disagreed: share of them in which the answers to the two orders name different images, or one of them none, which
+            makes a tie; None if none was compared.
+        decided: answers that name one of the images; of each edit there are two answers.
+        first_preferred: share of these that name the image shown first: 0.5 for a judge that does not mind the order; None
+            without any.
+    """
+
+    against: str
+    wins: int
+    ties: int
+    losses: int
+    disagreed: float | None
+    decided: int
+    first_preferred: float | None
+
+
+def comparison_of(rows: Sequence[Row], judging: Judging) -> Comparison | None:
+    """Return how the edits fared, from verdicts that have scores; None if this judge does not compare."""
+    if judging.against is None:
+        return None
+    results: Counter[int] = Counter()
+    disagreed = firsts = decided = 0
+    for row in rows:
+        if row.verdict is None or row.verdict.overall is None:
+            continue
+        results[(row.verdict.overall > 0.5) - (row.verdict.overall < 0.5)] += 1
+        answers = _answers(judging.rubric_of(row.sample), row.verdict.scores)
+        disagreed += len({preferred for preferred, _ in answers}) > 1
+        firsts += sum(first for preferred, first in answers if preferred)
+        decided += sum(1 for preferred, _ in answers if preferred)
+    count = sum(results.values())
+    return Comparison(
+        against=judging.against.run,
+        wins=results[1],
+        ties=results[0],
+        losses=results[-1],
+        disagreed=disagreed / count if count else None,
+        decided=decided,
+        first_preferred=firsts / decided if decided else None,
+    )
+
+
+def _answers(rubric: Rubric, scores: Mapping[str, float]) -> list[tuple[int, bool]]:
+    """Return of each question which edit is better (1 this run's, -1 the other's, 0 neither), and whether the first shown."""
+    found = []
+    for call in rubric.calls:
+        said = scores[call.dimensions[0]]  # 0 first, 1 neither, 2 second (Rubric.compares)
+        own_first = call.images.index("edited") < call.images.index("reference")
+        better = (said < 1) - (said > 1)
+        found.append((better if own_first else -better, better > 0))
+    return found
 
 
 def noise_between(first: Sequence[Row], again: Sequence[Row], judging: Judging) -> JudgeNoise:
@@ -55,7 +125,7 @@ def noise_between(first: Sequence[Row], again: Sequence[Row], judging: Judging) 
                 dimensions[labels[part.name, part.low, part.high]].append(pair)
     unscored = Counter(row.verdict.unscored for row in again if row.verdict and row.verdict.unscored)
     return JudgeNoise(
-        wanted=len(again),
+        wanted=sum(1 for row in again if row.applicable),
         unscored=dict(sorted(unscored.items())),
         overall=_noise(overall),
         dimensions={label: _noise(pairs) for label, pairs in dimensions.items()},

@@ -120,6 +120,7 @@ def _same(one: Judging, other: Judging) -> bool:
     return (
         canonical_json(one.identity) == canonical_json(other.identity)
         and set(one.reads) == set(other.reads)
+        and (one.against and one.against.run) == (other.against and other.against.run)
         and bool(shared)
         and all(one.rubrics[name] == other.rubrics[name] for name in shared)
     )

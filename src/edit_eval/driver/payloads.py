@@ -32,7 +32,7 @@ def verdict_payload(
     `repeat` is 1 where it is judged a second time.
     """
     return {
-        "sample": one.sample.to_json(),
+        "sample": judging.shown(one).to_json(),
         "inputs": judging.inputs(one),
         "edited": str(root / image_path(one.key)),
         "edited_sha256": edited_sha256,

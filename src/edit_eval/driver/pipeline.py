@@ -14,6 +14,7 @@ from typing import Any, cast
 
 from edit_eval.core.errors import RunError, shown
 from edit_eval.core.types import EditFailureKind, UnscoredKind, Verdict
+from edit_eval.driver.against import against_file, against_lines
 from edit_eval.driver.backends import Backend
 from edit_eval.driver.backends.local import LocalBackend
 from edit_eval.driver.choices import engine_options
@@ -158,6 +159,8 @@ class Pipeline:
         self._edited_sha256 = plan.edited_sha256
         verdicts = self._verdict_tasks(plan.edited)
         self._store.write_wanted(self._job.wanted)
+        if self._judge and (against := self._judge.judging.against):
+            self._store.write_lines(against_file(against), lambda: against_lines(against))
         self._record_start(working=bool(edits or verdicts))
         if edits or verdicts:
             self._work(plan, edits, verdicts, backend, control)
@@ -256,6 +259,8 @@ class Pipeline:
         if self._judge is None or (repeat and one.key not in self._twice):
             return None
         judging = self._judge.judging
+        if not judging.applies(one):
+            return None
         edited = self._edited_sha256[one.key]
         key = judging.key(one, edited, repeat=repeat)
         if self._has_verdict(key):
@@ -305,12 +310,11 @@ class Pipeline:
             total = len(job.wanted)
             self._emit(StageStarted(self._now(), "edit", total, total - len(plan.todo)))
         if self._judge:
-            edits = [*plan.edited, *(plan.todo if self._editing else ())]
-            total = len(edits) + sum(one.key in self._twice for one in edits)
-            left = (
-                len(verdicts) + total - len(plan.edited) - sum(one.key in self._twice for one in plan.edited)
+            there, to_come = (
+                sum(2 if one.key in self._twice else 1 for one in edits if self._judge.judging.applies(one))
+                for edits in (plan.edited, plan.todo if self._editing else ())
             )
-            self._emit(StageStarted(self._now(), "judge", total, total - left))
+            self._emit(StageStarted(self._now(), "judge", there + to_come, there - len(verdicts)))
 
     # What the pool tells
 

@@ -17,8 +17,10 @@ from edit_eval.driver.keys import verdict_keys
 from edit_eval.judges.prompts import prompt_renderer
 
 __all__ = [
+    "Against",
     "EditPlan",
     "Judging",
+    "Rival",
     "WantedEdit",
     "judged_again",
     "plan_edits",
@@ -63,6 +65,37 @@ class WantedEdit:
 
 
 @dataclass(frozen=True)
+class Rival:
+    """Another run's edit of a sample.
+
+    Attributes:
+        key: of the edit.
+        sha256: of its image's bytes.
+        image: absolute path.
+        thumbnail: likewise; it may not be there.
+    """
+
+    key: str
+    sha256: str
+    image: str
+    thumbnail: str
+
+
+@dataclass(frozen=True)
+class Against:
+    """Another run, with whose edits those of this one are compared.
+
+    Attributes:
+        run: its directory, absolute.
+        edits: its edits by sample id and repeat; what is not among them cannot be compared. None: not looked up
+            (`driver.against`).
+    """
+
+    run: str
+    edits: Mapping[tuple[str, int], Rival] | None = None
+
+
+@dataclass(frozen=True)
 class Judging:
     """What decides a verdict beside the edit itself: the judge's identity, the rubrics, and what the judge looks at.
 
@@ -70,16 +103,47 @@ class Judging:
         identity: name, version, model and parameters of the judge.
         rubrics: what it follows, by the name that samples know it by (`Sample.rubric`); `""` is for all others.
         reads: which of a sample's other images it sees: `reference`, `target`.
+        against: the run whose edit of a sample is its `reference`; None: it has references of its own.
     """
 
     identity: Mapping[str, Any]
     rubrics: Mapping[str, Rubric]
     reads: tuple[str, ...]
+    against: Against | None = None
 
     @property
     def id(self) -> str:
-        """Identity of judge and rubrics together, whatever they judge."""
-        return digest({"judge": self.identity, "rubric": self.rubrics_hash})
+        """Identity of judge and rubrics (and of what is compared with) together, whatever they judge."""
+        against = {"against": self.against.run} if self.against else {}
+        return digest({"judge": self.identity, "rubric": self.rubrics_hash, **against})
+
+    def applies(self, wanted: WantedEdit) -> bool:
+        """Whether there is what an edit is to be compared with, if it is to be compared."""
+        return self.against is None or self.rival(wanted) is not None
+
+    def rival(self, wanted: WantedEdit) -> Rival | None:
+        """Return the other run's edit of this sample and repeat, if there is one."""
+        if self.against is None:
+            return None
+        if self.against.edits is None:
+            raise ValueError(f"the edits of {self.against.run} were not looked up")
+        return self.against.edits.get((wanted.sample.id, wanted.repeat))
+
+    def shown(self, wanted: WantedEdit) -> Sample:
+        """Return the sample as the judge is given it: with the other run's edit as its reference, if that is compared."""
+        rival = self.rival(wanted)
+        return replace(wanted.sample, references=(rival.image,)) if rival else wanted.sample
+
+    def _beside(self, wanted: WantedEdit) -> Sequence[str]:
+        """Return the hashes of the images that the judge sees beside source and edit."""
+        rival = self.rival(wanted)
+        known = {**wanted.beside_sha256, "reference": (rival.sha256,)} if rival else wanted.beside_sha256
+        return [sha for name in self._seen for sha in known.get(name, ())]
+
+    @property
+    def _seen(self) -> Sequence[str]:
+        """What it reads; what it compares with is always among it."""
+        return list(dict.fromkeys(["reference", *self.reads])) if self.against else self.reads
 
     @property
     def rubrics_hash(self) -> str:
@@ -162,29 +226,35 @@ class Judging:
             prompts=self.prompts(wanted.sample) if prompts is None else prompts,
             edited_sha256=edited_sha256,
             source_sha256=wanted.beside_sha256.get("judged") or wanted.source_sha256,
-            reference_sha256=[sha for name in self.reads for sha in wanted.beside_sha256.get(name, ())],
+            reference_sha256=self._beside(wanted),
             seed=self.seed(wanted, repeat),
             repeat=repeat,
         )
 
     def inputs(self, wanted: WantedEdit) -> list[tuple[str, str]]:
         """Return path and hash of every image, beside the edited one, that the key of a verdict was made of."""
-        sample, known = wanted.sample, wanted.beside_sha256
+        sample, known = self.shown(wanted), wanted.beside_sha256
         paths = {"reference": sample.references, "target": (sample.target,) if sample.target else ()}
         sources = zip(sample.shown_sources, known.get("judged") or wanted.source_sha256, strict=True)
-        seen = (zip(paths.get(name, ()), known.get(name, ()), strict=True) for name in self.reads)
-        return [*sources, *chain.from_iterable(seen)]
+        seen = chain.from_iterable(paths.get(name, ()) for name in self._seen)
+        return [*sources, *zip(seen, self._beside(wanted), strict=True)]
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON data; `from_json` reads it back."""
         rubrics = {name: rubric.to_json() for name, rubric in self.rubrics.items()}
-        return {"identity": dict(self.identity), "rubrics": rubrics, "reads": list(self.reads)}
+        return {
+            "identity": dict(self.identity),
+            "rubrics": rubrics,
+            "reads": list(self.reads),
+            **({"against": {"run": self.against.run}} if self.against else {}),
+        }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Judging:
         """Read what `to_json` wrote."""
         rubrics = {name: Rubric.from_json(one) for name, one in recorded_rubrics(data).items()}
-        return cls(data["identity"], rubrics, tuple(data["reads"]))
+        against = Against(data["against"]["run"]) if data.get("against") else None
+        return cls(data["identity"], rubrics, tuple(data["reads"]), against)
 
 
 def recorded_rubrics(data: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from edit_eval.core.types import Sample, Verdict
+from edit_eval.driver.against import looked_up
 from edit_eval.driver.judges import main_judge
 from edit_eval.driver.plan import Judging, WantedEdit
 from edit_eval.driver.store import RunReader, image_path, thumbnail_path
@@ -36,6 +37,9 @@ class Row:
         source_thumbnail: likewise, of the first source image's thumbnail; None if it was not written.
         verdict_key: 64 hex digits; None before the edit exists.
         verdict: None if not judged yet.
+        applicable: False where the judge compares with another run that has no edit of this sample.
+        rival: paths of the other run's edit and of its thumbnail (None if it was not written), absolute; None if nothing is
+            compared.
         flags: of the edit (`worker.flags`); empty also where none were looked for.
     """
 
@@ -52,6 +56,8 @@ class Row:
     verdict_key: str | None
     verdict: Verdict | None
     flags: tuple[str, ...] = ()
+    applicable: bool = True
+    rival: tuple[str, str | None] | None = None
 
 
 def read_rows(run: RunReader, *, thumbnails: bool = True) -> list[Row]:
@@ -64,8 +70,9 @@ def read_rows(run: RunReader, *, thumbnails: bool = True) -> list[Row]:
         thumbnails: whether to look which there are; only pages show them.
     """
     own = main_judge(run.info)
+    judging = looked_up(own.judging, run.path) if own else None
     root = str(run.path) if thumbnails else None
-    return [_row(run, one, own.judging if own else None, root) for one in _in_order(run)]
+    return [_row(run, one, judging, root) for one in _in_order(run)]
 
 
 def rows_of(
@@ -85,12 +92,28 @@ def rows_of(
         repeat: which time.
         among: edit keys; other rows are left out. None: all stay.
     """
+    judging = looked_up(judging, run.path)
     return [
-        replace(row, verdict_key=key, verdict=_verdict(run, key))
+        replace(row, verdict_key=key, verdict=_verdict(run, key), applicable=judging.applies(one), rival=None)
         for row, one in zip(rows, _in_order(run), strict=True)
         if among is None or one.key in among
-        for key in [judging.key(one, row.edit["sha256"], repeat=repeat) if row.edited else None]
+        for key in [_key(judging, one, row.edit.get("sha256"), repeat)]
     ]
+
+
+def _key(judging: Judging | None, one: WantedEdit, edited_sha256: str | None, repeat: int = 0) -> str | None:
+    """Return the key of a verdict; None where there is no edit, or nothing to compare it with."""
+    if judging is None or edited_sha256 is None or not judging.applies(one):
+        return None
+    return judging.key(one, edited_sha256, repeat=repeat)
+
+
+def _rival(judging: Judging | None, one: WantedEdit, root: str | None) -> tuple[str, str | None] | None:
+    rival = judging.rival(one) if judging else None
+    if rival is None:
+        return None
+    there = root is not None and os.path.exists(rival.thumbnail)  # noqa: PTH110 - fast
+    return rival.image, rival.thumbnail if there else None
 
 
 def _in_order(run: RunReader) -> list[WantedEdit]:
@@ -105,7 +128,7 @@ def _verdict(run: RunReader, key: str | None) -> Verdict | None:
 def _row(run: RunReader, one: WantedEdit, judging: Judging | None, root: str | None) -> Row:
     record = run.edits.get(one.key)
     edited = None if record is None else record["status"] == "edited"
-    key = judging.key(one, record["image"]["sha256"]) if judging and record and edited else None
+    key = _key(judging, one, record["image"]["sha256"] if record and edited else None)
     return Row(
         index=one.index,
         sample=one.sample,
@@ -120,6 +143,8 @@ def _row(run: RunReader, one: WantedEdit, judging: Judging | None, root: str | N
         verdict_key=key,
         verdict=_verdict(run, key),
         flags=_flags(record) if record and edited else (),
+        applicable=judging is None or judging.applies(one),
+        rival=_rival(judging, one, root),
     )
 
 

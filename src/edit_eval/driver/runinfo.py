@@ -29,7 +29,13 @@ _START = {
     "python": str,
     "hosts": (Each(Each(_SCALAR)), None),
 }
-_JUDGING = {"!identity": dict, "rubrics": Each(dict), "rubric": dict, "!reads": [str]}
+_JUDGING = {
+    "!identity": dict,
+    "rubrics": Each(dict),
+    "rubric": dict,
+    "!reads": [str],
+    "against": ({"!run": str}, None),
+}
 _HEADLINE = {
     "!name": str,
     "!low": float,

@@ -17,7 +17,14 @@ from edit_eval.core.errors import RunError
 from edit_eval.core.headlines import HeadlineEstimate, Scored, estimate
 from edit_eval.core.stats import bounds, mean_interval
 from edit_eval.core.types import Rubric
-from edit_eval.driver.agreement import JudgeNoise, bridge_between, dimension_labels, noise_between
+from edit_eval.driver.agreement import (
+    Comparison,
+    JudgeNoise,
+    bridge_between,
+    comparison_of,
+    dimension_labels,
+    noise_between,
+)
 from edit_eval.driver.config import Config
 from edit_eval.driver.judges import RecordedJudge, main_judge, other_judges
 from edit_eval.driver.plan import Judging, judged_again
@@ -60,6 +67,9 @@ class JudgeSummary:
         judge, protocol, scale, scored, unscored, coverage, headline, headlines, bounds: as in `Summary`.
         bridge: how it relates to the run's own judge.
         noise: how much it differs from itself; None if it was not asked about any edit twice.
+        not_applicable: samples times repeats that it cannot compare, for the other run has no edit of them; no part of
+            coverage.
+        comparison: how the edits fared against another run's; None if this judge does not compare.
     """
 
     id: str
@@ -74,6 +84,8 @@ class JudgeSummary:
     bounds: tuple[float, float] | None
     bridge: Bridge
     noise: JudgeNoise | None = None
+    not_applicable: int = 0
+    comparison: Comparison | None = None
 
 
 @dataclass(frozen=True)
@@ -87,15 +99,16 @@ class Summary:
         scale: smallest and largest possible overall score.
         wanted: samples times repeats.
         edited: how many have an edit.
-        edit_failed: how many failed, by kind.
+        edit_failed: how many failed, by kind; of those that are applicable.
         scored: how many verdicts have scores.
         unscored: how many have none, by kind.
-        coverage: scored / wanted, or without a judge edited / wanted, 0..1.
+        coverage: scored / what of wanted is applicable, or without a judge edited / wanted, 0..1.
         min_coverage: below it the run counts as partial (exit code 3).
         headline: the mean of the overall score over samples.
         headlines: the benchmark's own numbers, the most important first; empty where it has none.
         bounds: at coverage < 1, the mean if everything missing had the lowest, or the highest, score.
         dimensions: estimate by dimension; a name that stands for several scales has them behind it (`reasoning (0 to 1)`).
+            None of a judge that compares: the answers to which is better have no mean.
         tags: tag name -> tag value -> estimate of the overall score, n 0 where none of it has one; a tag that only names
             each sample is left out.
         facts: lines of provenance for people: size policies, versions, device names ... (label -> text).
@@ -104,6 +117,8 @@ class Summary:
         flags: how many have each; an edit may have several.
         first_frames: how many edits are of the first frame or page of a source that has several.
         noise: how much the judge differs from itself; None if it was not asked about any edit twice.
+        not_applicable: how many of wanted the judge cannot compare, for the other run has no edit of them.
+        comparison: how the edits fared against another run's; None if the judge does not compare.
         others: the judges beside the run's own that have given a verdict on these edits.
     """
 
@@ -130,7 +145,15 @@ class Summary:
     first_frames: int = 0
     headlines: Sequence[HeadlineEstimate] = ()
     noise: JudgeNoise | None = None
+    not_applicable: int = 0
+    comparison: Comparison | None = None
     others: Sequence[JudgeSummary] = ()
+
+    @property
+    def waiting(self) -> int:
+        """How many are neither scored nor unscored nor failed yet."""
+        ended = self.scored + sum(self.unscored.values()) + sum(self.edit_failed.values())
+        return self.wanted - self.not_applicable - ended
 
     @property
     def complete(self) -> bool:
@@ -153,11 +176,12 @@ def summarize(run: RunReader, rows: Sequence[Row] | None = None) -> Summary:
     info = run.info
     judge = main_judge(info)
     rubrics = _rubrics(judge)
-    scored = [row for row in rows if _overall(row) is not None]
+    counted = [row for row in rows if row.applicable]
+    scored = [row for row in counted if _overall(row) is not None]
     scale = _scale(rubrics)
-    headlines = _headlines(judge, rows)
+    headlines = _headlines(judge, counted)
     edited = sum(1 for row in rows if row.edited)
-    tags = _by_tag([(row, _overall(row)) for row in rows], scale) if judge else {}
+    tags = _by_tag([(row, _overall(row)) for row in counted], scale) if judge else {}
     return Summary(
         run=str(info.get("name", run.path.name)),
         protocol=_protocol_id(str(info.get("protocol", "")), headlines),
@@ -166,22 +190,24 @@ def summarize(run: RunReader, rows: Sequence[Row] | None = None) -> Summary:
         scale=scale,
         wanted=len(rows),
         edited=edited,
-        edit_failed=_count(row.edit_failure[0] for row in rows if row.edit_failure),
+        edit_failed=_count(row.edit_failure[0] for row in counted if row.edit_failure),
         scored=len(scored),
         unscored=_unscored(rows),
-        coverage=_share(len(scored) if judge else edited, len(rows)),
+        coverage=_share(len(scored) if judge else edited, len(counted)),
         min_coverage=info.get("min_coverage", Config.model_fields["min_coverage"].default),
-        headline=_estimate(_scored([(row, _overall(row)) for row in rows]), scale),
+        headline=_estimate(_scored([(row, _overall(row)) for row in counted]), scale),
         headlines=headlines,
-        bounds=_bounds(rows, scale) if judge else None,
+        bounds=_bounds(counted, scale) if judge else None,
         dimensions=_by_dimension(judge.judging, scored) if judge else {},
         tags=tags,
         facts=_facts(info, judge) | _unlooked(rows),
-        tag_coverage=_tag_coverage(tags, rows),
+        tag_coverage=_tag_coverage(tags, counted),
         flagged=sum(1 for row in rows if row.flags),
         flags=_count(flag for row in rows for flag in row.flags),
         first_frames=sum(1 for row in rows if row.edit.get("first_frames")),
         noise=_noise(run, rows, judge) if judge else None,
+        not_applicable=len(rows) - len(counted),
+        comparison=comparison_of(counted, judge.judging) if judge else None,
         others=_others(run, rows, judge),
     )
 
@@ -205,21 +231,24 @@ def _judge_summary(
     own: RecordedJudge,
     noise: JudgeNoise | None,
 ) -> JudgeSummary:
-    scale, headlines = _scale(_rubrics(judge)), _headlines(judge, rows)
-    overall = _scored([(row, _overall(row)) for row in rows])
+    counted = [row for row in rows if row.applicable]
+    scale, headlines = _scale(_rubrics(judge)), _headlines(judge, counted)
+    overall = _scored([(row, _overall(row)) for row in counted])
     return JudgeSummary(
         id=judge.judging.id[:16],
         judge=judge.title,
         protocol=_protocol_id(judge.protocol, headlines),
         scale=scale,
         scored=len(overall),
-        unscored=_unscored(rows),
-        coverage=_share(len(overall), len(rows)),
+        unscored=_unscored(counted),
+        coverage=_share(len(overall), len(counted)),
         headline=_estimate(overall, scale),
         headlines=headlines,
-        bounds=_bounds(rows, scale),
+        bounds=_bounds(counted, scale),
         bridge=bridge_between(own_rows, rows, own.judging, judge.judging),
         noise=noise,
+        not_applicable=len(rows) - len(counted),
+        comparison=comparison_of(counted, judge.judging),
     )
 
 
@@ -328,6 +357,8 @@ def _protocol_id(text: str, headlines: Sequence[HeadlineEstimate]) -> str:
 
 def _by_dimension(judging: Judging, scored: Sequence[Row]) -> dict[str, Estimate]:
     """Return estimates by dimension; where rubrics have scales of their own for one name, each scale has its own mean."""
+    if judging.against is not None:  # answers to "which is better" in two orders: their means say nothing
+        return {}
     labels = dimension_labels(judging)
     found: dict[tuple[str, float, float], list[tuple[Row, float]]] = {part: [] for part in labels}
     for row in scored:

@@ -12,7 +12,16 @@ from rich.cells import cell_len
 from edit_eval.core.headlines import HeadlineEstimate
 from edit_eval.driver.agreement import JudgeNoise
 from edit_eval.driver.summary import Estimate, JudgeSummary, Summary
-from edit_eval.views.judges import bridge_rows, interval, judge_rows, noise_said, noise_table, percent
+from edit_eval.views.judges import (
+    bridge_rows,
+    comparison_rows,
+    interval,
+    judge_rows,
+    noise_said,
+    noise_table,
+    percent,
+    score_label,
+)
 from edit_eval.views.status import flags_said
 from edit_eval.views.text import clean, fit, kinds, number, pad
 
@@ -30,7 +39,7 @@ def closing_block(summary: Summary, report_path: str | None = None) -> str:
         report_path: where the HTML report lies, if one was written.
     """
     lines = [f"Result of {clean(summary.run)}: {clean(summary.protocol)}"]
-    lines += [f"  {pad(label + ':', 10)} {text}" for label, text in _facts(summary)]
+    lines += [f"  {pad(label + ':', 10)} {clean(text)}" for label, text in _facts(summary)]
     lines += _headlines(summary)
     if summary.dimensions:
         lines += ["", *_table("Dimension", summary.dimensions)]
@@ -67,7 +76,7 @@ def _noise(one: JudgeNoise) -> list[str]:
 
 def _labelled(rows: Sequence[tuple[str, str]], indent: str = "  ") -> list[str]:
     width = max(cell_len(clean(label)) for label, _ in rows) + 1
-    return [f"{indent}{pad(clean(label) + ':', width)} {text}" for label, text in rows]
+    return [f"{indent}{pad(clean(label) + ':', width)} {clean(text)}" for label, text in rows]
 
 
 def _facts(summary: Summary) -> list[tuple[str, str]]:
@@ -85,7 +94,11 @@ def _facts(summary: Summary) -> list[tuple[str, str]]:
     clusters = f" in {headline.clusters} clusters" if headline.clusters != headline.n else ""
     facts += [
         ("Judge", clean(summary.judge)),
-        ("Score", f"{number(headline.mean)} {'(' + partial + ') ' if partial else ''}on {low:g} to {high:g}"),
+        (
+            score_label(summary.comparison),
+            f"{number(headline.mean)} {'(' + partial + ') ' if partial else ''}on {low:g} to {high:g}",
+        ),
+        *(comparison_rows(summary.comparison, summary.not_applicable) if summary.comparison else []),
         *_remarks(summary),
         ("Interval", f"{interval(headline)} (95 %), n = {headline.n}{clusters}"),
         ("Minimum", number(headline.minimum)),
@@ -95,11 +108,8 @@ def _facts(summary: Summary) -> list[tuple[str, str]]:
     if partial:
         facts.append(("Bounds", _bounds(summary)))
     facts += [("Unscored", kinds(summary.unscored)), ("No edit", kinds(summary.edit_failed))]
-    waiting = (
-        summary.wanted - summary.scored - sum(summary.unscored.values()) - sum(summary.edit_failed.values())
-    )
-    if waiting > 0:
-        facts.append(("Not done", str(waiting)))
+    if summary.waiting > 0:
+        facts.append(("Not done", str(summary.waiting)))
     return facts
 
 
@@ -114,7 +124,9 @@ def _remarks(summary: Summary) -> list[tuple[str, str]]:
 
 
 def _coverage(summary: Summary) -> str:
-    text = f"{percent(summary.coverage)} ({summary.scored} of {summary.wanted} scored)"
+    text = (
+        f"{percent(summary.coverage)} ({summary.scored} of {summary.wanted - summary.not_applicable} scored)"
+    )
     if summary.complete:
         return text
     return f"{text}, below the {percent(summary.min_coverage)} that were asked for"

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from edit_eval.core.agreement import Bridge
-from edit_eval.driver.agreement import JudgeNoise
+from edit_eval.driver.agreement import Comparison, JudgeNoise
 from edit_eval.driver.summary import Estimate, JudgeSummary
 from edit_eval.views.text import UNDEFINED, kinds, number
 
-__all__ = ["bridge_rows", "interval", "judge_rows", "noise_said", "noise_table", "percent"]
+__all__ = [
+    "bridge_rows",
+    "comparison_rows",
+    "interval",
+    "judge_rows",
+    "noise_said",
+    "noise_table",
+    "percent",
+    "score_label",
+]
 
 Rows = list[tuple[str, str]]
 
@@ -18,9 +27,10 @@ def judge_rows(one: JudgeSummary, wanted: int) -> Rows:
     clusters = f" in {one.headline.clusters} clusters" if one.headline.clusters != one.headline.n else ""
     partial = "" if one.coverage >= 1 else "(partial) "
     rows = [
-        ("Score", f"{number(one.headline.mean)} {partial}on {low:g} to {high:g}"),
+        (score_label(one.comparison), f"{number(one.headline.mean)} {partial}on {low:g} to {high:g}"),
+        *(comparison_rows(one.comparison, one.not_applicable) if one.comparison else []),
         ("Interval", f"{interval(one.headline)} (95 %), n = {one.headline.n}{clusters}"),
-        ("Coverage", f"{percent(one.coverage)} ({one.scored} of {wanted} scored)"),
+        ("Coverage", f"{percent(one.coverage)} ({one.scored} of {wanted - one.not_applicable} scored)"),
     ]
     if one.bounds is not None:
         rows.append(("Bounds", f"{number(one.bounds[0])} to {number(one.bounds[1])}"))
@@ -33,10 +43,37 @@ def judge_rows(one: JudgeSummary, wanted: int) -> Rows:
     return rows
 
 
+def score_label(comparison: Comparison | None) -> str:
+    """Return what the headline is: a mean score, or a share of wins in which a tie counts half."""
+    return "Score" if comparison is None else "Win rate"
+
+
+def comparison_rows(one: Comparison, not_applicable: int) -> Rows:
+    """Return how this run's edits fared against another run's, and whether the order of showing decided."""
+    count = one.wins + one.ties + one.losses
+    orders = UNDEFINED
+    if one.disagreed is not None:
+        orders = f"{_share(one.disagreed)} of {count} answered otherwise in the other order"
+    bias = UNDEFINED
+    if one.first_preferred is not None:
+        bias = f"the first shown preferred in {_share(one.first_preferred)} of {one.decided} answers; 50 % is none"
+    rows = [
+        ("Against", one.against),
+        ("Compared", f"wins {one.wins}, ties {one.ties}, losses {one.losses}"),
+        ("Orders", orders),
+        ("Bias", bias),
+    ]
+    if not_applicable:
+        rows.append(("Left out", f"{not_applicable} that the other run has no edit of: not applicable"))
+    return rows
+
+
 def bridge_rows(one: Bridge) -> Rows:
     """Return how a judge relates to the run's own; what is undefined is a dash."""
     pairs = UNDEFINED
-    if one.ordered is not None:
+    if one.ordered == 0:
+        pairs = f"{UNDEFINED} (all {one.tied} are tied)"
+    elif one.ordered is not None:
         pairs = f"{_share(one.concordant)} of {one.ordered}; {one.tied} tied"
     rows = [("In common", str(one.n))]
     if one.same_scale:

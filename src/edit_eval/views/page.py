@@ -16,7 +16,7 @@ from edit_eval.core.headlines import HeadlineEstimate
 from edit_eval.driver.agreement import JudgeNoise
 from edit_eval.driver.summary import Estimate, Row, Summary
 from edit_eval.driver.usage import Usage
-from edit_eval.views.judges import bridge_rows, judge_rows, noise_said, noise_table
+from edit_eval.views.judges import bridge_rows, comparison_rows, judge_rows, noise_said, noise_table
 from edit_eval.views.status import FLAG_MEANINGS, flags_said, status_of
 from edit_eval.views.text import UNDEFINED
 from edit_eval.views.usage import device_rows, heading, laggard_lines, stage_rows
@@ -50,7 +50,11 @@ def page(summary: Summary, rows: Sequence[Row], usage: Usage | None = None) -> I
     yield from environment.get_template("report.html").generate(
         **_head(summary),
         usage=None if usage is None else _usage(usage),
-        missing=[_jump(row, status_of(row).label) for row in ordered if status_of(row).name != "scored"]
+        missing=[
+            _jump(row, status_of(row).label)
+            for row in ordered
+            if status_of(row).name not in ("scored", "not applicable")
+        ]
         if summary.judge
         else [],
         flagged_rows=[_jump(row, ", ".join(row.flags)) for row in ordered if row.flags],
@@ -108,9 +112,6 @@ def _percent(share: float) -> str:
 def _head(summary: Summary) -> dict[str, Any]:
     headline, bounds = summary.headline, summary.bounds
     low, high = summary.scale
-    waiting = (
-        summary.wanted - summary.scored - sum(summary.unscored.values()) - sum(summary.edit_failed.values())
-    )
     return {
         "run": visible(summary.run),
         "protocol": visible(summary.protocol),
@@ -123,14 +124,17 @@ def _head(summary: Summary) -> dict[str, Any]:
         "clusters": headline.clusters,
         "minimum": _number(headline.minimum),
         "maximum": _number(headline.maximum),
-        "wanted": summary.wanted,
+        "wanted": summary.wanted - (summary.not_applicable if summary.judge else 0),
         "edited": summary.edited,
         "scored": summary.scored,
         "coverage": _percent(summary.coverage),
         "partial": summary.judge is not None and summary.coverage < 1,
         "below": None if summary.complete else _percent(summary.min_coverage),
         "bounds": None if bounds is None else f"{_number(bounds[0])} to {_number(bounds[1])}",
-        "failures": _failures(summary, waiting),
+        "failures": _failures(summary, summary.waiting),
+        "comparison": _facts_table(comparison_rows(summary.comparison, summary.not_applicable))
+        if summary.comparison
+        else None,
         "tables": _tables(summary),
         "flagged": flags_said(summary),
         "flags": [
@@ -292,7 +296,16 @@ def _card(row: Row, summary: Summary, *, repeats: bool) -> dict[str, Any]:
         "source": _source(row),
         "more": [link for link in map(_file_link, row.sample.images[1:]) if link],
         "edit": _picture(row.thumbnail, _run_link(row.image)),
+        "rival": _rival(row),
     }
+
+
+def _rival(row: Row) -> dict[str, str | None] | None:
+    """Return the picture of the other run's edit, where edits are compared."""
+    if row.rival is None:
+        return None
+    full, thumbnail = row.rival
+    return {"shown": _file_link(thumbnail or full), "full": _file_link(full)}
 
 
 def _source(row: Row) -> dict[str, str | None]:

@@ -23,10 +23,12 @@ The keys of the JSON report (`"format": 1`; a number that is undefined is null, 
 | `first_frames` | edits of the first frame or page of a source that has several |
 | `facts` | label -> text |
 | `noise` | how much the judge differs from itself over the edits that it judged twice: `wanted`, `unscored` (second verdicts, by kind), `overall` and `dimensions` (name ->), each with `n`, `mean_absolute`, `deviation` (of a single score), `identical` (share); null where none was |
-| `others` | the judges beside the run's own, a list of `id` (the beginning of `judge and rubric`), `judge`, `protocol`, `scale`, `scored`, `unscored`, `coverage`, `headline`, `headlines`, `bounds`, `noise` as for it, and `bridge` |
+| `not_applicable` | count of what the judge cannot compare, for the other run has no edit of it: no part of coverage |
+| `comparison` | how the edits fared against another run's: `against` (its directory), `wins`, `ties`, `losses`, `disagreed` (share of edits of which the two orders were answered otherwise), `decided` (answers that name an image), `first_preferred` (share of these that name the first shown); null where the judge compares nothing. The win rate is the `headline` |
+| `others` | the judges beside the run's own, a list of `id` (the beginning of `judge and rubric`), `judge`, `protocol`, `scale`, `scored`, `unscored`, `coverage`, `headline`, `headlines`, `bounds`, `noise`, `not_applicable`, `comparison` as for it, and `bridge` |
 | `bridge` | how that judge relates to the run's own over the samples that both scored: `n`, `clusters`, `same_scale`, `first` and `second` (mean of each), `shift` (second minus first) with `standard_error`, `low`, `high`, `spearman`, `ordered` (pairs that neither ties), `tied`, `concordant` (share of the ordered that both put in one order), `equal` (share); null where undefined, and what needs one scale where the scales differ |
 | `usage` | what the run took (`driver.usage.Usage`): `starts`, `wall_s`, `device_s`, `gpu_s`, `energy_wh`, `price`, `cost`, `devices` (a list of `DeviceUsage`), `stages` (`edit`, `judge` -> `StageUsage`), `laggards`; null where nothing was recorded |
-| `rows` | a list in the benchmark's order: `index`, `sample` (id), `repeat`, `instruction`, `tags`, `status` (`scored`, `unscored`, `edit-failed`, `not judged`, `not edited`), `kind` and `reason` (where there is no score), `overall`, `scores`, `reasons`, `image`, `flags`, `edit_key`, `verdict_key` |
+| `rows` | a list in the benchmark's order: `index`, `sample` (id), `repeat`, `instruction`, `tags`, `status` (`scored`, `unscored`, `edit-failed`, `not judged`, `not edited`, `not applicable`), `kind` and `reason` (where there is no score), `overall`, `scores`, `reasons`, `image`, `flags`, `edit_key`, `verdict_key` |
 """
 
 from __future__ import annotations
