@@ -226,6 +226,7 @@ def start(folder: Path, *command: str) -> tuple[Measured, str]:
     env = {
         **os.environ,
         "XDG_CACHE_HOME": str(folder / "cache"),
+        "PYTHONDONTWRITEBYTECODE": "",  # as after an installation: no module is compiled at every start
         "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
     }
     with tempfile.TemporaryFile("w+") as out:

@@ -426,6 +426,7 @@ PRINTS = {
     "views/outlet.py": "made harmless there",
     "views/screen.py": "made harmless by what it is given",
     "worker/probe.py": "JSON, read by the driver",
+    "worker/tryout.py": "JSON, read by the driver",
     "worker/colour.py": "goes to a host's log",
     "worker/images.py": "goes to a host's log",
     "judges/engines/transformers.py": "goes to a host's log",

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edit_eval.benchmarks import _tables, folder
 from edit_eval.benchmarks.folder import Folder, FolderParams
 from edit_eval.core.errors import DataError
 from edit_eval.core.types import Sample
@@ -390,3 +391,86 @@ def test_wrong_renames(tmp_path: Path) -> None:
         "'instruction' is called 'promt', but no row has it (did you mean 'prompt'?); found: picture, prompt"
         in says
     )
+
+
+names = st.sampled_from(
+    [
+        "image",
+        "images",
+        "instruction",
+        "id",
+        "tags",
+        "category",
+        "tag.x",
+        "tag.",
+        "reference",
+        "target",
+        "cluster",
+        "width",
+    ]
+)
+cells = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**70), 2**70)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=6)
+    | st.sampled_from(
+        ["a.png", "b/c.png", "b/../c.png", "../a.png", "/abs.png", ".a.png", "b//c.png", "~a.png", "b/"]
+    )
+    | st.dictionaries(st.text(max_size=3), st.text(max_size=3) | st.integers() | st.none(), max_size=2)
+    | st.lists(st.text(max_size=3), max_size=2)
+)
+plain = st.fixed_dictionaries(
+    {
+        "image": st.just("a.png") | cells,
+        "instruction": st.just("Go: on") | cells,
+        "id": st.text(max_size=3) | cells,
+    },
+    optional={"tags": st.dictionaries(st.text(max_size=3), st.text(max_size=3), max_size=2) | cells},
+)
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.lists(plain | st.dictionaries(names, cells, max_size=6), min_size=1, max_size=3), st.booleans())
+def test_a_plain_row_is_read_as_any_other(rows, speaks):
+    params = {"language": "en"} if speaks else {}
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name) / "t.jsonl"
+        path.write_text("\n".join(map(json.dumps, rows)))
+
+        def read() -> object:
+            try:
+                return load(path, **params)
+            except DataError as error:
+                return str(error)
+
+        quick = read()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(folder._Reader, "_is_plain", lambda *_: False)
+            patch.setattr(_tables, "_plainly_parsed", lambda _line: None)
+            assert quick == read()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"id": "a", "id": "b"}',
+        '{"tags": {"a": "1", "a": "2"}}',
+        '{"id": 123456789012345678901234567890}',
+        '{"id": 1e400}',
+        '{"id": "\\ud800"}',
+        '{"id": NaN}',
+        '{"id": [{"a": 1, "a": 2}]}',
+        '{"id": {"a": {"b": 1, "b": 2}}}',
+        '["id"]',
+        "{",
+    ],
+)
+def test_a_line_that_needs_a_closer_look_gets_it(line):
+    assert _tables._plainly_parsed(line) is None
+
+
+def test_a_line_as_nearly_all_are_is_read_by_the_faster_reader():
+    line = '{"id": "a", "image": "a.png", "instruction": "Go.", "tags": {"a": "1"}, "images": ["b"], "n": 3}'
+    assert _tables._plainly_parsed(line) == json.loads(line)

@@ -127,6 +127,28 @@ def _exported_and_read_again(tmp_path, name, path, ran):
     assert {row.verdict.overall for row in again.rows} == {row.verdict.overall for row in ran.rows}
     before, after = summarize(ran.run, ran.rows), summarize(again.run, again.rows)
     assert [one.mean for one in after.headlines] == [one.mean for one in before.headlines]
+    assert [row.verdict_key for row in again.rows if row.edit["sha256"] in _made(ran)] == [
+        row.verdict_key for row in ran.rows if row.edit["sha256"] in _made(again)
+    ]  # of the layouts that lose nothing, all of them
+    _without_one_edit(tmp_path, tree, editor, before)
+
+
+def _made(ran):
+    return {row.edit["sha256"] for row in ran.rows}
+
+
+def _without_one_edit(tmp_path, tree, editor, before):
+    """An edit that is missing is neither skipped without a word nor a zero: the numbers are partial, with bounds."""
+    manifest = tmp_path / "exported" / "edit-eval.json"
+    gone = next(iter(json.loads(manifest.read_text())["files"]))
+    (tmp_path / "exported" / gone).unlink()
+    ran = Ran({**tree, "editor": editor, "output": str(tmp_path / "third")})
+    assert [row.edit_failure[0] for row in ran.rows if not row.edited] == ["missing"]
+    first = summarize(ran.run, ran.rows).headlines[0]
+    assert (first.wanted, first.n) == (before.headlines[0].wanted, before.headlines[0].n - 1)
+    assert "1 without scores" in first.why_partial
+    assert first.bounds is not None
+    assert first.bounds[0] < first.bounds[1]
 
 
 def test_2700_samples_load_in_no_time_and_no_image_is_opened(tmp_path):

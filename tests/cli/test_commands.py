@@ -265,3 +265,32 @@ def test_ls_says_what_is_known_of_each_public_benchmark_on_every_terminal(tmp_pa
     ):
         assert text in said
     assert "1 question a sample" in " ".join(done.stdout.split())
+
+
+def test_a_start_with_nothing_to_do_says_the_same_again_and_leaves_its_page(tmp_path, config):
+    def run(*more: str) -> list[str]:
+        done = cli("run", str(config), "--output", "run", *more, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.splitlines()
+
+    first = run()
+    end = first[first.index("Result of run: scenes/v1+reference-v1") :]
+    page = tmp_path / "run" / "report" / "index.html"
+    text, written = page.read_bytes(), page.stat()
+    again = run()
+    assert again[0].startswith("Nothing to do")
+    assert again[1:] == end
+    assert (page.stat().st_ino, page.stat().st_mtime_ns) == (written.st_ino, written.st_mtime_ns)
+    one, two = (json.loads(run("--display", "json")[-1]) for _ in range(2))
+    page.unlink()
+    assert one == two == json.loads(run("--display", "json")[-1])
+    assert page.read_bytes() == text
+    ledger = tmp_path / "run" / "verdicts.jsonl"
+    last = json.loads(ledger.read_text().splitlines()[-1])
+    last["verdict"] |= {"overall": 0.0, "scores": dict.fromkeys(last["verdict"]["scores"], 0.0)}
+    with ledger.open("a") as file:
+        file.write(json.dumps(last) + "\n")  # the last line of a key wins
+    changed = run()
+    assert changed[0].startswith("Nothing to do")
+    assert "  Minimum:   0.000" in changed
+    assert page.read_bytes() != text

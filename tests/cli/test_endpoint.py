@@ -39,6 +39,15 @@ def run(folder: Path, *arguments: str, key: str = KEY, **options):
     )
 
 
+def told(done) -> str:
+    """Return the one line of a command that failed for a reason that the user can mend."""
+    assert done.returncode == 2, done.stdout + done.stderr
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1, done.stderr
+    assert "PLANTED" not in done.stdout + done.stderr
+    return lines[0]
+
+
 def verdicts(folder: Path) -> list[dict]:
     path = folder / "run" / "verdicts.jsonl"
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
@@ -167,9 +176,123 @@ def test_a_key_that_is_no_longer_taken_ends_the_run_at_once_and_loses_nothing(tm
 def test_senseless_settings_are_found_before_anything_starts(tmp_path, setting, says):
     with FakeEndpoint() as fake:
         write(tmp_path, fake, 1)
-        done = run(tmp_path, "--set", setting)
-        assert done.returncode == 2
-        assert says in done.stderr
-        assert len(done.stderr.strip().splitlines()) == 1
-        assert fake.requests == []
+        assert says in told(run(tmp_path, "--set", setting))
+        assert (fake.tried, fake.requests) == (0, [])
     assert not (tmp_path / "run" / "edits.jsonl").exists()
+
+
+# Preflight
+
+
+def edited(folder: Path) -> int:
+    path = folder / "run" / "edits.jsonl"
+    return len(path.read_text().splitlines()) if path.exists() else 0
+
+
+SICK = {
+    "wrong key": ({"key": "another"}, {}, "judge: 127.0.0.1 does not take the key in FAKE_API_KEY (HTTP 401"),
+    "no key": ({"key": KEY}, {"judge.params.api_key_env": None}, "wants a key, and none was sent"),
+    "wrong model": (
+        {},
+        {"judge.model": "gpt-9"},
+        "judge.model: 127.0.0.1 has no model 'gpt-9' for this (HTTP 404",
+    ),
+    "blind model": ({"sees": False}, {}, "does not answer: HTTP 400: fake-vlm-1 is not a multimodal model"),
+    "broken": ({"fault": lambda *_: "500"}, {}, "does not answer: HTTP 500"),
+    "silent": ({"fault": lambda *_: "hang"}, {}, "does not answer: no reply within 2 s (2 attempts)"),
+    "too warm": (
+        {"refuses": ("temperature",)},
+        {},
+        "judge.params.temperature: fake-vlm-1 at 127.0.0.1 does not take 0",
+    ),
+    "no address": ({}, {"judge.params.base_url": "http://127.0.0.1:1/v1"}, "no connection: ConnectError"),
+    "no client": ({}, {"judge.python": "BARE"}, "has no openai; pip install openai into it"),
+}
+
+
+@pytest.fixture(scope="module")
+def bare_python(tmp_path_factory) -> str:
+    """An interpreter with Pillow and nothing else."""
+    import PIL
+
+    folder = tmp_path_factory.mktemp("bare")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
+    (site,) = folder.glob("lib/python3*/site-packages")
+    for path in Path(PIL.__file__).parents[1].glob("*illow*"):
+        (site / path.name).symlink_to(path)
+    (site / "PIL").symlink_to(Path(PIL.__file__).parent)
+    return str(folder / "bin" / "python")
+
+
+@pytest.mark.parametrize("name", SICK)
+def test_what_would_judge_nothing_is_said_within_seconds_before_any_edit(tmp_path, name, bare_python):
+    server, settings, says = SICK[name]
+    with FakeEndpoint(**server) as fake:
+        write(tmp_path, fake, 3)
+        pairs = [
+            f"{key}={json.dumps(value if value != 'BARE' else bare_python)}"
+            for key, value in settings.items()
+        ]
+        began = time.monotonic()
+        line = told(run(tmp_path, *[part for pair in pairs for part in ("--set", pair)]))
+        assert time.monotonic() - began < 40  # most of it is starting Python on a busy machine
+        assert says in line
+        assert "nothing was edited; preflight=warn goes on all the same" in line
+        assert fake.requests == []
+    assert edited(tmp_path) == 0
+    assert holders(tmp_path, KEY) == []
+
+
+def test_preflight_warn_says_it_and_goes_on(tmp_path):
+    with FakeEndpoint(fault=lambda question, _: "500" if question == "preflight" else None) as fake:
+        write(tmp_path, fake, 2, preflight="warn")
+        done = run(tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert fake.tried == 2
+    assert "fake-vlm-1 at 127.0.0.1 does not answer: HTTP 500" in done.stdout
+    assert {one["verdict"]["overall"] for one in verdicts(tmp_path)} == {7}
+
+
+@pytest.mark.parametrize("spelt", ["off", "'off'"])
+def test_preflight_off_asks_nothing(tmp_path, spelt):
+    with FakeEndpoint() as fake:
+        write(tmp_path, fake, 2)
+        assert run(tmp_path, "--set", f"preflight={spelt}").returncode == 0
+        assert (fake.tried, len(fake.requests)) == (0, 2)
+
+
+def test_preflight_asks_once_and_not_where_nothing_is_left(tmp_path):
+    with FakeEndpoint() as fake:
+        write(tmp_path, fake, 2)
+        assert run(tmp_path).returncode == 0
+        assert fake.tried == 1
+        assert "Nothing to do" in run(tmp_path).stdout
+        assert fake.tried == 1
+
+
+def test_a_busy_endpoint_is_no_fault_and_an_announced_end_is_said(tmp_path):
+    with FakeEndpoint(fault=lambda question, _: "429" if question == "preflight" else None) as fake:
+        fake.shutdown_date = "2031-05-06"
+        write(tmp_path, fake, 1)
+        done = run(tmp_path)
+        assert done.returncode == 0, done.stderr
+    assert "is busy: HTTP 429: Rate limit reached" in done.stdout
+    assert "fake-vlm-1 at 127.0.0.1 ends on 2031-05-06, as is announced" in done.stdout
+
+
+def test_the_doctor_asks_too(tmp_path):
+    with FakeEndpoint(key=KEY) as fake:
+        write(tmp_path, fake, 1)
+        done = cli("doctor", "c.yaml", cwd=tmp_path, env={"FAKE_API_KEY": KEY})
+        assert done.returncode == 0, done.stdout + done.stderr
+        text = " ".join(done.stdout.split())
+        assert "fake-vlm-1 at 127.0.0.1 answers in" in text
+        assert "1000 tokens in, 50 out" in text
+        assert fake.tried == 1
+        wrong = cli("doctor", "c.yaml", cwd=tmp_path, env={"FAKE_API_KEY": "sk-PLANTED-wrong"})
+        assert wrong.returncode == 2
+        assert "does not take the key in FAKE_API_KEY" in " ".join(wrong.stdout.split())
+        quiet = cli("doctor", "c.yaml", "--set", "preflight=off", cwd=tmp_path, env={"FAKE_API_KEY": KEY})
+        assert "not asked anything" in quiet.stdout
+        assert "PLANTED" not in done.stdout + wrong.stdout + quiet.stdout
+    assert not (tmp_path / "run").exists()

@@ -1078,3 +1078,25 @@ def test_a_repository_without_the_archive_is_refused(hub, github, tmp_path):
     hub.add("maplebb/UniREditBench", {"data.json": "[]"}, kind="dataset")
     text = refused(tmp_path, benchmark={"type": "unireditbench"}, editor=OWN)
     assert text == "benchmark.path: maplebb/UniREditBench has no files such as *.zip"
+
+
+def test_room_for_what_archives_hold_is_asked_for_before_they_are_fetched(hub, github, tmp_path):
+    packed = archive({"data/data_total.json": b"[]", "data/x.png": b"x" * 5000})
+    hub.add("PhoenixZ/RISEBench", {"data.zip": packed}, kind="dataset")
+    settings = checked(
+        tmp_path, benchmark={"type": "risebench", "params": {"prompts": str(tmp_path)}}, editor=OWN
+    )
+
+    def planned(free: int) -> tuple[Fetcher, FetchPlan]:
+        usage = types.SimpleNamespace(free=free)
+        fetcher = Fetcher(settings, hashes, Told(), disk_usage=lambda _path: usage)
+        plan = fetcher.plan()
+        fetcher.refuse_too_large(plan)
+        return fetcher, plan
+
+    with FileHashes(tmp_path / "hashes.tsv") as hashes:
+        with pytest.raises(ModelError, match="make room, or set hub_cache"):
+            planned(len(packed) + 100)
+        fetcher, plan = planned(2 * len(packed))
+        fetcher.fetch(plan)
+        planned(0)

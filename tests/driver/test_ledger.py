@@ -16,7 +16,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edit_eval.core.errors import RunError
-from edit_eval.driver.ledger import VERSION, Ledger, json_bytes, json_value, read_ledger
+from edit_eval.driver import ledger as ledgers
+from edit_eval.driver.ledger import (
+    VERSION,
+    Ledger,
+    found_of_edit,
+    json_bytes,
+    json_value,
+    read_ledger,
+    tells_of_verdict,
+)
 
 keys = st.sampled_from(["a", "b", "c", "d", "键"])
 records = st.builds(
@@ -340,3 +349,68 @@ def test_reading_is_fast(tmp_path):
     began = time.process_time()
     assert len(read_ledger(path)) == 50_000
     assert time.process_time() - began < 1.0  # 1,000,000 in 5 s are wanted; this box has other work to do
+
+
+odd = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=2)
+    | st.lists(st.none(), max_size=1)
+)
+near = st.fixed_dictionaries(
+    {},
+    optional={
+        "scores": st.dictionaries(st.text(max_size=2), st.floats() | odd, max_size=2) | odd,
+        "overall": st.floats() | odd,
+        "unscored": st.none() | st.sampled_from(["refused", "no kind"]) | odd,
+        "reasons": st.dictionaries(st.text(max_size=2), st.text(max_size=2) | odd, max_size=2) | odd,
+        "reply": st.text(max_size=2) | odd,
+    },
+)
+verdicts = st.fixed_dictionaries(
+    {"verdict": near | odd}, optional={"seconds": st.floats() | odd, "device": odd}
+)
+full = st.fixed_dictionaries(
+    {
+        "verdict": st.fixed_dictionaries(
+            {
+                "scores": st.dictionaries(st.text(max_size=2), st.floats(), max_size=2),
+                "overall": st.floats(),
+                "unscored": st.none(),
+                "reasons": st.dictionaries(st.text(max_size=2), st.text(max_size=2), max_size=2),
+                "reply": st.text(max_size=2),
+            }
+        ),
+        "seconds": st.floats(),
+        "device": st.text(max_size=2),
+    }
+)
+
+
+@settings(deadline=None, max_examples=400)
+@given(verdicts | full)
+def test_the_quick_look_at_a_verdict_takes_nothing_that_the_thorough_one_refuses(record):
+    quick, ledgers._is_plain_score = ledgers._is_plain_score, lambda _record: False
+    try:
+        thorough = tells_of_verdict(record)
+    finally:
+        ledgers._is_plain_score = quick
+    assert tells_of_verdict(record) == thorough
+
+
+def test_what_is_kept_of_a_record_is_that_of_the_last_line_also_of_one_appended(tmp_path):
+    path = tmp_path / "l.jsonl"
+    image = {"sha256": "ab", "bytes": 3, "mtime_ns": 4, "width": 8}
+    with_edit = {"key": "a", "status": "edited", "image": image, "seconds": 1.0}
+    one = Ledger(path, keep=found_of_edit)
+    one.append({"key": "a", "status": "failed", "kind": "error", "reason": "no"})
+    assert one.records.kept == {"a": {"status": "failed"}}
+    one.append(with_edit)
+    kept = {"a": {"status": "edited", "image": {"sha256": "ab", "bytes": 3, "mtime_ns": 4}}}
+    assert one.records.kept == kept
+    one.close()
+    again = Ledger(path, keep=found_of_edit)
+    assert again.records.kept == kept
+    again.close()

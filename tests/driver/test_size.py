@@ -9,8 +9,10 @@ from __future__ import annotations
 import gc
 import importlib.util
 import itertools
+import os
 import sys
 import weakref
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -203,3 +205,44 @@ def test_a_run_and_all_its_samples_are_freed_without_a_search_for_garbage(run_of
         assert dead() is None
     finally:
         gc.enable()
+
+
+def named(function: Callable[[], object]) -> Counter[str]:
+    """Return how often each function of C is called, by its name."""
+    counts: Counter[str] = Counter()
+
+    def note(_frame: object, event: str, argument: Any) -> None:
+        if event == "c_call":
+            counts[argument.__qualname__] += 1
+
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        function()
+    finally:
+        sys.setprofile(before)
+    return counts
+
+
+def test_a_start_with_nothing_to_do_looks_at_each_file_once_and_reads_no_record_again(run_of):
+    """Of each sample: the source is looked at, the edit is looked at, two lines are read, three things are hashed."""
+
+    def resumed(size: int) -> tuple[Counter[str], int]:
+        tree, _, _ = run_of(size)
+        for path in (Path(tree["output"]).parent / "data").rglob("*.png"):
+            os.utime(path, (1_600_000_000, 1_600_000_000))  # else its hash is not remembered
+
+        def again() -> None:
+            assert not run_job(prepare(check_config(tree)), lambda _: None)
+
+        again()  # notes that everything is in its place
+        return named(again), calls(again)
+
+    resumed(10)  # what is imported and compiled once
+    (few, work), (many, more) = resumed(40), resumed(140)
+    each = {name: (many[name] - few[name]) / 100 for name in many if many[name] - few[name] >= 50}
+    assert each["stat"] == 2
+    assert each["openssl_sha256"] == 3
+    assert each["loads"] == 3  # a line of the table, of each ledger
+    assert not {"pread", "lstat", "readlink", "open", "access", "scandir"} & set(each)
+    assert (more - work) / 100 < 230

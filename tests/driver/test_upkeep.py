@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import shutil
+import time
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
 from edit_eval.core.types import Sample
 from edit_eval.driver.plan import WantedEdit
 from edit_eval.driver.store import RunStore, image_path, link_names, thumbnail_path
-from edit_eval.driver.upkeep import make_thumbnails, missing_links, missing_thumbnails
+from edit_eval.driver.upkeep import (
+    is_tidy,
+    make_thumbnails,
+    missing_links,
+    missing_thumbnails,
+    note_tidy,
+    remove_leftovers,
+)
 
 
 def edits(root: Path, count: int = 3) -> list[WantedEdit]:
@@ -63,3 +73,49 @@ def test_it_ends_when_it_is_asked_to(tmp_path):
     missing = missing_thumbnails(tmp_path, edits(tmp_path))
     make_thumbnails(missing, lambda: True)
     assert not (tmp_path / "thumbs").exists()
+
+
+def tidied(root: Path) -> Path:
+    """Return a run in which everything is in its place, and noted to be."""
+    run = root / "run"
+    with RunStore(run) as store:
+        for one in edits(run):
+            store.link_by_id(one)
+    (run / "thumbs" / "ab").mkdir()
+    (run / "thumbs" / "ab" / "x.webp").write_bytes(b"x")
+    (run / "samples.jsonl").write_text("as it was\n")
+    assert not is_tidy(run)
+    note_tidy(run)
+    assert is_tidy(run)
+    return run
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda run: (run / "thumbs" / "ab" / "x.webp").unlink(),
+        lambda run: (run / "images" / "00" / ".left.tmp").write_bytes(b""),
+        lambda run: (run / "by-id" / "c1" / "s1.png").unlink(),
+        lambda run: (run / "by-id" / "c2").mkdir(),
+        lambda run: (run / "thumbs" / "ab").rename(run / "thumbs" / "ac"),
+        lambda run: shutil.rmtree(run / "by-id"),
+        lambda run: (run / "samples.jsonl").write_text("as it is now\n"),
+        lambda run: (run / "edits.jsonl").write_text("{}\n"),
+        lambda run: (run / ".tidy").unlink(),
+        lambda run: (run / ".tidy").write_bytes(b"\xff"),
+    ],
+)
+def test_a_run_is_tidy_until_anything_comes_or_goes(tmp_path, change):
+    run = tidied(tmp_path)
+    time.sleep(0.02)  # the clock of the file system ticks every few milliseconds
+    change(run)
+    assert not is_tidy(run)
+
+
+def test_leftovers_are_looked_for_in_a_folder_that_is_not_tidy(tmp_path):
+    run = tidied(tmp_path)
+    left = run / "images" / "00" / ".left.tmp"
+    time.sleep(0.02)
+    left.write_bytes(b"")
+    remove_leftovers(run, tidy=is_tidy(run))
+    assert not left.exists()

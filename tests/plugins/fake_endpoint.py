@@ -77,6 +77,7 @@ class FakeEndpoint:
         self.fault, self.answer, self.refuses, self.key = fault, answer, refuses, key
         self.model, self.sees, self.usage, self.delay_s = model, sees, usage, delay_s
         self.requests: list[dict[str, Any]] = []
+        self.tried = 0  # questions of a preflight, which are not among the requests
         self.headers: list[dict[str, str]] = []
         self.attempts: Counter[str] = Counter()  # by question
         self.replies: Counter[str] = Counter()
@@ -150,8 +151,11 @@ class _Handler(BaseHTTPRequestHandler):
         fake = self.endpoint
         request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         question = hashlib.sha256(json.dumps([request["messages"], request.get("seed")]).encode()).hexdigest()
+        tried = "Turn the red square yellow" in json.dumps(request["messages"])
         with fake.lock:
-            fake.requests.append(request)
+            fake.tried += tried
+            if not tried:
+                fake.requests.append(request)
             fake.headers.append({name.lower(): value for name, value in self.headers.items()})
             fake.attempts[question] += 1
             attempt = fake.attempts[question]
@@ -168,11 +172,11 @@ class _Handler(BaseHTTPRequestHandler):
                 self._deny(400, f"Unsupported parameter: '{option}'", "unsupported_parameter", option)
                 return
         with fake.counted():
-            fault = fake.fault(question, attempt)
+            fault = fake.fault("preflight" if tried else question, attempt)
             fake.ended.wait(fake.delay_s)
             if fault is None:
                 with fake.lock:
-                    fake.replies[question] += 1
+                    fake.replies[question] += not tried
                 self._send(200, self._completion(request))
             else:
                 self._go_wrong(fault, request)

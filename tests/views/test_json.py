@@ -116,9 +116,7 @@ def test_a_score_and_a_reason_for_none_exclude_each_other() -> None:
 )
 def test_what_events_hold_is_in_the_contract_to_the_last_field(name: str, kind: type) -> None:
     schema = event_schema()["$defs"][name]
-    assert list(schema["properties"]) == [field.name for field in fields(kind)]
-    absent = {"facts"} if kind is Verdict else set()  # where a judge gave none
-    assert schema["required"] == [name for name in schema["properties"] if name not in absent]
+    assert list(schema["properties"]) == schema["required"] == [field.name for field in fields(kind)]
 
 
 def test_a_reader_with_this_schema_takes_later_events() -> None:

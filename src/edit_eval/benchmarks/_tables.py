@@ -12,6 +12,8 @@ from io import StringIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import orjson
+
 from edit_eval.core.errors import DataError, shown
 
 __all__ = ["SUFFIXES", "Row", "read_json", "read_rows"]
@@ -75,7 +77,7 @@ def _jsonl(path: Path, text: str) -> Iterator[Row]:
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
-        value = _parsed(path, line, number)
+        value = _plainly_parsed(line) or _parsed(path, line, number)
         if not isinstance(value, dict):
             raise DataError(f"{path}, line {number}: expected an object in {{}}, found {_kind(value)}")
         yield Row(f"line {number}", _given(value))
@@ -102,6 +104,33 @@ def _json(path: Path, text: str) -> Iterator[Row]:
         if not isinstance(one, dict):
             raise DataError(f"{path}, entry {number}: expected an object in {{}}, found {_kind(one)}")
         yield Row(f"entry {number}", _given(one))
+
+
+def _plainly_parsed(line: str) -> dict[str, Any] | None:
+    """Return the object that a line is, if it is one as nearly all are; None asks for a closer look.
+
+    One reader is five times as fast as the other, but drops doubled keys, and makes floats of what is too long for 64
+    bits. So no float is taken from it, and no line that has more colons than the object has keys.
+    """
+    try:
+        value = orjson.loads(line)
+    except ValueError:
+        return None
+    if type(value) is not dict:
+        return None
+    keys = len(value)
+    for one in value.values():
+        if type(one) is dict and _TEXT.issuperset(map(type, one.values())):
+            keys += len(one)
+        elif type(one) is list and _TEXT.issuperset(map(type, one)):
+            pass
+        elif type(one) not in _PLAIN:
+            return None
+    return value if line.count(":") == keys else None
+
+
+_TEXT = frozenset({str})
+_PLAIN = frozenset({str, int, bool, type(None)})
 
 
 def _parsed(path: Path, text: str, first_line: int) -> Any:
@@ -192,6 +221,8 @@ def _parquet(path: Path) -> Iterator[Row]:
 
 
 def _given(values: dict[str, Any]) -> dict[str, Any]:
+    if None not in values.values():
+        return values
     return {key: value for key, value in values.items() if value is not None}
 
 

@@ -117,7 +117,8 @@ class KRISBench(Benchmark):
     (`summarize.py` of Bagel). A sample without one of its scores counts with none of them. The official scripts read
     `instruction` and `explain`, in later versions `ins_en` and `explain_en` as in the data: both are read here, and a
     sample without an instruction is refused. Frames of a sequence are shown in their order, as JPEG of quality 85
-    (`metrics_temporal_prediction.py`); other images as they are.
+    (`metrics_temporal_prediction.py`); other images as they are. The official layout wants edits as JPEG and states no
+    quality; the judge here sees the edit itself, or the JPEG that others made of theirs.
     """
 
     Params = KRISBenchParams

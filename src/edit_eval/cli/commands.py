@@ -23,7 +23,7 @@ from edit_eval.cli.signals import obey_signals
 from edit_eval.core.errors import ConfigError, RunError, did_you_mean
 from edit_eval.core.identity import digest
 from edit_eval.driver import registry
-from edit_eval.driver.config import Checked, check_config, read_judge, read_tree
+from edit_eval.driver.config import Checked, check_config, read_tree
 from edit_eval.driver.control import Control
 from edit_eval.driver.doctor import Finding, examine, examine_machine
 from edit_eval.driver.events import Event, RunStarted, StageName
@@ -33,6 +33,7 @@ from edit_eval.driver.hashes import FileHashes
 from edit_eval.driver.hubs import Watch
 from edit_eval.driver.huggingface import settle_environment
 from edit_eval.driver.job import Job, prepare
+from edit_eval.driver.judgefile import read_judge
 from edit_eval.driver.judges import is_beside
 from edit_eval.driver.layout import layouts, write_layout
 from edit_eval.driver.lint import FolderOfEdits
@@ -42,7 +43,7 @@ from edit_eval.driver.rubrics import builtin_rubrics
 from edit_eval.driver.runinfo import needed, read_info
 from edit_eval.driver.samples import load_samples
 from edit_eval.driver.store import RunReader
-from edit_eval.driver.summary import JudgeSummary, Row, Summary, read_rows, summarize
+from edit_eval.driver.summary import Row, Summary, read_rows, summarize
 from edit_eval.driver.telemetry import read_telemetry
 from edit_eval.driver.usage import Usage, usage
 from edit_eval.views.benchmarks import fact_lines
@@ -51,7 +52,15 @@ from edit_eval.views.doctor import show_findings
 from edit_eval.views.export import canonical_lines
 from edit_eval.views.fetch import config_text, fetch_text, open_progress
 from edit_eval.views.forecast import forecast_json, forecast_text
-from edit_eval.views.report import html_report, json_report, missing_block, text_report
+from edit_eval.views.numbers import Numbers, made_from, numbers_of
+from edit_eval.views.report import (
+    html_report,
+    json_report,
+    missing_block,
+    page_path,
+    standing,
+    text_report,
+)
 from edit_eval.views.terminal import open_display
 from edit_eval.views.text import clean, wrapped
 from edit_eval.views.usage import usage_block
@@ -126,8 +135,14 @@ def _perform(
     repeat_fraction: float = 0.0,
 ) -> int:
     """Do what is left of a job, then write the page, say how it ended and return the exit code."""
+    how: dict[str, Any] = {
+        "stages": stages,
+        "retry_failed": arguments.retry_failed,
+        "verify": arguments.verify,
+        "repeat_fraction": repeat_fraction,
+    }
     if arguments.dry_run:
-        return _foresee(arguments, checked, stages, repeat_fraction)
+        return _foresee(arguments, checked, how)
     job = prepare(checked, stages=stages, progress=say)
     control = Control()
     with (
@@ -141,31 +156,13 @@ def _perform(
                 working.enter_context(collected())
             display(event)
 
-        worked = run_job(
-            job,
-            emit,
-            stages=stages,
-            retry_failed=arguments.retry_failed,
-            verify=arguments.verify,
-            beside=beside,
-            repeat_fraction=repeat_fraction,
-            tick=display.tick,
-            control=control,
-        )
+        worked = run_job(job, emit, **how, beside=beside, tick=display.tick, control=control)
     return _conclude(job, arguments, stages, worked=worked)
 
 
-def _foresee(
-    arguments: argparse.Namespace, checked: Checked, stages: Sequence[StageName], repeat_fraction: float
-) -> int:
+def _foresee(arguments: argparse.Namespace, checked: Checked, how: Mapping[str, Any]) -> int:
     """Say what a start would do, and do nothing."""
-    found = forecast(
-        checked,
-        stages=stages,
-        retry_failed=arguments.retry_failed,
-        verify=arguments.verify,
-        repeat_fraction=repeat_fraction,
-    )
+    found = forecast(checked, **how)
     if arguments.display == "json":
         show_json(forecast_json(found))
     else:
@@ -175,39 +172,56 @@ def _foresee(
 
 def _conclude(job: Job, arguments: argparse.Namespace, stages: Sequence[StageName], *, worked: bool) -> int:
     """Write the page, print how the run ended, and return the exit code. Numbers are printed also without a page."""
-    run = RunReader(job.output)
-    rows = read_rows(run)
-    summary = summarize(run, rows)
-    used = usage(read_telemetry(job.output), arguments.gpu_hour_price)
-    shown, no_page = _page(job.output, summary, rows, used)
-    if arguments.display == "json":
-        end = {"event": "run_finished", "worked": worked, "report": shown, **json_report(summary, [], used)}
-        _show(json.dumps(end))
-    else:
-        if not worked:
-            _show(_nothing_to_do(job, summary))
-        blocks = [closing_block(summary), missing_block(rows), usage_block(used) if used else None]
-        if shown:
-            blocks.append(f"Report: {shown}")
-        _show("\n\n".join(filter(None, blocks)))
+    stamp = made_from(job.output, arguments.gpu_hour_price)
+    numbers = None if worked else standing(job.output, stamp, len(job.wanted))
+    page: Path | None = page_path(job.output)
+    no_page: RunError | None = None
+    if numbers is None:
+        run = RunReader(job.output)
+        rows = read_rows(run)
+        used = usage(read_telemetry(job.output), arguments.gpu_hour_price)
+        numbers = numbers_of(summarize(run, rows), rows, used)
+        page, no_page = _page(job.output, numbers.summary, rows, used, stamp)
+    _say_end(job, arguments, numbers, _nearest(page) if page else None, worked=worked)
     if no_page:
         raise no_page
-    return _exit_code(summary, judged="judge" in stages, other=_other(run, job, summary))
+    return _exit_code(
+        numbers.summary, judged="judge" in stages, beside=_coverage_beside(job, numbers.summary)
+    )
 
 
-def _other(run: RunReader, job: Job, summary: Summary) -> JudgeSummary | None:
-    """Return the numbers of the judge that was asked, if it is another one than the run's own."""
-    if job.judge is None or not is_beside(run.info, job.judge.judging):
+def _coverage_beside(job: Job, summary: Summary) -> float | None:
+    """Return the coverage of the judge that was asked, if it is another one than the run's own."""
+    if job.judge is None or not is_beside(read_info(job.output), job.judge.judging):
         return None
-    return next((one for one in summary.others if one.id == job.judge.judging.id[:16]), None)
+    return next((one.coverage for one in summary.others if one.id == job.judge.judging.id[:16]), 0.0)
+
+
+def _say_end(
+    job: Job, arguments: argparse.Namespace, numbers: Numbers, page: str | None, *, worked: bool
+) -> None:
+    summary, used = numbers.summary, numbers.usage
+    if arguments.display == "json":
+        end = {"event": "run_finished", "worked": worked, "report": page, **json_report(summary, [], used)}
+        _show(json.dumps(end))
+        return
+    if not worked:
+        _show(_nothing_to_do(job, summary))
+    blocks = [
+        closing_block(summary),
+        missing_block(numbers.first_missing, numbers.missing),
+        usage_block(used) if used else None,
+        f"Report: {page}" if page else None,
+    ]
+    _show("\n\n".join(filter(None, blocks)))
 
 
 def _page(
-    output: Path, summary: Summary, rows: Sequence[Row], used: Usage | None
-) -> tuple[str, None] | tuple[None, RunError]:
+    output: Path, summary: Summary, rows: Sequence[Row], used: Usage | None, stamp: str
+) -> tuple[Path, None] | tuple[None, RunError]:
     """Write the page; return where it is, or why there is none."""
     try:
-        return _nearest(html_report(output, summary, rows, used)), None
+        return html_report(output, summary, rows, used, stamp), None
     except RunError as error:
         return None, error
 
@@ -226,9 +240,9 @@ def _show(text: str) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _exit_code(summary: Summary, *, judged: bool = True, other: JudgeSummary | None = None) -> int:
+def _exit_code(summary: Summary, *, judged: bool = True, beside: float | None = None) -> int:
     """Return whether there is as much as was wanted of what was asked for: edits, or the verdicts of one judge."""
-    enough = summary.reaches(judged=judged) if other is None else other.coverage >= summary.min_coverage
+    enough = summary.reaches(judged=judged) if beside is None else beside >= summary.min_coverage
     return EXIT_OK if enough else EXIT_PARTIAL
 
 
@@ -360,6 +374,7 @@ def _free(path: Path) -> Path:
 
 def report(arguments: argparse.Namespace) -> int:
     """`edit-eval report RUN`. A page that cannot be written is said; only who asked for it alone gets exit code 2."""
+    stamp = made_from(Path(arguments.run), arguments.gpu_hour_price)
     run_reader = RunReader(Path(arguments.run))
     rows = read_rows(run_reader, thumbnails=arguments.format != "json")
     summary = summarize(run_reader, rows)
@@ -369,13 +384,13 @@ def report(arguments: argparse.Namespace) -> int:
     else:
         if arguments.format == "text":
             show(text_report(summary, rows, used))
-        page, no_page = _page(run_reader.path, summary, rows, used)
+        page, no_page = _page(run_reader.path, summary, rows, used, stamp)
         if no_page and arguments.format == "html":
             raise no_page
         if no_page:
             say(str(no_page))
-        else:
-            show(str(page) if arguments.format == "html" else f"Report: {page}")
+        if page:
+            show(_nearest(page) if arguments.format == "html" else f"Report: {_nearest(page)}")
     return _exit_code(summary)
 
 

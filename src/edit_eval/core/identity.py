@@ -26,6 +26,7 @@ __all__ = [
     "file_sha256",
     "identity_params",
     "rubric_hash",
+    "said",
     "sample_seed",
     "verdict_key",
 ]
@@ -138,11 +139,16 @@ def rubric_hash(rubric: Rubric) -> str:
     return digest(rubric.to_json())
 
 
+def said(prompts: Sequence[Prompt]) -> list[list[Any]]:
+    """Return what a verdict's key holds of its prompts: of each the call, the text, and which images it shows."""
+    return [[one.call, one.text, list(one.images)] for one in prompts]
+
+
 def verdict_key(
     *,
     judge: Any,
     rubric: Rubric | str,
-    prompts: Sequence[Prompt],
+    prompts: Any,
     edited_sha256: str,
     source_sha256: Sequence[str],
     reference_sha256: Sequence[str],
@@ -155,7 +161,7 @@ def verdict_key(
     Args:
         judge: the judge's identity: name, version, model, mode, sampling, image encoding and size limits.
         rubric: hashed whole; or its hash.
-        prompts: the rendered questions, before the chat template.
+        prompts: the rendered questions, before the chat template; or what `write` writes as `said` of these.
         edited_sha256: of the edited image's bytes.
         source_sha256: of each source image's bytes, in order.
         reference_sha256: of each reference's bytes (and an exact target's), in order.
@@ -168,7 +174,7 @@ def verdict_key(
             "what": "verdict",
             "judge": judge,
             "rubric": rubric if isinstance(rubric, str) else rubric_hash(rubric),
-            "prompts": [[one.call, one.text, list(one.images)] for one in prompts],
+            "prompts": said(prompts) if isinstance(prompts, (list, tuple)) else prompts,
             "edited": edited_sha256,
             "sources": source_sha256,
             "references": reference_sha256,

@@ -11,11 +11,12 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     TypeAdapter,
@@ -26,7 +27,6 @@ from pydantic import (
 from edit_eval.core.errors import ConfigError, did_you_mean, shown
 from edit_eval.driver.plugins import unwritable_field
 from edit_eval.driver.registry import ALIASES, Found, Kind, find
-from edit_eval.driver.runinfo import read_info
 from edit_eval.driver.values import INT_64, env_problems, is_plain, message, secret_problems
 from edit_eval.driver.yamlfile import parse_yaml, read_yaml
 from edit_eval.worker.secrets import HIDDEN, holds_password, is_secret
@@ -42,7 +42,6 @@ __all__ = [
     "StageConfig",
     "check_config",
     "load_config",
-    "read_judge",
     "read_tree",
     "without_secrets",
 ]
@@ -89,6 +88,11 @@ def _said(text: str) -> str:
     except RuntimeError as error:
         raise ValueError("names a home folder that cannot be found; write the path out") from error
     return text
+
+
+def _spelt_off(value: Any) -> Any:
+    """Return `off` for what YAML makes of it."""
+    return "off" if value is False else value
 
 
 _Text = Annotated[str, AfterValidator(_said)]
@@ -176,6 +180,7 @@ class Config(_Strict):
     stages: Literal["overlapped", "sequential"] = "overlapped"
     busy_gpus: Literal["refuse", "leave_out"] = "refuse"
     grace_s: float = Field(default=25.0, ge=0, le=_MOST_SECONDS)
+    preflight: Annotated[Literal["strict", "warn", "off"], BeforeValidator(_spelt_off)] = "strict"
     min_coverage: float = Field(default=0.98, ge=0, le=1)
 
 
@@ -236,24 +241,6 @@ def read_tree(
     for override in overrides:
         tree = _merge(tree, _normalise(_nested(override)))
     return _with_secrets(_without_aliases(tree))
-
-
-def read_judge(path: str) -> dict[str, Any]:
-    """Return the judge's section, normalised, of a file that is a config or that section alone, or of a run directory.
-
-    Raises:
-        ConfigError: there is no such file, or no judge in it.
-        RunError: the run cannot be read.
-    """
-    run = Path(path)
-    tree = read_info(run).get("config") or {} if (run / "run.json").is_file() else _read(run)
-    alone = "type" in tree and not {"judge", "reward_model", "editor", "benchmark"} & tree.keys()
-    section = _normalise({"judge": tree} if alone else tree).get("judge")
-    if not isinstance(section, dict):
-        raise ConfigError(
-            f"--judge: {path} names no judge; it needs the key judge, or the keys of that section alone"
-        )
-    return section
 
 
 def check_config(tree: Mapping[str, Any]) -> Checked:
@@ -473,9 +460,11 @@ def _check_params(kind: Kind, found: Found, given: Mapping[str, Any]) -> tuple[A
         if key not in known
     ]
     written = {}
+    kinds = get_type_hints(found.cls.Params)
     for key in [key for key in given if key in known]:
-        if is_plain(given[key]):
-            written[key] = json.dumps(given[key])
+        value = _spelt_off(given[key]) if "off" in get_args(kinds[key]) else given[key]
+        if is_plain(value):
+            written[key] = json.dumps(value)
         else:
             problems.append(f"{kind}.params.{key}: must be made of texts, finite numbers, lists and mappings")
     try:

@@ -28,6 +28,7 @@ from edit_eval.driver.ledger import read_ledger, tells_of_edit
 from edit_eval.driver.machine import cores, memory, nearest_folder, size_text
 from edit_eval.driver.mounts import local_locks, mount_of
 from edit_eval.driver.pipeline import run_job
+from edit_eval.driver.preflight import judge_spec, try_judge
 from edit_eval.driver.registry import Found
 from edit_eval.driver.rubrics import load_rubric
 from edit_eval.driver.runinfo import DamagedInfo, read_info
@@ -205,9 +206,9 @@ def _stage(kind: str, checked: Checked, measured: Measured, *, deep: bool) -> It
     leave_out = checked.config.busy_gpus == "leave_out"
     params = checked.params["editor" if kind == "editor" else "judge"]
     cache = stage_cache(checked, config)
-    yield from StageCheck(
-        kind, config, found, params, measured, cache, leave_out=leave_out, deep=deep
-    ).findings()
+    check = StageCheck(kind, config, found, params, measured, cache, leave_out=leave_out, deep=deep)
+    seen = list(check.findings())
+    yield from seen
     if checked.config.judge and kind == "judge":
         wanted = checked.config.judge.rubric or found.cls.default_rubric
         try:
@@ -219,6 +220,19 @@ def _stage(kind: str, checked: Checked, measured: Measured, *, deep: bool) -> It
         else:
             calls = len(rubric.calls)
             yield ok("judge.rubric", f"{rubric.name}: {calls} question{'' if calls == 1 else 's'} a verdict")
+            if found.cls.remote_model and not any(one.level == "bad" for one in seen):
+                yield from _asked(checked)
+
+
+def _asked(checked: Checked) -> Iterator[Finding]:
+    """Ask a judge at an endpoint one question."""
+    if checked.config.preflight == "off":
+        yield warn("judge", "not asked anything (preflight: off)")
+        return
+    try:
+        yield from try_judge(judge_spec(checked))
+    except UserError as error:
+        yield from from_error("judge", error, "correct it in the config")
 
 
 def _output(output: Path, *, lock: bool) -> Iterator[Finding]:
@@ -369,7 +383,7 @@ def _one_sample(checked: Checked, output: Path) -> Checked:
         first = next((one for one in devices if one not in taken), devices[0])
         names = [f"{first.kind}:{index}" for index in first.indices]
         stages[kind] = stage.model_copy(update={"devices": [names] if len(names) > 1 else names})
-    changes = {"limit": 1, "repeats": 1, "output": str(output), **stages}
+    changes = {"limit": 1, "repeats": 1, "output": str(output), "preflight": "off", **stages}
     return dataclasses.replace(checked, config=checked.config.model_copy(update=changes))
 
 

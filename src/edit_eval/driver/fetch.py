@@ -76,6 +76,18 @@ class FetchItem:
         """How much of that is here."""
         return sum(self.hub.bytes_here(self.listing, one) for one in self._distinct())
 
+    @property
+    def bytes_to_unpack(self) -> int:
+        """About how much the archives hold that are not unpacked yet: as much as they are large."""
+        snapshot = self.cache.repository(self.listing.name.repository, self.listing.kind)
+        snapshot = snapshot / "snapshots" / str(self.listing.commit)
+        return sum(
+            self.files[name].size
+            for _, data in self.packed
+            if not unpacked_folder(snapshot, data.files, data.archives).is_dir()
+            for name in matching_files(self.files, data.archives)
+        )
+
     def _distinct(self) -> list[RemoteFile]:
         return list({one.hash or one.path: one for one in self.files.values()}.values())
 
@@ -171,7 +183,9 @@ class Fetcher:
         for folder, free in plan.free:
             disk = nearest_folder(folder).stat().st_dev
             left_on[disk] = left_on.get(disk, 0) + sum(
-                one.bytes - one.bytes_here for one in plan.items if one.cache.folder == folder
+                one.bytes - one.bytes_here + one.bytes_to_unpack
+                for one in plan.items
+                if one.cache.folder == folder
             )
             left = left_on[disk]
             if left > free:

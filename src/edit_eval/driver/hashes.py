@@ -44,6 +44,7 @@ class FileHashes:
         self._keep = keep
         self._path = path or cache_folder() / "edit-eval" / "file-hashes.tsv"
         self._known: dict[str, str] | None = None
+        self._recalled: dict[str, str] = {}
         self._new: list[str] = []
         self._anew = False
 
@@ -59,6 +60,23 @@ class FileHashes:
         """Return the hash of the file's bytes. Raises `OSError`, also for a file that is being written."""
         now = os.stat(path)  # noqa: PTH116 - called 100,000 times and more
         return self._memory().get(file_fact(path, now)) or self._learn(path, now)
+
+    def recall(self, path: str) -> bool:
+        """Whether the file's hash is remembered by this path; then `recalled` returns it without another look."""
+        try:
+            now = os.stat(path)  # noqa: PTH116 - as above
+        except (OSError, ValueError):
+            return False
+        known = self._memory() if self._known is None else self._known
+        sha = known.get(file_fact(path, now))
+        if sha is None:
+            return False
+        self._recalled[path] = sha
+        return True
+
+    def recalled(self, path: str) -> str:
+        """Return what `recall` found, or else `sha256`. Raises `OSError`."""
+        return self._recalled.get(path) or self.sha256(path)
 
     def _learn(self, path: str | Path, now: os.stat_result) -> str:
         """Return the hash of a file that is not known by this path, and remember it by this one and by its real one."""
@@ -129,6 +147,11 @@ class UnreadHashes(FileHashes):
 
     def __init__(self) -> None:
         super().__init__(keep=False)
+
+    def recall(self, path: str) -> bool:
+        """Remember nothing."""
+        del path
+        return False
 
     def sha256(self, path: str | Path) -> str:
         """Return a digest of the path; the file must be readable. Raises `OSError`."""

@@ -6,13 +6,11 @@ Everything that can be wrong with the user's input is found here, before any pro
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import edit_eval
 from edit_eval.core.errors import ConfigError, DataError, ModelError, RunError, shown
 from edit_eval.core.headlines import Headline
 from edit_eval.core.identity import identity_params
@@ -20,7 +18,7 @@ from edit_eval.core.types import Sample
 from edit_eval.driver.against import find_against
 from edit_eval.driver.checkpoints import inspect_checkpoint, refuse_cut_off
 from edit_eval.driver.config import Checked, EditorConfig, JudgeConfig, StageConfig
-from edit_eval.driver.devices import GpuMemory, visible_gpus
+from edit_eval.driver.devices import visible_gpus
 from edit_eval.driver.events import StageName
 from edit_eval.driver.hashes import FileHashes
 from edit_eval.driver.hubcache import FETCH, HubCache, open_cache
@@ -29,14 +27,14 @@ from edit_eval.driver.interpreters import resolve_interpreter
 from edit_eval.driver.keys import edit_keys, seeds
 from edit_eval.driver.lint import FolderOfEdits, summary_line
 from edit_eval.driver.models import Model, find_lora, find_model, resolve_lora, resolve_model
-from edit_eval.driver.place import Place, remote_name, stage_devices
+from edit_eval.driver.place import Place, remote_name, stage_devices, stage_spec
 from edit_eval.driver.plan import Judging, WantedEdit
 from edit_eval.driver.protocol import ProtocolInUse, counted, protocol_in_use
 from edit_eval.driver.registry import Found
 from edit_eval.driver.runinfo import needed
 from edit_eval.driver.samples import check_images, load_samples, outside_images
 from edit_eval.driver.scratch import Scratch, find_scratch
-from edit_eval.driver.stage import Deadlines, StageSpec
+from edit_eval.driver.stage import StageSpec
 from edit_eval.driver.store import RunReader, refuse_foreign
 
 __all__ = ["Job", "JudgeJob", "StageJob", "output_folder", "prepare", "stage_cache"]
@@ -162,7 +160,7 @@ def prepare(
     with hashes or FileHashes(scratch.hashes) as known:
         if editor_place:
             refuse_foreign(output)
-            samples = load_samples(checked, output, workspace)
+            samples = load_samples(checked, output, workspace, known)
             if line := outside_images(checked, samples, workspace or output):
                 progress(line)
             editor = _editor_job(checked, editor_place, known, progress)
@@ -255,7 +253,7 @@ def _recorded(output: Path, hashes: FileHashes) -> tuple[StageJob, Sequence[Want
     identity, title, size_policy = (
         needed(run.info, key, output) for key in ("identity.editor", "editor", "size_policy.editor")
     )
-    check_images([one.sample for one in run.wanted])
+    check_images([one.sample for one in run.wanted], hashes)
     _refuse_changed(run.wanted, hashes)
     return StageJob(None, None, identity, title, size_policy), run.wanted
 
@@ -280,13 +278,15 @@ def _refuse_changed(wanted: Sequence[WantedEdit], hashes: FileHashes) -> None:
 
 def _hashes_of(sample: Sample, hashes: FileHashes) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:
     """Return the hashes of the sources, and of the sample's other images by what they are. Raises `OSError`."""
-    sources = tuple(map(hashes.sha256, sample.images))
+    sources = tuple([hashes.recalled(path) for path in sample.images])
+    if not (sample.references or sample.target or sample.judged):
+        return sources, {"reference": (), "target": ()}
     beside = {
-        "reference": tuple(map(hashes.sha256, sample.references)),
-        "target": (hashes.sha256(sample.target),) if sample.target else (),
+        "reference": tuple(map(hashes.recalled, sample.references)),
+        "target": (hashes.recalled(sample.target),) if sample.target else (),
     }
     if sample.judged:
-        beside["judged"] = tuple(hashes.sha256(path) for path in sample.judged)
+        beside["judged"] = tuple(map(hashes.recalled, sample.judged))
     return sources, beside
 
 
@@ -401,42 +401,9 @@ def _stage_job(
     title = f"{found.name} {config.model}" if config.model else found.name
     if isinstance(config, EditorConfig) and config.lora:
         title += f" + {config.lora.model} x {config.lora.scale:g}"
-    spec = _spec(name, config, found, place, whole)
+    spec = stage_spec(name, config, found, place, whole)
     models = (model,) if model else ()
     return StageJob(spec, params, identity, title, found.size_policy(params), models)
-
-
-def _spec(
-    name: StageName,
-    config: EditorConfig | JudgeConfig,
-    found: Found,
-    place: Place,
-    message: Mapping[str, Any],
-) -> StageSpec:
-    package, location = found.package
-    packages = {"edit_eval": Path(edit_eval.__file__).resolve().parent}
-    packages.setdefault(package if location.is_dir() else f"{package}.py", location)
-    asks = GpuMemory() if found.cls.engine else None
-    return StageSpec(
-        name=name,
-        devices=place.devices,
-        interpreter=place.interpreter,
-        env=_env(config, place),
-        packages=packages,
-        message=message,
-        deadlines=Deadlines(**config.deadlines.model_dump()),
-        max_attempts=config.max_attempts,
-        numbers={device: asks.numbers(device) for device in place.devices} if asks else {},
-        shares_memory=found.cls.engine,
-        proxy=place.proxy,
-    )
-
-
-def _env(config: StageConfig, place: Place) -> dict[str, str]:
-    """Return the variables of a stage's hosts: what the config says is above where caches go."""
-    said = {key: str(value) for key, value in config.env.items()}
-    interpreter = {key: value for key, value in place.interpreter.env.items() if value is not None}
-    return {**place.scratch.environment({**os.environ, **interpreter, **said}), **said}
 
 
 def _finished_edits(checked: Checked, samples: Sequence[Sample], editor: StageJob) -> str:
@@ -454,16 +421,17 @@ def _wanted(
     config = checked.config
     seed_of, key_of = seeds(config.seed), edit_keys(editor.identity)
     wanted: list[WantedEdit] = []
+    origin = checked.editor.cls.origin
     for sample in samples:
         try:
             sources, beside = _hashes_of(sample, hashes)
             further = [
                 (path, hashes.sha256(path)) for path in checked.editor.conditioning(editor.params, sample)
             ]
-            conditioning = [checked.editor.cls.origin(editor.params, *one) for one in further]
+            conditioning = [origin(editor.params, *one) for one in further]
         except OSError as error:
             raise _unreadable(sample, error) from error
-        clustered = sample if sample.cluster else dataclasses.replace(sample, cluster=sources[0])
+        clustered = sample if sample.cluster else sample.in_cluster(sources[0])
         for repeat in range(config.repeats):
             seed = seed_of(sample.id, repeat)
             key = key_of(

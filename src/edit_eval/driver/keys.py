@@ -14,9 +14,10 @@ from typing import Any
 import orjson
 
 from edit_eval.core.identity import canonical_bytes, edit_key, rubric_hash, sample_seed, verdict_key
-from edit_eval.core.types import Rubric
+from edit_eval.core.types import Rubric, Sample
+from edit_eval.judges.prompts import between, prompt_templates
 
-__all__ = ["edit_keys", "seeds", "verdict_keys"]
+__all__ = ["edit_keys", "seeds", "verdict_keys", "written_prompts"]
 
 _write = partial(orjson.dumps, option=orjson.OPT_SORT_KEYS)
 
@@ -44,6 +45,33 @@ def edit_keys(editor: Mapping[str, Any]) -> Callable[..., str]:
             return edit_key(editor=editor, **parts)
 
     return key
+
+
+def written_prompts(rubric: Rubric) -> Callable[[Sample], Any]:
+    """Return what writes a sample's prompts for `verdict_keys`: their JSON, of which only the sample's own part is new.
+
+    It raises `TypeError` for what orjson refuses, and `ValueError` where the sample lacks a note that is asked for.
+    """
+    calls = []
+    for call, template in prompt_templates(rubric):
+        pieces = [_inside(piece) for piece in template.pieces]
+        pieces[0] = b"[" + orjson.dumps(call.name) + b',"' + pieces[0]
+        pieces[-1] += b'",' + orjson.dumps(list(call.images)) + b"]"
+        calls.append((template, pieces))
+
+    def write(sample: Sample) -> Any:
+        texts = [
+            b"".join(between(pieces, [_inside(value) for value in template.values(sample)]))
+            for template, pieces in calls
+        ]
+        return orjson.Fragment(b"[" + b",".join(texts) + b"]")
+
+    return write
+
+
+def _inside(text: str) -> bytes:
+    """Return a text as JSON, without its quotes. Raises `TypeError` for lone surrogates."""
+    return orjson.dumps(text)[1:-1]
 
 
 def verdict_keys(judge: Mapping[str, Any], rubric: Rubric) -> Callable[..., str]:

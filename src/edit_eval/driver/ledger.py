@@ -16,6 +16,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from io import DEFAULT_BUFFER_SIZE
+from math import isfinite
 from pathlib import Path
 from typing import Any, BinaryIO, get_args
 
@@ -28,8 +29,10 @@ from edit_eval.driver.shapes import Each, misfit_of
 
 __all__ = [
     "VERSION",
+    "Keep",
     "Ledger",
     "Records",
+    "found_of_edit",
     "json_bytes",
     "json_value",
     "read_ledger",
@@ -70,6 +73,7 @@ def _no_number(word: str) -> float:
 
 
 _BEYOND = 1 << 63
+_FLOAT, _TEXT = frozenset({float}), frozenset({str})
 _WORK = {"seconds": float, "device": str}
 _misfit_verdict = misfit_of(
     {
@@ -83,6 +87,21 @@ _misfit_verdict = misfit_of(
         **_WORK,
     }
 )
+
+
+Keep = Callable[[Mapping[str, Any]], Any]
+"""What of a record is kept in memory."""
+
+_FAILED: Mapping[str, Any] = {"status": "failed"}
+
+
+def found_of_edit(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return of an edit's record what says whether its image is still there: a record as short as can be."""
+    if record["status"] == "failed":
+        return _FAILED
+    image = record["image"]
+    found = {"sha256": image["sha256"], "bytes": image["bytes"], "mtime_ns": image["mtime_ns"]}
+    return {"status": "edited", "image": found}
 
 
 def tells_of_edit(record: Mapping[str, Any]) -> bool:
@@ -101,8 +120,29 @@ def tells_of_edit(record: Mapping[str, Any]) -> bool:
     )
 
 
+def _is_plain_score(record: Mapping[str, Any]) -> bool:
+    """Whether a record is a scored verdict as nearly all are; by hand, as above. What is none needs a closer look."""
+    verdict = record.get("verdict")
+    if type(verdict) is not dict or type(record.get("device")) is not str:
+        return False
+    scores, reasons, overall = verdict.get("scores"), verdict.get("reasons"), verdict.get("overall")
+    return (
+        type(overall) is type(record.get("seconds")) is float
+        and isfinite(overall)
+        and isfinite(record["seconds"])
+        and verdict.get("unscored", 0) is None
+        and type(scores) is type(reasons) is dict
+        and type(verdict.get("reply")) is str
+        and _FLOAT.issuperset(map(type, scores.values()))
+        and all(map(isfinite, scores.values()))
+        and _TEXT.issuperset(map(type, reasons.values()))
+    )
+
+
 def tells_of_verdict(record: Mapping[str, Any]) -> bool:
     """Whether a record holds a verdict: scored, or unscored with a kind."""
+    if _is_plain_score(record):
+        return True
     if _misfit_verdict(record) is not None:
         return False
     verdict = record["verdict"]
@@ -112,12 +152,15 @@ def tells_of_verdict(record: Mapping[str, Any]) -> bool:
 class Records(Mapping[str, dict[str, Any]]):
     """The last record of every key, in the order in which the keys came; each lookup reads it from the file.
 
+    `kept` has what a ledger was asked to keep of every key's last record, so that it need not be read again.
+
     Args:
         path: of the ledger, for messages.
         file: a descriptor of it, from now on this object's own; None: there is no file.
     """
 
     def __init__(self, path: Path, file: int | None = None) -> None:
+        self.kept: dict[str, Any] = {}
         self._path = path
         self._file = file
         self._begins: dict[str, int] = {}
@@ -158,11 +201,13 @@ class Records(Mapping[str, dict[str, Any]]):
         return b""
 
 
-def read_ledger(path: Path, tells: Callable[[Mapping[str, Any]], bool] = lambda _record: True) -> Records:
+def read_ledger(
+    path: Path, tells: Callable[[Mapping[str, Any]], bool] = lambda _record: True, keep: Keep | None = None
+) -> Records:
     """Return the last record of every key; a missing file is an empty ledger.
 
     A line that is no record (torn, damaged on the disk, or not what this ledger `tells`) is left out: its task is
-    simply done again.
+    simply done again. What `keep` returns of a record is kept beside where it is.
 
     Raises:
         RunError: a line was written by a newer edit-eval, or the file cannot be read.
@@ -170,7 +215,7 @@ def read_ledger(path: Path, tells: Callable[[Mapping[str, Any]], bool] = lambda 
     try:
         with path.open("rb") as file:
             records = Records(path, os.dup(file.fileno()))
-            _read_lines(path, file, tells, records)
+            _read_lines(path, file, tells, records, keep)
     except FileNotFoundError:
         return Records(path)
     except OSError as error:
@@ -179,40 +224,64 @@ def read_ledger(path: Path, tells: Callable[[Mapping[str, Any]], bool] = lambda 
 
 
 def _read_lines(
-    path: Path, file: BinaryIO, tells: Callable[[Mapping[str, Any]], bool], records: Records
+    path: Path,
+    file: BinaryIO,
+    tells: Callable[[Mapping[str, Any]], bool],
+    records: Records,
+    keep: Keep | None,
 ) -> None:
-    begin = 0
+    begin, note, kept, plain = 0, records.note, records.kept, orjson.loads
     for line in file:
-        record = _record(line)
+        try:
+            record = plain(line)
+            if (
+                type(record) is not dict
+                or type(record.get("key")) is not str
+                or type(record.get("v")) is not int
+            ):
+                record = _record(line)
+        except orjson.JSONDecodeError:
+            record = _record(line)
         if record is not None:
             if record["v"] > VERSION:
                 raise RunError(
                     f"{path} was written by a newer edit-eval (ledger version {record['v']}); use that one"
                 )
             if tells(record):
-                records.note(record["key"], begin)
+                note(record["key"], begin)
+                if keep:
+                    kept[record["key"]] = keep(record)
         begin += len(line)
 
 
 def _record(line: bytes) -> dict[str, Any] | None:
     try:
-        value = json_value(line)
-    except ValueError:
-        return None
-    if isinstance(value, dict) and isinstance(value.get("key"), str) and isinstance(value.get("v"), int):
+        value = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        try:
+            value = json_value(line)
+        except ValueError:
+            return None
+    if type(value) is dict and type(value.get("key")) is str and isinstance(value.get("v"), int):
         return value
     return None
 
 
 class Ledger:
-    """A ledger open for writing; `records` is what it says now. `tells`: see `read_ledger`."""
+    """A ledger open for writing; `records` is what it says now. `tells`, `keep`: see `read_ledger`."""
 
-    def __init__(self, path: Path, tells: Callable[[Mapping[str, Any]], bool] = lambda _record: True) -> None:
+    def __init__(
+        self,
+        path: Path,
+        tells: Callable[[Mapping[str, Any]], bool] = lambda _record: True,
+        keep: Keep | None = None,
+    ) -> None:
         self._path = path
-        self.records = read_ledger(path, tells)  # first: of a newer one, nothing is touched
+        self._keep = keep
+        self.records = read_ledger(path, tells, keep)  # first: of a newer one, nothing is touched
         self._file, cut = _open_whole(path)
         if cut or not self.records:  # it may not have been there
-            self.records = read_ledger(path, tells)
+            self.records = read_ledger(path, tells, keep)
         self._torn = False
         self._unsynced = False
         self._synced_at = time.monotonic()
@@ -235,6 +304,8 @@ class Ledger:
                 self._cut(size)
             raise cannot_write(self._path, error) from error
         self.records.note(line["key"], os.lseek(self._file, 0, os.SEEK_CUR) - len(data) + int(self._torn))
+        if self._keep:
+            self.records.kept[line["key"]] = self._keep(line)
         self._torn = False
         self._unsynced = True
 

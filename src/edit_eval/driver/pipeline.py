@@ -38,6 +38,7 @@ from edit_eval.driver.outcomes import checked_edit, checked_verdict
 from edit_eval.driver.payloads import edit_payload, verdict_payload
 from edit_eval.driver.plan import EditPlan, WantedEdit, judged_again, plan_edits, verdict_is_done
 from edit_eval.driver.pool import Pool
+from edit_eval.driver.preflight import preflight
 from edit_eval.driver.queue import Task
 from edit_eval.driver.refusals import why_not
 from edit_eval.driver.stage import StageSpec
@@ -45,9 +46,11 @@ from edit_eval.driver.starts import next_info, starts_of
 from edit_eval.driver.store import RunStore, image_is_intact, link_names
 from edit_eval.driver.telemetry import Recorder
 from edit_eval.driver.upkeep import (
+    is_tidy,
     make_thumbnails,
     missing_links,
     missing_thumbnails,
+    note_tidy,
     remove_leftovers,
 )
 
@@ -149,11 +152,11 @@ class Pipeline:
 
     def run(self, backend: Backend, control: Control) -> bool:
         """Plan, work, and say whether there was work."""
-        remove_leftovers(self._store.path)
+        remove_leftovers(self._store.path, tidy=is_tidy(self._store.path))
         if note := self._store.lock_note:
-            self._emit(Note(self._now(), "warning", f"{note}; see to it that only one start is at work"))
+            self._warn(f"{note}; see to it that only one start is at work")
         for line in self._store.mended:
-            self._emit(Note(self._now(), "warning", line))
+            self._warn(line)
         plan = self._plan()
         edits = [self._edit_task(one) for one in plan.todo] if self._editing else []
         self._edited_sha256 = plan.edited_sha256
@@ -163,9 +166,14 @@ class Pipeline:
             self._store.write_lines(against_file(against), lambda: against_lines(against))
         self._record_start(working=bool(edits or verdicts))
         if edits or verdicts:
+            if self._judge and self._judge.stage.spec:
+                preflight(self._job.checked, self._judge.stage.spec, self._warn, editing=bool(edits))
             self._work(plan, edits, verdicts, backend, control)
         self._restore(plan, control)
         return bool(edits or verdicts)
+
+    def _warn(self, text: str) -> None:
+        self._emit(Note(self._now(), "warning", text))
 
     def _work(
         self,
@@ -219,7 +227,7 @@ class Pipeline:
         where = {"edit": "editor.devices", "judge": "judge.devices"}[spec.name]
         free = memory.free(spec.devices, leave_out=leave_out, where=where)
         for line in memory.taken(device for device in spec.devices if device not in free).values():
-            self._emit(Note(self._now(), "warning", f"left out: {line}"))
+            self._warn(f"left out: {line}")
         return replace(spec, devices=free)
 
     # Planning
@@ -232,14 +240,19 @@ class Pipeline:
                 return image_is_intact(root, one.key, record, verify=verify, sha256=known.sha256)
 
             return plan_edits(
-                self._job.wanted, self._store.edits.records, intact, retry_failed=self._retry_failed
+                self._job.wanted, self._store.edits.records.kept, intact, retry_failed=self._retry_failed
             )
 
     def _restore(self, plan: EditPlan, control: Control) -> None:
         """Make again what people look at and somebody took away: links and thumbnails of edits that are there."""
-        for one, name in missing_links(self._store.path, plan.edited, self._link_names):
+        if is_tidy(self._store.path):
+            return
+        links = list(missing_links(self._store.path, plan.edited, self._link_names))
+        for one, name in links:
             self._link(one, name)
         thumbnails = missing_thumbnails(self._store.path, plan.edited)
+        if not links and not thumbnails:
+            note_tidy(self._store.path)
         if thumbnails:
             self._emit(Note(self._now(), "info", f"making {len(thumbnails)} missing thumbnails again"))
             make_thumbnails(thumbnails, lambda: control.ending)
@@ -289,8 +302,9 @@ class Pipeline:
             repeat_fraction=self._repeat_fraction,
         )
         for line in changes:
-            text = f"changed since this run began: {line}; what depends on it is done anew, the old stays on disk"
-            self._emit(Note(self._now(), "warning", text))
+            self._warn(
+                f"changed since this run began: {line}; what depends on it is done anew, the old stays on disk"
+            )
         self._store.write_info(self._info)
 
     def _announce(self, plan: EditPlan, verdicts: Sequence[Task], specs: Sequence[StageSpec]) -> None:
@@ -400,7 +414,7 @@ class Pipeline:
         self._say_undone(one, "judged", f"{reason}; the next run edits it anew")
 
     def _say_undone(self, one: WantedEdit, what: str, reason: str) -> None:
-        self._emit(Note(self._now(), "warning", f"sample {shown(one.sample.id)} is not {what}: {reason}"))
+        self._warn(f"sample {shown(one.sample.id)} is not {what}: {reason}")
 
     def tick(self) -> None:
         """Bring ledgers to the disk and let the display breathe."""
@@ -442,13 +456,13 @@ class Pipeline:
                 self._links_work = False
                 place = self._store.path / "by-id"
                 text = f"no links under {place}: {why_not(error, place)}"
-                self._emit(Note(self._now(), "warning", text))
+                self._warn(text)
 
     def _note_thumbnail(self, reason: Any) -> None:
         """Say once that thumbnails cannot be written; the next start makes those that are missing."""
         if reason and self._thumbnails_work:
             self._thumbnails_work = False
-            self._emit(Note(self._now(), "warning", f"no thumbnails: cannot write {reason}"))
+            self._warn(f"no thumbnails: cannot write {reason}")
 
     def _judged(self, task: Task, verdict: Verdict, device: Device, seconds: float) -> None:
         one, again = self._edit_of[task.id], task.id in self._again

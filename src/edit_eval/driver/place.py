@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
+import edit_eval
 from edit_eval.core.errors import ConfigError
-from edit_eval.driver.config import StageConfig
+from edit_eval.driver.config import EditorConfig, JudgeConfig, StageConfig
 from edit_eval.driver.devices import Device, Gpu, GpuMemory, default_devices, parse_devices
+from edit_eval.driver.events import StageName
 from edit_eval.driver.interpreters import Interpreter
 from edit_eval.driver.registry import Found
 from edit_eval.driver.scratch import Scratch
+from edit_eval.driver.stage import Deadlines, StageSpec
 
-__all__ = ["Place", "remote_name", "stage_devices"]
+__all__ = ["Place", "remote_name", "stage_devices", "stage_spec"]
 
 
 @dataclass(frozen=True)
@@ -50,3 +56,37 @@ def _one_device(gpus: Sequence[Gpu]) -> list[str]:
     every = [Device("cuda", (gpu.index,), (gpu.token,)) for gpu in gpus]
     free = [device for device in every if not asks.taken([device])]
     return [f"cuda:{(free or every)[0].indices[0]}"]
+
+
+def stage_spec(
+    name: StageName,
+    config: EditorConfig | JudgeConfig,
+    found: Found,
+    place: Place,
+    message: Mapping[str, Any],
+) -> StageSpec:
+    """Return what a pool must know of a stage, whose hosts are loaded with `message`."""
+    package, location = found.package
+    packages = {"edit_eval": Path(edit_eval.__file__).resolve().parent}
+    packages.setdefault(package if location.is_dir() else f"{package}.py", location)
+    asks = GpuMemory() if found.cls.engine else None
+    return StageSpec(
+        name=name,
+        devices=place.devices,
+        interpreter=place.interpreter,
+        env=_env(config, place),
+        packages=packages,
+        message=message,
+        deadlines=Deadlines(**config.deadlines.model_dump()),
+        max_attempts=config.max_attempts,
+        numbers={device: asks.numbers(device) for device in place.devices} if asks else {},
+        shares_memory=found.cls.engine,
+        proxy=place.proxy,
+    )
+
+
+def _env(config: StageConfig, place: Place) -> dict[str, str]:
+    """Return the variables of a stage's hosts: what the config says is above where caches go."""
+    said = {key: str(value) for key, value in config.env.items()}
+    interpreter = {key: value for key, value in place.interpreter.env.items() if value is not None}
+    return {**place.scratch.environment({**os.environ, **interpreter, **said}), **said}

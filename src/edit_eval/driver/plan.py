@@ -13,7 +13,7 @@ from typing import Any
 from edit_eval.core.errors import DataError, shown
 from edit_eval.core.identity import digest, rubric_hash
 from edit_eval.core.types import Prompt, Rubric, Sample
-from edit_eval.driver.keys import verdict_keys
+from edit_eval.driver.keys import verdict_keys, written_prompts
 from edit_eval.judges.prompts import prompt_renderer
 
 __all__ = [
@@ -164,12 +164,15 @@ class Judging:
             DataError: there is none for a sample, or the sample lacks a text that it shows.
         """
         used: set[str] = set()
+        asking = {name: rubric.asks_notes for name, rubric in self.rubrics.items()}
         for sample in samples:
             name = self.name_of(sample)
+            if name in used and not asking[name]:
+                continue
             if name not in self.rubrics:
                 raise DataError(f"sample {shown(sample.id)}: there is no rubric {shown(sample.rubric)}")
             used.add(name)
-            if self.rubrics[name].asks_notes:
+            if asking[name]:
                 try:
                     self.prompts(sample)
                 except ValueError as error:
@@ -199,6 +202,10 @@ class Judging:
         return {name: prompt_renderer(rubric) for name, rubric in self.rubrics.items()}
 
     @cached_property
+    def _write(self) -> Mapping[str, Callable[[Sample], Any]]:
+        return {name: written_prompts(rubric) for name, rubric in self.rubrics.items()}
+
+    @cached_property
     def _keys(self) -> Mapping[str, Callable[..., str]]:
         return {name: verdict_keys(self.identity, rubric) for name, rubric in self.rubrics.items()}
 
@@ -222,14 +229,21 @@ class Judging:
             prompts: rendered for it, if they are there already.
             repeat: 0 for the verdict that counts, 1 where the judge is asked again to see how sure it is.
         """
-        return self._keys[self.name_of(wanted.sample)](
-            prompts=self.prompts(wanted.sample) if prompts is None else prompts,
-            edited_sha256=edited_sha256,
-            source_sha256=wanted.beside_sha256.get("judged") or wanted.source_sha256,
-            reference_sha256=self._beside(wanted),
-            seed=self.seed(wanted, repeat),
-            repeat=repeat,
-        )
+        sample = wanted.sample
+        name = self.name_of(sample) if sample.rubric else ""
+        about = {
+            "edited_sha256": edited_sha256,
+            "source_sha256": wanted.beside_sha256.get("judged") or wanted.source_sha256,
+            "reference_sha256": self._beside(wanted),
+            "seed": self.seed(wanted, repeat),
+            "repeat": repeat,
+        }
+        if prompts is None:
+            try:
+                return self._keys[name](prompts=self._write[name](sample), **about)
+            except TypeError:  # characters that only `core.identity` writes
+                prompts = self.prompts(sample)
+        return self._keys[name](prompts=prompts, **about)
 
     def inputs(self, wanted: WantedEdit) -> list[tuple[str, str]]:
         """Return path and hash of every image, beside the edited one, that the key of a verdict was made of."""

@@ -159,6 +159,8 @@ class Found:
 
     def conditioning(self, params: Any, sample: Sample) -> Sequence[str]:
         """Return the class's `conditioning(params, sample)`. Raises `UserError` and `OSError`."""
+        if self.package[0] == "edit_eval":  # says nothing, and is asked 100,000 times and more
+            return tuple(self.cls.conditioning(params, sample))
         with self.guard("conditioning()"):
             paths = tuple(self.cls.conditioning(params, sample))
             if not all(isinstance(one, str) for one in paths):

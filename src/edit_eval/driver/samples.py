@@ -15,6 +15,7 @@ from edit_eval.core.errors import ConfigError, DataError, shown
 from edit_eval.core.types import Sample, is_blank
 from edit_eval.driver.abandoned import remove_abandoned
 from edit_eval.driver.config import Checked
+from edit_eval.driver.hashes import FileHashes
 from edit_eval.driver.hubdata import find_data
 from edit_eval.driver.plugins import sample_fault
 from edit_eval.driver.refusals import FULL, cannot_write
@@ -32,13 +33,16 @@ __all__ = [
 ]
 
 
-def load_samples(checked: Checked, output: Path, workspace: Path | None = None) -> list[Sample]:
+def load_samples(
+    checked: Checked, output: Path, workspace: Path | None = None, hashes: FileHashes | None = None
+) -> list[Sample]:
     """Return the benchmark's samples, checked: at least one, unique ids, every image a file that can be read.
 
     Args:
         checked: the config.
         output: run directory.
         workspace: where a benchmark that makes its own images puts them; None: `inputs` in the run directory.
+        hashes: an image whose hash is remembered there needs no second look.
 
     Raises:
         DataError: one line.
@@ -48,7 +52,7 @@ def load_samples(checked: Checked, output: Path, workspace: Path | None = None) 
         remove_abandoned(output / "inputs")
     samples = read_samples(checked, output, workspace)
     facts = checked.benchmark.cls.facts
-    check_images(samples, f"; the data is at {facts.data}" if facts else "")
+    check_images(samples, hashes, f"; the data is at {facts.data}" if facts else "")
     return samples
 
 
@@ -165,9 +169,9 @@ class ImageFault:
         return f"the image {shown_path(self.path)} of sample {shown(self.sample_id)} {self.text}"
 
 
-def check_images(samples: Sequence[Sample], more: str = "") -> None:
+def check_images(samples: Sequence[Sample], hashes: FileHashes | None = None, more: str = "") -> None:
     """Raise `DataError` naming the first image that cannot be used, and how many more cannot; `more` stands at its end."""
-    faults = image_faults(samples)
+    faults = image_faults(samples, hashes)
     if faults:
         raise DataError(f"{faults[0]}{_and_more(faults)}{more}")
 
@@ -184,10 +188,11 @@ def _and_more(faults: Sequence[ImageFault]) -> str:
     return f", and {count} more cannot be used ({kinds})"
 
 
-def image_faults(samples: Sequence[Sample]) -> list[ImageFault]:
+def image_faults(samples: Sequence[Sample], hashes: FileHashes | None = None) -> list[ImageFault]:
     """Return every image that a sample names and that cannot be used; each path once.
 
-    Looks at what the paths lead to, and opens nothing: a link to a file is as good as the file, wherever it leads.
+    Looks at what the paths lead to, and opens nothing: a link to a file is as good as the file, wherever it leads. A
+    file that was read and hashed, and did not change since (nor its permissions), can be used: looked at once only.
 
     Raises:
         DataError: a sample names no image at all.
@@ -197,11 +202,16 @@ def image_faults(samples: Sequence[Sample]) -> list[ImageFault]:
     for sample in samples:
         if not sample.images:
             raise DataError(f"sample {shown(sample.id)} has no source image")
-        extra = [sample.target] if sample.target else []
-        for path in [*sample.images, *sample.judged, *sample.references, *extra]:
+        paths: Sequence[str] = sample.images
+        if sample.judged or sample.references or sample.target:
+            extra = [sample.target] if sample.target else []
+            paths = [*sample.images, *sample.judged, *sample.references, *extra]
+        for path in paths:
             if path in seen:
                 continue
             seen.add(path)
+            if hashes and hashes.recall(path):
+                continue
             found = _fault(path)
             if found:
                 faults.append(ImageFault(sample.id, path, *found))

@@ -90,6 +90,11 @@ class StageCheck:
         yield from self._fit()
         yield from self._look_at_interpreter()
 
+    def before_editing(self) -> Iterator[Finding]:
+        """Yield what was found about a model that is loaded only later: its files, and its interpreter's libraries."""
+        yield from self._look_at_model()
+        yield from self._look_at_interpreter()
+
     def _key(self, name: str) -> str:
         return f"{self._kind}.{name}"
 
@@ -152,6 +157,9 @@ class StageCheck:
             for one in from_error(what, error, again):
                 yield replace(one, mend=f"{one.mend}{note}")
             return
+        for names in getattr(cls, "model_files", ()):
+            if not any((folder / one).is_file() for one in names):
+                yield bad(what, f"{name}: {' or '.join(names)} is missing", again)
         dtype = getattr(self._params, "dtype", None)
         self._checkpoint = found = inspect_checkpoint(folder, dtype, parts)
         for fault in found.faults:

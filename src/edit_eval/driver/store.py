@@ -31,7 +31,14 @@ import orjson
 
 from edit_eval.core.errors import RunError
 from edit_eval.core.identity import file_sha256
-from edit_eval.driver.ledger import Ledger, json_bytes, read_ledger, tells_of_edit, tells_of_verdict
+from edit_eval.driver.ledger import (
+    Ledger,
+    found_of_edit,
+    json_bytes,
+    read_ledger,
+    tells_of_edit,
+    tells_of_verdict,
+)
 from edit_eval.driver.mounts import local_locks, mount_of
 from edit_eval.driver.plan import WantedEdit
 from edit_eval.driver.refusals import cannot_read, cannot_write
@@ -231,7 +238,7 @@ class RunStore:
             self._lock(required=lock)
             self._mend()
             with contextlib.ExitStack() as opening:
-                self.edits = Ledger(path / "edits.jsonl", tells_of_edit)
+                self.edits = Ledger(path / "edits.jsonl", tells_of_edit, found_of_edit)
                 opening.callback(self.edits.close)
                 self.verdicts = Ledger(path / "verdicts.jsonl", tells_of_verdict)
                 opening.pop_all()

@@ -51,7 +51,7 @@ def wanted_lines(wanted: Sequence[WantedEdit], root: Path) -> Iterator[bytes]:
     for one in wanted:
         sample = one.sample.to_json()
         for name in _PATHS:
-            if name in sample:
+            if sample.get(name):
                 sample[name] = [path.removeprefix(inside) for path in sample[name]]
         if one.sample.target:
             sample["target"] = one.sample.target.removeprefix(inside)

@@ -7,12 +7,15 @@ group `edit_eval.judges`). Heavy libraries are imported inside methods.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from edit_eval.core.types import HostContext, JudgeRequest, Rubric, Verdict
 from edit_eval.editors import NoParams
 
-__all__ = ["Judge"]
+__all__ = ["Judge", "Remark"]
+
+Remark = tuple[Literal["ok", "warn", "bad"], str, str]
+"""What was found when a judge was tried out: how grave it is, what it is, and what to do about it (may be empty)."""
 
 
 def _no_progress(_step: int, _steps: int) -> None:
@@ -28,6 +31,7 @@ class Judge:
         default_rubric: the rubric used where the config names none; None takes the benchmark's.
         reads: which images of a sample are part of the verdict's key beside source and edit:
             `reference` and `target`.
+        model_files: what the folder of a model must hold beside `model_file` and weights, each a choice of names.
     """
 
     Params: ClassVar[type[Any]] = NoParams
@@ -41,6 +45,7 @@ class Judge:
     label: ClassVar[str] = "Judge"
     default_rubric: ClassVar[str | None] = None
     reads: ClassVar[tuple[str, ...]] = ("reference",)
+    model_files: ClassVar[tuple[tuple[str, ...], ...]] = ()
 
     def __init__(self, params: Any, context: HostContext, rubrics: Sequence[Rubric]) -> None:
         """Load the model. Raises `UserError` if what the user asked for cannot be loaded.
@@ -94,6 +99,20 @@ class Judge:
     def facts(self) -> dict[str, Any]:
         """Return what run.json records of this judge's host beside library versions: plain JSON values."""
         return {}
+
+    def try_out(self, request: JudgeRequest) -> Sequence[Remark]:
+        """Ask one question before anything is edited, and say what was found; for judges whose model is remote.
+
+        Runs in the judge's interpreter, in a process of its own, and must end within seconds if nobody answers.
+
+        Args:
+            request: about a pair of built-in images; its first question will do.
+
+        Raises:
+            UserError: the judge would answer nothing.
+        """
+        del request
+        return ()
 
     def judge(self, requests: Sequence[JudgeRequest]) -> list[Verdict]:
         """Return one verdict per request, in order.

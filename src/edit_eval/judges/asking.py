@@ -150,6 +150,13 @@ class AskingJudge(Judge):
                 break
         return [_verdict(request, several) for request, several in zip(requests, asked, strict=True)]
 
+    def first_answer(self, engine: Engine, request: JudgeRequest) -> tuple[Reply, CallReply]:
+        """Ask `engine` a request's first question, once; return what it replied and what that says. Raises `UserError`."""
+        one = next(self._asked(request))
+        (reply,) = engine.ask([self._question(one, 0)])
+        one.take(reply, self.params.least_mass)
+        return reply, one.read
+
     def _asked(self, request: JudgeRequest) -> Iterator[_Asked]:
         """Yield every question of a request, those of one reading side by side."""
         for sample in range(self.params.samples):

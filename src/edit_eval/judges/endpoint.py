@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 from urllib.parse import SplitResult, urlsplit
 
 from edit_eval.core.errors import UserError, shown
 from edit_eval.core.types import JudgeRequest, Verdict
+from edit_eval.judges import Remark
 from edit_eval.judges.asking import AskingJudge, AskingParams
-from edit_eval.judges.engines import Engine
+from edit_eval.judges.contract import CallReply
+from edit_eval.judges.engines import Engine, Reply
 from edit_eval.worker.secrets import is_secret
 
 __all__ = ["EndpointJudge", "EndpointParams"]
@@ -143,6 +145,22 @@ class EndpointJudge(AskingJudge):
             else verdicts
         )
 
+    def try_out(self, request: JudgeRequest) -> Sequence[Remark]:
+        """Ask one question, at most twice, and whether the model's end is announced. Raises `UserError`."""
+        from edit_eval.judges.engines.openai import OpenAIEngine
+
+        hasty = replace(self.params, attempts=min(2, self.params.attempts), requests_per_minute=0.0)
+        engine = OpenAIEngine(hasty, self.context)
+        try:
+            reply, read = self.first_answer(engine, request)
+            day = engine.announced_end() or _ENDS.get(self.params.provider, {}).get(
+                str(self.context.model), ""
+            )
+        finally:
+            engine.close()
+        name = f"{self.context.model} at {self.params.provider}"
+        return [*_remarks(name, reply, read, self.params), *([_end(name, day)] if day else [])]
+
     @classmethod
     def resolve(cls, params: Any, model: str | None) -> Any:
         """Return `params` with address, provider and the key's variable filled in.
@@ -157,9 +175,9 @@ class EndpointJudge(AskingJudge):
         own = parts.hostname == urlsplit(_DEFAULT_URL).hostname
         key = params.api_key_env or (_DEFAULT_KEY if own else None)
         if key is not None and not (re.fullmatch(r"[A-Za-z_]\w*", key) and is_secret(key, "")):
-            raise UserError(
-                f"judge.params.api_key_env: {shown(key)} must be the name of a variable, and one that says that it holds a "
-                "secret (MY_API_KEY), so that its value is kept out of logs"
+            raise UserError(  # which does not show it: it may be the key
+                "judge.params.api_key_env: must be the name of a variable that says that it holds a secret, such as "
+                "MY_API_KEY, so that its value is kept out of logs; it is never the key itself"
             )
         return replace(
             params,
@@ -176,6 +194,85 @@ class EndpointJudge(AskingJudge):
         size = f"reduced to at most {params.max_pixels} pixels (bicubic)" if params.max_pixels else "as it is"
         detail = f", detail {params.detail}" if params.detail else ""
         return f"each image {size}, sent as {sent}{detail}; what the endpoint does with it, it alone knows"
+
+
+def _remarks(name: str, reply: Reply, read: CallReply, params: EndpointParams) -> Iterator[Remark]:
+    """Yield what the reply to a first question says of the endpoint."""
+    if reply.unscored == "refused":
+        yield "warn", f"{name} refuses a question about a drawing: {reply.text[:200]}", ""
+        return
+    if reply.unscored is not None:
+        if "HTTP 429" in reply.text:
+            yield (
+                "warn",
+                f"{name} is busy: {reply.text}",
+                "a run will be patient; a lower concurrency may help",
+            )
+        else:
+            yield "bad", f"{name} does not answer: {reply.text}", _NO_ANSWER
+        return
+    for option in reply.notes.get("without", ()):
+        yield "ok", f"{name} does not take {option}, and is asked without it", ""
+    if read.unscored == "truncated":
+        mend = "raise judge.params.max_new_tokens; a model that thinks before it writes needs thousands"
+        yield "warn", f"{name} was cut off after {params.max_new_tokens} tokens", mend
+    elif read.unscored is not None:
+        said = shown(" ".join(reply.text.split()), 100)
+        yield (
+            "warn",
+            f"what {name} replied cannot be read ({read.unscored}): {said}",
+            "look at the rubric's prompt",
+        )
+    if params.price and not reply.tokens_in:
+        yield "bad", f"{name} does not say how many tokens it used", "leave judge.params.price out"
+    tokens = f"{reply.tokens_in} tokens in, {reply.tokens_out} out"
+    yield "ok", f"{name} answers in {reply.seconds:.1f} s, {tokens}", ""
+
+
+_NO_ANSWER = "see that it is there, has this model, and that the model sees images"
+
+
+def _end(name: str, day: str) -> Remark:
+    return (
+        "warn",
+        f"{name} ends on {day}, as is announced",
+        "choose a model that stays, if scores are to be compared later",
+    )
+
+
+_ENDS: Mapping[str, Mapping[str, str]] = {
+    "api.openai.com": {
+        **dict.fromkeys(
+            (
+                "gpt-5",
+                "gpt-5-2025-08-07",
+                "gpt-5-mini",
+                "gpt-5-mini-2025-08-07",
+                "gpt-5-nano",
+                "gpt-5-nano-2025-08-07",
+                "o3",
+                "o3-2025-04-16",
+            ),
+            "2026-12-11",
+        ),
+        **dict.fromkeys(
+            (
+                "gpt-4.1",
+                "gpt-4.1-2025-04-14",
+                "gpt-4.1-mini",
+                "gpt-4.1-mini-2025-04-14",
+                "gpt-4o",
+                "gpt-4o-2024-08-06",
+                "gpt-4o-2024-11-20",
+                "gpt-4o-mini",
+                "gpt-4o-mini-2024-07-18",
+            ),
+            "2027-01-14",
+        ),
+    }
+}
+"""Announced ends of models that judge images, where the endpoint itself does not tell: provider -> model -> day. As of
+2026-11-28, from https://developers.openai.com/api/docs/deprecations."""
 
 
 def _cost(verdict: Verdict, price: Mapping[str, float]) -> float:
@@ -197,6 +294,7 @@ def _parts(address: str) -> SplitResult:
         )
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
         raise UserError(
-            f"judge.params.base_url: {shown(address)} must be like http://127.0.0.1:8000/v1, without anything after the path"
+            f"judge.params.base_url: {shown(re.split('[?#]', address)[0])} must be like http://127.0.0.1:8000/v1, without "
+            "anything after the path"
         )
     return parts

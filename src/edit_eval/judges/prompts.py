@@ -8,12 +8,20 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import AnyStr
 
 from edit_eval.core.types import IMAGE_MARK, Call, Prompt, Rubric, Sample
 from edit_eval.judges.contract import output_format
 
-__all__ = ["instruction_literal", "prompt_renderer", "render_prompts"]
+__all__ = [
+    "PromptTemplate",
+    "between",
+    "instruction_literal",
+    "prompt_renderer",
+    "prompt_templates",
+    "render_prompts",
+]
 
 _PLACEHOLDER = re.compile(
     r"\{(instruction|output_format|note:[^{}]+|image:(?:source|edited|reference)(?:/[1-9])?)\}"
@@ -32,7 +40,9 @@ def instruction_literal(instruction: str) -> str:
     of a tokenizer (`\u003c`, `\u005b`), Unicode's own line ends and direction overrides, and lone surrogates.
     `json.loads` gives the instruction back.
     """
-    literal = json.dumps(instruction, ensure_ascii=False)
+    literal = json.encoder.encode_basestring(instruction)
+    if literal.isascii() and literal.isprintable() and "<" not in literal and "[" not in literal:
+        return literal
     for pattern in (_MARKUP, _UNSEEN):
         literal = pattern.sub(lambda match: f"\\u{ord(match.group()):04x}", literal)
     return literal.encode("utf-8", "backslashreplace").decode("utf-8")
@@ -49,7 +59,7 @@ def render_prompts(rubric: Rubric, sample: Sample) -> tuple[Prompt, ...]:
 
 def prompt_renderer(rubric: Rubric) -> Callable[[Sample], tuple[Prompt, ...]]:
     """Return `render_prompts` for one rubric, with what is the same for every sample made once."""
-    templates = [(call, _Template(rubric, call)) for call in rubric.calls]
+    templates = prompt_templates(rubric)
 
     def render(sample: Sample) -> tuple[Prompt, ...]:
         return tuple(Prompt(call.name, template.fill(sample), call.images) for call, template in templates)
@@ -57,35 +67,57 @@ def prompt_renderer(rubric: Rubric) -> Callable[[Sample], tuple[Prompt, ...]]:
     return render
 
 
-class _Template:
-    """A call's prompt, taken apart once: texts, and between them what a sample fills in."""
+def prompt_templates(rubric: Rubric) -> list[tuple[Call, PromptTemplate]]:
+    """Return every call with its prompt, in their order."""
+    return [(call, PromptTemplate(rubric, call)) for call in rubric.calls]
+
+
+class PromptTemplate:
+    """A call's prompt, taken apart once: `pieces`, and between them what a sample fills in."""
 
     def __init__(self, rubric: Rubric, call: Call) -> None:
-        self._fixed = {"output_format": output_format(rubric, call)}
+        fixed = {"output_format": output_format(rubric, call)}
         self._ours = not call.fill
         marks = call.fill or {f"{{{name}}}": name for name in _PLACEHOLDER.findall(call.prompt)}
         pieces = re.split("|".join(map(re.escape, marks)), call.prompt) if marks else [call.prompt]
         found = re.findall("|".join(map(re.escape, marks)), call.prompt) if marks else []
-        self._pieces = pieces
-        self._wanted = [marks[mark] for mark in found]
-        roles = tuple(name.removeprefix("image:") for name in self._wanted if name.startswith("image:"))
+        names = [marks[mark] for mark in found]
+        self.pieces = [pieces[0].replace(IMAGE_MARK, " ")]
+        self._wanted = []
+        for name, piece in zip(names, pieces[1:], strict=True):
+            text = piece.replace(IMAGE_MARK, " ")
+            if name.startswith("image:") or name in fixed:  # the same for every sample
+                self.pieces[-1] += fixed.get(name, IMAGE_MARK) + text
+            else:
+                self._wanted.append(name)
+                self.pieces.append(text)
+        roles = tuple(name.removeprefix("image:") for name in names if name.startswith("image:"))
         if roles and roles != call.images:
             raise ValueError(f"call {call.name!r} shows {list(call.images)}, but its prompt {list(roles)}")
 
     def fill(self, sample: Sample) -> str:
         """Return the text for `sample`."""
-        parts = [self._pieces[0].replace(IMAGE_MARK, " ")]
-        for name, piece in zip(self._wanted, self._pieces[1:], strict=True):
-            parts += [self._value(name, sample), piece.replace(IMAGE_MARK, " ")]
-        return "".join(parts)
+        return "".join(between(self.pieces, self.values(sample)))
+
+    def values(self, sample: Sample) -> list[str]:
+        """Return what stands between the pieces. Raises `ValueError` where `sample` lacks a note that is asked for."""
+        return [self._value(name, sample) for name in self._wanted]
 
     def _value(self, name: str, sample: Sample) -> str:
-        if name.startswith("image:"):
-            return IMAGE_MARK
-        if name in self._fixed:
-            return self._fixed[name]
+        if name == "instruction":
+            return self._quoted(sample.instruction)
         note = name.removeprefix("note:")
-        if name != "instruction" and note not in sample.notes:
+        if note not in sample.notes:
             raise ValueError(f"sample {sample.id!r} has no note {note!r}, which its rubric asks for")
-        text = sample.instruction if name == "instruction" else sample.notes[note]
+        return self._quoted(sample.notes[note])
+
+    def _quoted(self, text: str) -> str:
         return instruction_literal(text) if self._ours else text.replace(IMAGE_MARK, "\ufffd")
+
+
+def between(pieces: Sequence[AnyStr], values: Sequence[AnyStr]) -> list[AnyStr]:
+    """Return the pieces, which are one more than the values, with these between them."""
+    parts = [pieces[0]]
+    for value, piece in zip(values, pieces[1:], strict=True):
+        parts += [value, piece]
+    return parts

@@ -10,7 +10,7 @@ __all__ = ["Qwen3VL"]
 
 
 class Qwen3VL(VisionJudge):
-    """Qwen3-VL, dense or mixture of experts; see `VisionJudge`."""
+    """Qwen3-VL, dense or mixture of experts, by transformers or vLLM."""
 
     label: ClassVar[str] = "Qwen3-VL"
     name: ClassVar[str] = "qwen3_vl"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib.util
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -16,6 +16,7 @@ from edit_eval.core.errors import ModelError, UserError
 from edit_eval.core.types import HostContext, Rubric
 from edit_eval.judges.asking import AskingJudge, AskingParams
 from edit_eval.judges.engines import Engine
+from edit_eval.judges.engines.images import cuts_off, has_pixel_limits
 
 __all__ = ["VisionJudge", "VisionParams", "chosen_engine"]
 
@@ -32,7 +33,9 @@ class VisionParams(AskingParams):
             there is enough to judge to pay for its start. What was chosen is recorded, and kept when a run goes on.
         dtype: of weights and arithmetic.
         min_pixels: an image with fewer pixels is enlarged to about this many before the judge sees it.
-        max_pixels: an image with more pixels is reduced to at most this many (1,048,576 are 1,024 tokens).
+        max_pixels: an image with more pixels is reduced to at most this many (1,048,576 are 1,024 tokens of Qwen3-VL).
+            None, and `min_pixels` too, for a checkpoint whose image processor knows no numbers of pixels: it sizes images
+            in its own way. They become None by themselves there.
         experts_implementation: how transformers >= 5 computes the experts of a mixture (`grouped_mm`, `batched_mm`,
             `eager`); None lets it choose.
         attn_implementation: how transformers computes attention (`sdpa`, `flash_attention_2`, `eager`); None lets it
@@ -46,8 +49,8 @@ class VisionParams(AskingParams):
 
     engine: Literal["auto", "transformers", "vllm"] = field(default="auto", metadata={"identity": False})
     dtype: Literal["bfloat16", "float16", "float32"] = "bfloat16"
-    min_pixels: int = 256 * 256
-    max_pixels: int = 1024 * 1024
+    min_pixels: int | None = 256 * 256
+    max_pixels: int | None = 1024 * 1024
     experts_implementation: str | None = field(default=None, metadata={"identity": False})
     attn_implementation: str | None = field(default=None, metadata={"identity": False})
     window: int = field(default=64, metadata={"identity": False})
@@ -71,6 +74,10 @@ class VisionJudge(AskingJudge):
     engine: ClassVar[bool] = True
     needs: ClassVar[tuple[str, ...]] = ("torch", "torchvision", "PIL", "transformers>=4.57")
     label: ClassVar[str] = "VLM"
+    model_files: ClassVar[tuple[tuple[str, ...], ...]] = (
+        ("preprocessor_config.json", "processor_config.json"),
+        ("tokenizer.json", "tokenizer.model", "tekken.json", "vocab.json"),
+    )
     name: ClassVar[str] = "vlm"
 
     def __init__(self, params: Any, context: HostContext, rubrics: Sequence[Rubric]) -> None:
@@ -96,13 +103,18 @@ class VisionJudge(AskingJudge):
 
     @classmethod
     def resolve(cls, params: Any, model: str | None) -> Any:
-        """Return `params` unchanged if they make sense and `model` is the folder of a vision-language model.
+        """Return `params` if they make sense and `model` is the folder of a vision-language model.
+
+        They are unchanged but for the limits in pixels, see `VisionParams.max_pixels`.
 
         Raises:
             UserError: a parameter out of its range, or a checkpoint without eyes (`ModelError`).
         """
         params.check()
-        if not 1 <= params.min_pixels <= params.max_pixels:
+        least, most = params.min_pixels, params.max_pixels
+        if (least is None) != (most is None):
+            raise UserError("judge.params: min_pixels and max_pixels are both numbers, or both null")
+        if least is not None and not 1 <= least <= most:
             raise UserError(
                 f"judge.params: 1 <= min_pixels <= max_pixels must hold, they are {params.min_pixels} and {params.max_pixels}"
             )
@@ -116,16 +128,57 @@ class VisionJudge(AskingJudge):
                 f"{model}: model type {config.get('model_type')!r} has no vision_config, so it cannot see images; "
                 "a judge must be a vision-language model such as Qwen/Qwen3-VL-30B-A3B-Instruct"
             )
-        return params
+        return _with_own_sizes(params, str(model))
 
     @classmethod
     def size_policy(cls, params: Any) -> str:
         """Say in words at what size the judge sees an image; recorded in the run."""
+        if params.max_pixels is None:
+            return "each image as the checkpoint's own image processor sizes it; no end of it is cut off"
         return (
             "each image alone: sides rounded to whole visual tokens (32 px for Qwen3-VL), reduced to at most "
             f"{params.max_pixels} pixels or enlarged to at least {params.min_pixels}, aspect ratio kept, but no side "
             "below one token, bicubic (the checkpoint's own image processor)"
         )
+
+
+def _with_own_sizes(params: Any, model: str) -> Any:
+    """Return `params` with limits in pixels only if the image processor of `model` has such limits.
+
+    Raises:
+        ModelError: it cuts off ends of images.
+        UserError: limits are asked for that it has not.
+    """
+    settings = _image_settings(Path(model))
+    if cuts_off(settings):
+        raise ModelError(
+            f"{model}: its image processor ({settings.get('image_processor_type')}) cuts off the ends of images that are no "
+            "squares, and a judge must see all of an edit; use another model"
+        )
+    if not settings or has_pixel_limits(settings) or params.max_pixels is None:
+        return params
+    usual = VisionParams()
+    if (params.min_pixels, params.max_pixels) != (usual.min_pixels, usual.max_pixels):
+        raise UserError(
+            f"judge.params.max_pixels: the image processor of {model} ({settings.get('image_processor_type')}) sizes images "
+            "in its own way and knows no numbers of pixels; leave out min_pixels and max_pixels"
+        )
+    return replace(params, min_pixels=None, max_pixels=None)
+
+
+def _image_settings(folder: Path) -> dict[str, Any]:
+    """Return the settings of a checkpoint's image processor, from either file that may hold them; empty if there is none."""
+    for name, key in (("processor_config.json", "image_processor"), ("preprocessor_config.json", None)):
+        try:
+            found = json.loads((folder / name).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError) as error:
+            raise ModelError(f"{folder / name} cannot be read: {error}") from error
+        settings = found.get(key) if key and isinstance(found, dict) else found
+        if isinstance(settings, dict):
+            return settings
+    return {}
 
 
 def chosen_engine(wanted: str, device: str, options: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ import contextlib
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from typing import Any, TextIO
 
 from edit_eval.driver.fetch import FetchItem, FetchPlan, SmallFiles
@@ -45,10 +45,14 @@ def _row(item: FetchItem) -> tuple[str, ...]:
         f"{clean(listing.revision)} = {listing.commit[:_COMMIT_LETTERS]}"
         if listing.commit
         else clean(listing.revision),
-        f"{len(item.files)} files",
+        _count(item.files),
         size_text(item.bytes),
         known,
     )
+
+
+def _count(files: Sized) -> str:
+    return f"{len(files)} file{'' if len(files) == 1 else 's'}"
 
 
 def _small_row(small: SmallFiles) -> tuple[str, ...]:
@@ -56,7 +60,7 @@ def _small_row(small: SmallFiles) -> tuple[str, ...]:
     revision = files.revision[:_COMMIT_LETTERS] if files.pinned else files.revision
     known = "all here" if small.here and files.pinned else "small"
     repository = clean(f"github.com/{files.repository}")
-    return (small.where, repository, clean(revision), f"{len(files.files)} files", "", known)
+    return (small.where, repository, clean(revision), _count(files.files), "", known)
 
 
 def config_text(benchmark: str, plan: FetchPlan) -> str:

@@ -1,15 +1,18 @@
-"""What the HTML report shows, made ready for its template: text visible and harmless, links quoted, numbers written.
+"""What the HTML report shows, made ready for its templates: text visible and harmless, links quoted, numbers written.
 
-Knows the template's names and nothing of where the page is written, but that it lies in a folder of the run directory.
+A browser has to hold a page whole. So one page has at most `MOST_CARDS` samples; of a larger run it shows those that
+say most, and leads to further pages with all of them. Knows the templates' names and nothing of where pages are
+written, but that they lie side by side in a folder of the run directory.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from edit_eval.core.headlines import HeadlineEstimate
@@ -21,8 +24,15 @@ from edit_eval.views.status import FLAG_MEANINGS, flags_said, status_of
 from edit_eval.views.text import UNDEFINED
 from edit_eval.views.usage import device_rows, heading, laggard_lines, stage_rows
 
-__all__ = ["page", "visible"]
+if TYPE_CHECKING:
+    from jinja2 import Environment, Template
 
+__all__ = ["MOST_CARDS", "PART_CARDS", "page", "part_names", "part_page", "visible"]
+
+MOST_CARDS = 3000
+"""Samples on the first page: about 6 MB of text, which any browser opens."""
+PART_CARDS = 1000
+"""Samples on a further page."""
 DASH = "–"
 _LONGEST_TEXT = 4000
 _LONGEST_NAME = 160
@@ -30,14 +40,73 @@ _LONGEST_CELL = 60
 _FIRST_TEXT = 320
 _FIRST_LINES = 6
 _NOT_WORTH_HIDING = 80
-_CHUNK = 64 * 1024
+_MOST_JUMPS = 60
 
 
-def page(summary: Summary, rows: Sequence[Row], usage: Usage | None = None) -> Iterator[str]:
-    """Yield the page in pieces."""
+def page(
+    summary: Summary,
+    rows: Sequence[Row],
+    usage: Usage | None = None,
+    made_from: str = "",
+    numbers: str = "",
+) -> Iterator[str]:
+    """Yield the first page in pieces; `made_from` and `numbers` (from `numbers.written`) go into its head."""
+    ordered = sorted(rows, key=lambda row: row.index)
+    names = part_names(len(ordered))
+    shown = sorted(ordered, key=_badness)[:MOST_CARDS] if names else ordered
+    page_of: Mapping[int, str] = {}  # of the rows that are on none but a further page
+    if names:
+        page_of = {row.index: names[place // PART_CARDS] for place, row in enumerate(ordered)}
+        page_of = {**page_of, **dict.fromkeys((row.index for row in shown), "")}
+    yield from _template("report.html").generate(
+        **_head(summary),
+        made_from=made_from,
+        numbers=numbers,
+        usage=None if usage is None else _usage(usage),
+        missing=_jumps([row for row in ordered if row.applicable and not _is_scored(row)], _label, page_of)
+        if summary.judge
+        else None,
+        flagged_rows=_jumps([row for row in ordered if row.flags], _flags, page_of),
+        rows=_cards(shown, summary, ordered),
+        shown=len(shown),
+        parts=[{"page": name, "name": _span(number, len(ordered))} for number, name in enumerate(names)],
+    )
+
+
+def part_names(count: int) -> list[str]:
+    """Return the names of the further pages of a run of so many rows; none where the first page has them all."""
+    return [] if count <= MOST_CARDS else [f"samples-{number}.html" for number in range(1, _parts(count) + 1)]
+
+
+def part_page(summary: Summary, ordered: Sequence[Row], number: int) -> Iterator[str]:
+    """Yield a further page in pieces: `PART_CARDS` rows from `number` (0-based) times as many on.
+
+    Args:
+        summary: of the run.
+        ordered: all its rows, in the benchmark's order.
+        number: which page.
+    """
+    names = part_names(len(ordered))
+    begin = number * PART_CARDS
+    yield from _template("samples.html").generate(
+        run=visible(summary.run),
+        span=_span(number, len(ordered)),
+        wanted=len(ordered),
+        before=names[number - 1] if number else None,
+        after=names[number + 1] if number + 1 < len(names) else None,
+        rows=_cards(ordered[begin : begin + PART_CARDS], summary, ordered),
+    )
+
+
+def _template(name: str) -> Template:
+    return _environment().get_template(name)
+
+
+@cache
+def _environment() -> Environment:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    environment = Environment(
+    return Environment(
         loader=PackageLoader("edit_eval.views"),
         autoescape=True,
         undefined=StrictUndefined,
@@ -45,22 +114,60 @@ def page(summary: Summary, rows: Sequence[Row], usage: Usage | None = None) -> I
         lstrip_blocks=True,
         auto_reload=False,
     )
-    ordered = sorted(rows, key=lambda row: row.index)
+
+
+def _cards(rows: Sequence[Row], summary: Summary, ordered: Sequence[Row]) -> Iterator[dict[str, Any]]:
     repeats = any(row.repeat for row in ordered)
-    yield from environment.get_template("report.html").generate(
-        **_head(summary),
-        usage=None if usage is None else _usage(usage),
-        missing=[
-            _jump(row, status_of(row).label)
-            for row in ordered
-            if status_of(row).name not in ("scored", "not applicable")
-        ]
-        if summary.judge
-        else [],
-        flagged_rows=[_jump(row, ", ".join(row.flags)) for row in ordered if row.flags],
-        rows=(_card(row, summary, repeats=repeats) for row in ordered),
-        shown=len(ordered),
-    )
+    return (_card(row, summary, repeats=repeats) for row in rows)
+
+
+def _jumps(
+    rows: Sequence[Row], label: Callable[[Row], str], page_of: Mapping[int, str]
+) -> dict[str, Any] | None:
+    """Return links to the first of these rows, and how many more there are; None for no rows."""
+    if not rows:
+        return None
+    first = [
+        {
+            "page": page_of.get(row.index, ""),
+            "index": row.index,
+            "id": _short(row.sample.id),
+            "label": visible(label(row)),
+        }
+        for row in rows[:_MOST_JUMPS]
+    ]
+    return {"first": first, "more": len(rows) - len(first)}
+
+
+def _label(row: Row) -> str:
+    return status_of(row).label
+
+
+def _flags(row: Row) -> str:
+    return ", ".join(row.flags)
+
+
+def _parts(count: int) -> int:
+    return -(-count // PART_CARDS)
+
+
+def _span(number: int, count: int) -> str:
+    """Return which rows a further page has, by their indices."""
+    begin = number * PART_CARDS
+    return f"{begin} to {min(begin + PART_CARDS, count) - 1}"
+
+
+def _is_scored(row: Row) -> bool:
+    return row.edited is True and row.verdict is not None and row.verdict.overall is not None
+
+
+def _badness(row: Row) -> tuple[int, float]:
+    """Order rows by how much one may want to see them: failed, unscored, by score, and at last what is not done."""
+    if row.edited is False:
+        return 0, 0.0
+    if row.verdict is None:
+        return (2, 0.0) if row.flags else (3, 0.0)
+    return (1, 0.0) if row.verdict.overall is None else (2, row.verdict.overall)
 
 
 def visible(text: str) -> str:
@@ -261,10 +368,6 @@ def _usage(usage: Usage) -> dict[str, Any]:
         ],
         "laggards": [visible(line) for line in laggard_lines(usage)],
     }
-
-
-def _jump(row: Row, label: str) -> dict[str, Any]:
-    return {"index": row.index, "id": _short(row.sample.id), "label": visible(label)}
 
 
 def _card(row: Row, summary: Summary, *, repeats: bool) -> dict[str, Any]:

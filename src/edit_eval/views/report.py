@@ -1,7 +1,7 @@
-"""The report of a run: as text, as JSON, and as one static page with every picture beside its score.
+"""The report of a run: as text, as JSON, and as static pages with every picture beside its score.
 
 A pure function of a summary and its rows: no clock, no environment, no look into the images, so that building it twice
-gives the same bytes. The page asks for nothing but the run's own files and the benchmark's source images.
+gives the same bytes, and a page made from the same files need not be built again. The page asks for nothing but the run's own files and the benchmark's source images.
 
 The keys of the JSON report (`"format": 1`; a number that is undefined is null, never 0):
 
@@ -44,15 +44,15 @@ from edit_eval.driver.refusals import cannot_write
 from edit_eval.driver.summary import JudgeSummary, Row, Summary
 from edit_eval.driver.usage import Usage
 from edit_eval.views.closing import closing_block
-from edit_eval.views.status import status_of
+from edit_eval.views.numbers import FEW, Numbers, numbers_of, read_numbers, written
+from edit_eval.views.status import is_missing, status_of
 from edit_eval.views.text import clean, fit, number
 from edit_eval.views.usage import usage_block
 
-__all__ = ["html_report", "json_report", "missing_block", "text_report"]
+__all__ = ["html_report", "json_report", "missing_block", "page_path", "standing", "text_report"]
 
 FORMAT = 1
 _LOWEST = 5
-_FEW = 5
 _REASON_COLUMNS = 100
 _FAILURE_COLUMNS = 300
 """Of what we say ourselves, which ends with what to do."""
@@ -62,7 +62,7 @@ _NAME_COLUMNS = 80
 def text_report(summary: Summary, rows: Sequence[Row], usage: Usage | None = None) -> str:
     """Return the report as text, without a final newline: numbers, all without a score, the lowest scores, devices."""
     ordered = sorted(rows, key=lambda row: row.index)
-    missing = [row for row in ordered if status_of(row).name in {"edit-failed", "unscored"}]
+    missing = [row for row in ordered if is_missing(row)]
     scored = [row for row in ordered if row.verdict is not None and row.verdict.overall is not None]
     lowest = sorted(scored, key=lambda row: (_overall(row), row.index))[:_LOWEST]
     flagged = [row for row in ordered if row.flags]
@@ -78,16 +78,22 @@ def text_report(summary: Summary, rows: Sequence[Row], usage: Usage | None = Non
     return "\n\n".join(parts)
 
 
-def missing_block(rows: Sequence[Row]) -> str | None:
-    """Return the first few rows without a score, with their reasons; None where every row got one, or is still to do."""
-    missing = [row for row in rows if status_of(row).name in {"edit-failed", "unscored"}]
+def missing_block(rows: Sequence[Row], count: int | None = None) -> str | None:
+    """Return the first few rows without a score, with their reasons; None where every row got one, or is still to do.
+
+    Args:
+        rows: of the run, or the first few of those without a score.
+        count: how many of these there are in all; None: `rows` has them all.
+    """
+    missing = [row for row in rows if is_missing(row)]
     if not missing:
         return None
-    lines = [_text_row(row) for row in sorted(missing, key=lambda row: row.index)[:_FEW]]
-    more = len(missing) - len(lines)
+    lines = [_text_row(row) for row in sorted(missing, key=lambda row: row.index)[:FEW]]
+    whole = len(missing) if count is None else count
+    more = whole - len(lines)
     return "\n".join(
         [
-            f"Without a score ({len(missing)}):",
+            f"Without a score ({whole}):",
             *lines,
             *([f"  and {more} more; 'edit-eval report' lists them all"] if more else []),
         ]
@@ -162,27 +168,60 @@ def _json_row(row: Row) -> dict[str, Any]:
     }
 
 
-def html_report(run_dir: Path, summary: Summary, rows: Sequence[Row], usage: Usage | None = None) -> Path:
-    """Write `run_dir/report/index.html`, whole or not at all, and return its path.
+def html_report(
+    run_dir: Path, summary: Summary, rows: Sequence[Row], usage: Usage | None = None, made_from: str = ""
+) -> Path:
+    """Write `run_dir/report/index.html`, and further pages of a large run, each whole or not at all; return its path.
+
+    Args:
+        run_dir: the run directory.
+        summary: of the run.
+        rows: of the run.
+        usage: of the run.
+        made_from: what `numbers.made_from` said before all this was read, for `standing`; not written where a picture
+            lacks its thumbnail, as the next page may have it.
 
     Raises:
-        RunError: the page cannot be written.
+        RunError: a page cannot be written.
     """
-    from edit_eval.views.page import page
+    from edit_eval.views.page import page, part_names, part_page
 
-    folder = run_dir / "report"
-    path = folder / "index.html"
+    path = page_path(run_dir)
+    folder = path.parent
+    names = part_names(len(rows))
+    lacking = any(row.image and not (row.thumbnail and row.source_thumbnail) for row in rows)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _replace(path, page(summary, rows, usage))
+        remove_abandoned(folder)
+        ordered = sorted(rows, key=lambda row: row.index)
+        for number, name in enumerate(names):
+            _replace(folder / name, part_page(summary, ordered, number))
+        head = ("", "") if lacking or not made_from else written(numbers_of(summary, rows, usage), made_from)
+        _replace(path, page(summary, ordered, usage, *head))
+        for old in set(folder.glob("samples-*.html")) - {folder / name for name in names}:
+            old.unlink(missing_ok=True)
     except OSError as error:
         raise cannot_write(f"the report {path}", error, place=path, instead="") from error
     return path
 
 
+def page_path(run_dir: Path) -> Path:
+    """Return where the page of a run lies."""
+    return run_dir / "report" / "index.html"
+
+
+def standing(run_dir: Path, stamp: str, count: int) -> Numbers | None:
+    """Return the numbers of a page, of so many rows, that is there with all its parts and was made from just this."""
+    from edit_eval.views.page import part_names
+
+    path = page_path(run_dir)
+    if not all(path.with_name(name).is_file() for name in part_names(count)):
+        return None
+    return read_numbers(path, stamp)
+
+
 def _replace(path: Path, pieces: Iterable[str]) -> None:
     """Write a file whole or not at all, open to whom the umask says (a file of `tempfile` would be ours alone)."""
-    remove_abandoned(path.parent)
     temporary = path.with_name(f".index-page.{os.getpid()}.html")
     try:
         with temporary.open("w", encoding="utf-8", newline="\n") as file:

@@ -8,7 +8,7 @@ from typing import Literal
 from edit_eval.driver.summary import Row, Summary
 from edit_eval.views.text import clean
 
-__all__ = ["FLAG_MEANINGS", "Status", "flags_said", "status_of"]
+__all__ = ["FLAG_MEANINGS", "Status", "flags_said", "is_missing", "status_of"]
 
 FLAG_MEANINGS = {
     "blank": "one colour all over",
@@ -46,6 +46,13 @@ def flags_said(summary: Summary) -> str:
     ordered = sorted(summary.flags.items(), key=lambda one: (-one[1], one[0]))
     counts = ", ".join(f"{count} {clean(flag)}" for flag, count in ordered)
     return f"{summary.flagged} edit{' is' if summary.flagged == 1 else 's are'} flagged: {counts}"
+
+
+def is_missing(row: Row) -> bool:
+    """Whether a row is done and has no score: `edit-failed` or `unscored`."""
+    if row.edited is None or row.verdict is None:
+        return row.edited is False
+    return row.edited is False or row.verdict.overall is None
 
 
 def status_of(row: Row) -> Status:

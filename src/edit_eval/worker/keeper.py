@@ -28,7 +28,7 @@ from edit_eval.worker.protocol import BEAT_S, FROM_HOST, TO_KEEPER, Channel, Pro
 from edit_eval.worker.proxies import bypass_proxies, is_proxy_variable, own_names, without_proxies
 from edit_eval.worker.secrets import Redactor, secrets_of
 
-__all__ = ["Keeper", "main"]
+__all__ = ["Keeper", "host_environment", "main", "make_links"]
 
 _TAIL_BYTES = 8192
 _IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGUSR1, signal.SIGUSR2)
@@ -153,17 +153,14 @@ class Keeper:
         if self._host is not None:
             raise ProtocolError("start while a host runs")
         try:
-            links = self._make_links(spec["links"])
-            environment = _environment(spec)
+            links = make_links(Path(tempfile.mkdtemp(dir=self._links)), spec["links"])
+            environment = host_environment(spec, links)
         except OSError as error:  # a full disk, most likely
             reason = error.strerror or str(error)
             self._driver.send("fatal", path=str(self._links), errno=error.errno or 0, reason=reason)
             return
         redactor = Redactor(secrets_of(environment))
         log = CappedLog(Path(spec["log"]), redactor=redactor)
-        extra = spec["env"].get("PYTHONPATH")
-        environment["PYTHONPATH"] = os.pathsep.join([str(links), extra] if extra else [str(links)])
-        environment["PYTHONSAFEPATH"] = "1"
         ours, theirs = socket.socketpair()
         read_end, write_end = os.pipe()
         try:
@@ -196,13 +193,6 @@ class Keeper:
     def _refuse(self, reason: str) -> None:
         self._driver.send("refused", kind="error", reason=reason)
         self._driver.send("exited", code=None, reason="crash", why="", tail=reason, seconds=0.0)
-
-    def _make_links(self, links: dict[str, str]) -> Path:
-        """Return a directory that shows the named packages and nothing else."""
-        folder = Path(tempfile.mkdtemp(dir=self._links))
-        for name, target in links.items():
-            (folder / name).symlink_to(target)
-        return folder
 
     # From the host
 
@@ -271,14 +261,28 @@ class Keeper:
         self._host = None
 
 
-def _environment(spec: dict[str, Any]) -> dict[str, str]:
-    """Return what a host starts with: ours, changed by `spec`; no proxy stands before this machine."""
+def make_links(folder: Path, links: dict[str, str]) -> Path:
+    """Have `folder` show the named packages and nothing else; return it. Raises `OSError`."""
+    for name, target in links.items():
+        (folder / name).symlink_to(target)
+    return folder
+
+
+def host_environment(spec: dict[str, Any], links: Path) -> dict[str, str]:
+    """Return the variables that a host starts with: ours, changed by `spec`; no proxy stands before this machine.
+
+    Args:
+        spec: of a `start` message; `env` (None removes) and `proxy` are read.
+        links: the folder of packages that it imports, and whatever `spec` names beside it.
+    """
     inherited = without_proxies(os.environ) if spec["proxy"] == "none" else dict(os.environ)
     merged: dict[str, str | None] = {**inherited, **spec["env"]}
     environment = {name: value for name, value in merged.items() if value is not None}
     if any(value and is_proxy_variable(name) for name, value in environment.items()):
         environment |= bypass_proxies(environment, own_names())
-    return environment
+    extra = spec["env"].get("PYTHONPATH")
+    path = os.pathsep.join([str(links), extra] if extra else [str(links)])
+    return {**environment, "PYTHONPATH": path, "PYTHONSAFEPATH": "1"}
 
 
 def _without_secrets(message: dict[str, Any], redactor: Redactor) -> dict[str, Any]:

@@ -86,10 +86,10 @@ def _is_task(value: Any) -> bool:
 _TEXT = _Kind("a text", lambda value: isinstance(value, str))
 _OBJECT = _Kind("an object", lambda value: isinstance(value, dict))
 _FACTS = _Kind(
-    "an object of texts and numbers",
+    "an object of texts, numbers, true and false",
     lambda value: (
         isinstance(value, dict)
-        and all(isinstance(one, str) or _is_number(one, -_MAX_NUMBER) for one in value.values())
+        and all(isinstance(one, (str, bool)) or _is_number(one, -_MAX_NUMBER) for one in value.values())
     ),
 )
 _WHOLE = _Kind("a whole number of at least 0", lambda value: _is_whole(value, 0))

@@ -10,10 +10,11 @@ import hashlib
 import importlib
 import importlib.util
 import io
+import re
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import fields
 from importlib import metadata
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from edit_eval.core.errors import ModelError, UserError
 from edit_eval.core.types import EditRequest, HostContext, JudgeRequest, Prompt, Rubric, Sample
 from edit_eval.judges.contract import held_to
+from edit_eval.judges.prompts import render_prompts
 from edit_eval.worker.flags import flags_of
 from edit_eval.worker.images import as_shown, open_image, open_rgb, png_bytes, save_thumbnail, write_png
 from edit_eval.worker.inputs import Inputs
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from edit_eval.editors import Editor
-    from edit_eval.judges import Judge
+    from edit_eval.judges import Judge, Remark
 
 __all__ = ["AlteredImageError", "CannotJudgeError", "CannotWriteError", "EditRole", "JudgeRole", "Role"]
 
@@ -233,6 +235,11 @@ class JudgeRole(Role):
         """Return the same as every role, and what the judge says of itself."""
         return {**super().facts(), **self._judge.facts()}
 
+    def try_out(self, images: Mapping[str, Image]) -> Sequence[Remark]:
+        """Have the judge asked one question about `source` and `edited`, both RGB. Raises `UserError`."""
+        rubric = next(iter(self._rubrics.values()))
+        return self._judge.try_out(_trial(rubric, images))
+
     def _report(self, step: int, steps: int) -> None:
         self._progress.report(step, steps)
 
@@ -259,6 +266,27 @@ class JudgeRole(Role):
             held_to(request.rubric, verdict).to_json()
             for request, verdict in zip(requests, verdicts, strict=True)
         ]
+
+
+def _trial(rubric: Rubric, images: Mapping[str, Image]) -> JudgeRequest:
+    """Return a request about built-in images, with as many sources and references as the rubric's questions show."""
+    shown = [*(role for call in rubric.calls for role in call.images), "source/1", "reference/1"]
+    most = {
+        name: max(int(role.partition("/")[2] or 1) for role in shown if role.startswith(name))
+        for name in ("source", "reference")
+    }
+    texts = [text for call in rubric.calls for text in (call.prompt, *call.fill.values())]
+    notes = {name: "-" for text in texts for name in re.findall(r"\bnote:([^{}]+)", text)}
+    sample = Sample("preflight", "Turn the red square yellow.", ("",), notes=notes)
+    return JudgeRequest(
+        sample=sample,
+        rubric=rubric,
+        prompts=render_prompts(rubric, sample),
+        sources=(images["source"],) * most["source"],
+        edited=images["edited"],
+        references=(images["source"],) * most["reference"],
+        seed=0,
+    )
 
 
 def _count(wanted: Any, what: str) -> int:

@@ -99,5 +99,5 @@ class Engine:
         raise NotImplementedError
 
     def facts(self) -> dict[str, Any]:
-        """Return what run.json records of this engine beside library versions: plain JSON values."""
+        """Return what run.json records of this engine beside library versions: texts, numbers, true and false."""
         return {}

@@ -11,7 +11,9 @@ import asyncio
 import base64
 import concurrent.futures
 import io
+import json
 import os
+import re
 import sys
 import threading
 import time
@@ -43,6 +45,8 @@ __all__ = ["OpenAIEngine"]
 _BEAT_S = 5.0
 """How often whoever waits for a reply gives a sign of life: an endpoint may take longer than a model at hand."""
 
+_LOOK_S = 10.0
+_CONNECT_S = 10.0
 _LONGEST_BACK_OFF_S = 60.0
 _MOST_LOGPROBS = 20
 """How many alternatives of a token the interface tells at most."""
@@ -87,7 +91,7 @@ class OpenAIEngine(Engine):
             api_key=self._key or "none",  # a server that wants none takes any
             base_url=params.base_url,
             max_retries=0,  # ours are bounded in time, and their waits follow from a hash
-            timeout=params.timeout_s,
+            timeout=self._openai.Timeout(params.timeout_s, connect=min(_CONNECT_S, params.timeout_s)),
         )
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True, name="endpoint")
         self._thread.start()
@@ -119,6 +123,22 @@ class OpenAIEngine(Engine):
         while not concurrent.futures.wait([work], timeout=_BEAT_S).done:
             self.progress(len(answered), len(questions))
         return work.result()
+
+    def announced_end(self) -> str:
+        """Return the day (YYYY-MM-DD) from which the endpoint says that it has this model no more; empty if it says none."""
+        openai = self._openai
+
+        async def look() -> str:
+            try:
+                asked = self._client.models.with_raw_response.retrieve(self._model)
+                raw = await asyncio.wait_for(asked, min(_LOOK_S, self._params.timeout_s))
+                said = json.loads(raw.http_response.content)
+            except (asyncio.TimeoutError, openai.OpenAIError, ValueError):
+                return ""  # few endpoints tell, and many have no such page
+            day = said.get("shutdown_date") if isinstance(said, dict) else None
+            return day if isinstance(day, str) and re.fullmatch(r"\d{4}-\d\d-\d\d", day) else ""
+
+        return asyncio.run_coroutine_threadsafe(look(), self._loop).result()
 
     # What is sent
 

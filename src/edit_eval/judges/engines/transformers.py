@@ -18,11 +18,16 @@ from typing import Any
 
 from edit_eval.core.errors import ModelError
 from edit_eval.core.types import HostContext
-from edit_eval.judges.engines import Engine, Question, Reply
+from edit_eval.judges.engines import Engine, Part, Question, Reply
+from edit_eval.judges.engines.images import cuts_off, limit_pixels
+from edit_eval.judges.engines.prefix import Shared, SharedPrefix
 
 __all__ = ["TransformersEngine", "library_error"]
 
 _BATCH_SIZE = 4
+_HALF_PRECISION = 0.05
+"""How far a probability may be apart where a model computes in 16 bits."""
+
 _LIBRARIES = ("torch", "torchvision", "PIL", "transformers")
 _INSTALL = "torch torchvision transformers accelerate pillow"
 
@@ -32,7 +37,8 @@ class TransformersEngine(Engine):
 
     Questions form batches of at most `options["batch_size"]` (4 by default), padded on the left. A batch that does not
     fit into memory is halved, and the smaller size is kept; what was answered stays. Replies that are sampled are written
-    one at a time, so that each depends on its own seed alone.
+    one at a time, so that each depends on its own seed alone. Questions that ask for choices and begin alike (those about
+    one edit) are one row of a batch: what they share is read once, if the model can be asked so.
     """
 
     def __init__(self, params: Any, context: HostContext) -> None:
@@ -43,6 +49,7 @@ class TransformersEngine(Engine):
         self._batch_size = max(1, int(context.options.get("batch_size", _BATCH_SIZE)))
         self.model, self.processor = self.build()
         self._eos = self._prepare()
+        self._shared_prefix = self._find_sharing() if params.mode == "expected" else None
 
     @property
     def window(self) -> int:
@@ -51,18 +58,30 @@ class TransformersEngine(Engine):
 
     def facts(self) -> dict[str, Any]:
         """Return the engine's name, and how many questions it asks at once by now."""
-        return {"engine": "transformers", "batch_size": self._batch_size}
+        seen = self.processor.image_processor
+        facts: dict[str, Any] = {
+            "engine": "transformers",
+            "batch_size": self._batch_size,
+            "image_processor": type(seen).__name__,
+            "image_size": ", ".join(
+                f"{name} {value}" for name, value in dict(seen.size or {}).items() if value
+            ),
+        }
+        if self._params.mode == "expected":
+            facts["shared_prefix"] = self._shared_prefix is not None
+        return facts
 
     def ask(self, questions: Sequence[Question]) -> list[Reply]:
         """Return one reply per question, in order; what one batch has answered is kept when a later one has to shrink."""
         replies: list[Reply] = []
         while len(replies) < len(questions):
-            batch = self._next_batch(questions[len(replies) :])
-            answered = self._answer_if_it_fits(batch)
+            rows = self._next_rows(questions[len(replies) :])
+            answered = self._answer_if_it_fits(rows)
             if answered is None:
-                self._batch_size = len(batch) // 2
+                self._batch_size = len(rows) // 2
+                what = "questions" if all(len(row) == 1 for row in rows) else "edits"
                 print(
-                    f"out of memory with {len(batch)} questions at once; going on with {self._batch_size}",
+                    f"out of memory with {len(rows)} {what} at once; going on with {self._batch_size}",
                     file=sys.stderr,
                     flush=True,
                 )
@@ -70,26 +89,38 @@ class TransformersEngine(Engine):
                 replies.extend(answered)
         return replies
 
-    def _next_batch(self, left: Sequence[Question]) -> Sequence[Question]:
-        """Return the first questions that can be answered together: all for a text of one length, or all for levels."""
+    def _next_rows(self, left: Sequence[Question]) -> list[list[Question]]:
+        """Return the first questions that can be answered together: all for a text of one length, or all for choices.
+
+        A row is one question; or several that begin alike, where what they share is read once.
+        """
         first = left[0]
         if first.temperature > 0:
-            return left[:1]
+            return [[first]]
         alike = itertools.takewhile(
             lambda one: (
                 one.temperature == 0
                 and bool(one.choices) == bool(first.choices)
                 and one.max_tokens == first.max_tokens
             ),
-            left[: self._batch_size],
+            left,
         )
-        return list(alike)
+        rows: list[list[Question]] = []
+        for one in alike:
+            if rows and self._shared_prefix and one.choices and _begin_alike(rows[-1][0].parts, one.parts):
+                rows[-1].append(one)
+            elif len(rows) == self._batch_size:
+                break
+            else:
+                rows.append([one])
+        return rows
 
-    def _answer_if_it_fits(self, batch: Sequence[Question]) -> list[Reply] | None:
+    def _answer_if_it_fits(self, rows: Sequence[Sequence[Question]]) -> list[Reply] | None:
+        """Return replies to the questions of all rows, or to the first ones; None if they do not fit into memory."""
         try:
-            return self._weigh(batch) if batch[0].choices else self._generate(batch)
+            return self._weigh(rows) if rows[0][0].choices else self._generate([row[0] for row in rows])
         except RuntimeError as error:
-            if len(batch) == 1 or not _is_out_of_memory(error):
+            if len(rows) == 1 or not _is_out_of_memory(error):
                 raise
         # Outside of the handler: while it runs, the traceback keeps the batch's tensors alive.
         _free_memory(self._context.device)
@@ -132,23 +163,70 @@ class TransformersEngine(Engine):
             for text, tokens, count in zip(texts, answers, asked, strict=True)
         ]
 
-    def _weigh(self, batch: Sequence[Question]) -> list[Reply]:
-        """Return the probability of each choice to be the first token of the reply: one forward, nothing is written."""
+    def _weigh(self, rows: Sequence[Sequence[Question]]) -> list[Reply]:
+        """Return the probability of each choice to be the first token of the reply; nothing is written."""
+        questions = [one for row in rows for one in row]
+        found = None
+        if self._shared_prefix is not None:
+            shared = self._shared_prefix.logits([self._as_shared(row) for row in rows])
+            if shared is None:
+                _say_not_shared("the texts of these questions do not end as they should")
+                self._shared_prefix = None
+            else:
+                found = [one for row in shared for one in row]
+        if found is None:
+            questions = questions[: self._batch_size]
+            found = self._plain_logits(questions)
+        replies = []
+        for one, (logits, count) in zip(questions, found, strict=True):
+            row = logits.float().softmax(-1).cpu()
+            chosen = {choice: float(row[self._token_of(choice)]) for choice in one.choices}
+            replies.append(Reply("", probabilities=chosen, tokens_in=count))
+        return replies
+
+    def _plain_logits(self, questions: Sequence[Question]) -> list[tuple[Any, int]]:
+        """Return the logits (vocabulary size) after each question, and its number of tokens: one forward over all of it."""
         import torch
 
-        inputs = self._inputs(batch)
+        inputs = self._inputs(questions)
         asked = inputs["attention_mask"].sum(dim=1).tolist()
         with torch.inference_mode():
             logits = self.model(**inputs, logits_to_keep=1).logits[:, -1]
-        probabilities = torch.softmax(logits.float(), dim=-1)
-        return [
-            Reply(
-                "",
-                probabilities={choice: float(row[self._token_of(choice)]) for choice in one.choices},
-                tokens_in=count,
-            )
-            for one, row, count in zip(batch, probabilities.cpu(), asked, strict=True)
+        return list(zip(logits, asked, strict=True))
+
+    def _as_shared(self, row: Sequence[Question]) -> Shared:
+        images = tuple(part[1] for part in row[0].parts if part[0] == "image")
+        return Shared(tuple(self._chat(one) for one in row), images)
+
+    def _find_sharing(self) -> SharedPrefix | None:
+        """Return what reads a shared beginning once, if probabilities are the same as when each question is read alone.
+
+        Tried once, on questions about two images of different sizes.
+        """
+        from PIL import Image
+
+        wide, high = (
+            Image.linear_gradient("L").resize(size).convert("RGB") for size in ((96, 64), (64, 128))
+        )
+        heads: tuple[tuple[Part, ...], ...] = (
+            (("text", "Two images. "), ("image", wide), ("image", high)),
+            (("image", high), ("text", "And one: ")),
+        )
+        rows = [
+            [
+                Question((*head, ("text", f"Is it {word}?")), 1, choices=("1",))
+                for word in ("good", "sharp enough")
+            ]
+            for head in heads
         ]
+        shared = SharedPrefix(self.model, self.processor, self._context.device)
+        plain = [[self._plain_logits([one])[0][0].float().softmax(-1) for one in row] for row in rows]
+        tolerance = 1e-4 if self._params.dtype == "float32" else _HALF_PRECISION
+        obstacle = shared.obstacle([self._as_shared(row) for row in rows], plain, tolerance)
+        if obstacle:
+            _say_not_shared(obstacle)
+            return None
+        return shared
 
     def _token_of(self, choice: str) -> int:
         tokens = self.processor.tokenizer.encode(choice, add_special_tokens=False)
@@ -233,11 +311,13 @@ class TransformersEngine(Engine):
         from transformers import GenerationConfig
 
         image_processor, tokenizer = self.processor.image_processor, self.processor.tokenizer
-        limits = {"shortest_edge": self._params.min_pixels, "longest_edge": self._params.max_pixels}
-        image_processor.size = type(image_processor.size)(**limits)
-        for name in ("min_pixels", "max_pixels"):  # transformers 4 keeps them beside `size`, and prefers them
-            if getattr(image_processor, name, None) is not None:
-                setattr(image_processor, name, getattr(self._params, name))
+        if cuts_off(image_processor):
+            raise ModelError(
+                f"{self._context.model}: its image processor cuts off the ends of images that are no squares, and a judge "
+                "must see all of an edit; use another model"
+            )
+        if self._params.min_pixels is not None:
+            limit_pixels(image_processor, self._params.min_pixels, self._params.max_pixels)
         tokenizer.padding_side = "left"
         ends = _token_ids(self.model.generation_config.eos_token_id) | _token_ids(tokenizer.eos_token_id)
         # A fresh one: the released file asks for sampling with a temperature.
@@ -245,6 +325,22 @@ class TransformersEngine(Engine):
             do_sample=False, eos_token_id=sorted(ends), pad_token_id=tokenizer.pad_token_id
         )
         return frozenset(ends)
+
+
+def _begin_alike(first: Sequence[Part], second: Sequence[Part]) -> bool:
+    """Whether two questions show the same images and differ in nothing but their last text."""
+    return (
+        len(first) == len(second)
+        and first[-1][0] == second[-1][0] == "text"
+        and all(
+            one[0] == other[0] and (one[1] is other[1] if one[0] == "image" else one[1] == other[1])
+            for one, other in zip(first[:-1], second[:-1], strict=True)
+        )
+    )
+
+
+def _say_not_shared(reason: str) -> None:
+    print(f"what questions share is read for each of them: {reason}", file=sys.stderr, flush=True)
 
 
 def _token_ids(value: int | Sequence[int] | None) -> set[int]:

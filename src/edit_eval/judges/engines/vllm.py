@@ -57,9 +57,9 @@ class VLLMEngine(Engine):
                 gpu_memory_utilization=min(_SHARE, share) if share else _SHARE,
                 enable_prefix_caching=True,
                 limit_mm_per_prompt={"image": _MOST_IMAGES},
-                mm_processor_kwargs={
-                    "size": {"shortest_edge": params.min_pixels, "longest_edge": params.max_pixels}
-                },
+                mm_processor_kwargs=None
+                if params.min_pixels is None
+                else {"size": {"shortest_edge": params.min_pixels, "longest_edge": params.max_pixels}},
                 disable_log_stats=True,
             )
         except (ValueError, RuntimeError, OSError) as error:
