@@ -120,6 +120,7 @@ def test_the_same_again_does_nothing_and_a_failure_may_be_taken_up(judged):
     verdicts = (judged / "run" / "verdicts.jsonl").read_bytes()
     again = cli("score", "run", "--judge", "b.yaml", cwd=judged)
     assert (again.returncode, again.stdout.startswith("Nothing to do")) == (3, True)
+    assert "Mean shift:            +0.200 (-1.783 to 2.183, 95 %)" in again.stdout  # read back from the page
     assert (judged / "run" / "verdicts.jsonl").read_bytes() == verdicts
     own_again = cli("score", "run", cwd=judged)
     assert (own_again.returncode, own_again.stdout.startswith("Nothing to do")) == (0, True)

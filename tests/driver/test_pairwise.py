@@ -21,6 +21,7 @@ from edit_eval.driver.summary import read_rows, summarize
 from edit_eval.judges.asking import AskingJudge, AskingParams
 from edit_eval.judges.prompts import render_prompts
 from edit_eval.views.closing import closing_block
+from edit_eval.views.numbers import made_from, numbers_of, read_numbers
 from edit_eval.views.report import html_report, json_report, text_report
 from edit_eval.views.status import status_of
 
@@ -252,3 +253,24 @@ def test_a_judge_again_says_how_sure_it_is(other):
     noise = summarize(ran.run).noise
     assert (noise.wanted, noise.overall.n, noise.overall.identical) == (6, 5, 1.0)
     assert "Judged twice" in closing_block(summarize(ran.run))
+
+
+def test_numbers_are_read_back_from_the_page(other):
+    """With a comparison, noise, and a second judge: a start that has nothing to do says the same."""
+    base = tree(other, "own", OWN, batch_size=2)
+    Ran(base, repeat_fraction=1.0)
+    judge = {"type": "faulty:FaultyJudge", "devices": ["cpu:0"]}
+    ran = Ran({**base, "judge": judge}, stages=("judge",), beside=True)
+    rows = read_rows(ran.run)
+    numbers = numbers_of(summarize(ran.run, rows), rows, None)
+    stamp = made_from(ran.run.path)
+    page = html_report(ran.run.path, numbers.summary, rows, made_from=stamp)
+    found = read_numbers(page, stamp)
+    assert closing_block(found.summary) == closing_block(numbers.summary)
+    assert "Win rate" in closing_block(found.summary)
+    assert "Also judged by faulty:FaultyJudge" in closing_block(found.summary)
+    assert "Judged twice" in closing_block(found.summary)
+    # What is compared with is among what the page was made from.
+    [kept] = ran.run.path.glob("against-*.jsonl")
+    kept.write_bytes(kept.read_bytes()[::-1])
+    assert made_from(ran.run.path) != stamp

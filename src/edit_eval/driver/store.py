@@ -6,6 +6,7 @@ edits.jsonl    ledger of edits
 verdicts.jsonl ledger of verdicts
 images/ab/…    edits by key; thumbs/ab/… thumbnails; by-id/<tag>/<id>.png links for people
 inputs/        images that a benchmark made itself
+against-….jsonl the edits of another run with which these were compared (driver.against)
 telemetry.jsonl what every device did and drew (driver.telemetry)
 logs/ report/
 """
