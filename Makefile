@@ -53,5 +53,5 @@ $(STAMPS)/check: pyproject.toml | $(STAMPS)/venv
 # The tests of real model classes must run, not be skipped: without torch this target fails.
 $(STAMPS)/test: pyproject.toml | $(STAMPS)/venv
 	$(PIP) install --editable ".[test,check,test-models]"
-	@$(BIN)/python -c "import diffusers, torch, torchvision, transformers"
+	@$(BIN)/python -c "import diffusers, torch, torchvision, transformers, xgrammar"
 	@touch $@ $(STAMPS)/package $(STAMPS)/check

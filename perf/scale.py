@@ -97,6 +97,7 @@ def make(folder: Path, samples: int, shared: int) -> None:
         "editor": {"type": "scripted", "devices": DEVICES},
         "judge": {"type": "qwen3_vl", "model": str(model), "rubric": "general-v1", "devices": DEVICES},
         "output": str(folder / "run"),
+        "preflight": "off",  # the judge is hollow
     }
     (folder / "config.yaml").write_text(json.dumps(config))  # JSON is YAML
 

@@ -296,3 +296,102 @@ def test_the_doctor_asks_too(tmp_path):
         assert "not asked anything" in quiet.stdout
         assert "PLANTED" not in done.stdout + wrong.stdout + quiet.stdout
     assert not (tmp_path / "run").exists()
+
+
+# Money
+
+PRICE = {"price": {"input": 2.0, "output": 8.0}, "max_new_tokens": 100, "retries": 0, "concurrency": 8}
+EACH = (1000 * 2.0 + 50 * 8.0) / 1e6
+MOST = (1000 * 2.0 + 100 * 8.0) / 1e6
+
+
+def test_the_end_and_the_report_say_what_it_cost(tmp_path):
+    with FakeEndpoint(some(0.3, ("429", "500"))) as fake:
+        write(tmp_path, fake, 20, {"params": PRICE})
+        done = run(tmp_path)
+        assert done.returncode == 0, done.stderr
+        more = len(fake.requests) - 20
+    assert more > 0
+    assert f"20,000 in, 1,000 out; 20 replies, {more} more attempt" in done.stdout
+    assert "0.048, at the price given" in done.stdout
+    text = cli("report", "run", "--format", "text", cwd=tmp_path).stdout
+    assert "0.048, at the price given" in text
+    spent = json.loads(cli("report", "run", "--format", "json", cwd=tmp_path).stdout)["spent"]
+    assert spent == {
+        "replies": 20,
+        "attempts": 20 + more,
+        "tokens_in": 20_000,
+        "tokens_out": 1000,
+        "cost": pytest.approx(20 * EACH),
+    }
+    assert "0.048, at the price given" in (tmp_path / "run" / "report" / "index.html").read_text()
+    assert all(one["verdict"]["facts"]["seconds"] > 0 for one in verdicts(tmp_path))
+
+
+def test_a_budget_ends_the_judging_before_it_is_exceeded_and_a_higher_one_goes_on(tmp_path):
+    budget = 9.5 * EACH
+    with FakeEndpoint(delay_s=0.05) as fake:
+        write(tmp_path, fake, 30, {"params": PRICE, "budget": budget})
+        done = run(tmp_path)
+        assert done.returncode == 3, done.stdout + done.stderr
+        first = len(verdicts(tmp_path))
+        assert len(fake.requests) == first
+        assert budget - MOST < first * EACH <= budget
+        assert edited(tmp_path) == 30
+        assert f"{30 - first} edits are left unjudged: raise judge.budget" in " ".join(done.stdout.split())
+        assert "partial" in done.stdout
+
+        again = run(tmp_path)
+        assert again.returncode == 3, again.stdout + again.stderr
+        assert "Nothing to do" not in again.stdout
+        assert f"{30 - first} edits are left unjudged" in " ".join(again.stdout.split())
+        assert (len(fake.requests), fake.tried) == (first, 1)
+
+        more = run(tmp_path, "--set", f"judge.budget={15.5 * EACH}")
+        assert more.returncode == 3
+        assert 15.5 * EACH - MOST < len(verdicts(tmp_path)) * EACH <= 15.5 * EACH
+
+        whole = run(tmp_path, "--set", "judge.budget=1")
+        assert whole.returncode == 0, whole.stdout + whole.stderr
+    records = verdicts(tmp_path)
+    assert len({one["key"] for one in records}) == len(records) == len(fake.requests) == 30
+
+
+def test_what_was_judged_anew_stays_spent(tmp_path):
+    garbled = {"finish_reason": "stop", "message": {"content": "a fine edit"}}
+    with FakeEndpoint(answer=lambda _: garbled) as fake:
+        write(tmp_path, fake, 3, {"params": PRICE})
+        assert run(tmp_path).returncode == 3
+        tight = run(tmp_path, "--retry-failed", "--set", f"judge.budget={3 * EACH + 0.9 * MOST}")
+        assert tight.returncode == 3
+        assert "3 edits are left unjudged" in " ".join(tight.stdout.split())
+        assert len(fake.requests) == 3
+        roomy = run(tmp_path, "--retry-failed", "--set", f"judge.budget={3 * EACH + 1.1 * MOST}")
+        assert roomy.returncode == 3
+        report = json.loads(cli("report", "run", "--format", "json", cwd=tmp_path).stdout)
+    assert report["spent"]["replies"] == len(fake.requests) == 4
+    assert report["spent"]["cost"] == pytest.approx(4 * EACH)
+
+
+@pytest.mark.parametrize(
+    ("judge", "says"),
+    [
+        ({"budget": 1.0}, "judge.budget: needs to know what verdicts cost"),
+        ({"budget": 0}, "judge.budget: "),
+        ({"params": {"price": {"input": 1}}}, "judge.params.price: write what a million tokens cost"),
+    ],
+)
+def test_a_budget_without_a_price_is_refused(tmp_path, judge, says):
+    with FakeEndpoint() as fake:
+        write(tmp_path, fake, 1, judge)
+        assert says in told(run(tmp_path))
+
+
+def test_tokens_that_nobody_counts_have_no_price(tmp_path):
+    with FakeEndpoint(usage=None) as fake:
+        write(tmp_path, fake, 1, {"params": PRICE})
+        assert "does not say how many tokens it used" in told(run(tmp_path))
+        late = run(tmp_path, "--set", "preflight=off")
+        assert late.returncode == 2
+        assert "judge.params.price: 127.0.0.1 does not say how many tokens it used" in late.stderr
+        assert run(tmp_path, "--set", "judge.params.price=null").returncode == 0

@@ -244,7 +244,7 @@ editor:
   model: Qwen/Edit
   devices: [cpu:0]
   params: {{num_inference_steps: 2, height: 64, width: 64, dtype: float32}}
-judge: {{type: qwen3_vl, model: Qwen/Judge, devices: [cpu:0], params: {{max_new_tokens: 12, dtype: float32}}}}
+judge: {{type: qwen3_vl, model: Qwen/Judge, devices: [cpu:0], params: {{max_new_tokens: 12, constrained: off, dtype: float32}}}}
 output: run
 """
 

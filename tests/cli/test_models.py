@@ -16,7 +16,7 @@ diffusion_model:
   params: {{model: {editor}, num_inference_steps: 2, height: 64, width: 64, dtype: float32}}
 reward_model:
   type: qwen3_vl_multi_gpu_subprocess
-  params: {{model: {judge}, batch_size: 2, max_new_tokens: 12, dtype: float32}}
+  params: {{model: {judge}, batch_size: 2, max_new_tokens: 12, constrained: off, dtype: float32}}
 benchmark: {{type: folder, path: {benchmark}}}
 """
 

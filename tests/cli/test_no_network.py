@@ -69,7 +69,7 @@ editor:
 judge:
   type: qwen3_vl
   model: {judge}
-  params: {{max_new_tokens: 12, dtype: float32}}
+  params: {{max_new_tokens: 12, constrained: off, dtype: float32}}
 """
 
 

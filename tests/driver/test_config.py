@@ -383,6 +383,17 @@ def test_wrong_parameters(faults, params, says):
     assert problem.startswith(says)
 
 
+def test_a_word_that_yaml_takes_for_true_or_false_is_meant_as_the_word(load, faults):
+    judge = "benchmark: {type: scenes}\neditor: {type: scripted}\njudge: {type: vlm, model: m, params: {%s}}"
+    assert load(judge % "constrained: off").params["judge"].constrained == "off"
+    [problem] = faults(judge % "constrained: on")
+    assert problem == "judge.params.constrained: input should be 'auto' or 'off'"
+    [problem] = faults(judge % "mode: off")
+    assert problem == "judge.params.mode: input should be 'generate' or 'expected'"
+    [problem] = faults(judge % "constrained: 0")
+    assert problem.startswith("judge.params.constrained: input should be")
+
+
 def test_lists_may_stand_for_tuples_and_whole_numbers_for_floats():
     @dataclasses.dataclass(frozen=True)
     class Params:

@@ -29,8 +29,9 @@ KEYS = [
     "diffusion_model", "diffusion_model.params.device_ids", "reward_model.params.batch_size",
     "editor.components", "editor.components.transformer", "editor.params.error_rate", "editor.params.steps",
     "editor.lora", "editor.lora.model", "editor.lora.scale", "hub_cache", "scratch", "lock", "links", "proxy",
-    "judge.rubric", "judge.batch_size", "judge.params.seconds",
+    "judge.rubric", "judge.against", "judge.batch_size", "judge.params.seconds",
     "seed", "repeats", "limit", "output", "stages", "busy_gpus", "grace_s", "min_coverage", "no_such_key",
+    "judge.budget", "preflight",
 ]  # fmt: skip
 VALUES = {
     "null": "null", "true": "true", "no": "no", "negative": "-1", "zero": "0", "huge": "1" + "0" * 40,
@@ -62,6 +63,8 @@ FINE: dict[str, set[str]] = {
     "limit": {"null"},
     "grace_s": {"zero", "float"},
     "min_coverage": {"zero"},
+    "judge.budget": {"null"},  # a judge without a price
+    "preflight": {"no"},
     "output": {"null", "exponent", "escape", "newline", "template"},
 }  # fmt: skip
 for stage in STAGES:

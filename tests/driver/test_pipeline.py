@@ -10,9 +10,9 @@ from harness import Ran, config_tree, make_benchmark
 
 from edit_eval.core.errors import ConfigError, RunError
 from edit_eval.driver import hashes
+from edit_eval.driver.changes import changes
 from edit_eval.driver.config import load_config
 from edit_eval.driver.events import Note
-from edit_eval.driver.starts import _changes
 from edit_eval.driver.store import RunReader
 
 
@@ -91,8 +91,8 @@ def test_a_stage_that_was_not_there_before_is_no_change(tmp_path):
 
 def test_numbers_and_lists_are_compared_as_json_has_them():
     before = {"editor": {"size": [1, 2], "scale": 4}, "judge": None}
-    assert _changes(before, {"editor": {"size": (1, 2), "scale": 4.0}, "judge": {"name": "x"}}) == []
-    assert _changes(before, {"editor": {"size": (1, 3), "scale": 4.0}}) == ["editor.size: [1, 2] -> [1, 3]"]
+    assert changes(before, {"editor": {"size": (1, 2), "scale": 4.0}, "judge": {"name": "x"}}) == []
+    assert changes(before, {"editor": {"size": (1, 3), "scale": 4.0}}) == ["editor.size: [1, 2] -> [1, 3]"]
 
 
 def test_a_start_without_work_leaves_the_run_as_it_is(tmp_path):

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from edit_eval.core.identity import file_sha256
@@ -196,6 +196,7 @@ def damage(path: Path, how: str, where: float, what: bytes) -> None:
     st.sets(st.integers(0, 7)),
     st.booleans(),
 )
+@example(1, [(1, [], {0}), (1, [("overwrite", 0.75, b" ")], set())], set(), False)
 def test_killed_anywhere_and_damaged_anyhow_nothing_is_lost_or_made_twice(count, starts, failing, verify):
     with tempfile.TemporaryDirectory() as folder:
         disk = Disk(Path(folder), count)
@@ -228,7 +229,7 @@ def test_killed_anywhere_and_damaged_anyhow_nothing_is_lost_or_made_twice(count,
             assert {one.key: told[one.key]["image"]["sha256"] for one in again.edited} == again.edited_sha256
 
         before = disk.times_made.copy()
-        last = disk.plan(verify=verify)
+        last = disk.plan(verify=True)  # a damaged digit of a hash leaves a right line: only the bytes tell
         disk.work(last.todo)
         assert disk.times_made - before == Counter(one.index for one in last.todo)  # no more than was left
         end = disk.plan(verify=True)

@@ -17,6 +17,7 @@ from edit_eval.judges.engines import Question
 from edit_eval.judges.engines.prefix import common_length
 from edit_eval.judges.engines.transformers import TransformersEngine
 from edit_eval.judges.qwen3_vl import Qwen3VL
+from edit_eval.worker.protocol import FROM_HOST
 from judges.vision_requests import PARAMS, context, requests
 
 EXPECTED = replace(PARAMS, mode="expected", least_mass=0.0)
@@ -92,6 +93,7 @@ def test_probabilities_are_those_of_the_plain_forward(folder, batch_size):
     """Images of different sizes, texts of different lengths, padding on the left: within 1e-4 in float32."""
     engine = TransformersEngine(EXPECTED, context(folder, batch_size))
     assert engine.facts()["shared_prefix"] is True
+    assert FROM_HOST["ready"]["facts"].test(engine.facts())
     asked = questions()
     together, alone = engine.ask(asked), plainly(engine, asked)
     assert apart(together, alone) < 1e-4

@@ -231,6 +231,7 @@ def test_the_way_of_computing_can_be_chosen(tiny):
         max_pixels=65536,
         experts_implementation=None if transformers_is_old() else "eager",
         attn_implementation="eager",
+        constrained="off",
     )
     judge = Qwen3VL(params, context(tiny("qwen3-vl-moe")), [SHORT])
     assert judge.engine_in_use.model.config._attn_implementation == "eager"

@@ -23,7 +23,9 @@ SHORT = Rubric(
     0,
     10,
 )
-PARAMS = VisionParams(retries=0, max_new_tokens=16, dtype="float32", min_pixels=64 * 64, max_pixels=128 * 128)
+PARAMS = VisionParams(
+    constrained="off", retries=0, max_new_tokens=16, dtype="float32", min_pixels=64 * 64, max_pixels=128 * 128
+)
 INSTRUCTIONS = (
     "add a cat",
     "",

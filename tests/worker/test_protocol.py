@@ -203,7 +203,11 @@ def test_a_received_message_is_forwarded_as_it_was():
 # What each side may say
 
 GOOD = {
-    "ready": {"window": 2, "load_s": 0.5, "facts": {"python": "3.11"}},
+    "ready": {
+        "window": 2,
+        "load_s": 0.5,
+        "facts": {"python": "3.11", "batch_size": 4, "shared_prefix": True},
+    },
     "refused": {"kind": "user", "reason": "no such model"},
     "begun": {"ids": ["a", "b"]},
     "progress": {"id": "a", "step": 0, "steps": 30},

@@ -50,6 +50,7 @@ _SECTIONS = {"diffusion_model": "editor", "reward_model": "judge"}
 _LIFTED = (
     "against",
     "batch_size",
+    "budget",
     "components",
     "conda",
     "device",
@@ -160,6 +161,7 @@ class JudgeConfig(StageConfig):
     rubric: _Text | None = None
     against: _Text | None = None
     batch_size: int = Field(default=4, ge=1, le=4096)
+    budget: float | None = Field(default=None, gt=0, le=1e12)
 
 
 class Config(_Strict):
@@ -449,6 +451,30 @@ def _problem(error: Any) -> str:
     return f"{name}: {message(error)}"
 
 
+def _validated(hints: TypeAdapter[Any], written: dict[str, str]) -> Any:
+    """Return the parameters that `written` (JSON by name) makes.
+
+    YAML reads `on` and `off` as true and false: where a parameter has such a word, the word was meant.
+    """
+    while True:
+        try:
+            # As JSON, so that lists may become tuples and yet nothing is coerced.
+            text = f"{{{', '.join(f'{json.dumps(key)}: {value}' for key, value in written.items())}}}"
+            return hints.validate_json(text, strict=True)
+        except ValidationError as error:
+            words: dict[str, str] = {}
+            for one in error.errors():
+                word = "on" if one["input"] is True else "off"
+                meant = isinstance(one["input"], bool) and f"'{word}'" in one.get("ctx", {}).get(
+                    "expected", ""
+                )
+                if meant and len(one["loc"]) == 1:
+                    words[str(one["loc"][0])] = json.dumps(word)
+            if not words:
+                raise
+            written |= words
+
+
 def _check_params(kind: Kind, found: Found, given: Mapping[str, Any]) -> tuple[Any, list[str]]:
     """Return an instance of the class's `Params`, or None, and the faults found."""
     hints = TypeAdapter(found.cls.Params)
@@ -468,9 +494,7 @@ def _check_params(kind: Kind, found: Found, given: Mapping[str, Any]) -> tuple[A
         else:
             problems.append(f"{kind}.params.{key}: must be made of texts, finite numbers, lists and mappings")
     try:
-        # As JSON, so that lists may become tuples and yet nothing is coerced.
-        text = f"{{{', '.join(f'{json.dumps(key)}: {value}' for key, value in written.items())}}}"
-        params = hints.validate_json(text, strict=True)
+        params = _validated(hints, written)
     except ValidationError as error:
         for one in error.errors():
             where = ".".join(shown(str(part), quote=False) for part in one["loc"])

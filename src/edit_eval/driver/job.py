@@ -72,6 +72,8 @@ class JudgeJob:
         headlines: the benchmark's own numbers, the most important first.
         label: the name people know it by.
         batch_size: how many edits it judges at once.
+        budget: money that judging may cost in this run directory; None: any.
+        most_cost: tokens of a question -> the most money that a verdict may cost; 0 where it costs none.
     """
 
     stage: StageJob
@@ -80,6 +82,8 @@ class JudgeJob:
     headlines: Sequence[Headline]
     label: str
     batch_size: int
+    budget: float | None = None
+    most_cost: Callable[[int], float] = lambda _tokens_in: 0.0
 
 
 @dataclass(frozen=True)
@@ -154,7 +158,7 @@ def prepare(
     if "judge" in stages and config.judge and checked.judge:
         judge_place = place("judge", config.judge, checked.judge)
     protocol = protocol_in_use(checked, judging=judge_place is not None)
-    _find_cheap_faults(checked, edit="edit" in stages, judge=judge_place is not None)
+    _find_cheap_faults(checked, protocol, edit="edit" in stages, judge=judge_place is not None)
     if hashes is None:
         scratch.make()
     with hashes or FileHashes(scratch.hashes) as known:
@@ -175,10 +179,11 @@ def prepare(
     return Job(checked, output, wanted, editor, judge, protocol.id, scratch, data)
 
 
-def _find_cheap_faults(checked: Checked, *, edit: bool, judge: bool) -> None:
+def _find_cheap_faults(checked: Checked, protocol: ProtocolInUse, *, edit: bool, judge: bool) -> None:
     """Raise what is wrong with models, parameters and rubric before images and weights are read, which takes minutes."""
     config = checked.config
     if judge and config.judge and checked.judge:
+        _refuse_unpriced(checked.judge, config.judge, checked.params["judge"], protocol)
         folder = _model_folder(checked, "judge", config.judge, checked.judge)
         checked.judge.resolve(checked.params["judge"], folder or remote_name(config.judge, checked.judge))
         _refuse_incomplete("judge", config.judge, folder, {})
@@ -187,6 +192,15 @@ def _find_cheap_faults(checked: Checked, *, edit: bool, judge: bool) -> None:
         parts = _found_parts(checked, folder)
         checked.editor.resolve(checked.params["editor"], folder)
         _refuse_incomplete("editor", config.editor, folder, parts)
+
+
+def _refuse_unpriced(found: Found, config: JudgeConfig, params: Any, protocol: ProtocolInUse) -> None:
+    """Raise `ConfigError` if there is a budget, and no way to know what a verdict costs."""
+    rubrics = protocol.rubrics.values()
+    if config.budget is not None and any(found.cls.most_cost(params, one, 1) is None for one in rubrics):
+        raise ConfigError(
+            "judge.budget: needs to know what verdicts cost; only type openai does, with judge.params.price"
+        )
 
 
 def _found_parts(checked: Checked, folder: str | None) -> dict[str, Path]:
@@ -371,8 +385,20 @@ def _judge_job(
     }
     stage = _stage_job("judge", config, found, checked.params["judge"], model, place, message, {})
     judging = dataclasses.replace(used, identity=stage.identity)
+    rubrics = tuple(used.rubrics.values())
+
+    def most_cost(tokens_in: int) -> float:
+        return max(found.cls.most_cost(stage.params, rubric, tokens_in) or 0.0 for rubric in rubrics)
+
     return JudgeJob(
-        stage, judging, whole.rubrics_hash, protocol.headlines, found.cls.label, config.batch_size
+        stage,
+        judging,
+        whole.rubrics_hash,
+        protocol.headlines,
+        found.cls.label,
+        config.batch_size,
+        config.budget,
+        most_cost,
     )
 
 

@@ -41,6 +41,7 @@ from edit_eval.driver.pool import Pool
 from edit_eval.driver.preflight import preflight
 from edit_eval.driver.queue import Task
 from edit_eval.driver.refusals import why_not
+from edit_eval.driver.spending import Budget, earlier_than
 from edit_eval.driver.stage import StageSpec
 from edit_eval.driver.starts import next_info, starts_of
 from edit_eval.driver.store import RunStore, image_is_intact, link_names
@@ -147,6 +148,8 @@ class Pipeline:
         self._edited_sha256: dict[str, str] = {}  # by edit key
         self._pool: Pool | None = None
         self._info: dict[str, Any] = {}
+        self._budget: Budget | None = None
+        self._given = 0  # verdicts, of this start
         self._links_work = job.checked.config.links
         self._thumbnails_work = True
 
@@ -161,8 +164,11 @@ class Pipeline:
         edits = [self._edit_task(one) for one in plan.todo] if self._editing else []
         self._edited_sha256 = plan.edited_sha256
         verdicts = self._verdict_tasks(plan.edited)
+        held_back = self._hold_back(len(verdicts))
+        if held_back:
+            verdicts = []
         self._store.write_wanted(self._job.wanted)
-        if self._judge and (against := self._judge.judging.against):
+        if self._job.judge and (against := self._job.judge.judging.against):
             self._store.write_lines(against_file(against), lambda: against_lines(against))
         self._record_start(working=bool(edits or verdicts))
         if edits or verdicts:
@@ -170,7 +176,24 @@ class Pipeline:
                 preflight(self._job.checked, self._judge.stage.spec, self._warn, editing=bool(edits))
             self._work(plan, edits, verdicts, backend, control)
         self._restore(plan, control)
-        return bool(edits or verdicts)
+        return bool(edits or verdicts or held_back)
+
+    def _hold_back(self, waiting: int) -> int:
+        """Open the budget, if there is one; say how many edits are not judged because it is spent already."""
+        judge = self._judge
+        if judge is None or judge.budget is None:
+            return 0
+        self._budget = Budget(judge.budget, judge.most_cost, self._store.verdicts.records.values())
+        if not self._budget.is_closed:
+            return 0
+        if waiting:
+            self._warn(self._budget.closing_line(waiting))
+        self._judge = None
+        return waiting
+
+    def _room(self, stage: StageName, in_flight: int) -> int | None:
+        """Return how many more tasks a stage may have under way; None: any number."""
+        return self._budget.room(in_flight) if self._budget and stage == "judge" else None
 
     def _warn(self, text: str) -> None:
         self._emit(Note(self._now(), "warning", text))
@@ -199,6 +222,7 @@ class Pipeline:
             memory=memory,
             clock=self._now,
             control=control,
+            room=self._room,
         )
         if edits:
             self._pool.add("edit", edits)
@@ -207,6 +231,8 @@ class Pipeline:
         try:
             with self._recorder.begin(len(self._info["starts"]), {spec.name: spec.devices for spec in specs}):
                 self._pool.run()
+            if self._judge and self._budget and (left := len(self._edit_of) - self._given):
+                self._warn(self._budget.closing_line(left))
         finally:
             self._pool = None  # it knows us: nothing of a long run is to wait for a search for garbage
             remove_leftovers(self._store.path)  # every host has ended, some in the middle of a file
@@ -293,7 +319,7 @@ class Pipeline:
 
     def _record_start(self, *, working: bool) -> None:
         """Write run.json: what the run is now, and (if there is work) this start; say what changed since the last."""
-        self._info, changes = next_info(
+        self._info, changed = next_info(
             self._job,
             self._store.info(),
             at=_utc_now(),
@@ -301,7 +327,7 @@ class Pipeline:
             beside=self._beside,
             repeat_fraction=self._repeat_fraction,
         )
-        for line in changes:
+        for line in changed:
             self._warn(
                 f"changed since this run began: {line}; what depends on it is done anew, the old stays on disk"
             )
@@ -409,6 +435,7 @@ class Pipeline:
 
     def _doubt(self, one: WantedEdit, reason: str) -> None:
         """Make the next start look at an image's bytes, whatever its size and time; no verdict is given on it now."""
+        self._given += 1
         record = self._store.edits.records[one.key]
         self._store.edits.append({**record, "image": {**record["image"], "mtime_ns": 0}})
         self._say_undone(one, "judged", f"{reason}; the next run edits it anew")
@@ -466,18 +493,21 @@ class Pipeline:
 
     def _judged(self, task: Task, verdict: Verdict, device: Device, seconds: float) -> None:
         one, again = self._edit_of[task.id], task.id in self._again
-        self._store.verdicts.append(
-            {
-                **self._about(one, task, device),
-                "key": task.id,
-                "edit_key": one.key,
-                "edited_sha256": self._edited_sha256[one.key],
-                "judge": self._judge.judging.judge_id if self._judge else None,
-                **({"again": 1} if again else {}),
-                "seconds": round(seconds, 4),
-                "verdict": verdict.to_json(),
-            }
-        )
+        record = {
+            **self._about(one, task, device),
+            "key": task.id,
+            "edit_key": one.key,
+            "edited_sha256": self._edited_sha256[one.key],
+            "judge": self._judge.judging.judge_id if self._judge else None,
+            **({"again": 1} if again else {}),
+            "seconds": round(seconds, 4),
+            "verdict": verdict.to_json(),
+            **earlier_than(self._store.verdicts.records.get(task.id)),
+        }
+        self._store.verdicts.append(record)
+        self._given += 1
+        if self._budget:
+            self._budget.add(record)
         self._emit(VerdictGiven(self._now(), device.label, one.index, one.sample.id, verdict, again))
 
     @staticmethod

@@ -282,6 +282,8 @@ def judged_again(keys: Iterable[str], fraction: float) -> frozenset[str]:
 
     They are those with the smallest hashes, so that they are always the same, and a larger share holds a smaller one.
     """
+    if not fraction:
+        return frozenset()
     ordered = sorted({*keys}, key=lambda key: hashlib.sha256(f"judged again {key}".encode()).digest())
     return frozenset(ordered[: math.ceil(fraction * len(ordered) - _ROUNDING)])
 

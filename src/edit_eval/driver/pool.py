@@ -74,6 +74,8 @@ class Pool:
         memory: asked for GPU memory between hosts.
         clock: seconds since the run began, for events.
         control: how the run is told to end or to pause.
+        room: stage, how many of its tasks are at hosts -> how many more may be; None: any number. Once it is 0 with none
+            at a host, what waits is dropped, and stays undone.
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class Pool:
         memory: GpuMemory | None = None,
         clock: Callable[[], float] = time.monotonic,
         control: Control | None = None,
+        room: Callable[[StageName, int], int | None] = lambda _stage, _in_flight: None,
     ) -> None:
         self._stages = [Stage(spec) for spec in stages]
         self._handler = handler
@@ -101,6 +104,7 @@ class Pool:
         self._slots = [Slot(device) for device in devices]
         self._plan = Scheduler(self._stages, self._slots, overlap=overlap)
         self._control = control or Control()
+        self._room = room
         self._was_paused = self._was_ending = False
         self._fault: Exception | None = None
         self._looked_at = time.monotonic()
@@ -178,7 +182,8 @@ class Pool:
     def _feed(self, slot: Slot, host: HostRun) -> None:
         if self._pausing() or host.given_up:
             return
-        tasks = self._plan.tasks_for(slot, host)
+        most = self._room(host.stage.name, self._plan.in_flight(host.stage))
+        tasks = self._plan.tasks_for(slot, host, most)
         if tasks:
             waited = host.announced == "waiting"
             host.dispatch(tasks)
@@ -213,6 +218,8 @@ class Pool:
     def _finish(self, stage: Stage) -> None:
         if stage.finished:
             return
+        if len(stage.queue) and not self._plan.in_flight(stage) and self._room(stage.name, 0) == 0:
+            stage.queue.drain()
         if len(stage.queue) and not stage.dead_reason:
             if not any(stage.serves(slot.device) for slot in self._slots):
                 self._die(stage)

@@ -106,8 +106,8 @@ class Scheduler:
             return 0
         return len(before.queue) + self.in_flight(before)
 
-    def tasks_for(self, slot: Slot, host: HostRun) -> list[Task]:
-        """Take from the queue what this ready host should be sent now.
+    def tasks_for(self, slot: Slot, host: HostRun, most: int | None = None) -> list[Task]:
+        """Take from the queue what this ready host should be sent now, at most `most`.
 
         As many as its window has room for, but near the end no more than its share, and a suspect only alone.
         """
@@ -118,6 +118,7 @@ class Scheduler:
         if host.in_flight:  # those with nothing to do come first
             idle = sum(1 for other in self.hosts(stage) if other.host and other.host.is_idle)
             room = min(room, len(stage.queue) - idle)
+        room = room if most is None else min(room, most)
         if any(task.solo for task in host.in_flight.values()):
             return []
         tasks: list[Task] = []

@@ -5,13 +5,12 @@ Pure but for the versions of Python and edit-eval that a start is marked with.
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping
 from typing import Any
 
 import edit_eval
-from edit_eval.core.identity import canonical_json
+from edit_eval.driver.changes import changes
 from edit_eval.driver.config import without_secrets
 from edit_eval.driver.job import Job, JudgeJob
 from edit_eval.driver.judges import is_beside, judges_info, main_judge
@@ -66,7 +65,7 @@ def next_info(
         **judges,
         "starts": [*before.get("starts", []), *([start] if working else [])],
     }
-    return info, _changes(known, identity) if known is not None else []
+    return info, changes(known, identity) if known is not None else []
 
 
 def _of_judge(job: Job, judge: JudgeJob, config: Any) -> dict[str, Any]:
@@ -86,27 +85,3 @@ def starts_of(info: Mapping[str, Any], judging: Judging) -> list[Mapping[str, An
     unmarked = own.judging.judge_id if own else None
     starts = [start or {} for start in info.get("starts") or ()]
     return [start for start in starts if start.get("judge", unmarked) == judging.judge_id]
-
-
-def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Return what changed between the identities of two starts; a stage that was not there before is no change."""
-    known = {name: value for name, value in before.items() if value is not None}
-    # Both as JSON would give them back: a tuple is a list, 4.0 is 4.
-    old, new = (json.loads(canonical_json({name: one.get(name) for name in known})) for one in (before, now))
-    return [] if old == new else _differences(old, new)
-
-
-def _differences(before: Any, now: Any, where: str = "") -> list[str]:
-    """Return what changed between two identities, one line per leaf."""
-    if isinstance(before, Mapping) and isinstance(now, Mapping):
-        lines: list[str] = []
-        for key in sorted({*before, *now}):
-            if before.get(key) != now.get(key):
-                lines += _differences(before.get(key), now.get(key), f"{where}.{key}" if where else str(key))
-        return lines
-    return [f"{where}: {_short(before)} -> {_short(now)}"]
-
-
-def _short(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 40 else f"{text[:37]}..."

@@ -30,6 +30,7 @@ from edit_eval.driver.judges import RecordedJudge, main_judge, other_judges
 from edit_eval.driver.plan import Judging, judged_again
 from edit_eval.driver.protocol import OFFICIAL, PARTIAL
 from edit_eval.driver.rows import Row, read_rows, rows_of
+from edit_eval.driver.spending import Spent, spent_on
 from edit_eval.driver.store import RunReader
 
 __all__ = ["Estimate", "JudgeSummary", "Row", "Summary", "read_rows", "summarize"]
@@ -120,6 +121,7 @@ class Summary:
         not_applicable: how many of wanted the judge cannot compare, for the other run has no edit of them.
         comparison: how the edits fared against another run's; None if the judge does not compare.
         others: the judges beside the run's own that have given a verdict on these edits.
+        spent: on all verdicts that the directory holds, and those that they replaced.
     """
 
     run: str
@@ -148,6 +150,7 @@ class Summary:
     not_applicable: int = 0
     comparison: Comparison | None = None
     others: Sequence[JudgeSummary] = ()
+    spent: Spent = field(default_factory=Spent)
 
     @property
     def waiting(self) -> int:
@@ -202,6 +205,7 @@ def summarize(run: RunReader, rows: Sequence[Row] | None = None) -> Summary:
         tags=tags,
         facts=_facts(info, judge) | _unlooked(rows),
         tag_coverage=_tag_coverage(tags, counted),
+        spent=spent_on(run.verdicts.values()),
         flagged=sum(1 for row in rows if row.flags),
         flags=_count(flag for row in rows for flag in row.flags),
         first_frames=sum(1 for row in rows if row.edit.get("first_frames")),

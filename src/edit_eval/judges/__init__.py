@@ -83,6 +83,18 @@ class Judge:
         del params
         return "every image as it is"
 
+    @classmethod
+    def most_cost(cls, params: Any, rubric: Rubric, tokens_in: int) -> float | None:
+        """Return the most money that a verdict may cost; None if that is not known. Runs in the driver.
+
+        Args:
+            params: resolved.
+            rubric: adapted.
+            tokens_in: of a question with its images.
+        """
+        del params, rubric, tokens_in
+        return None
+
     @property
     def window(self) -> int:
         """How many requests `judge` wants at once; read after every batch, so it may shrink."""

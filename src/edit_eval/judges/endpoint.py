@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal
 from urllib.parse import SplitResult, urlsplit
 
 from edit_eval.core.errors import UserError, shown
-from edit_eval.core.types import JudgeRequest, Verdict
+from edit_eval.core.types import JudgeRequest, Rubric, Verdict
 from edit_eval.judges import Remark
 from edit_eval.judges.asking import AskingJudge, AskingParams
 from edit_eval.judges.contract import CallReply
@@ -65,7 +65,7 @@ class EndpointParams(AskingParams):
     max_pixels: int = 0
     detail: Literal["auto", "low", "high"] | None = None
     extra_body: Mapping[str, Any] = field(default_factory=dict)
-    price: Mapping[str, float] = field(default_factory=dict, metadata=_NOT_IDENTITY)
+    price: Mapping[str, float] | None = field(default=None, metadata=_NOT_IDENTITY)
 
     def check(self) -> None:
         """Raise `UserError` for a value out of its range."""
@@ -84,7 +84,9 @@ class EndpointParams(AskingParams):
                 raise UserError(
                     f"judge.params.{name}: must be at least {low:g} and at most {high:g}, is {getattr(self, name)}"
                 )
-        if self.price and (set(self.price) != {"input", "output"} or min(self.price.values()) < 0):
+        if self.price is not None and (
+            set(self.price) != {"input", "output"} or min(self.price.values()) < 0
+        ):
             raise UserError(
                 "judge.params.price: write what a million tokens cost, as {input: 2.0, output: 8.0}"
             )
@@ -135,14 +137,33 @@ class EndpointJudge(AskingJudge):
         """As many as there may be questions under way: an edit waits for its replies, not for those of others."""
         return int(self.params.concurrency)
 
+    @classmethod
+    def most_cost(cls, params: Any, rubric: Rubric, tokens_in: int) -> float | None:
+        """Return what a verdict costs if every question is asked as often, and answered as long, as may be."""
+        if not params.price:
+            return None
+        if params.mode == "expected":
+            return _cost(len(rubric.calls) * tokens_in, len(rubric.calls), params.price)
+        replies = len(rubric.calls) * params.samples * (params.retries + 1)
+        return _cost(replies * tokens_in, replies * params.max_new_tokens, params.price)
+
     def judge(self, requests: Sequence[JudgeRequest]) -> list[Verdict]:
-        """Return one verdict per request, in order; with a price, `facts["cost"]` is what it cost. Raises `UserError`."""
+        """Return one verdict per request, in order; with a price, `facts["cost"]` is what it cost.
+
+        Raises:
+            UserError: no question would be answered; or there is a price, and the endpoint does not count tokens.
+        """
         verdicts = super().judge(requests)
-        price = self.params.price
-        return (
-            [replace(one, facts={**one.facts, "cost": _cost(one, price)}) for one in verdicts]
-            if price
-            else verdicts
+        return [self._priced(one) for one in verdicts] if self.params.price else verdicts
+
+    def _priced(self, verdict: Verdict) -> Verdict:
+        tokens_in, tokens_out = verdict.facts["tokens_in"], verdict.facts["tokens_out"]
+        if verdict.unscored is None and not tokens_in:
+            raise UserError(
+                f"judge.params.price: {self.params.provider} does not say how many tokens it used; leave price out"
+            )
+        return replace(
+            verdict, facts={**verdict.facts, "cost": _cost(tokens_in, tokens_out, self.params.price)}
         )
 
     def try_out(self, request: JudgeRequest) -> Sequence[Remark]:
@@ -275,9 +296,7 @@ _ENDS: Mapping[str, Mapping[str, str]] = {
 2026-11-28, from https://developers.openai.com/api/docs/deprecations."""
 
 
-def _cost(verdict: Verdict, price: Mapping[str, float]) -> float:
-    """Return what the tokens of a verdict cost, those of replies that gave no score included."""
-    tokens_in, tokens_out = verdict.facts["tokens_in"], verdict.facts["tokens_out"]
+def _cost(tokens_in: int, tokens_out: int, price: Mapping[str, float]) -> float:
     return float(tokens_in * price["input"] + tokens_out * price["output"]) / 1e6
 
 

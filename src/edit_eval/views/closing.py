@@ -11,6 +11,7 @@ from rich.cells import cell_len
 
 from edit_eval.core.headlines import HeadlineEstimate
 from edit_eval.driver.agreement import JudgeNoise
+from edit_eval.driver.spending import Spent
 from edit_eval.driver.summary import Estimate, JudgeSummary, Summary
 from edit_eval.views.judges import (
     bridge_rows,
@@ -25,7 +26,7 @@ from edit_eval.views.judges import (
 from edit_eval.views.status import flags_said
 from edit_eval.views.text import clean, fit, kinds, number, pad
 
-__all__ = ["closing_block"]
+__all__ = ["closing_block", "spent_lines"]
 
 _LABEL_COLUMNS = 36
 _DASH = "-"
@@ -108,9 +109,21 @@ def _facts(summary: Summary) -> list[tuple[str, str]]:
     if partial:
         facts.append(("Bounds", _bounds(summary)))
     facts += [("Unscored", kinds(summary.unscored)), ("No edit", kinds(summary.edit_failed))]
+    facts += spent_lines(summary.spent)
     if summary.waiting > 0:
         facts.append(("Not done", str(summary.waiting)))
     return facts
+
+
+def spent_lines(spent: Spent) -> list[tuple[str, str]]:
+    """Return what was spent on verdicts as labels and texts; none where the judge counts no tokens."""
+    if not spent.tokens_in:
+        return []
+    again = spent.attempts - spent.replies
+    more = f", {again:,} more attempt{'s' if again != 1 else ''}" if again > 0 else ""
+    replies = f"{spent.replies:,} {'replies' if spent.replies != 1 else 'reply'}"
+    lines = [("Tokens", f"{spent.tokens_in:,} in, {spent.tokens_out:,} out; {replies}{more}")]
+    return lines if spent.cost is None else [*lines, ("Cost", f"{spent.cost:.4g}, at the price given")]
 
 
 def _remarks(summary: Summary) -> list[tuple[str, str]]:

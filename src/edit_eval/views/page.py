@@ -19,6 +19,7 @@ from edit_eval.core.headlines import HeadlineEstimate
 from edit_eval.driver.agreement import JudgeNoise
 from edit_eval.driver.summary import Estimate, Row, Summary
 from edit_eval.driver.usage import Usage
+from edit_eval.views.closing import spent_lines
 from edit_eval.views.judges import bridge_rows, comparison_rows, judge_rows, noise_said, noise_table
 from edit_eval.views.status import FLAG_MEANINGS, flags_said, status_of
 from edit_eval.views.text import UNDEFINED
@@ -219,6 +220,7 @@ def _percent(share: float) -> str:
 def _head(summary: Summary) -> dict[str, Any]:
     headline, bounds = summary.headline, summary.bounds
     low, high = summary.scale
+    spent = [(f"judge's {label.lower()}", text) for label, text in spent_lines(summary.spent)]
     return {
         "run": visible(summary.run),
         "protocol": visible(summary.protocol),
@@ -264,7 +266,7 @@ def _head(summary: Summary) -> dict[str, Any]:
             }
             for one in summary.others
         ],
-        "facts": [(visible(label), visible(text)) for label, text in summary.facts.items()],
+        "facts": [(visible(label), visible(text)) for label, text in [*summary.facts.items(), *spent]],
     }
 
 

@@ -21,6 +21,7 @@ The keys of the JSON report (`"format": 1`; a number that is undefined is null, 
 | `tag_coverage` | tag -> value -> share of what was wanted that has a score |
 | `flagged`, `flags` | how many edits have flags; how many have each of `blank`, `nan`, `resized`, `no_op` |
 | `first_frames` | edits of the first frame or page of a source that has several |
+| `spent` | on verdicts: `replies`, `attempts`, `tokens_in`, `tokens_out`, `cost` (null where no price was given) |
 | `facts` | label -> text |
 | `noise` | how much the judge differs from itself over the edits that it judged twice: `wanted`, `unscored` (second verdicts, by kind), `overall` and `dimensions` (name ->), each with `n`, `mean_absolute`, `deviation` (of a single score), `identical` (share); null where none was |
 | `not_applicable` | count of what the judge cannot compare, for the other run has no edit of it: no part of coverage |

@@ -19,6 +19,7 @@ from typing import Any
 from edit_eval.core.errors import ModelError
 from edit_eval.core.types import HostContext
 from edit_eval.judges.engines import Engine, Part, Question, Reply
+from edit_eval.judges.engines.grammar import Grammars, find_grammars
 from edit_eval.judges.engines.images import cuts_off, limit_pixels
 from edit_eval.judges.engines.prefix import Shared, SharedPrefix
 
@@ -50,6 +51,7 @@ class TransformersEngine(Engine):
         self.model, self.processor = self.build()
         self._eos = self._prepare()
         self._shared_prefix = self._find_sharing() if params.mode == "expected" else None
+        self._grammars = self._find_grammars()
 
     @property
     def window(self) -> int:
@@ -64,11 +66,13 @@ class TransformersEngine(Engine):
             "batch_size": self._batch_size,
             "image_processor": type(seen).__name__,
             "image_size": ", ".join(
-                f"{name} {value}" for name, value in dict(seen.size or {}).items() if value
+                f"{name} {value}" for name, value in sorted(dict(seen.size or {}).items()) if value
             ),
         }
         if self._params.mode == "expected":
             facts["shared_prefix"] = self._shared_prefix is not None
+        else:
+            facts["constrained"] = self._grammars is not None
         return facts
 
     def ask(self, questions: Sequence[Question]) -> list[Reply]:
@@ -92,6 +96,8 @@ class TransformersEngine(Engine):
     def _next_rows(self, left: Sequence[Question]) -> list[list[Question]]:
         """Return the first questions that can be answered together: all for a text of one length, or all for choices.
 
+        All texts are held to a schema, or none is.
+
         A row is one question; or several that begin alike, where what they share is read once.
         """
         first = left[0]
@@ -102,6 +108,7 @@ class TransformersEngine(Engine):
                 one.temperature == 0
                 and bool(one.choices) == bool(first.choices)
                 and one.max_tokens == first.max_tokens
+                and (one.schema is None) == (first.schema is None)
             ),
             left,
         )
@@ -150,6 +157,8 @@ class TransformersEngine(Engine):
         if batch[0].temperature > 0:
             how |= {"do_sample": True, "temperature": batch[0].temperature, "top_k": 0, "top_p": 1.0}
             torch.manual_seed(batch[0].seed)  # of every device; this process writes one reply at a time now
+        if self._grammars is not None and batch[0].schema is not None:
+            how["logits_processor"] = [self._grammars.processor([one.schema or {} for one in batch])]
         with torch.inference_mode():
             output = self.model.generate(
                 **inputs, **how, stopping_criteria=[self._token_counter(inputs, most)]
@@ -193,6 +202,12 @@ class TransformersEngine(Engine):
         with torch.inference_mode():
             logits = self.model(**inputs, logits_to_keep=1).logits[:, -1]
         return list(zip(logits, asked, strict=True))
+
+    def _find_grammars(self) -> Grammars | None:
+        if self._params.mode == "expected" or self._params.constrained == "off":
+            return None
+        vocabulary = self.model.config.get_text_config().vocab_size
+        return find_grammars(self.processor.tokenizer, vocabulary, sorted(self._eos))
 
     def _as_shared(self, row: Sequence[Question]) -> Shared:
         images = tuple(part[1] for part in row[0].parts if part[0] == "image")
