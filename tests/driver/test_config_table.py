@@ -56,6 +56,7 @@ FINE: dict[str, set[str]] = {
     "judge.params": {"mapping"},
     "judge": {"null"},
     "judge.rubric": {"null"},
+    "judge.against": {"null"},
     "judge.params.seconds": {"zero", "float"},
     "editor.params.error_rate": {"zero"},
     "editor.params.steps": {"zero"},
