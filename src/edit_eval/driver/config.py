@@ -49,6 +49,7 @@ __all__ = [
 
 _SECTIONS = {"diffusion_model": "editor", "reward_model": "judge"}
 _LIFTED = (
+    "against",
     "batch_size",
     "budget",
     "components",
@@ -159,6 +160,7 @@ class JudgeConfig(StageConfig):
     """The judge."""
 
     rubric: _Text | None = None
+    against: _Text | None = None
     batch_size: int = Field(default=4, ge=1, le=4096)
     budget: float | None = Field(default=None, gt=0, le=1e12)
 
@@ -403,7 +405,7 @@ def _is_type(name: Any) -> bool:
 _PATHS: Mapping[str, Sequence[str]] = {
     "benchmark": ("path",),
     "editor": ("model", "python", "conda"),
-    "judge": ("model", "python", "conda", "rubric"),
+    "judge": ("model", "python", "conda", "rubric", "against"),
 }
 
 
