@@ -49,9 +49,9 @@ def find_grammars(tokenizer: Any, vocabulary: int, ends: Sequence[int]) -> Gramm
         importlib.import_module("xgrammar.contrib.hf")
         grammars = Grammars(tokenizer, vocabulary, ends)
         _try(grammars, vocabulary)
-        return grammars
     except (ImportError, OSError, RuntimeError, ValueError, TypeError, AttributeError) as error:
         return f"xgrammar fails: {type(error).__name__}: {error}"
+    return grammars
 
 
 def _try(grammars: Grammars, vocabulary: int) -> None:
