@@ -165,6 +165,7 @@ def params_of(way: Way, arguments: argparse.Namespace) -> Any:
         engine=way.engine,
         max_new_tokens=arguments.tokens,
         retries=0,
+        constrained="off",
         window=arguments.samples,
         max_model_len=None if arguments.tiny else 8192,
         load_format="dummy" if way.engine == "vllm" else "auto",
