@@ -314,7 +314,8 @@ def test_whatever_was_written_before_what_is_written_is_there(tmp_path_factory, 
 def test_a_record_of_another_shape_is_left_out(tmp_path, ledger, line):
     with RunStore(tmp_path) as store:
         store.write_info({"name": "run"})
-        getattr(store, ledger).append({"key": "k", **line})
+    with (tmp_path / f"{ledger}.jsonl").open("a") as file:
+        file.write(json.dumps({"v": 1, "key": "k", **line}) + "\n")
     assert getattr(RunReader(tmp_path), ledger) == {}
     with RunStore(tmp_path) as store:
         assert getattr(store, ledger).records == {}
