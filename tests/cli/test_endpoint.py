@@ -72,13 +72,16 @@ def test_two_hundred_samples_with_thirty_per_cent_of_faults(tmp_path):
         assert {one["verdict"]["overall"] for one in records} == {7}
         assert all(one["verdict"]["facts"]["attempts"] <= 12 for one in records)
         spent = sum(one["verdict"]["facts"]["attempts"] for one in records)
-        assert 200 * 1.2 < spent == len(fake.requests)
+        seen = len(fake.requests)
+        assert (
+            200 * 1.2 < seen <= spent < 200 * 2
+        )  # a connection that is just being closed swallows an attempt
         assert max(fake.replies.values()) == 1  # no question was answered twice
         assert 1 < fake.most_at_once <= 32
         again = run(tmp_path)
         assert again.returncode == 0
         assert "Nothing to do" in again.stdout
-        assert spent == len(fake.requests)
+        assert seen == len(fake.requests)
     assert "PLANTED" not in done.stdout + done.stderr
     assert holders(tmp_path / "run", KEY) == []
     info = json.loads((tmp_path / "run" / "run.json").read_text())
@@ -179,6 +182,27 @@ def test_senseless_settings_are_found_before_anything_starts(tmp_path, setting, 
         assert says in told(run(tmp_path, "--set", setting))
         assert (fake.tried, fake.requests) == (0, [])
     assert not (tmp_path / "run" / "edits.jsonl").exists()
+
+
+def test_a_dry_run_asks_nobody_and_foresees_no_weights(tmp_path):
+    with FakeEndpoint() as fake:
+        write(tmp_path, fake, 3)
+        done = run(tmp_path, "--dry-run")
+        assert done.returncode == 0, done.stderr
+        assert (fake.tried, fake.requests) == (0, [])
+    assert "3 left of 3; 3 questions" in done.stdout
+    assert "weights" not in done.stdout
+
+
+def test_a_key_of_the_stage_alone_reaches_the_endpoint_and_no_file(tmp_path):
+    with FakeEndpoint(key=KEY) as fake:
+        write(tmp_path, fake, 2, {"env": {"STAGE_API_KEY": KEY}, "params": {"api_key_env": "STAGE_API_KEY"}})
+        done = run(tmp_path, key="")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert {one["authorization"] for one in fake.headers} == {f"Bearer {KEY}"}
+        assert fake.tried == 1
+    assert "PLANTED" not in done.stdout + done.stderr
+    assert holders(tmp_path, KEY) == ["c.yaml"]
 
 
 # Preflight

@@ -29,7 +29,7 @@ KEYS = [
     "diffusion_model", "diffusion_model.params.device_ids", "reward_model.params.batch_size",
     "editor.components", "editor.components.transformer", "editor.params.error_rate", "editor.params.steps",
     "editor.lora", "editor.lora.model", "editor.lora.scale", "hub_cache", "scratch", "lock", "links", "proxy",
-    "judge.rubric", "judge.batch_size", "judge.params.seconds",
+    "judge.rubric", "judge.against", "judge.batch_size", "judge.params.seconds",
     "seed", "repeats", "limit", "output", "stages", "busy_gpus", "grace_s", "min_coverage", "no_such_key",
     "judge.budget", "preflight",
 ]  # fmt: skip
@@ -56,6 +56,7 @@ FINE: dict[str, set[str]] = {
     "judge.params": {"mapping"},
     "judge": {"null"},
     "judge.rubric": {"null"},
+    "judge.against": {"null"},
     "judge.params.seconds": {"zero", "float"},
     "editor.params.error_rate": {"zero"},
     "editor.params.steps": {"zero"},

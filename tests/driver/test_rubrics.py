@@ -1,5 +1,6 @@
 """Rubrics: built-in ones by name, a user's own from a file, everything wrong with it in one error."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -39,7 +40,12 @@ def problems(folder: Path, **changes: object) -> list[str]:
 
 def test_every_built_in_rubric_loads():
     names = builtin_rubrics()
-    assert [name for name in names if "-own-" not in name] == ["general-5-v1", "general-v1", "reference-v1"]
+    assert [name for name in names if "-own-" not in name] == [
+        "general-5-v1",
+        "general-v1",
+        "pairwise-v1",
+        "reference-v1",
+    ]
     assert names == sorted(names)
     for name in builtin_rubrics():
         rubric = load_rubric(name)
@@ -218,3 +224,70 @@ def test_refuses_other_encodings(tmp_path):
     path.write_bytes(b"name: \xff")
     with pytest.raises(ConfigError, match="not UTF-8 text \\(byte 6\\)"):
         load_rubric(str(path))
+
+
+PAIRWISE = {
+    "name": "mine",
+    "compares": True,
+    "dimensions": [{"name": name, "scale": [0, 2], "integer": True} for name in ("a", "b")],
+    "calls": [
+        {
+            "name": name,
+            "prompt": "{instruction} {output_format}",
+            "images": ["source", *images],
+            "dimensions": [name],
+        }
+        for name, images in (("a", ["edited", "reference"]), ("b", ["reference", "edited"]))
+    ],
+    "overall": "choose(equal(a, b), 0.5, choose(equal(a, 0), 1, 0))",
+    "range": [0, 1],
+}
+
+
+def test_a_users_rubric_may_compare(tmp_path):
+    rubric = load_rubric(str(write(tmp_path, PAIRWISE)))
+    assert rubric.compares
+    assert Rubric.from_json(rubric.to_json()) == rubric
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"range": [0, 2]}, "range must be [0, 1]"),
+        (
+            {"calls": [PAIRWISE["calls"][0], {**PAIRWISE["calls"][0], "name": "b", "dimensions": ["b"]}]},
+            "two questions",
+        ),
+        (
+            {"calls": [PAIRWISE["calls"][0]], "dimensions": PAIRWISE["dimensions"][:1], "overall": "a / 2"},
+            "two questions",
+        ),
+        (
+            {"dimensions": [{**one, "scale": [1, 3]} for one in PAIRWISE["dimensions"]]},
+            "whole numbers from 0 to 2",
+        ),
+        (
+            {"dimensions": [{**one, "integer": False} for one in PAIRWISE["dimensions"]]},
+            "whole numbers from 0 to 2",
+        ),
+        ({"compares": "yes"}, "compares: input should be a valid boolean"),
+    ],
+)
+def test_a_rubric_that_compares_asks_in_both_orders(tmp_path, change, said):
+    changed = json.loads(
+        json.dumps({**PAIRWISE, **change})
+    )  # nothing shared, which YAML would write as an alias
+    assert any(said in one for one in problems(tmp_path, **changed))
+
+
+def test_an_answer_may_have_another_key_than_its_dimension(tmp_path):
+    """In the reply's form, in its schema and where it is read; so two questions can be asked in the same words."""
+    from edit_eval.judges.contract import json_schema, output_format, parse_reply
+
+    rubric = load_rubric("pairwise-v1")
+    first, second = rubric.calls
+    assert output_format(rubric, first) == output_format(rubric, second)
+    assert list(json_schema(rubric, first)["properties"]) == ["better"]
+    reply = '{"better": {"reason": "sharper", "score": 2}}'
+    assert parse_reply(reply, rubric, second).scores == {"second": 2}
+    assert parse_reply(reply.replace("better", "second"), rubric, second).unscored == "unparsable"

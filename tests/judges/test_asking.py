@@ -246,3 +246,32 @@ def test_senseless_parameters_are_refused_in_one_line(params, said):
     with pytest.raises(UserError, match=said) as caught:
         AskingParams(**params).check()
     assert "\n" not in str(caught.value)
+
+
+def test_two_edits_are_compared_in_both_orders_in_the_same_words():
+    """What differs between the two questions is the order of the images alone; the better one is named by its place."""
+    rubric = load_rubric("pairwise-v1")
+    sample = Sample("s", "add a cat", ("a.png",))
+    source, edited, other = (Image.new("RGB", (8, 8), (level,) * 3) for level in (0, 200, 100))
+    asked = JudgeRequest(sample, rubric, render_prompts(rubric, sample), (source,), edited, (other,), 7)
+
+    def brighter(_: int, question: Question) -> Reply:
+        *_, first, second = (part.getpixel((0, 0))[0] for kind, part in question.parts if kind == "image")
+        return Reply(json.dumps({"better": {"reason": "Seen.", "score": 0 if first > second else 2}}))
+
+    class Scripted(AskingJudge):
+        def open_engine(self) -> Engine:
+            return Script(brighter)
+
+    judge = Scripted(AskingParams(), HostContext(), [rubric])
+    (verdict,) = judge.judge([asked])
+    assert held_to(rubric, verdict).overall == 1
+    assert verdict.scores == {"first": 0, "second": 2}
+    first, second = judge.engine_in_use.asked
+    assert [part for kind, part in first.parts if kind == "text"] == [
+        part for kind, part in second.parts if kind == "text"
+    ]
+    assert [part for kind, part in first.parts if kind == "image"] == [source, edited, other]
+    assert [part for kind, part in second.parts if kind == "image"] == [source, other, edited]
+    assert first.schema == second.schema
+    assert list(first.schema["properties"]) == ["better"]

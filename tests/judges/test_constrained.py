@@ -123,7 +123,7 @@ def test_without_xgrammar_nothing_is_held_and_that_is_on_record(dense, monkeypat
     monkeypatch.setattr("importlib.util.find_spec", lambda name, *_: None if name == "xgrammar" else object())
     engine = TransformersEngine(HELD, context(dense))
     assert engine.facts()["constrained"] is False
-    assert "xgrammar" not in capsys.readouterr().err
+    assert "replies are held to no schema: there is no xgrammar" in capsys.readouterr().err
     free = TransformersEngine(replace(HELD, constrained="off"), context(dense))
     assert [one.text for one in engine.ask([question(WHOLE)])] == [
         one.text for one in free.ask([question(WHOLE)])
@@ -134,4 +134,21 @@ def test_an_xgrammar_that_does_not_work_is_said(dense, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "xgrammar.contrib.hf", None)
     engine = TransformersEngine(HELD, context(dense))
     assert engine.facts()["constrained"] is False
-    assert "replies are held to no schema: xgrammar: ModuleNotFoundError" in capsys.readouterr().err
+    assert "replies are held to no schema: xgrammar fails: ModuleNotFoundError" in capsys.readouterr().err
+
+
+def test_an_xgrammar_that_fails_at_the_second_token_is_found_at_the_start(dense, monkeypatch):
+    """As its release 0.2.0 does, which takes no tensor for a token."""
+    from xgrammar.contrib.hf import LogitsProcessor
+
+    whole = LogitsProcessor.__call__
+
+    def first_only(self, input_ids, scores):
+        if input_ids.shape[1] > 1:
+            raise TypeError("Mismatched type on argument #1: expected `int` but got `ffi.Tensor`")
+        return whole(self, input_ids, scores)
+
+    monkeypatch.setattr(LogitsProcessor, "__call__", first_only)
+    engine = TransformersEngine(HELD, context(dense))
+    assert engine.facts()["constrained"] is False
+    engine.ask([question(NUMBER)])

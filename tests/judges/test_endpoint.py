@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -531,10 +532,15 @@ def test_a_key_that_cannot_be_one_is_refused_without_showing_it(value, monkeypat
     assert "PLANTED" not in str(caught.value)
 
 
-def test_an_interpreter_without_the_client_is_named(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "openai", None)
+@pytest.mark.parametrize(
+    ("lacking", "says"), [("openai", "has no openai"), ("anyio", r"cannot import openai \(.*anyio")]
+)
+def test_an_interpreter_without_the_client_is_named(monkeypatch, lacking, says):
+    for name in [name for name in sys.modules if name.partition(".")[0] == "openai"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, lacking, None)
     with (
-        pytest.raises(ModelError, match="has no openai; pip install openai into it"),
+        pytest.raises(ModelError, match=f"{says}.*; pip install openai into it"),
         judging("http://127.0.0.1:9/v1"),
     ):
         pass

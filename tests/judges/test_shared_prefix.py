@@ -232,9 +232,8 @@ def test_a_model_that_cannot_be_asked_so_is_asked_plainly(dense, capsys, fault, 
 
             def forward(input_ids, attention_mask=None, **inputs):
                 out = before(input_ids=input_ids, attention_mask=attention_mask, **inputs)
-                for layer in (
-                    (getattr(out, "cache", None) or out.past_key_values).layers if fault == "cache" else ()
-                ):
+                cache = getattr(out, "cache", None) or out.past_key_values
+                for layer in cache.layers if cache and fault == "cache" else ():
                     layer.__class__ = type("OtherLayer", (layer.__class__,), {})
                 return out
 

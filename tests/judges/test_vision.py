@@ -50,10 +50,11 @@ def test_random_weights_give_unreadable_judgements(folder):
     assert judge.window == 4
 
 
-def test_a_batch_gives_the_same_replies_as_one_at_a_time(folder):
+@pytest.mark.parametrize("size", [3, 8])
+def test_a_batch_gives_the_same_replies_as_one_at_a_time(folder, size):
     """Left padding is masked: in float32 greedy replies are equal, text for text."""
     alone = Qwen3VL(PARAMS, context(folder, 1), [SHORT]).judge(requests())
-    together = Qwen3VL(PARAMS, context(folder, 3), [SHORT]).judge(requests())
+    together = Qwen3VL(PARAMS, context(folder, size), [SHORT]).judge(requests())
     assert texts(together) == texts(alone)
     assert all("\n\n" in one.reply for one in alone)
 

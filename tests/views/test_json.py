@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 from harness import cli, config_tree, make_benchmark
 
+from edit_eval.core.agreement import Bridge, Noise
 from edit_eval.core.types import Verdict
 from edit_eval.driver import events
+from edit_eval.driver.agreement import Comparison, JudgeNoise
 from edit_eval.driver.events import Event, VerdictGiven
 from edit_eval.driver.laggards import Laggard
-from edit_eval.driver.summary import Estimate
+from edit_eval.driver.summary import Estimate, JudgeSummary
 from edit_eval.driver.usage import DeviceUsage, StageUsage, Usage
 from edit_eval.views.terminal_json import event_schema, event_to_json
 from views.contract import check_event, kinds
@@ -105,6 +107,11 @@ def test_a_score_and_a_reason_for_none_exclude_each_other() -> None:
         ("laggard", Laggard),
         ("estimate", Estimate),
         ("verdict", Verdict),
+        ("judge_summary", JudgeSummary),
+        ("bridge", Bridge),
+        ("judge_noise", JudgeNoise),
+        ("noise", Noise),
+        ("comparison", Comparison),
     ],
 )
 def test_what_events_hold_is_in_the_contract_to_the_last_field(name: str, kind: type) -> None:

@@ -60,9 +60,23 @@ def _parser() -> argparse.ArgumentParser:
     score = commands.add_parser(
         "score",
         help="judge the edits of a run, or an existing folder of edits",
-        description="Judge the edits that a run has, or those in a folder (--edits), named by sample id.",
+        description="Judge the edits that a run has, or those in a folder (--edits), named by sample id. No edit is made "
+        "anew, and no verdict is lost.",
     )
     _add_edits(score, "a folder of finished edits, instead of those of the run")
+    score.add_argument(
+        "--judge",
+        metavar="FILE",
+        type=_named,
+        help="judge with another judge beside the run's own: a config, its judge section alone, or a run directory",
+    )
+    score.add_argument(
+        "--repeat-fraction",
+        metavar="SHARE",
+        type=_fraction,
+        default=0.0,
+        help="judge this share of the edits a second time, always the same ones, and say how sure the judge is (e.g. 0.1)",
+    )
     _add_run_options(_add_config(score))
 
     report = commands.add_parser("report", help="show a run's scores and write its HTML page")
@@ -189,6 +203,18 @@ def _price(text: str) -> float:
     if not 0 <= price < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r} is no price; give a number such as 2.50")
     return price
+
+
+def _fraction(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 < share <= 1:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no share; give a number above 0 and at most 1, such as 0.1"
+        )
+    return share
 
 
 def _add_dry_run(parser: argparse.ArgumentParser, what: str) -> None:

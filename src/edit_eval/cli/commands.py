@@ -33,6 +33,8 @@ from edit_eval.driver.hashes import FileHashes
 from edit_eval.driver.hubs import Watch
 from edit_eval.driver.huggingface import settle_environment
 from edit_eval.driver.job import Job, prepare
+from edit_eval.driver.judgefile import read_judge
+from edit_eval.driver.judges import is_beside
 from edit_eval.driver.layout import layouts, write_layout
 from edit_eval.driver.lint import FolderOfEdits
 from edit_eval.driver.lint import lint as look_into
@@ -82,7 +84,7 @@ def _checked(
 ) -> Checked:
     """Return the config that the arguments describe; a run directory stands for the config it was made from.
 
-    With `proxy: none` this process forgets its proxies too.
+    `replace` has sections that take the place of the config's. With `proxy: none` this process forgets its proxies too.
     """
     checked = check_config(_tree(arguments, base, replace))
     if checked.config.proxy == "none":
@@ -118,16 +120,29 @@ def _tree(
         stages = [
             name
             for name in ("editor", "judge")
-            if isinstance(tree.get(name), dict) and name not in (replace or {})
+            if isinstance(tree.get(name), dict) and (name == "judge" or name not in (replace or {}))
         ]
         tree |= {name: {**tree[name], "devices": devices} for name in stages}
     return tree
 
 
-def _perform(arguments: argparse.Namespace, checked: Checked, stages: Sequence[StageName]) -> int:
+def _perform(
+    arguments: argparse.Namespace,
+    checked: Checked,
+    stages: Sequence[StageName],
+    *,
+    beside: bool = False,
+    repeat_fraction: float = 0.0,
+) -> int:
     """Do what is left of a job, then write the page, say how it ended and return the exit code."""
+    how: dict[str, Any] = {
+        "stages": stages,
+        "retry_failed": arguments.retry_failed,
+        "verify": arguments.verify,
+        "repeat_fraction": repeat_fraction,
+    }
     if arguments.dry_run:
-        return _foresee(arguments, checked, stages)
+        return _foresee(arguments, checked, how)
     job = prepare(checked, stages=stages, progress=say)
     control = Control()
     with (
@@ -141,21 +156,13 @@ def _perform(arguments: argparse.Namespace, checked: Checked, stages: Sequence[S
                 working.enter_context(collected())
             display(event)
 
-        worked = run_job(
-            job,
-            emit,
-            stages=stages,
-            retry_failed=arguments.retry_failed,
-            verify=arguments.verify,
-            tick=display.tick,
-            control=control,
-        )
+        worked = run_job(job, emit, **how, beside=beside, tick=display.tick, control=control)
     return _conclude(job, arguments, stages, worked=worked)
 
 
-def _foresee(arguments: argparse.Namespace, checked: Checked, stages: Sequence[StageName]) -> int:
+def _foresee(arguments: argparse.Namespace, checked: Checked, how: Mapping[str, Any]) -> int:
     """Say what a start would do, and do nothing."""
-    found = forecast(checked, stages=stages, retry_failed=arguments.retry_failed, verify=arguments.verify)
+    found = forecast(checked, **how)
     if arguments.display == "json":
         show_json(forecast_json(found))
     else:
@@ -178,7 +185,16 @@ def _conclude(job: Job, arguments: argparse.Namespace, stages: Sequence[StageNam
     _say_end(job, arguments, numbers, _nearest(page) if page else None, worked=worked)
     if no_page:
         raise no_page
-    return _exit_code(numbers.summary, judged="judge" in stages)
+    return _exit_code(
+        numbers.summary, judged="judge" in stages, beside=_coverage_beside(job, numbers.summary)
+    )
+
+
+def _coverage_beside(job: Job, summary: Summary) -> float | None:
+    """Return the coverage of the judge that was asked, if it is another one than the run's own."""
+    if job.judge is None or not is_beside(read_info(job.output), job.judge.judging):
+        return None
+    return next((one.coverage for one in summary.others if one.id == job.judge.judging.id[:16]), 0.0)
 
 
 def _say_end(
@@ -224,8 +240,10 @@ def _show(text: str) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _exit_code(summary: Summary, *, judged: bool = True) -> int:
-    return EXIT_OK if summary.reaches(judged=judged) else EXIT_PARTIAL
+def _exit_code(summary: Summary, *, judged: bool = True, beside: float | None = None) -> int:
+    """Return whether there is as much as was wanted of what was asked for: edits, or the verdicts of one judge."""
+    enough = summary.reaches(judged=judged) if beside is None else beside >= summary.min_coverage
+    return EXIT_OK if enough else EXIT_PARTIAL
 
 
 def _nearest(path: Path) -> str:
@@ -246,15 +264,16 @@ def edit(arguments: argparse.Namespace) -> int:
 
 def score(arguments: argparse.Namespace) -> int:
     """`edit-eval score CONFIG`: the second stage only, or, with `--edits`, over a folder of finished edits."""
+    beside = arguments.judge is not None
+    given: dict[str, Any] = {"judge": read_judge(arguments.judge)} if beside else {}
+    asked: dict[str, Any] = {"beside": beside, "repeat_fraction": arguments.repeat_fraction}
     if not arguments.edits:
-        return _perform(arguments, _checked(arguments), ("judge",))
+        return _perform(arguments, _checked(arguments, replace=given), ("judge",), **asked)
     folder = Path(arguments.edits).absolute()
-    editor = _made_elsewhere(folder)
     # Two folders of one name have each a run of their own.
     output = arguments.output or str(Path("runs") / f"{folder.name}-scored-{digest(str(folder))[:8]}")
-    return _perform(
-        arguments, _checked(arguments, replace={"editor": editor, "output": output}), ("edit", "judge")
-    )
+    given |= {"editor": _made_elsewhere(folder), "output": output}
+    return _perform(arguments, _checked(arguments, replace=given), ("edit", "judge"), **asked)
 
 
 def doctor(arguments: argparse.Namespace) -> int:

@@ -168,7 +168,7 @@ class Call:
             several alone is `source/1`, `source/2` ...
         reply: form of the reply.
         keys: what a dimension is called in the reply, where that is not its name: the label of a line, or the key of
-            a field. One per dimension, in their order.
+            an object or field. One per dimension, in their order.
         fill: a benchmark's own marks in an official template and what takes their place, as it is: `instruction`,
             `note:NAME` or `image:ROLE`, as in `{"<edit_prompt>": "instruction"}`. With `fill`, the template holds no
             placeholder of ours.
@@ -244,6 +244,8 @@ class Rubric:
         low: smallest possible overall score.
         high: largest possible overall score.
         shown: how images are prepared.
+        compares: each question shows the edited image and, as the reference, another run's edit of the same sample, and asks
+            which is better: 0 the one shown first, 2 the one shown second, 1 neither. There are two, in opposite orders.
         continuous: scores are means or expected values, and may lie between the levels of a whole-number scale.
     """
 
@@ -255,6 +257,7 @@ class Rubric:
     high: float
     shown: Shown = Shown()
     continuous: bool = False
+    compares: bool = False
 
     def dimension(self, name: str) -> Dimension:
         """Return the dimension called `name`; raises `KeyError`."""
@@ -285,6 +288,8 @@ class Rubric:
             data["shown"] = asdict(self.shown)
         if self.continuous:
             data["continuous"] = True
+        if self.compares:
+            data["compares"] = True
         return data
 
     @classmethod
@@ -299,6 +304,7 @@ class Rubric:
             high=data["high"],
             shown=Shown(**data.get("shown", {})),
             continuous=data.get("continuous", False),
+            compares=data.get("compares", False),
         )
 
 

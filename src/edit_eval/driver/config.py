@@ -25,6 +25,7 @@ from pydantic import (
 )
 
 from edit_eval.core.errors import ConfigError, did_you_mean, shown
+from edit_eval.driver.parameters import validated
 from edit_eval.driver.plugins import unwritable_field
 from edit_eval.driver.registry import ALIASES, Found, Kind, find
 from edit_eval.driver.values import INT_64, env_problems, is_plain, message, secret_problems
@@ -48,6 +49,7 @@ __all__ = [
 
 _SECTIONS = {"diffusion_model": "editor", "reward_model": "judge"}
 _LIFTED = (
+    "against",
     "batch_size",
     "budget",
     "components",
@@ -158,6 +160,7 @@ class JudgeConfig(StageConfig):
     """The judge."""
 
     rubric: _Text | None = None
+    against: _Text | None = None
     batch_size: int = Field(default=4, ge=1, le=4096)
     budget: float | None = Field(default=None, gt=0, le=1e12)
 
@@ -402,7 +405,7 @@ def _is_type(name: Any) -> bool:
 _PATHS: Mapping[str, Sequence[str]] = {
     "benchmark": ("path",),
     "editor": ("model", "python", "conda"),
-    "judge": ("model", "python", "conda", "rubric"),
+    "judge": ("model", "python", "conda", "rubric", "against"),
 }
 
 
@@ -449,30 +452,6 @@ def _problem(error: Any) -> str:
     return f"{name}: {message(error)}"
 
 
-def _validated(hints: TypeAdapter[Any], written: dict[str, str]) -> Any:
-    """Return the parameters that `written` (JSON by name) makes.
-
-    YAML reads `on` and `off` as true and false: where a parameter has such a word, the word was meant.
-    """
-    while True:
-        try:
-            # As JSON, so that lists may become tuples and yet nothing is coerced.
-            text = f"{{{', '.join(f'{json.dumps(key)}: {value}' for key, value in written.items())}}}"
-            return hints.validate_json(text, strict=True)
-        except ValidationError as error:
-            words: dict[str, str] = {}
-            for one in error.errors():
-                word = "on" if one["input"] is True else "off"
-                meant = isinstance(one["input"], bool) and f"'{word}'" in one.get("ctx", {}).get(
-                    "expected", ""
-                )
-                if meant and len(one["loc"]) == 1:
-                    words[str(one["loc"][0])] = json.dumps(word)
-            if not words:
-                raise
-            written |= words
-
-
 def _check_params(kind: Kind, found: Found, given: Mapping[str, Any]) -> tuple[Any, list[str]]:
     """Return an instance of the class's `Params`, or None, and the faults found."""
     hints = TypeAdapter(found.cls.Params)
@@ -492,7 +471,7 @@ def _check_params(kind: Kind, found: Found, given: Mapping[str, Any]) -> tuple[A
         else:
             problems.append(f"{kind}.params.{key}: must be made of texts, finite numbers, lists and mappings")
     try:
-        params = _validated(hints, written)
+        params = validated(hints, written)
     except ValidationError as error:
         for one in error.errors():
             where = ".".join(shown(str(part), quote=False) for part in one["loc"])

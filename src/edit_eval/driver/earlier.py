@@ -16,6 +16,7 @@ from edit_eval.driver.config import StageConfig
 from edit_eval.driver.devices import Device, GpuMemory
 from edit_eval.driver.events import StageName
 from edit_eval.driver.job import Job, StageJob
+from edit_eval.driver.judges import main_judge
 from edit_eval.driver.ledger import read_ledger, tells_of_edit, tells_of_verdict
 from edit_eval.driver.runinfo import read_info
 
@@ -47,8 +48,11 @@ class EarlierRun:
         return self._seconds("edit", self._edits(), hardware)
 
     def verdict_seconds(self, hardware: Sequence[str]) -> list[float]:
-        """Return the seconds of every verdict given on one of these kinds of device."""
-        return self._seconds("judge", self._records("verdicts.jsonl", tells_of_verdict), hardware)
+        """Return the seconds of every verdict that the run's own judge gave on one of these kinds of device."""
+        own = main_judge(self.info)
+        known = {None, own.judging.judge_id} if own else {None}  # lines were not always marked
+        records = self._records("verdicts.jsonl", tells_of_verdict)
+        return self._seconds("judge", [one for one in records if one.get("judge") in known], hardware)
 
     def image_bytes(self) -> list[int]:
         """Return the size of every edit."""

@@ -131,12 +131,17 @@ class EditFailed(Event):
 
 @dataclass(frozen=True)
 class VerdictGiven(Event):
-    """A verdict is in the ledger: scored or unscored."""
+    """A verdict is in the ledger: scored or unscored.
+
+    Attributes:
+        again: the judge was asked a second time about this edit, to see how sure it is; it counts for nothing else.
+    """
 
     device: str
     index: int
     sample_id: str
     verdict: Verdict
+    again: bool = False
 
 
 @dataclass(frozen=True)

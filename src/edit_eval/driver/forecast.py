@@ -28,7 +28,7 @@ from edit_eval.driver.hashes import FileHashes, UnreadHashes
 from edit_eval.driver.job import Job, StageJob, output_folder, prepare
 from edit_eval.driver.ledger import read_ledger, tells_of_edit, tells_of_verdict
 from edit_eval.driver.machine import nearest_folder
-from edit_eval.driver.plan import Judging, WantedEdit, plan_edits, verdict_is_done
+from edit_eval.driver.plan import Judging, WantedEdit, judged_again, plan_edits, verdict_is_done
 from edit_eval.driver.scratch import find_scratch
 from edit_eval.driver.store import image_is_intact, lock_holder, refuse_foreign
 from edit_eval.worker.images import UnreadableImageError, image_size
@@ -114,6 +114,7 @@ def forecast(
     stages: Sequence[StageName] = ("edit", "judge"),
     retry_failed: bool = False,
     verify: bool = False,
+    repeat_fraction: float = 0.0,
     disk_usage: DiskUsage = shutil.disk_usage,
 ) -> Forecast:
     """Say what `run_job` would do with the same arguments.
@@ -132,13 +133,24 @@ def forecast(
     hashes = UnreadHashes() if is_new else FileHashes(known, keep=False)
     with tempfile.TemporaryDirectory(prefix="edit-eval-dry-run-") as workspace:
         job = prepare(checked, stages=stages, hashes=hashes, workspace=Path(workspace))
-        return _Foreseen(job, stages, retry_failed=retry_failed, verify=verify).told(is_new, disk_usage)
+        foreseen = _Foreseen(
+            job, stages, retry_failed=retry_failed, verify=verify, repeat_fraction=repeat_fraction
+        )
+        return foreseen.told(is_new, disk_usage)
 
 
 class _Foreseen:
     """A prepared job with what its ledgers hold."""
 
-    def __init__(self, job: Job, stages: Sequence[StageName], *, retry_failed: bool, verify: bool) -> None:
+    def __init__(
+        self,
+        job: Job,
+        stages: Sequence[StageName],
+        *,
+        retry_failed: bool,
+        verify: bool,
+        repeat_fraction: float,
+    ) -> None:
         self._job = job
         self._memory = GpuMemory()
         edits = read_ledger(job.output / "edits.jsonl", tells_of_edit)
@@ -152,12 +164,18 @@ class _Foreseen:
         self._edits_left = len(self._plan.todo) if "edit" in stages else 0
         self._verdicts_left = self._verdicts_done = 0
         if job.judge:
+            twice = judged_again((one.key for one in job.wanted), repeat_fraction)
             keys = [
-                job.judge.judging.key(one, edits[one.key]["image"]["sha256"]) for one in self._plan.edited
+                job.judge.judging.key(one, edits[one.key]["image"]["sha256"], repeat=repeat)
+                for one in self._plan.edited
+                if job.judge.judging.applies(one)
+                for repeat in range(2 if one.key in twice else 1)
             ]
             done = [verdict_is_done(verdicts.get(key), retry_failed=retry_failed) for key in keys]
             self._verdicts_done = sum(done)
-            self._verdicts_left = len(done) - sum(done) + self._edits_left
+            to_come = [one for one in self._plan.todo if "edit" in stages and job.judge.judging.applies(one)]
+            self._verdicts_left = len(done) - sum(done) + len(to_come)
+            self._verdicts_left += sum(one.key in twice for one in to_come)
 
     def told(self, is_new: bool, disk_usage: DiskUsage) -> Forecast:
         job, config = self._job, self._job.checked.config
@@ -193,7 +211,7 @@ class _Foreseen:
         devices = stage.spec.devices if stage.spec else ()
         message = stage.spec.message if stage.spec else {}
         weights = None
-        if message.get("model"):
+        if message.get("model") and stage.models:  # else it is somebody else's, and takes no memory here
             parts = {name: Path(path) for name, path in message["components"].items()}
             dtype = getattr(stage.params, "dtype", None)
             weights = inspect_checkpoint(Path(message["model"]), dtype, parts).weights_bytes

@@ -15,6 +15,7 @@ from edit_eval.core.errors import ConfigError, DataError, ModelError, RunError, 
 from edit_eval.core.headlines import Headline
 from edit_eval.core.identity import identity_params
 from edit_eval.core.types import Sample
+from edit_eval.driver.against import find_against
 from edit_eval.driver.checkpoints import inspect_checkpoint, refuse_cut_off
 from edit_eval.driver.config import Checked, EditorConfig, JudgeConfig, StageConfig
 from edit_eval.driver.devices import visible_gpus
@@ -372,6 +373,9 @@ def _judge_job(
         raise ConfigError("judge: is missing")
     model = _model(checked, "judge", config, found, hashes, progress)
     whole = Judging({}, protocol.rubrics, tuple(found.cls.reads))
+    if config.against:
+        against = find_against(config.against, wanted, output_folder(checked), hashes)
+        whole = dataclasses.replace(whole, against=against)
     used = whole.used_by(one.sample for one in wanted)
     message = {
         "role": "edit_eval.worker.roles:JudgeRole",

@@ -24,10 +24,15 @@ def edit_payload(one: WantedEdit, root: Path) -> dict[str, Any]:
     }
 
 
-def verdict_payload(one: WantedEdit, root: Path, judging: Judging, edited_sha256: str) -> dict[str, Any]:
-    """Return what `worker.roles.JudgeRole` takes, for the edit whose image had that hash when it was recorded."""
+def verdict_payload(
+    one: WantedEdit, root: Path, judging: Judging, edited_sha256: str, repeat: int = 0
+) -> dict[str, Any]:
+    """Return what `worker.roles.JudgeRole` takes, for the edit whose image had that hash when it was recorded.
+
+    `repeat` is 1 where it is judged a second time.
+    """
     return {
-        "sample": one.sample.to_json(),
+        "sample": judging.shown(one).to_json(),
         "inputs": judging.inputs(one),
         "edited": str(root / image_path(one.key)),
         "edited_sha256": edited_sha256,
@@ -36,5 +41,5 @@ def verdict_payload(one: WantedEdit, root: Path, judging: Judging, edited_sha256
             {"call": prompt.call, "text": prompt.text, "images": list(prompt.images)}
             for prompt in judging.prompts(one.sample)
         ],
-        "seed": one.seed,
+        "seed": judging.seed(one, repeat),
     }

@@ -5,7 +5,6 @@ Edits become verdict tasks as they finish. Owns the run directory while it runs;
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -13,14 +12,12 @@ from datetime import UTC, datetime
 from functools import cached_property, partial
 from typing import Any, cast
 
-import edit_eval
 from edit_eval.core.errors import RunError, shown
 from edit_eval.core.types import EditFailureKind, UnscoredKind, Verdict
+from edit_eval.driver.against import against_file, against_lines
 from edit_eval.driver.backends import Backend
 from edit_eval.driver.backends.local import LocalBackend
-from edit_eval.driver.changes import changes
 from edit_eval.driver.choices import engine_options
-from edit_eval.driver.config import without_secrets
 from edit_eval.driver.control import Control
 from edit_eval.driver.devices import Device, GpuMemory
 from edit_eval.driver.events import (
@@ -39,13 +36,14 @@ from edit_eval.driver.hashes import FileHashes
 from edit_eval.driver.job import Job, JudgeJob
 from edit_eval.driver.outcomes import checked_edit, checked_verdict
 from edit_eval.driver.payloads import edit_payload, verdict_payload
-from edit_eval.driver.plan import EditPlan, WantedEdit, plan_edits, verdict_is_done
+from edit_eval.driver.plan import EditPlan, WantedEdit, judged_again, plan_edits, verdict_is_done
 from edit_eval.driver.pool import Pool
 from edit_eval.driver.preflight import preflight
 from edit_eval.driver.queue import Task
 from edit_eval.driver.refusals import why_not
 from edit_eval.driver.spending import Budget, earlier_than
 from edit_eval.driver.stage import StageSpec
+from edit_eval.driver.starts import next_info, starts_of
 from edit_eval.driver.store import RunStore, image_is_intact, link_names
 from edit_eval.driver.telemetry import Recorder
 from edit_eval.driver.upkeep import (
@@ -69,6 +67,8 @@ def run_job(
     stages: Sequence[StageName] = ("edit", "judge"),
     retry_failed: bool = False,
     verify: bool = False,
+    beside: bool = False,
+    repeat_fraction: float = 0.0,
     backend: Backend | None = None,
     tick: Callable[[], None] = lambda: None,
     control: Control | None = None,
@@ -81,6 +81,8 @@ def run_job(
         stages: `edit`, `judge` or both.
         retry_failed: take up failed edits and unscored verdicts again.
         verify: hash every edit's image instead of trusting its size and modification time.
+        beside: the job's judge judges beside the run's own, which stays what it is.
+        repeat_fraction: share of the edits that the judge is asked about twice, 0..1.
         backend: where keepers run; by default this machine, with the job's scratch folder.
         tick: called a few times a second, for displays.
         control: how the run is told to end or to pause.
@@ -97,7 +99,17 @@ def run_job(
     control.grace_s = job.checked.config.grace_s
     control.watch(job.output)
     with RunStore(job.output, lock=job.checked.config.lock) as store:
-        pipeline = Pipeline(job, store, emit, stages, retry_failed=retry_failed, verify=verify, tick=tick)
+        pipeline = Pipeline(
+            job,
+            store,
+            emit,
+            stages,
+            retry_failed=retry_failed,
+            verify=verify,
+            beside=beside,
+            repeat_fraction=repeat_fraction,
+            tick=tick,
+        )
         return pipeline.run(backend or LocalBackend(job.scratch.temporary), control)
 
 
@@ -113,6 +125,8 @@ class Pipeline:
         *,
         retry_failed: bool,
         verify: bool,
+        beside: bool,
+        repeat_fraction: float,
         tick: Callable[[], None],
     ) -> None:
         self._job = job
@@ -124,9 +138,13 @@ class Pipeline:
         self._judge = job.judge if "judge" in stages else None
         self._retry_failed = retry_failed
         self._verify = verify
+        self._beside = beside
+        self._repeat_fraction = repeat_fraction
+        self._twice = judged_again((one.key for one in job.wanted), repeat_fraction)
         self._tick = tick
         self._by_key = {one.key: one for one in job.wanted}
         self._edit_of: dict[str, WantedEdit] = {}  # by verdict key
+        self._again: set[str] = set()  # keys of second verdicts on an edit
         self._edited_sha256: dict[str, str] = {}  # by edit key
         self._pool: Pool | None = None
         self._info: dict[str, Any] = {}
@@ -150,6 +168,8 @@ class Pipeline:
         if held_back:
             verdicts = []
         self._store.write_wanted(self._job.wanted)
+        if self._job.judge and (against := self._job.judge.judging.against):
+            self._store.write_lines(against_file(against), lambda: against_lines(against))
         self._record_start(working=bool(edits or verdicts))
         if edits or verdicts:
             if self._judge and self._judge.stage.spec:
@@ -221,7 +241,8 @@ class Pipeline:
         specs = [self._job.editor.spec] if edits else []
         if self._judge and (edits or verdicts) and (spec := self._judge.stage.spec):
             left = [self._by_key[one.id] for one in edits] + [self._edit_of[one.id] for one in verdicts]
-            chosen = engine_options(self._judge.judging, left, len(spec.devices), self._info["starts"])
+            earlier = starts_of(self._info, self._judge.judging)
+            chosen = engine_options(self._judge.judging, left, len(spec.devices), earlier)
             options = {**spec.message["options"], **chosen}
             specs.append(replace(spec, message={**spec.message, "options": options}))
         return [spec for spec in specs if spec]
@@ -268,20 +289,25 @@ class Pipeline:
         )
 
     def _verdict_tasks(self, edited: Sequence[WantedEdit]) -> list[Task]:
-        tasks = [self._verdict_task(one) for one in edited]
+        """Return the tasks of judging these edits whose verdicts do not stand; what is judged twice, again at the end."""
+        tasks = [self._verdict_task(one, repeat) for repeat in (0, 1) for one in edited]
         return [task for task in tasks if task is not None]
 
-    def _verdict_task(self, one: WantedEdit) -> Task | None:
-        """Return the task of judging this edit, or None if its verdict stands (or nothing is judged)."""
-        if self._judge is None:
+    def _verdict_task(self, one: WantedEdit, repeat: int) -> Task | None:
+        """Return the task of judging this edit, or None if its verdict stands (or none is wanted)."""
+        if self._judge is None or (repeat and one.key not in self._twice):
             return None
         judging = self._judge.judging
+        if not judging.applies(one):
+            return None
         edited = self._edited_sha256[one.key]
-        key = judging.key(one, edited)
+        key = judging.key(one, edited, repeat=repeat)
         if self._has_verdict(key):
             return None
         self._edit_of[key] = one
-        return Task(key, partial(verdict_payload, one, self._store.path, judging, edited))
+        if repeat:
+            self._again.add(key)
+        return Task(key, partial(verdict_payload, one, self._store.path, judging, edited, repeat))
 
     def _has_verdict(self, key: str) -> bool:
         records = self._store.verdicts.records
@@ -293,47 +319,19 @@ class Pipeline:
 
     def _record_start(self, *, working: bool) -> None:
         """Write run.json: what the run is now, and (if there is work) this start; say what changed since the last."""
-        job = self._job
-        info = self._store.info()
-        before = info.get("identity")
-        identity = job.identity()
-        if job.judge is None and before is not None:
-            identity |= {name: before.get(name) for name in ("judge", "rubric")}
-        if before is not None:
-            for line in changes(before, identity):
-                text = f"changed since this run began: {line}; what depends on it is done anew, the old stays on disk"
-                self._warn(text)
-        start = {
-            "at": _utc_now(),
-            "edit_eval": edit_eval.__version__,
-            "python": sys.version.split()[0],
-            "hosts": {},
-        }
-        self._info = {
-            "created": info.get("created", _utc_now()),
-            "name": job.output.name,
-            "config": without_secrets(job.checked.config),
-            "identity": identity,
-            "data": {name: dict(facts) for name, facts in job.data.items()} or info.get("data", {}),
-            "editor": job.editor.title,
-            "size_policy": {"editor": job.editor.size_policy},
-            "min_coverage": job.checked.config.min_coverage,
-            **self._judge_info(info),
-            "starts": [*info.get("starts", []), *([start] if working else [])],
-        }
+        self._info, changed = next_info(
+            self._job,
+            self._store.info(),
+            at=_utc_now(),
+            working=working,
+            beside=self._beside,
+            repeat_fraction=self._repeat_fraction,
+        )
+        for line in changed:
+            self._warn(
+                f"changed since this run began: {line}; what depends on it is done anew, the old stays on disk"
+            )
         self._store.write_info(self._info)
-
-    def _judge_info(self, before: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what run.json says of the judge; a start that only edits leaves what was said before."""
-        names = ("protocol", "judge", "judge_size_policy", "judging", "headlines")
-        judge = self._job.judge
-        if judge is None:
-            kept = {name: before.get(name) for name in names}
-            return {**kept, "protocol": kept["protocol"] or self._job.protocol}
-        headlines = [one.to_json() for one in judge.headlines]
-        sizes, judging = judge.stage.size_policy, judge.judging.to_json()
-        said = (self._job.protocol, judge.stage.title, sizes, judging, headlines)
-        return dict(zip(names, said, strict=True))
 
     def _announce(self, plan: EditPlan, verdicts: Sequence[Task], specs: Sequence[StageSpec]) -> None:
         job = self._job
@@ -352,8 +350,11 @@ class Pipeline:
             total = len(job.wanted)
             self._emit(StageStarted(self._now(), "edit", total, total - len(plan.todo)))
         if self._judge:
-            total = len(plan.edited) + (len(plan.todo) if self._editing else 0)
-            self._emit(StageStarted(self._now(), "judge", total, len(plan.edited) - len(verdicts)))
+            there, to_come = (
+                sum(2 if one.key in self._twice else 1 for one in edits if self._judge.judging.applies(one))
+                for edits in (plan.edited, plan.todo if self._editing else ())
+            )
+            self._emit(StageStarted(self._now(), "judge", there + to_come, there - len(verdicts)))
 
     # What the pool tells
 
@@ -465,9 +466,9 @@ class Pipeline:
             )
         )
         self._edited_sha256[one.key] = record["image"]["sha256"]
-        verdict_task = self._verdict_task(one)
-        if verdict_task and self._pool:
-            self._pool.add("judge", [verdict_task])
+        verdict_tasks = self._verdict_tasks([one])
+        if verdict_tasks and self._pool:
+            self._pool.add("judge", verdict_tasks)
 
     @cached_property
     def _link_names(self) -> Mapping[str, str]:
@@ -491,12 +492,14 @@ class Pipeline:
             self._warn(f"no thumbnails: cannot write {reason}")
 
     def _judged(self, task: Task, verdict: Verdict, device: Device, seconds: float) -> None:
-        one = self._edit_of[task.id]
+        one, again = self._edit_of[task.id], task.id in self._again
         record = {
             **self._about(one, task, device),
             "key": task.id,
             "edit_key": one.key,
             "edited_sha256": self._edited_sha256[one.key],
+            "judge": self._judge.judging.judge_id if self._judge else None,
+            **({"again": 1} if again else {}),
             "seconds": round(seconds, 4),
             "verdict": verdict.to_json(),
             **earlier_than(self._store.verdicts.records.get(task.id)),
@@ -505,7 +508,7 @@ class Pipeline:
         self._given += 1
         if self._budget:
             self._budget.add(record)
-        self._emit(VerdictGiven(self._now(), device.label, one.index, one.sample.id, verdict))
+        self._emit(VerdictGiven(self._now(), device.label, one.index, one.sample.id, verdict, again))
 
     @staticmethod
     def _about(one: WantedEdit, task: Task, device: Device) -> dict[str, Any]:

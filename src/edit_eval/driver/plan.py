@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -14,9 +16,22 @@ from edit_eval.core.types import Prompt, Rubric, Sample
 from edit_eval.driver.keys import verdict_keys, written_prompts
 from edit_eval.judges.prompts import prompt_renderer
 
-__all__ = ["EditPlan", "Judging", "WantedEdit", "plan_edits", "recorded_rubrics", "verdict_is_done"]
+__all__ = [
+    "Against",
+    "EditPlan",
+    "Judging",
+    "Rival",
+    "WantedEdit",
+    "judged_again",
+    "plan_edits",
+    "recorded_rubrics",
+    "verdict_is_done",
+]
 
 Record = Mapping[str, Any]
+
+_ROUNDING = 1e-9
+"""A tenth of 30 is 3, and not the 4 above 3.0000000000000004."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +65,37 @@ class WantedEdit:
 
 
 @dataclass(frozen=True)
+class Rival:
+    """Another run's edit of a sample.
+
+    Attributes:
+        key: of the edit.
+        sha256: of its image's bytes.
+        image: absolute path.
+        thumbnail: likewise; it may not be there.
+    """
+
+    key: str
+    sha256: str
+    image: str
+    thumbnail: str
+
+
+@dataclass(frozen=True)
+class Against:
+    """Another run, with whose edits those of this one are compared.
+
+    Attributes:
+        run: its directory, absolute.
+        edits: its edits by sample id and repeat; what is not among them cannot be compared. None: not looked up
+            (`driver.against`).
+    """
+
+    run: str
+    edits: Mapping[tuple[str, int], Rival] | None = None
+
+
+@dataclass(frozen=True)
 class Judging:
     """What decides a verdict beside the edit itself: the judge's identity, the rubrics, and what the judge looks at.
 
@@ -57,16 +103,47 @@ class Judging:
         identity: name, version, model and parameters of the judge.
         rubrics: what it follows, by the name that samples know it by (`Sample.rubric`); `""` is for all others.
         reads: which of a sample's other images it sees: `reference`, `target`.
+        against: the run whose edit of a sample is its `reference`; None: it has references of its own.
     """
 
     identity: Mapping[str, Any]
     rubrics: Mapping[str, Rubric]
     reads: tuple[str, ...]
+    against: Against | None = None
 
     @property
     def id(self) -> str:
-        """Identity of judge and rubrics together, whatever they judge."""
-        return digest({"judge": self.identity, "rubric": self.rubrics_hash})
+        """Identity of judge and rubrics (and of what is compared with) together, whatever they judge."""
+        against = {"against": self.against.run} if self.against else {}
+        return digest({"judge": self.identity, "rubric": self.rubrics_hash, **against})
+
+    def applies(self, wanted: WantedEdit) -> bool:
+        """Whether there is what an edit is to be compared with, if it is to be compared."""
+        return self.against is None or self.rival(wanted) is not None
+
+    def rival(self, wanted: WantedEdit) -> Rival | None:
+        """Return the other run's edit of this sample and repeat, if there is one."""
+        if self.against is None:
+            return None
+        if self.against.edits is None:
+            raise ValueError(f"the edits of {self.against.run} were not looked up")
+        return self.against.edits.get((wanted.sample.id, wanted.repeat))
+
+    def shown(self, wanted: WantedEdit) -> Sample:
+        """Return the sample as the judge is given it: with the other run's edit as its reference, if that is compared."""
+        rival = self.rival(wanted)
+        return replace(wanted.sample, references=(rival.image,)) if rival else wanted.sample
+
+    def _beside(self, wanted: WantedEdit) -> Sequence[str]:
+        """Return the hashes of the images that the judge sees beside source and edit."""
+        rival = self.rival(wanted)
+        known = {**wanted.beside_sha256, "reference": (rival.sha256,)} if rival else wanted.beside_sha256
+        return [sha for name in self._seen for sha in known.get(name, ())]
+
+    @property
+    def _seen(self) -> Sequence[str]:
+        """What it reads; what it compares with is always among it."""
+        return list(dict.fromkeys(["reference", *self.reads])) if self.against else self.reads
 
     @property
     def rubrics_hash(self) -> str:
@@ -74,6 +151,11 @@ class Judging:
         if set(self.rubrics) == {""}:
             return rubric_hash(self.rubrics[""])
         return digest({name: rubric_hash(rubric) for name, rubric in self.rubrics.items()})
+
+    @property
+    def judge_id(self) -> str:
+        """Identity of the judge alone, 16 hex digits: verdicts and starts are marked with it."""
+        return digest(self.identity)[:16]
 
     def used_by(self, samples: Iterable[Sample]) -> Judging:
         """Return the same with those rubrics alone that these samples are judged by.
@@ -127,17 +209,34 @@ class Judging:
     def _keys(self) -> Mapping[str, Callable[..., str]]:
         return {name: verdict_keys(self.identity, rubric) for name, rubric in self.rubrics.items()}
 
-    def key(self, wanted: WantedEdit, edited_sha256: str, prompts: tuple[Prompt, ...] | None = None) -> str:
-        """Return the key of the verdict on one edit, whose image has that hash; `prompts` if they are there already."""
+    @staticmethod
+    def seed(wanted: WantedEdit, repeat: int = 0) -> int:
+        """Return the 63-bit seed of a judgement: the edit's own the first time, another one each time again."""
+        return int(digest([wanted.seed, "judged again", repeat])[:16], 16) >> 1 if repeat else wanted.seed
+
+    def key(
+        self,
+        wanted: WantedEdit,
+        edited_sha256: str,
+        prompts: tuple[Prompt, ...] | None = None,
+        repeat: int = 0,
+    ) -> str:
+        """Return the key of the verdict on one edit.
+
+        Args:
+            wanted: the edit.
+            edited_sha256: of its image.
+            prompts: rendered for it, if they are there already.
+            repeat: 0 for the verdict that counts, 1 where the judge is asked again to see how sure it is.
+        """
         sample = wanted.sample
         name = self.name_of(sample) if sample.rubric else ""
-        beside = wanted.beside_sha256
         about = {
             "edited_sha256": edited_sha256,
-            "source_sha256": beside.get("judged") or wanted.source_sha256,
-            "reference_sha256": [sha for one in self.reads for sha in beside.get(one, ())],
-            "seed": wanted.seed,
-            "repeat": 0,
+            "source_sha256": wanted.beside_sha256.get("judged") or wanted.source_sha256,
+            "reference_sha256": self._beside(wanted),
+            "seed": self.seed(wanted, repeat),
+            "repeat": repeat,
         }
         if prompts is None:
             try:
@@ -148,28 +247,45 @@ class Judging:
 
     def inputs(self, wanted: WantedEdit) -> list[tuple[str, str]]:
         """Return path and hash of every image, beside the edited one, that the key of a verdict was made of."""
-        sample, known = wanted.sample, wanted.beside_sha256
+        sample, known = self.shown(wanted), wanted.beside_sha256
         paths = {"reference": sample.references, "target": (sample.target,) if sample.target else ()}
         sources = zip(sample.shown_sources, known.get("judged") or wanted.source_sha256, strict=True)
-        seen = (zip(paths.get(name, ()), known.get(name, ()), strict=True) for name in self.reads)
-        return [*sources, *chain.from_iterable(seen)]
+        seen = chain.from_iterable(paths.get(name, ()) for name in self._seen)
+        return [*sources, *zip(seen, self._beside(wanted), strict=True)]
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON data; `from_json` reads it back."""
         rubrics = {name: rubric.to_json() for name, rubric in self.rubrics.items()}
-        return {"identity": dict(self.identity), "rubrics": rubrics, "reads": list(self.reads)}
+        return {
+            "identity": dict(self.identity),
+            "rubrics": rubrics,
+            "reads": list(self.reads),
+            **({"against": {"run": self.against.run}} if self.against else {}),
+        }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Judging:
         """Read what `to_json` wrote."""
         rubrics = {name: Rubric.from_json(one) for name, one in recorded_rubrics(data).items()}
-        return cls(data["identity"], rubrics, tuple(data["reads"]))
+        against = Against(data["against"]["run"]) if data.get("against") else None
+        return cls(data["identity"], rubrics, tuple(data["reads"]), against)
 
 
 def recorded_rubrics(data: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the rubrics by name in what `Judging.to_json` wrote, now or when a run had one rubric for all samples."""
     rubrics: Mapping[str, Any] = data["rubrics"] if "rubrics" in data else {"": data.get("rubric") or {}}
     return rubrics
+
+
+def judged_again(keys: Iterable[str], fraction: float) -> frozenset[str]:
+    """Return that share of the edits (by key, rounded up) that a judge is asked about twice.
+
+    They are those with the smallest hashes, so that they are always the same, and a larger share holds a smaller one.
+    """
+    if not fraction:
+        return frozenset()
+    ordered = sorted({*keys}, key=lambda key: hashlib.sha256(f"judged again {key}".encode()).digest())
+    return frozenset(ordered[: math.ceil(fraction * len(ordered) - _ROUNDING)])
 
 
 @dataclass

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from edit_eval.benchmarks import Protocol
+from edit_eval.core.errors import ConfigError
 from edit_eval.core.headlines import Headline
 from edit_eval.core.types import Rubric, Sample
 from edit_eval.driver.config import Checked
@@ -20,6 +21,9 @@ OFFICIAL = "+official"
 
 PARTIAL = "+partial"
 """What takes its place where something is missing."""
+
+
+_PAIRWISE = "pairwise-v1"
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,12 @@ def protocol_in_use(checked: Checked, *, judging: bool) -> ProtocolInUse:
     chosen = config.rubric or judge.cls.default_rubric
     if chosen:
         rubric = judge.adapted(checked.params["judge"], load_rubric(chosen))
-        return ProtocolInUse("+".join([name, *limit, rubric.name]), {"": rubric}, ())
+        parts = [name, *limit, rubric.name, *_compared(rubric, config.against)]
+        return ProtocolInUse("+".join(parts), {"": rubric}, ())
+    if config.against:
+        raise ConfigError(
+            f"judge.against: the rubrics of {benchmark.name} compare nothing; set judge.rubric to {_PAIRWISE}"
+        )
     protocol: Protocol = benchmark.protocol(checked.params["benchmark"], load_rubric)
     rubrics = {kind: judge.adapted(checked.params["judge"], one) for kind, one in protocol.rubrics.items()}
     if not protocol.headlines:
@@ -96,6 +105,21 @@ def counted(protocol: ProtocolInUse, samples: Iterable[Sample]) -> ProtocolInUse
             name = f"+samples-{len(known)}-of-{whole}"
             return replace(protocol, id=protocol.id.removesuffix(OFFICIAL) + name)
     return protocol
+
+
+def _compared(rubric: Rubric, against: str | None) -> list[str]:
+    """Return what the id says of a comparison: that it is one, and with which run. Raises `ConfigError`."""
+    if rubric.compares and not against:
+        raise ConfigError(
+            f"judge.against: is missing; rubric {rubric.name!r} compares with the edits of another run"
+        )
+    if against and not rubric.compares:
+        raise ConfigError(
+            f"judge.against: rubric {rubric.name!r} compares nothing; set judge.rubric to {_PAIRWISE}"
+        )
+    if not against:
+        return []
+    return [*([] if "pairwise" in rubric.name else ["pairwise"]), f"against-{_short(against)}"]
 
 
 def _short(model: str) -> str:

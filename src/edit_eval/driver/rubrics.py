@@ -79,6 +79,7 @@ class _RubricFile(_Strict):
     range: _Range
     shown: _ShownFile = _ShownFile()
     continuous: Annotated[bool, Field(strict=True)] = False
+    compares: Annotated[bool, Field(strict=True)] = False
 
 
 _PARTS: dict[str, type[_Strict]] = {
@@ -168,6 +169,7 @@ def _checked(data: Any, where: str) -> Rubric:
         raise ConfigError([f"rubric {where}: {one}" for one in _schema_problems(error)]) from error
     rubric = _rubric(read)
     problems = [*_name_problems(rubric), *_call_problems(rubric)]
+    problems += _comparison_problems(rubric) if rubric.compares else []
     problems += [] if problems else _overall_problems(rubric)
     if problems:
         raise ConfigError([f"rubric {where}: {one}" for one in problems])
@@ -211,6 +213,7 @@ def _rubric(read: _RubricFile) -> Rubric:
         high=read.range[1],
         shown=Shown(**read.shown.model_dump()),
         continuous=read.continuous,
+        compares=read.compares,
     )
 
 
@@ -262,6 +265,24 @@ def _call_problems(rubric: Rubric) -> Iterator[str]:
     for name in known if rubric.calls else ():
         if answered[name] != 1:
             yield f"dimension {name!r} is answered by {answered[name] or 'no'} calls, must be by exactly one"
+
+
+def _comparison_problems(rubric: Rubric) -> Iterator[str]:
+    """Check what the report relies on: two questions in opposite orders, each answered by 0, 1 or 2."""
+    if (rubric.low, rubric.high) != (0, 1):
+        yield "compares: range must be [0, 1]: 1 where this run's edit wins, 0 where it loses"
+    orders = [
+        call.images.index("edited") < call.images.index("reference")
+        for call in rubric.calls
+        if {"edited", "reference"} <= set(call.images)
+    ]
+    if len(rubric.calls) != 2 or sorted(orders) != [False, True]:
+        yield "compares: there must be two questions, one that shows edited before reference and one after it"
+    if any(len(call.dimensions) != 1 for call in rubric.calls):
+        yield "compares: each question must have one dimension"
+    for one in rubric.dimensions:
+        if (one.low, one.high, one.integer) != (0, 2, True):
+            yield f"compares: the scale of {one.name!r} must be whole numbers from 0 to 2: first, neither, second is better"
 
 
 def _level_problems(rubric: Rubric, call: Call) -> Iterator[str]:

@@ -22,8 +22,20 @@ __all__ = ["FORMAT", "DamagedInfo", "needed", "read_info", "rebuild_with"]
 FORMAT = 1
 
 _SCALAR = (str, float, bool, None)
-_START = {"at": str, "edit_eval": str, "python": str, "hosts": (Each(Each(_SCALAR)), None)}
-_JUDGING = {"!identity": dict, "rubrics": Each(dict), "rubric": dict, "!reads": [str]}
+_START = {
+    "judge": (str, None),
+    "at": str,
+    "edit_eval": str,
+    "python": str,
+    "hosts": (Each(Each(_SCALAR)), None),
+}
+_JUDGING = {
+    "!identity": dict,
+    "rubrics": Each(dict),
+    "rubric": dict,
+    "!reads": [str],
+    "against": ({"!run": str}, None),
+}
 _HEADLINE = {
     "!name": str,
     "!low": float,
@@ -34,6 +46,15 @@ _HEADLINE = {
     "groups": Each(int),
     "where": Each(str),
     "digits": int,
+}
+_OTHER_JUDGE = {
+    "!judge": (str, None),
+    "!protocol": (str, None),
+    "judge_size_policy": (str, None),
+    "!judging": _JUDGING,
+    "headlines": ([_HEADLINE], None),
+    "repeat_fraction": (float, None),
+    "config": ({"params": dict}, None),
 }
 _misfit = misfit_of(
     {
@@ -54,6 +75,8 @@ _misfit = misfit_of(
         "judge_size_policy": (str, None),
         "judging": (_JUDGING, None),
         "headlines": ([_HEADLINE], None),
+        "repeat_fraction": (float, None),
+        "other_judges": ([_OTHER_JUDGE], None),
         "starts": [(_START, None)],
     }
 )
@@ -99,13 +122,13 @@ def read_info(path: Path) -> dict[str, Any]:
 
 
 def _rubric_fault(info: Mapping[str, Any]) -> str | None:
-    if not info.get("judging"):
-        return None
-    try:
-        for one in recorded_rubrics(info["judging"]).values():
-            check_recorded_rubric(one)
-    except ConfigError as error:
-        return f"judging.{error.problems[0]}"
+    for number, said in enumerate([info, *(info.get("other_judges") or ())]):
+        where = f"other_judges.{number - 1}." if number else ""
+        try:
+            for one in recorded_rubrics(said["judging"]).values() if said.get("judging") else ():
+                check_recorded_rubric(one)
+        except ConfigError as error:
+            return f"{where}judging.{error.problems[0]}"
     return None
 
 

@@ -6,6 +6,7 @@ edits.jsonl    ledger of edits
 verdicts.jsonl ledger of verdicts
 images/ab/…    edits by key; thumbs/ab/… thumbnails; by-id/<tag>/<id>.png links for people
 inputs/        images that a benchmark made itself
+against-….jsonl the edits of another run with which these were compared (driver.against)
 telemetry.jsonl what every device did and drew (driver.telemetry)
 logs/ report/
 """
@@ -167,7 +168,9 @@ def refuse_foreign(path: Path) -> None:
     """Refuse a folder that holds files of something else, or a run of a newer edit-eval. Raises `RunError`."""
     try:
         foreign = sorted(
-            one.name for one in path.iterdir() if one.name not in _OURS and not one.name.startswith(".")
+            one.name
+            for one in path.iterdir()
+            if one.name not in _OURS and not one.name.startswith((".", "against-"))
         )
     except OSError:
         return  # not there yet, or not a folder: said where it is made
@@ -291,6 +294,10 @@ class RunStore:
         """Replace samples.jsonl, what this run is about; what it says already is not written again."""
         root = self.path.absolute()
         self._write("samples.jsonl", lambda: wanted_lines(wanted, root))
+
+    def write_lines(self, name: str, lines: Callable[[], Iterable[bytes]]) -> None:
+        """Replace a file of the run, whole or not at all; what it says already is not written again."""
+        self._write(name, lines)
 
     def link_by_id(self, wanted: WantedEdit, name: str | None = None) -> None:
         """Make the link by which a person finds this edit; `name` (from `link_names`) where ids may collide.

@@ -7,23 +7,33 @@ and the canonical export start from here, so that they cannot disagree.
 from __future__ import annotations
 
 import math
-import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from edit_eval.core.agreement import Bridge
 from edit_eval.core.errors import RunError
-from edit_eval.core.headlines import Headline, HeadlineEstimate, Scored, estimate
+from edit_eval.core.headlines import HeadlineEstimate, Scored, estimate
 from edit_eval.core.stats import bounds, mean_interval
-from edit_eval.core.types import Sample, Verdict
+from edit_eval.core.types import Rubric
+from edit_eval.driver.agreement import (
+    Comparison,
+    JudgeNoise,
+    bridge_between,
+    comparison_of,
+    dimension_labels,
+    noise_between,
+)
 from edit_eval.driver.config import Config
-from edit_eval.driver.plan import Judging, WantedEdit
+from edit_eval.driver.judges import RecordedJudge, main_judge, other_judges
+from edit_eval.driver.plan import Judging, judged_again
 from edit_eval.driver.protocol import OFFICIAL, PARTIAL
+from edit_eval.driver.rows import Row, read_rows, rows_of
 from edit_eval.driver.spending import Spent, spent_on
-from edit_eval.driver.store import RunReader, image_path, thumbnail_path
+from edit_eval.driver.store import RunReader
 
-__all__ = ["Estimate", "Row", "Summary", "read_rows", "summarize"]
+__all__ = ["Estimate", "JudgeSummary", "Row", "Summary", "read_rows", "summarize"]
 
 
 @dataclass(frozen=True)
@@ -50,39 +60,33 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Row:
-    """One sample and repeat, as far as it got.
+class JudgeSummary:
+    """The numbers of a judge beside the run's own, about the same edits.
 
     Attributes:
-        index: 0-based position in the benchmark (times repeats).
-        sample: the sample.
-        repeat: 0-based.
-        edit_key: 64 hex digits.
-        edited: True, False (failed), or None (not done yet).
-        edit_failure: kind and message where `edited` is False.
-        edit: the ledger's record of the edit: `sha256`, `width`, `height`, `seconds`, `device`, `first_frames` (numbers
-            of the sources of which the first frame or page was used) ...
-        image: path of the edit, relative to the run directory; None if there is none.
-        thumbnail: likewise, of its thumbnail; None if it was not written.
-        source_thumbnail: likewise, of the first source image's thumbnail; None if it was not written.
-        verdict_key: 64 hex digits; None before the edit exists.
-        verdict: None if not judged yet.
-        flags: of the edit (`worker.flags`); empty also where none were looked for.
+        id: of judge and rubrics, 16 hex digits.
+        judge, protocol, scale, scored, unscored, coverage, headline, headlines, bounds: as in `Summary`.
+        bridge: how it relates to the run's own judge.
+        noise: how much it differs from itself; None if it was not asked about any edit twice.
+        not_applicable: samples times repeats that it cannot compare, for the other run has no edit of them; no part of
+            coverage.
+        comparison: how the edits fared against another run's; None if this judge does not compare.
     """
 
-    index: int
-    sample: Sample
-    repeat: int
-    edit_key: str
-    edited: bool | None
-    edit_failure: tuple[str, str] | None
-    edit: Mapping[str, Any]
-    image: str | None
-    thumbnail: str | None
-    source_thumbnail: str | None
-    verdict_key: str | None
-    verdict: Verdict | None
-    flags: tuple[str, ...] = ()
+    id: str
+    judge: str
+    protocol: str
+    scale: tuple[float, float]
+    scored: int
+    unscored: Mapping[str, int]
+    coverage: float
+    headline: Estimate
+    headlines: Sequence[HeadlineEstimate]
+    bounds: tuple[float, float] | None
+    bridge: Bridge
+    noise: JudgeNoise | None = None
+    not_applicable: int = 0
+    comparison: Comparison | None = None
 
 
 @dataclass(frozen=True)
@@ -96,15 +100,16 @@ class Summary:
         scale: smallest and largest possible overall score.
         wanted: samples times repeats.
         edited: how many have an edit.
-        edit_failed: how many failed, by kind.
+        edit_failed: how many failed, by kind; of those that are applicable.
         scored: how many verdicts have scores.
         unscored: how many have none, by kind.
-        coverage: scored / wanted, or without a judge edited / wanted, 0..1.
+        coverage: scored / what of wanted is applicable, or without a judge edited / wanted, 0..1.
         min_coverage: below it the run counts as partial (exit code 3).
         headline: the mean of the overall score over samples.
         headlines: the benchmark's own numbers, the most important first; empty where it has none.
         bounds: at coverage < 1, the mean if everything missing had the lowest, or the highest, score.
         dimensions: estimate by dimension; a name that stands for several scales has them behind it (`reasoning (0 to 1)`).
+            None of a judge that compares: the answers to which is better have no mean.
         tags: tag name -> tag value -> estimate of the overall score, n 0 where none of it has one; a tag that only names
             each sample is left out.
         facts: lines of provenance for people: size policies, versions, device names ... (label -> text).
@@ -112,6 +117,10 @@ class Summary:
         flagged: how many edits have flags.
         flags: how many have each; an edit may have several.
         first_frames: how many edits are of the first frame or page of a source that has several.
+        noise: how much the judge differs from itself; None if it was not asked about any edit twice.
+        not_applicable: how many of wanted the judge cannot compare, for the other run has no edit of them.
+        comparison: how the edits fared against another run's; None if the judge does not compare.
+        others: the judges beside the run's own that have given a verdict on these edits.
         spent: on all verdicts that the directory holds, and those that they replaced.
     """
 
@@ -137,7 +146,17 @@ class Summary:
     flags: Mapping[str, int] = field(default_factory=dict)
     first_frames: int = 0
     headlines: Sequence[HeadlineEstimate] = ()
+    noise: JudgeNoise | None = None
+    not_applicable: int = 0
+    comparison: Comparison | None = None
+    others: Sequence[JudgeSummary] = ()
     spent: Spent = field(default_factory=Spent)
+
+    @property
+    def waiting(self) -> int:
+        """How many are neither scored nor unscored nor failed yet."""
+        ended = self.scored + sum(self.unscored.values()) + sum(self.edit_failed.values())
+        return self.wanted - self.not_applicable - ended
 
     @property
     def complete(self) -> bool:
@@ -154,97 +173,114 @@ def _share(part: int, whole: int) -> float:
     return part / whole if whole else 0.0
 
 
-def read_rows(run: RunReader, *, thumbnails: bool = True) -> list[Row]:
-    """Return one row per sample and repeat, in the benchmark's order.
-
-    Of several verdicts on one edit, the row has that of the run's present judge and rubric, on the present image.
-
-    Args:
-        run: what to read.
-        thumbnails: whether to look which there are; only pages show them.
-    """
-    judging = Judging.from_json(run.info["judging"]) if run.info.get("judging") else None
-    root = str(run.path) if thumbnails else None
-    return [_row(run, one, judging, root) for one in sorted(run.wanted, key=lambda one: one.index)]
-
-
-def _row(run: RunReader, one: WantedEdit, judging: Judging | None, root: str | None) -> Row:
-    record = run.edits.get(one.key)
-    edited = None if record is None else record["status"] == "edited"
-    key = judging.key(one, record["image"]["sha256"]) if judging and record and edited else None
-    judged = run.verdicts.get(key) if key else None
-    return Row(
-        index=one.index,
-        sample=one.sample,
-        repeat=one.repeat,
-        edit_key=one.key,
-        edited=edited,
-        edit_failure=(record["kind"], record["reason"]) if record and not edited else None,
-        edit=_edit_facts(record) if record and edited else {},
-        image=image_path(one.key) if edited else None,
-        thumbnail=_existing(root, thumbnail_path(one.key)) if edited else None,
-        source_thumbnail=_existing(root, thumbnail_path(one.source_sha256[0])),
-        verdict_key=key,
-        verdict=Verdict.from_json(judged["verdict"]) if judged else None,
-        flags=_flags(record) if record and edited else (),
-    )
-
-
-def _flags(record: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the flags of an edit; a record made before there were flags has none."""
-    found = record.get("flags")
-    return tuple(flag for flag in found if isinstance(flag, str)) if isinstance(found, list) else ()
-
-
-def _existing(root: str | None, path: str) -> str | None:
-    return path if root and os.path.exists(f"{root}/{path}") else None  # noqa: PTH110 - fast
-
-
-def _edit_facts(record: Mapping[str, Any]) -> dict[str, Any]:
-    kept = ("seconds", "steps", "device", "attempts", "source_size", "flags", "first_frames")
-    return {**record["image"], **{name: record[name] for name in kept if name in record}}
-
-
 def summarize(run: RunReader, rows: Sequence[Row] | None = None) -> Summary:
     """Return the numbers of a run. Repeats of one sample are averaged first: the unit is the sample."""
     rows = read_rows(run) if rows is None else rows
     info = run.info
-    judging = Judging.from_json(info["judging"]) if info.get("judging") else None
-    rubrics = list(judging.rubrics.values()) if judging else []
-    scored = [row for row in rows if row.verdict and row.verdict.overall is not None]
-    overall = [
-        (row, row.verdict.overall) for row in scored if row.verdict and row.verdict.overall is not None
-    ]
-    scale = (min(one.low for one in rubrics), max(one.high for one in rubrics)) if rubrics else (0.0, 0.0)
-    headlines = _headlines(info, rows, judging)
+    judge = main_judge(info)
+    rubrics = _rubrics(judge)
+    counted = [row for row in rows if row.applicable]
+    scored = [row for row in counted if _overall(row) is not None]
+    scale = _scale(rubrics)
+    headlines = _headlines(judge, counted)
     edited = sum(1 for row in rows if row.edited)
-    tags = _by_tag([(row, _overall(row)) for row in rows], scale) if rubrics else {}
-    edge = bounds([value for _, value in overall], len(rows) - len(overall), *scale) if rubrics else None
+    tags = _by_tag([(row, _overall(row)) for row in counted], scale) if judge else {}
     return Summary(
         run=str(info.get("name", run.path.name)),
-        protocol=_protocol_id(info, headlines),
+        protocol=_protocol_id(str(info.get("protocol", "")), headlines),
         editor=str(info.get("editor", "")),
         judge=info.get("judge"),
         scale=scale,
         wanted=len(rows),
         edited=edited,
-        edit_failed=_count(row.edit_failure[0] for row in rows if row.edit_failure),
+        edit_failed=_count(row.edit_failure[0] for row in counted if row.edit_failure),
         scored=len(scored),
-        unscored=_count(row.verdict.unscored for row in rows if row.verdict and row.verdict.unscored),
-        coverage=_share(len(scored) if rubrics else edited, len(rows)),
+        unscored=_unscored(rows),
+        coverage=_share(len(scored) if judge else edited, len(counted)),
         min_coverage=info.get("min_coverage", Config.model_fields["min_coverage"].default),
-        headline=_estimate(overall, scale),
+        headline=_estimate(_scored([(row, _overall(row)) for row in counted]), scale),
         headlines=headlines,
-        bounds=edge if len(overall) < len(rows) else None,
-        dimensions=_by_dimension(judging, scored) if judging else {},
+        bounds=_bounds(counted, scale) if judge else None,
+        dimensions=_by_dimension(judge.judging, scored) if judge else {},
         tags=tags,
-        facts=_facts(info, judging) | _unlooked(rows),
+        facts=_facts(info, judge) | _unlooked(rows),
+        tag_coverage=_tag_coverage(tags, counted),
         spent=spent_on(run.verdicts.values()),
-        tag_coverage=_tag_coverage(tags, rows),
         flagged=sum(1 for row in rows if row.flags),
         flags=_count(flag for row in rows for flag in row.flags),
         first_frames=sum(1 for row in rows if row.edit.get("first_frames")),
+        noise=_noise(run, rows, judge) if judge else None,
+        not_applicable=len(rows) - len(counted),
+        comparison=comparison_of(counted, judge.judging) if judge else None,
+        others=_others(run, rows, judge),
     )
+
+
+def _others(run: RunReader, rows: Sequence[Row], own: RecordedJudge | None) -> list[JudgeSummary]:
+    """Return the judges beside the run's own; one without any verdict on the present edits says nothing of them."""
+    if own is None:
+        return []
+    judged = [(judge, rows_of(run, rows, judge.judging)) for judge in other_judges(run.info)]
+    return [
+        _judge_summary(judge, theirs, rows, own, _noise(run, theirs, judge))
+        for judge, theirs in judged
+        if any(row.verdict for row in theirs)
+    ]
+
+
+def _judge_summary(
+    judge: RecordedJudge,
+    rows: Sequence[Row],
+    own_rows: Sequence[Row],
+    own: RecordedJudge,
+    noise: JudgeNoise | None,
+) -> JudgeSummary:
+    counted = [row for row in rows if row.applicable]
+    scale, headlines = _scale(_rubrics(judge)), _headlines(judge, counted)
+    overall = _scored([(row, _overall(row)) for row in counted])
+    return JudgeSummary(
+        id=judge.judging.id[:16],
+        judge=judge.title,
+        protocol=_protocol_id(judge.protocol, headlines),
+        scale=scale,
+        scored=len(overall),
+        unscored=_unscored(counted),
+        coverage=_share(len(overall), len(counted)),
+        headline=_estimate(overall, scale),
+        headlines=headlines,
+        bounds=_bounds(counted, scale),
+        bridge=bridge_between(own_rows, rows, own.judging, judge.judging),
+        noise=noise,
+        not_applicable=len(rows) - len(counted),
+        comparison=comparison_of(counted, judge.judging),
+    )
+
+
+def _noise(run: RunReader, rows: Sequence[Row], judge: RecordedJudge) -> JudgeNoise | None:
+    twice = judged_again((row.edit_key for row in rows), judge.repeat_fraction)
+    if not twice:
+        return None
+    again = rows_of(run, rows, judge.judging, repeat=1, among=twice)
+    return noise_between([row for row in rows if row.edit_key in twice], again, judge.judging)
+
+
+def _rubrics(judge: RecordedJudge | None) -> list[Rubric]:
+    return list(judge.judging.rubrics.values()) if judge else []
+
+
+def _scale(rubrics: Sequence[Rubric]) -> tuple[float, float]:
+    """Return the least and the greatest overall score that there can be."""
+    return (min(one.low for one in rubrics), max(one.high for one in rubrics)) if rubrics else (0.0, 0.0)
+
+
+def _unscored(rows: Sequence[Row]) -> dict[str, int]:
+    return _count(row.verdict.unscored for row in rows if row.verdict and row.verdict.unscored)
+
+
+def _bounds(rows: Sequence[Row], scale: tuple[float, float]) -> tuple[float, float] | None:
+    """Return the mean if all that is missing had the lowest, or the highest, score; None if nothing is."""
+    values = [value for value in map(_overall, rows) if value is not None]
+    return bounds(values, len(rows) - len(values), *scale) if len(values) < len(rows) else None
 
 
 def _overall(row: Row) -> float | None:
@@ -289,11 +325,8 @@ def _by_sample(values: Sequence[tuple[Row, float]]) -> tuple[list[float], list[s
     ]
 
 
-def _headlines(
-    info: Mapping[str, Any], rows: Sequence[Row], judging: Judging | None
-) -> list[HeadlineEstimate]:
-    asked = [Headline.from_json(one) for one in info.get("headlines") or []]
-    if not asked or judging is None:
+def _headlines(judge: RecordedJudge | None, rows: Sequence[Row]) -> list[HeadlineEstimate]:
+    if judge is None or not judge.headlines:
         return []
     repeats: dict[str, list[Row]] = {}
     for row in rows:
@@ -302,7 +335,7 @@ def _headlines(
         Scored(
             cluster=group[0].sample.cluster,
             tags=group[0].sample.tags,
-            rubric=judging.rubric_of(group[0].sample),
+            rubric=judge.judging.rubric_of(group[0].sample),
             verdicts=[
                 (row.verdict.scores, row.verdict.overall)
                 for row in group
@@ -312,16 +345,15 @@ def _headlines(
         for group in repeats.values()
     ]
     try:
-        return [estimate(one, samples) for one in asked]
+        return [estimate(one, samples) for one in judge.headlines]
     except ValueError as error:
         raise RunError(
             f"a headline of this run cannot be computed: {error}; 'edit-eval run' writes it anew"
         ) from error
 
 
-def _protocol_id(info: Mapping[str, Any], headlines: Sequence[HeadlineEstimate]) -> str:
+def _protocol_id(text: str, headlines: Sequence[HeadlineEstimate]) -> str:
     """Return the protocol's id; what is official is so only if nothing is missing."""
-    text = str(info.get("protocol", ""))
     if text.endswith(OFFICIAL) and any(one.why_partial for one in headlines):
         return text.removesuffix(OFFICIAL) + PARTIAL
     return text
@@ -329,19 +361,15 @@ def _protocol_id(info: Mapping[str, Any], headlines: Sequence[HeadlineEstimate])
 
 def _by_dimension(judging: Judging, scored: Sequence[Row]) -> dict[str, Estimate]:
     """Return estimates by dimension; where rubrics have scales of their own for one name, each scale has its own mean."""
-    found: dict[tuple[str, float, float], list[tuple[Row, float]]] = {}
-    for rubric in judging.rubrics.values():
-        for one in rubric.dimensions:
-            found.setdefault((one.name, one.low, one.high), [])
+    if judging.against is not None:  # answers to "which is better" in two orders: their means say nothing
+        return {}
+    labels = dimension_labels(judging)
+    found: dict[tuple[str, float, float], list[tuple[Row, float]]] = {part: [] for part in labels}
     for row in scored:
         for one in judging.rubric_of(row.sample).dimensions:
             if row.verdict and one.name in row.verdict.scores:
                 found[one.name, one.low, one.high].append((row, row.verdict.scores[one.name]))
-    scales = Counter(name for name, _, _ in found)
-    return {
-        name if scales[name] == 1 else f"{name} ({low:g} to {high:g})": _estimate(values, (low, high))
-        for (name, low, high), values in found.items()
-    }
+    return {labels[part]: _estimate(values, part[1:]) for part, values in found.items()}
 
 
 def _by_tag(
@@ -386,14 +414,14 @@ def _samples_in(groups: Iterable[Sequence[tuple[Row, float | None]]]) -> int:
     return len({row.sample.id for group in groups for row, _ in group})
 
 
-def _facts(info: Mapping[str, Any], judging: Judging | None) -> dict[str, str]:
+def _facts(info: Mapping[str, Any], judge: RecordedJudge | None) -> dict[str, str]:
     """Return the provenance that people ask for first, as far as run.json has it."""
     facts = {
         "editor": info.get("editor"),
         "editor's sizes": _mapping(info.get("size_policy")).get("editor"),
         "judge": info.get("judge"),
         "judge's sizes": info.get("judge_size_policy"),
-        "judge and rubric": judging.id[:16] if judging else None,
+        "judge and rubric": judge.judging.id[:16] if judge else None,
     }
     starts = [_mapping(start) for start in info.get("starts") or []]
     hosts = [_mapping(host) for start in starts for host in _mapping(start.get("hosts")).values()]

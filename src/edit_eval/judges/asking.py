@@ -110,6 +110,12 @@ class AskingJudge(Judge):
         Raises:
             ConfigError: the mode cannot follow this rubric.
         """
+        if rubric.compares and (params.mode == "expected" or params.samples > 1):
+            key = "mode: expected" if params.mode == "expected" else "samples"
+            raise ConfigError(
+                f"judge.params.{key}: rubric {rubric.name!r} asks which of two is better, of which there is no mean; "
+                "leave it out"
+            )
         if params.mode == "expected":
             return _expected_rubric(rubric)
         if params.samples > 1:

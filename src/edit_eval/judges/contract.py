@@ -89,8 +89,8 @@ def output_format(rubric: Rubric, call: Call) -> str:
             "after it."
         )
     shape = ",\n".join(
-        f'  {json.dumps(one.name, ensure_ascii=False)}: {{"reason": "<one sentence>", "score": <{_scale(one)}>}}'
-        for one in wanted
+        f'  {json.dumps(key, ensure_ascii=False)}: {{"reason": "<one sentence>", "score": <{_scale(one)}>}}'
+        for key, one in zip(call.keys or call.dimensions, wanted, strict=True)
     )
     return (
         "Answer with exactly one JSON object and nothing after it. For each name below give first a reason of one "
@@ -127,10 +127,10 @@ def levels_of(rubric: Rubric, call: Call) -> tuple[str, ...]:
 def json_schema(rubric: Rubric, call: Call) -> dict[str, Any]:
     """Return the JSON schema of a reply to `call`, for judges that can be held to one."""
     properties = {}
-    for name in call.dimensions:
+    for key, name in zip(call.keys or call.dimensions, call.dimensions, strict=True):
         one = rubric.dimension(name)
         score = {"type": "integer" if one.integer else "number", "minimum": one.low, "maximum": one.high}
-        properties[name] = _closed_object({"reason": {"type": "string"}, "score": score})
+        properties[key] = _closed_object({"reason": {"type": "string"}, "score": score})
     return _closed_object(properties)
 
 
@@ -275,14 +275,14 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_int=_whole_number, 
 
 
 def _read_object(answer: Mapping[Any, Any], dimensions: Sequence[Dimension], call: Call) -> CallReply:
-    """Read our own form: a reason and a score under every dimension's name, and nothing else."""
-    del call
-    if set(answer) != {one.name for one in dimensions}:
+    """Read our own form: a reason and a score under every dimension's key, and nothing else."""
+    keys = call.keys or call.dimensions
+    if set(answer) != set(keys):
         return CallReply(unscored="unparsable")
     scores: dict[str, Any] = {}
     reasons: dict[str, str] = {}
-    for one in dimensions:
-        part = answer[one.name]
+    for key, one in zip(keys, dimensions, strict=True):
+        part = answer[key]
         if (
             not isinstance(part, dict)
             or set(part) != {"reason", "score"}

@@ -322,7 +322,8 @@ class Board:
                 self._ended("edit", event.device, event.at)
             case VerdictGiven():
                 self._ended("judge", event.device, event.at)
-                self.scores.add(event)
+                if not event.again:
+                    self.scores.add(event)
             case EditFailed():
                 self.edit_failed[event.kind] += 1
                 self._ended("edit", None, event.at)

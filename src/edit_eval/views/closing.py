@@ -10,12 +10,23 @@ from collections.abc import Mapping, Sequence
 from rich.cells import cell_len
 
 from edit_eval.core.headlines import HeadlineEstimate
+from edit_eval.driver.agreement import JudgeNoise
 from edit_eval.driver.spending import Spent
-from edit_eval.driver.summary import Estimate, Summary
+from edit_eval.driver.summary import Estimate, JudgeSummary, Summary
+from edit_eval.views.judges import (
+    bridge_rows,
+    comparison_rows,
+    interval,
+    judge_rows,
+    noise_said,
+    noise_table,
+    percent,
+    score_label,
+)
 from edit_eval.views.status import flags_said
 from edit_eval.views.text import clean, fit, kinds, number, pad
 
-__all__ = ["closing_block", "interval", "spent_lines"]
+__all__ = ["closing_block", "spent_lines"]
 
 _LABEL_COLUMNS = 36
 _DASH = "-"
@@ -29,16 +40,44 @@ def closing_block(summary: Summary, report_path: str | None = None) -> str:
         report_path: where the HTML report lies, if one was written.
     """
     lines = [f"Result of {clean(summary.run)}: {clean(summary.protocol)}"]
-    lines += [f"  {pad(label + ':', 10)} {text}" for label, text in _facts(summary)]
+    lines += [f"  {pad(label + ':', 10)} {clean(text)}" for label, text in _facts(summary)]
     lines += _headlines(summary)
     if summary.dimensions:
         lines += ["", *_table("Dimension", summary.dimensions)]
     for tag, estimates in summary.tags.items():
         shares = summary.tag_coverage.get(tag, {}) if summary.coverage < 1 else {}
         lines += ["", *_table(clean(tag), estimates, shares)]
+    if summary.noise is not None:
+        lines += ["", *_noise(summary.noise)]
+    for one in summary.others:
+        lines += ["", *_other(one, summary)]
     if report_path is not None:
         lines += ["", f"Report: {clean(report_path)}"]
     return "\n".join(lines)
+
+
+def _other(one: JudgeSummary, summary: Summary) -> list[str]:
+    """Return what a judge beside the run's own says, and how it relates to that."""
+    return [
+        f"Also judged by {clean(one.judge)}: {clean(one.protocol)}",
+        *_labelled(judge_rows(one, summary.wanted)),
+        f"  Beside the run's own judge, {clean(summary.judge or '')}:",
+        *_labelled(bridge_rows(one.bridge), "    "),
+        *(_noise(one.noise) if one.noise is not None else []),
+    ]
+
+
+def _noise(one: JudgeNoise) -> list[str]:
+    """Return how much a judge differs from itself."""
+    head, *rows = noise_table(one)
+    shown = [(fit(clean(row[0]), _LABEL_COLUMNS), *row[1:]) for row in rows]
+    said = noise_said(one)
+    return [*_aligned([head, *shown]), *([f"  {said}"] if said else [])]
+
+
+def _labelled(rows: Sequence[tuple[str, str]], indent: str = "  ") -> list[str]:
+    width = max(cell_len(clean(label)) for label, _ in rows) + 1
+    return [f"{indent}{pad(clean(label) + ':', width)} {clean(text)}" for label, text in rows]
 
 
 def _facts(summary: Summary) -> list[tuple[str, str]]:
@@ -56,7 +95,11 @@ def _facts(summary: Summary) -> list[tuple[str, str]]:
     clusters = f" in {headline.clusters} clusters" if headline.clusters != headline.n else ""
     facts += [
         ("Judge", clean(summary.judge)),
-        ("Score", f"{number(headline.mean)} {'(' + partial + ') ' if partial else ''}on {low:g} to {high:g}"),
+        (
+            score_label(summary.comparison),
+            f"{number(headline.mean)} {'(' + partial + ') ' if partial else ''}on {low:g} to {high:g}",
+        ),
+        *(comparison_rows(summary.comparison, summary.not_applicable) if summary.comparison else []),
         *_remarks(summary),
         ("Interval", f"{interval(headline)} (95 %), n = {headline.n}{clusters}"),
         ("Minimum", number(headline.minimum)),
@@ -67,11 +110,8 @@ def _facts(summary: Summary) -> list[tuple[str, str]]:
         facts.append(("Bounds", _bounds(summary)))
     facts += [("Unscored", kinds(summary.unscored)), ("No edit", kinds(summary.edit_failed))]
     facts += spent_lines(summary.spent)
-    waiting = (
-        summary.wanted - summary.scored - sum(summary.unscored.values()) - sum(summary.edit_failed.values())
-    )
-    if waiting > 0:
-        facts.append(("Not done", str(waiting)))
+    if summary.waiting > 0:
+        facts.append(("Not done", str(summary.waiting)))
     return facts
 
 
@@ -97,15 +137,12 @@ def _remarks(summary: Summary) -> list[tuple[str, str]]:
 
 
 def _coverage(summary: Summary) -> str:
-    text = f"{_percent(summary.coverage)} ({summary.scored} of {summary.wanted} scored)"
+    text = (
+        f"{percent(summary.coverage)} ({summary.scored} of {summary.wanted - summary.not_applicable} scored)"
+    )
     if summary.complete:
         return text
-    return f"{text}, below the {_percent(summary.min_coverage)} that were asked for"
-
-
-def _percent(share: float) -> str:
-    """Return a share in per cent, rounded down: 99.97 % must not read as 100.0 %."""
-    return f"{int(share * 1000 + 1e-9) / 10:.1f} %"
+    return f"{text}, below the {percent(summary.min_coverage)} that were asked for"
 
 
 def _bounds(summary: Summary) -> str:
@@ -113,13 +150,6 @@ def _bounds(summary: Summary) -> str:
         return _DASH
     low, high = summary.bounds
     return f"{number(low)} to {number(high)}, if all that is missing had the lowest or the highest score"
-
-
-def interval(estimate: Estimate) -> str:
-    """Return `7.412 to 8.448`, or a dash where there is no interval."""
-    if estimate.low is None or estimate.high is None:
-        return _DASH
-    return f"{number(estimate.low)} to {number(estimate.high)}"
 
 
 def _headlines(summary: Summary) -> list[str]:
@@ -167,7 +197,7 @@ def _table(
             number(one.mean),
             interval(one),
             str(one.n),
-            *([_percent(coverage[name])] if coverage else []),
+            *([percent(coverage[name])] if coverage else []),
         ]
         for name, one in estimates.items()
     ]

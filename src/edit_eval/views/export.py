@@ -4,7 +4,7 @@ Two runs that did the same thing give the same bytes, whichever machine, devices
 they had: no time, device, path, message or attempt is in it. So a diff of two exports is a diff of two results.
 
 Keys of a line: `edit_key`, `sample` (id), `repeat`, `edit` (`edited`, `failed` or `missing`), `edit_failure` (kind or
-null), `image_sha256`, `verdict_key`, `verdict` (`scored`, `unscored` or `missing`), `unscored` (kind or null), `overall`,
+null), `image_sha256`, `verdict_key`, `verdict` (`scored`, `unscored`, `missing` or `not applicable`), `unscored` (kind or null), `overall`,
 `scores`, `reply_sha256`. The judge's reasons are read from its reply, so the reply's hash stands for them. Where the judge
 wrote nothing (`timeout`, `error`) the reply is a note of ours, which may name a time or a path, and has no hash.
 """
@@ -43,13 +43,19 @@ def _record(row: Row) -> dict[str, Any]:
         "edit_failure": row.edit_failure[0] if row.edit_failure else None,
         "image_sha256": row.edit.get("sha256") if row.edited else None,
         "verdict_key": row.verdict_key,
-        **_judged(row.verdict),
+        **_judged(row.verdict, applicable=row.applicable),
     }
 
 
-def _judged(verdict: Verdict | None) -> dict[str, Any]:
+def _judged(verdict: Verdict | None, *, applicable: bool) -> dict[str, Any]:
     if verdict is None:
-        return {"verdict": "missing", "unscored": None, "overall": None, "scores": {}, "reply_sha256": None}
+        return {
+            "verdict": "missing" if applicable else "not applicable",
+            "unscored": None,
+            "overall": None,
+            "scores": {},
+            "reply_sha256": None,
+        }
     wrote = verdict.unscored not in {"timeout", "error"}
     reply = verdict.reply.encode("utf-8", "surrogatepass")
     return {

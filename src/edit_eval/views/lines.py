@@ -6,7 +6,7 @@ Turns events into lines of text for any display. Knows no terminal but for how m
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from edit_eval.core.types import Verdict
@@ -57,6 +57,7 @@ class PermanentLines:
         self._batches = 0
         self._group: list[VerdictGiven] = []
         self._scores = Scores()
+        self._again = 0
         self._edits_failed = 0
         self._lost = 0
         self._stage: StageStarted | None = None
@@ -143,6 +144,10 @@ class PermanentLines:
         return f" ({before} more were scored before)" if before else ""
 
     def _verdict(self, event: VerdictGiven) -> Iterator[Line]:
+        if event.again:
+            self._again += 1
+            yield replace(_sample_line(event, "Again"), tone="quiet")
+            return
         self._scores.add(event)
         self._group.append(event)
         yield _sample_line(event)
@@ -173,18 +178,20 @@ class PermanentLines:
         yield Line(f"  Min score: {number(scores.minimum)}")
         yield Line(f"  Max score: {number(scores.maximum)}")
         yield Line(f"  Unscored: {kinds(scores.unscored)}", "warning" if unscored else "plain")
+        if self._again:
+            yield Line(f"  Judged a second time: {self._again}")
         if self._edits_failed:
             yield Line(f"  Without an edit: {self._edits_failed}", "warning")
 
 
-def _sample_line(event: VerdictGiven) -> Line:
+def _sample_line(event: VerdictGiven, label: str = "Score") -> Line:
     verdict = event.verdict
     response = _response(verdict)
     tail = RESPONSE + response if response else ""
     head = f"  [Sample {event.index:>3}]"
     if verdict.overall is None:
         return Line(f"{head} Unscored ({verdict.unscored}){tail}", "warning")
-    return Line(f"{head} Score: {verdict.overall:.2f}{tail}", "score")
+    return Line(f"{head} {label}: {verdict.overall:.2f}{tail}", "score")
 
 
 def _response(verdict: Verdict) -> str:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from edit_eval import __version__
 from edit_eval.core.identity import digest
+from edit_eval.driver.against import PREFIX
 from edit_eval.driver.hashes import file_fact
 from edit_eval.driver.summary import Row, Summary
 from edit_eval.driver.usage import Usage
@@ -66,7 +67,7 @@ def made_from(run_dir: Path, price: float | None = None) -> str:
         price: of a GPU hour.
     """
     facts: list[object] = [__version__, price]
-    for name in _READ:
+    for name in [*_READ, *sorted(one.name for one in run_dir.glob(f"{PREFIX}*"))]:
         try:
             facts.append(file_fact(name, os.stat(run_dir / name)))  # noqa: PTH116
         except OSError:

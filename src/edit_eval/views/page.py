@@ -8,6 +8,7 @@ written, but that they lie side by side in a folder of the run directory.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import PurePosixPath
@@ -15,9 +16,11 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from edit_eval.core.headlines import HeadlineEstimate
+from edit_eval.driver.agreement import JudgeNoise
 from edit_eval.driver.summary import Estimate, Row, Summary
 from edit_eval.driver.usage import Usage
 from edit_eval.views.closing import spent_lines
+from edit_eval.views.judges import bridge_rows, comparison_rows, judge_rows, noise_said, noise_table
 from edit_eval.views.status import FLAG_MEANINGS, flags_said, status_of
 from edit_eval.views.text import UNDEFINED
 from edit_eval.views.usage import device_rows, heading, laggard_lines, stage_rows
@@ -61,7 +64,7 @@ def page(
         made_from=made_from,
         numbers=numbers,
         usage=None if usage is None else _usage(usage),
-        missing=_jumps([row for row in ordered if not _is_scored(row)], _label, page_of)
+        missing=_jumps([row for row in ordered if row.applicable and not _is_scored(row)], _label, page_of)
         if summary.judge
         else None,
         flagged_rows=_jumps([row for row in ordered if row.flags], _flags, page_of),
@@ -217,9 +220,6 @@ def _percent(share: float) -> str:
 def _head(summary: Summary) -> dict[str, Any]:
     headline, bounds = summary.headline, summary.bounds
     low, high = summary.scale
-    waiting = (
-        summary.wanted - summary.scored - sum(summary.unscored.values()) - sum(summary.edit_failed.values())
-    )
     spent = [(f"judge's {label.lower()}", text) for label, text in spent_lines(summary.spent)]
     return {
         "run": visible(summary.run),
@@ -233,14 +233,17 @@ def _head(summary: Summary) -> dict[str, Any]:
         "clusters": headline.clusters,
         "minimum": _number(headline.minimum),
         "maximum": _number(headline.maximum),
-        "wanted": summary.wanted,
+        "wanted": summary.wanted - (summary.not_applicable if summary.judge else 0),
         "edited": summary.edited,
         "scored": summary.scored,
         "coverage": _percent(summary.coverage),
         "partial": summary.judge is not None and summary.coverage < 1,
         "below": None if summary.complete else _percent(summary.min_coverage),
         "bounds": None if bounds is None else f"{_number(bounds[0])} to {_number(bounds[1])}",
-        "failures": _failures(summary, waiting),
+        "failures": _failures(summary, summary.waiting),
+        "comparison": _facts_table(comparison_rows(summary.comparison, summary.not_applicable))
+        if summary.comparison
+        else None,
         "tables": _tables(summary),
         "flagged": flags_said(summary),
         "flags": [
@@ -250,8 +253,36 @@ def _head(summary: Summary) -> dict[str, Any]:
         "first_frames": summary.first_frames,
         "headlines": [_headline(one) for one in summary.headlines],
         "groups": _groups(summary),
+        "noise": _noise(summary.noise),
+        "others": [
+            {
+                "noise": _noise(one.noise),
+                "judge": visible(one.judge),
+                "protocol": visible(one.protocol),
+                "tables": [
+                    _facts_table(judge_rows(one, summary.wanted)),
+                    _facts_table(bridge_rows(one.bridge)),
+                ],
+            }
+            for one in summary.others
+        ],
         "facts": [(visible(label), visible(text)) for label, text in [*summary.facts.items(), *spent]],
     }
+
+
+def _noise(one: JudgeNoise | None) -> dict[str, Any] | None:
+    if one is None:
+        return None
+    rows = [[DASH if cell == UNDEFINED else visible(cell) for cell in row] for row in noise_table(one)]
+    return {"rows": rows, "said": visible(noise_said(one))}
+
+
+def _facts_table(rows: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return rows of a label and a text, with the page's own dash and minus."""
+    return [
+        (visible(label), DASH if text == UNDEFINED else re.sub(r"-(?=\d)", "\u2212", visible(text)))
+        for label, text in rows
+    ]
 
 
 def _headline(one: HeadlineEstimate) -> dict[str, Any]:
@@ -370,7 +401,16 @@ def _card(row: Row, summary: Summary, *, repeats: bool) -> dict[str, Any]:
         "source": _source(row),
         "more": [link for link in map(_file_link, row.sample.images[1:]) if link],
         "edit": _picture(row.thumbnail, _run_link(row.image)),
+        "rival": _rival(row),
     }
+
+
+def _rival(row: Row) -> dict[str, str | None] | None:
+    """Return the picture of the other run's edit, where edits are compared."""
+    if row.rival is None:
+        return None
+    full, thumbnail = row.rival
+    return {"shown": _file_link(thumbnail or full), "full": _file_link(full)}
 
 
 def _source(row: Row) -> dict[str, str | None]:

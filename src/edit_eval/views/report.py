@@ -23,8 +23,13 @@ The keys of the JSON report (`"format": 1`; a number that is undefined is null, 
 | `first_frames` | edits of the first frame or page of a source that has several |
 | `spent` | on verdicts: `replies`, `attempts`, `tokens_in`, `tokens_out`, `cost` (null where no price was given) |
 | `facts` | label -> text |
+| `noise` | how much the judge differs from itself over the edits that it judged twice: `wanted`, `unscored` (second verdicts, by kind), `overall` and `dimensions` (name ->), each with `n`, `mean_absolute`, `deviation` (of a single score), `identical` (share); null where none was |
+| `not_applicable` | count of what the judge cannot compare, for the other run has no edit of it: no part of coverage |
+| `comparison` | how the edits fared against another run's: `against` (its directory), `wins`, `ties`, `losses`, `disagreed` (share of edits of which the two orders were answered otherwise), `decided` (answers that name an image), `first_preferred` (share of these that name the first shown); null where the judge compares nothing. The win rate is the `headline` |
+| `others` | the judges beside the run's own, a list of `id` (the beginning of `judge and rubric`), `judge`, `protocol`, `scale`, `scored`, `unscored`, `coverage`, `headline`, `headlines`, `bounds`, `noise`, `not_applicable`, `comparison` as for it, and `bridge` |
+| `bridge` | how that judge relates to the run's own over the samples that both scored: `n`, `clusters`, `same_scale`, `first` and `second` (mean of each), `shift` (second minus first) with `standard_error`, `low`, `high`, `spearman`, `ordered` (pairs that neither ties), `tied`, `concordant` (share of the ordered that both put in one order), `equal` (share); null where undefined, and what needs one scale where the scales differ |
 | `usage` | what the run took (`driver.usage.Usage`): `starts`, `wall_s`, `device_s`, `gpu_s`, `energy_wh`, `price`, `cost`, `devices` (a list of `DeviceUsage`), `stages` (`edit`, `judge` -> `StageUsage`), `laggards`; null where nothing was recorded |
-| `rows` | a list in the benchmark's order: `index`, `sample` (id), `repeat`, `instruction`, `tags`, `status` (`scored`, `unscored`, `edit-failed`, `not judged`, `not edited`), `kind` and `reason` (where there is no score), `overall`, `scores`, `reasons`, `image`, `flags`, `edit_key`, `verdict_key` |
+| `rows` | a list in the benchmark's order: `index`, `sample` (id), `repeat`, `instruction`, `tags`, `status` (`scored`, `unscored`, `edit-failed`, `not judged`, `not edited`, `not applicable`), `kind` and `reason` (where there is no score), `overall`, `scores`, `reasons`, `image`, `flags`, `edit_key`, `verdict_key` |
 """
 
 from __future__ import annotations
@@ -37,7 +42,7 @@ from typing import Any
 
 from edit_eval.driver.abandoned import remove_abandoned
 from edit_eval.driver.refusals import cannot_write
-from edit_eval.driver.summary import Row, Summary
+from edit_eval.driver.summary import JudgeSummary, Row, Summary
 from edit_eval.driver.usage import Usage
 from edit_eval.views.closing import closing_block
 from edit_eval.views.numbers import FEW, Numbers, numbers_of, read_numbers, written
@@ -130,10 +135,16 @@ def json_report(summary: Summary, rows: Sequence[Row], usage: Usage | None = Non
         **data,
         "scale": list(summary.scale),
         "bounds": None if summary.bounds is None else list(summary.bounds),
+        "others": [_judge(one) for one in summary.others],
         "complete": summary.complete,
         "usage": None if usage is None else asdict(usage),
         "rows": [_json_row(row) for row in sorted(rows, key=lambda row: row.index)],
     }
+
+
+def _judge(one: JudgeSummary) -> dict[str, Any]:
+    bounds = None if one.bounds is None else list(one.bounds)
+    return {**asdict(one), "scale": list(one.scale), "bounds": bounds}
 
 
 def _json_row(row: Row) -> dict[str, Any]:

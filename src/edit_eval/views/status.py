@@ -24,12 +24,12 @@ class Status:
     """How far a row got.
 
     Attributes:
-        name: one of five.
+        name: one of six.
         kind: of the failure; None where there is none.
         reason: why, in the judge's or the editor's words; may be empty.
     """
 
-    name: Literal["scored", "unscored", "edit-failed", "not judged", "not edited"]
+    name: Literal["scored", "unscored", "edit-failed", "not judged", "not edited", "not applicable"]
     kind: str | None = None
     reason: str = ""
 
@@ -62,6 +62,8 @@ def status_of(row: Row) -> Status:
         return Status("edit-failed", kind, message)
     if row.edited is None:
         return Status("not edited")
+    if not row.applicable:
+        return Status("not applicable", reason="the run that it is compared with has no edit of this sample")
     if row.verdict is None:
         return Status("not judged")
     if row.verdict.overall is None:

@@ -314,6 +314,9 @@ def _judge_request(payload: dict[str, Any], rubric: Rubric) -> JudgeRequest:
         prompts=tuple(Prompt(one["call"], one["text"], tuple(one["images"])) for one in payload["prompts"]),
         sources=tuple(as_shown(one, rubric.shown) for one in sources),
         edited=as_shown(open_rgb(io.BytesIO(data)), rubric.shown, source_size=size),
-        references=tuple(as_shown(open_rgb(path), rubric.shown) for path in sample.references),
+        references=tuple(
+            as_shown(open_rgb(path), rubric.shown, source_size=size if rubric.compares else None)
+            for path in sample.references
+        ),
         seed=payload["seed"],
     )

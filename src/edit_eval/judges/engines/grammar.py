@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -42,17 +41,25 @@ class Grammars:
         return LogitsProcessor(compiled)
 
 
-def find_grammars(tokenizer: Any, vocabulary: int, ends: Sequence[int]) -> Grammars | None:
-    """Return what holds replies to schemas; None where there is no xgrammar, or none that works, which is then said."""
+def find_grammars(tokenizer: Any, vocabulary: int, ends: Sequence[int]) -> Grammars | str:
+    """Return what holds replies to schemas; or, where there is no xgrammar or none that works, why."""
     if importlib.util.find_spec("xgrammar") is None:
-        return None
+        return "there is no xgrammar"
     try:
         importlib.import_module("xgrammar.contrib.hf")
-        return Grammars(tokenizer, vocabulary, ends)
+        grammars = Grammars(tokenizer, vocabulary, ends)
+        _try(grammars, vocabulary)
     except (ImportError, OSError, RuntimeError, ValueError, TypeError, AttributeError) as error:
-        print(
-            f"replies are held to no schema: xgrammar: {type(error).__name__}: {error}",
-            file=sys.stderr,
-            flush=True,
-        )
-        return None
+        return f"xgrammar fails: {type(error).__name__}: {error}"
+    return grammars
+
+
+def _try(grammars: Grammars, vocabulary: int) -> None:
+    """Write two tokens: some releases load, and fail at the second one (0.2.0 takes no tensor for a token)."""
+    import torch
+
+    processor = grammars.processor([{"type": "object", "properties": {}, "additionalProperties": False}])
+    written = torch.zeros((1, 1), dtype=torch.long)
+    for _ in range(2):
+        scores = processor(written, torch.zeros((1, vocabulary)))
+        written = torch.cat([written, scores.argmax(dim=-1, keepdim=True)], dim=1)

@@ -338,8 +338,9 @@ def _client_library() -> Any:
     try:
         import openai
     except ImportError as error:
+        lacks = "has no openai" if error.name == "openai" else f"cannot import openai ({error})"
         raise ModelError(
-            f"{sys.executable} has no openai; pip install openai into it, or set judge.python to another interpreter"
+            f"{sys.executable} {lacks}; pip install openai into it, or set judge.python to another interpreter"
         ) from error
     return openai
 

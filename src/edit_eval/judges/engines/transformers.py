@@ -200,14 +200,18 @@ class TransformersEngine(Engine):
         inputs = self._inputs(questions)
         asked = inputs["attention_mask"].sum(dim=1).tolist()
         with torch.inference_mode():
-            logits = self.model(**inputs, logits_to_keep=1).logits[:, -1]
+            logits = self.model(**inputs, use_cache=False, logits_to_keep=1).logits[:, -1]
         return list(zip(logits, asked, strict=True))
 
     def _find_grammars(self) -> Grammars | None:
         if self._params.mode == "expected" or self._params.constrained == "off":
             return None
         vocabulary = self.model.config.get_text_config().vocab_size
-        return find_grammars(self.processor.tokenizer, vocabulary, sorted(self._eos))
+        found = find_grammars(self.processor.tokenizer, vocabulary, sorted(self._eos))
+        if isinstance(found, str):
+            print(f"replies are held to no schema: {found}", file=sys.stderr, flush=True)
+            return None
+        return found
 
     def _as_shared(self, row: Sequence[Question]) -> Shared:
         images = tuple(part[1] for part in row[0].parts if part[0] == "image")
