@@ -364,4 +364,5 @@ def _problems(trial: Trial, got: Reference, reference: Reference) -> list[str]:
 def leftovers(trial: Trial) -> list[str]:
     """Return the temporary files of a trial that are still there."""
     outside = [] if trial.fault.litter else trial.temporary.iterdir()
-    return sorted(map(str, [*outside, *trial.output.rglob(".*")]))
+    within = (path for path in trial.output.rglob(".*") if path != trial.output / ".tidy")  # is to stay
+    return sorted(map(str, [*outside, *within]))
