@@ -297,6 +297,13 @@ def test_whatever_was_written_before_what_is_written_is_there(tmp_path_factory, 
             assert RunReader(root).wanted == everything
 
 
+SCORED = {
+    "verdict": {"unscored": None, "overall": 7.0, "scores": {"a": 7.0}, "reasons": {}, "reply": ""},
+    "device": "CPU 0",
+    "seconds": 1.0,
+}
+
+
 @pytest.mark.parametrize(
     ("ledger", "line"),
     [
@@ -310,6 +317,9 @@ def test_whatever_was_written_before_what_is_written_is_there(tmp_path_factory, 
         ("verdicts", {"verdict": {"unscored": None}}),
         ("verdicts", {"verdict": {"unscored": None, "overall": "7", "scores": {}}}),
         ("verdicts", {"verdict": {"unscored": None, "overall": 7.0, "scores": 3}}),
+        ("verdicts", {"judge": [], **SCORED}),
+        ("verdicts", {"judge": {}, "verdict": {"unscored": "refused", "overall": None}}),
+        ("verdicts", {"verdict": {**SCORED["verdict"], "facts": 3}, "device": "CPU 0", "seconds": 1.0}),
     ],
 )
 def test_a_record_of_another_shape_is_left_out(tmp_path, ledger, line):

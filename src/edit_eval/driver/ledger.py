@@ -83,7 +83,9 @@ _misfit_verdict = misfit_of(
             "!unscored": (frozenset(get_args(UnscoredKind)), None),
             "reasons": Each(str),
             "reply": str,
+            "facts": dict,
         },
+        "judge": (str, None),
         **_WORK,
     }
 )
@@ -93,6 +95,7 @@ Keep = Callable[[Mapping[str, Any]], Any]
 """What of a record is kept in memory."""
 
 _FAILED: Mapping[str, Any] = {"status": "failed"}
+_NO_FACTS: dict[str, Any] = {}
 
 
 def found_of_edit(record: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -127,7 +130,9 @@ def _is_plain_score(record: Mapping[str, Any]) -> bool:
         return False
     scores, reasons, overall = verdict.get("scores"), verdict.get("reasons"), verdict.get("overall")
     return (
-        type(overall) is type(record.get("seconds")) is float
+        type(record.get("judge", "")) is str
+        and type(verdict.get("facts", _NO_FACTS)) is dict
+        and type(overall) is type(record.get("seconds")) is float
         and isfinite(overall)
         and isfinite(record["seconds"])
         and verdict.get("unscored", 0) is None
