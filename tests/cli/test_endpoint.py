@@ -93,6 +93,7 @@ def test_two_hundred_samples_with_thirty_per_cent_of_faults(tmp_path):
     assert facts["endpoint"] == fake.url
 
 
+@pytest.mark.long
 def test_another_port_and_other_haste_give_no_verdict_anew(tmp_path):
     with FakeEndpoint() as fake:
         write(tmp_path, fake, 2)
@@ -352,6 +353,7 @@ def test_the_end_and_the_report_say_what_it_cost(tmp_path):
     assert all(one["verdict"]["facts"]["seconds"] > 0 for one in verdicts(tmp_path))
 
 
+@pytest.mark.long
 def test_a_budget_ends_the_judging_before_it_is_exceeded_and_a_higher_one_goes_on(tmp_path):
     budget = 9.5 * EACH
     with FakeEndpoint(delay_s=0.05) as fake:
@@ -381,6 +383,7 @@ def test_a_budget_ends_the_judging_before_it_is_exceeded_and_a_higher_one_goes_o
     assert len({one["key"] for one in records}) == len(records) == len(fake.requests) == 30
 
 
+@pytest.mark.long
 def test_what_was_judged_anew_stays_spent(tmp_path):
     garbled = {"finish_reason": "stop", "message": {"content": "a fine edit"}}
     with FakeEndpoint(answer=lambda _: garbled) as fake:
