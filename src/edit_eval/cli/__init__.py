@@ -57,6 +57,40 @@ def _parser() -> argparse.ArgumentParser:
     ):
         _add_run_options(_add_config(commands.add_parser(name, help=help_text, description=help_text)))
 
+    _add_score(commands)
+
+    report = commands.add_parser("report", help="show a run's scores and write its HTML page")
+    report.add_argument("run", metavar="RUN", help="run directory")
+    report.add_argument(
+        "--format", choices=("text", "json", "html"), default="text", help="default: text and the page"
+    )
+    _add_price(report)
+
+    _add_export(commands)
+
+    demo = commands.add_parser(
+        "demo", help="edit and score drawn scenes on two CPU devices; needs nothing else"
+    )
+    _add_run_options(demo)
+
+    _add_doctor(commands)
+    _add_lint(commands)
+    _add_fetch(commands)
+
+    listing = commands.add_parser("ls", help="list benchmarks, editors, judges, rubrics, or runs")
+    listing.add_argument("what", nargs="?", choices=_KINDS, help="default: all but runs")
+    listing.add_argument("--runs", metavar="DIR", default="runs", help="where runs are (default: runs)")
+    return parser
+
+
+def _named(value: str) -> str:
+    """Refuse an empty value: most likely a shell variable that is not set."""
+    if not value.strip():
+        raise argparse.ArgumentTypeError("is empty; is a variable of your shell not set?")
+    return value
+
+
+def _add_score(commands: argparse._SubParsersAction[_Parser]) -> None:
     score = commands.add_parser(
         "score",
         help="judge the edits of a run, or an existing folder of edits",
@@ -79,13 +113,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_run_options(_add_config(score))
 
-    report = commands.add_parser("report", help="show a run's scores and write its HTML page")
-    report.add_argument("run", metavar="RUN", help="run directory")
-    report.add_argument(
-        "--format", choices=("text", "json", "html"), default="text", help="default: text and the page"
-    )
-    _add_price(report)
 
+def _add_export(commands: argparse._SubParsersAction[_Parser]) -> None:
     export = commands.add_parser("export", help="write what a run found, for other programs")
     export.add_argument("run", metavar="RUN", help="run directory")
     what = export.add_mutually_exclusive_group(required=True)
@@ -100,27 +129,6 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument(
         "--output", metavar="DIR", type=_named, help="with --layout: where to (default: RUN/export/BENCHMARK)"
     )
-
-    demo = commands.add_parser(
-        "demo", help="edit and score drawn scenes on two CPU devices; needs nothing else"
-    )
-    _add_run_options(demo)
-
-    _add_doctor(commands)
-    _add_lint(commands)
-    _add_fetch(commands)
-
-    listing = commands.add_parser("ls", help="list benchmarks, editors, judges, rubrics, or runs")
-    listing.add_argument("what", nargs="?", choices=_KINDS, help="default: all but runs")
-    listing.add_argument("--runs", metavar="DIR", default="runs", help="where runs are (default: runs)")
-    return parser
-
-
-def _named(value: str) -> str:
-    """Refuse an empty value: most likely a shell variable that is not set."""
-    if not value.strip():
-        raise argparse.ArgumentTypeError("is empty; is a variable of your shell not set?")
-    return value
 
 
 def _add_doctor(commands: argparse._SubParsersAction[_Parser]) -> None:
