@@ -16,7 +16,8 @@ from edit_eval.judges.engines.transformers import TransformersEngine
 from edit_eval.judges.qwen3_vl import Qwen3VL
 from judges.vision_requests import PARAMS, SHORT, context, request, requests
 
-pytestmark = pytest.mark.models
+pytest.importorskip("xgrammar", reason="xgrammar is part of the extra test-models")
+pytestmark = [pytest.mark.models, pytest.mark.usefixtures("one_thread")]
 
 HELD = replace(PARAMS, constrained="auto", max_new_tokens=48)
 NUMBER = {
@@ -39,22 +40,6 @@ ONE = Rubric(
     1,
     5,
 )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    import torch
-
-    pytest.importorskip("xgrammar", reason="xgrammar is part of the extra test-models")
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def dense(tiny):
-    return tiny("qwen3-vl")
 
 
 def question(schema, *, size=(96, 64), seed=0, temperature=0.0, most=48):

@@ -17,7 +17,7 @@ from edit_eval.judges.vision import VisionJudge, VisionParams
 from judges.other_vlms import OTHERS
 from judges.vision_requests import SHORT, context, requests
 
-pytestmark = pytest.mark.models
+pytestmark = [pytest.mark.models, pytest.mark.usefixtures("one_thread")]
 
 PARAMS = VisionParams(retries=0, max_new_tokens=8, dtype="float32", constrained="off")
 EXPECTED = replace(PARAMS, mode="expected", least_mass=0.0)
@@ -35,16 +35,6 @@ def made(tmp_path_factory):
         return root / name if (root / name).exists() else OTHERS[name](root / name)
 
     return folder
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def resolved(params, folder):

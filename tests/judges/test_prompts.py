@@ -9,25 +9,9 @@ from hypothesis import strategies as st
 from edit_eval.core.types import Call, Dimension, Rubric, Sample
 from edit_eval.judges.contract import output_format, parse_reply
 from edit_eval.judges.prompts import instruction_literal, render_prompts
+from judges.zoo_objects import CALL, RUBRIC, answer
 
-CALL = Call("edit", "Judge.\n{output_format}\nInstruction: {instruction}", ("instruction", "quality"))
-RUBRIC = Rubric(
-    name="two",
-    dimensions=(Dimension("instruction", 0, 10), Dimension("quality", 0, 10)),
-    calls=(CALL,),
-    overall="sqrt(instruction * quality)",
-    low=0,
-    high=10,
-)
 WHOLE = (Dimension("count", 1, 5, integer=True),)
-
-
-def answer(instruction="8", quality="9.5", reason="Fine."):
-    """A reply as a judge would write it; the scores are JSON text."""
-    return (
-        f'{{"instruction": {{"reason": "{reason}", "score": {instruction}}}, '
-        f'"quality": {{"reason": "Sharp.", "score": {quality}}}}}'
-    )
 
 
 def sample(instruction):

@@ -24,26 +24,10 @@ EXPECTED = replace(PARAMS, mode="expected", least_mass=0.0)
 FIVE = AskingJudge.adapted(EXPECTED, load_rubric("general-5-v1"))
 LEVELS = ("1", "2", "3", "4", "5")
 
-models = pytest.mark.models
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    torch = pytest.importorskip("torch")
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module", params=["qwen3-vl", "qwen3-vl-moe"])
-def folder(request, tiny):
-    return tiny(request.param)
-
-
-@pytest.fixture(scope="module")
-def dense(tiny):
-    return tiny("qwen3-vl")
+def models(test):
+    """Mark a test that runs a tiny model."""
+    return pytest.mark.models(pytest.mark.usefixtures("one_thread")(test))
 
 
 def questions(rubric=FIVE):

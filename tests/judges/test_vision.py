@@ -18,28 +18,7 @@ from edit_eval.judges.qwen3_vl import Qwen3VL
 from edit_eval.judges.vision import VisionParams
 from judges.vision_requests import PARAMS, RUBRIC, SHORT, context, request, requests
 
-pytestmark = pytest.mark.models
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """As on a CPU slot of a run; models this small only lose by more."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module", params=["qwen3-vl", "qwen3-vl-moe"])
-def folder(request, tiny):
-    return tiny(request.param)
-
-
-@pytest.fixture(scope="module")
-def dense(tiny):
-    return tiny("qwen3-vl")
+pytestmark = [pytest.mark.models, pytest.mark.usefixtures("one_thread")]
 
 
 def test_random_weights_give_unreadable_judgements(folder):
