@@ -235,6 +235,8 @@ def test_the_ready_made_config(place, hub):
 def test_wrong_usage(place):
     assert "name one config" in one_line(cli("fetch", cwd=place))
     assert "no config at" in one_line(cli("fetch", "none.yaml", cwd=place))
+    said = one_line(cli("fetch", "gedt", cwd=place))
+    assert said.endswith("no config and no benchmark is called 'gedt' (did you mean 'gedit'?)")
 
 
 TINY = """\

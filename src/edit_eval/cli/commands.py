@@ -20,7 +20,7 @@ from edit_eval.cli import EXIT_OK, EXIT_PARTIAL, EXIT_USER_ERROR, config_argumen
 from edit_eval.cli.garbage import collected
 from edit_eval.cli.output import one_line, say, show, show_json, show_record, without_secrets
 from edit_eval.cli.signals import obey_signals
-from edit_eval.core.errors import ConfigError, RunError, did_you_mean
+from edit_eval.core.errors import ConfigError, RunError, did_you_mean, shown
 from edit_eval.core.identity import digest
 from edit_eval.driver import registry
 from edit_eval.driver.config import Checked, check_config, read_tree
@@ -346,7 +346,11 @@ def fetch(arguments: argparse.Namespace) -> int:
 def _of_benchmark(arguments: argparse.Namespace) -> dict[str, Any] | None:
     """Return a config of nothing but a public benchmark, if the command names one in place of a config."""
     name = config_argument(arguments)
-    if name not in registry.BENCHMARKS or Path(name).exists():
+    if Path(name).exists():
+        return None
+    if name not in registry.BENCHMARKS:
+        if hint := did_you_mean(name, sorted(registry.BENCHMARKS)):
+            raise ConfigError(f"no config and no benchmark is called {shown(name)}{hint}")
         return None
     if registry.find("benchmark", name).cls.facts is None:
         return None
