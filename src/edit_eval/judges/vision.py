@@ -21,7 +21,7 @@ from edit_eval.judges.engines.images import cuts_off, has_pixel_limits
 __all__ = ["VisionJudge", "VisionParams", "chosen_engine"]
 
 _PAYS_FROM = 80
-"""Questions to one device from which vLLM's longer start (about 100 s more) is made up for by about 1.3 s a question."""
+"""Questions to one device from which vLLM's longer start is taken to pay: a rule of thumb (100 s more, 1.3 s less a question)."""
 
 
 @dataclass(frozen=True)

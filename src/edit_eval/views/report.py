@@ -1,7 +1,8 @@
 """The report of a run: as text, as JSON, and as static pages with every picture beside its score.
 
 A pure function of a summary and its rows: no clock, no environment, no look into the images, so that building it twice
-gives the same bytes, and a page made from the same files need not be built again. The page asks for nothing but the run's own files and the benchmark's source images.
+gives the same bytes, and a page made from the same files need not be built again. The page asks for nothing but the run's
+own files and the benchmark's source images.
 
 The keys of the JSON report (`"format": 1`; a number that is undefined is null, never 0):
 

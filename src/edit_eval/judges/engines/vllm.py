@@ -76,7 +76,12 @@ class VLLMEngine(Engine):
 
     def facts(self) -> dict[str, Any]:
         """Return the engine's name and the settings that it was started with."""
-        return {"engine": "vllm", "window": self.window, "enforce_eager": self._params.enforce_eager}
+        return {
+            "engine": "vllm",
+            "window": self.window,
+            "enforce_eager": self._params.enforce_eager,
+            "constrained": self._params.constrained == "auto" and not self._params.ignore_eos,
+        }
 
     def ask(self, questions: Sequence[Question]) -> list[Reply]:
         """Return one reply per question, in order."""
