@@ -138,8 +138,9 @@ def test_hosts_do_not_ask_the_hub():
 
 
 def test_the_page_allows_no_code_and_no_stranger():
-    text = (ROOT / "src/edit_eval/views/templates/report.html").read_text(encoding="utf-8")
-    [policy] = re.findall(r'<meta http-equiv="Content-Security-Policy" content="([^"]+)">', text)
+    templates = ROOT / "src/edit_eval/views/templates"
+    head = (templates / "head.html").read_text(encoding="utf-8")
+    [policy] = re.findall(r'<meta http-equiv="Content-Security-Policy" content="([^"]+)">', head)
     rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
     assert rules == {
         "default-src": "'none'",
@@ -148,10 +149,15 @@ def test_the_page_allows_no_code_and_no_stranger():
         "base-uri": "'none'",
         "form-action": "'none'",
     }
-    assert text.index("Content-Security-Policy") < text.index("<title>") < text.index("<style>")
-    assert not re.search(
-        r"<script|<iframe|<object|<embed|<form|\son[a-z]+\s*=|javascript:|\|\s*safe|autoescape false", text
-    )
+    assert "<title>" not in head
+    assert "<style>" not in head
+    pages = [path for path in templates.glob("*.html") if "<!doctype" in path.read_text(encoding="utf-8")]
+    assert pages == [templates / "head.html"]
+    for path in templates.glob("*.html"):
+        text = path.read_text(encoding="utf-8")
+        assert not re.search(
+            r"<script|<iframe|<object|<embed|<form|\son[a-z]+\s*=|javascript:|\|\s*safe|autoescape false", text
+        ), path
 
 
 def test_every_promise_names_a_test_that_is_there():
