@@ -156,7 +156,8 @@ def test_the_page_allows_no_code_and_no_stranger():
     for path in templates.glob("*.html"):
         text = path.read_text(encoding="utf-8")
         assert not re.search(
-            r"<script|<iframe|<object|<embed|<form|\son[a-z]+\s*=|javascript:|\|\s*safe|autoescape false", text
+            r"<script|<iframe|<object|<embed|<form|\son[a-z]+\s*=|javascript:|\|\s*safe|autoescape false",
+            text,
         ), path
 
 
