@@ -35,6 +35,6 @@ def test_every_way_is_measured_beside_the_baseline(tmp_path):
 
 
 def test_scaling_says_what_is_arithmetic(tmp_path):
-    text = printed("judge_scaling.py", tmp_path)
+    text = printed("scaling.py", tmp_path)
     assert re.search(r"^all, warm +2 device\(s\), transformers: 8 verdicts in .* x one$", text, re.MULTILINE)
     assert "by arithmetic and not measured" in text

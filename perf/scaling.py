@@ -1,6 +1,6 @@
 """How judging scales over GPUs, with and without the engine's start, with a cold and a warm compile cache.
 
-    python perf/judge_scaling.py [--samples 384] [--tokens 128] [--devices cuda:0,cuda:1] [--tiny] [--json FILE]
+    python perf/scaling.py [--samples 384] [--tokens 128] [--devices cuda:0,cuda:1] [--tiny] [--json FILE]
 
 Drawn scenes are edited once (scripted, on CPU slots); then `edit-eval score` judges them with Qwen3-VL-30B-A3B in vLLM, with
 random weights and as many new tokens as asked for, through the real pipeline (keepers, hosts, ledgers), in turn: on the first
