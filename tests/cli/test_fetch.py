@@ -135,7 +135,7 @@ def test_nothing_to_fetch(place, hub):
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_and_gone_on_with(place, hub, how):
-    hub.fault("signature", slow_s=0.02)
+    hub.fault("signature", slow_s=0.06)
     process = begin(place, environment(place, hub))
     wait_for_some_bytes(place)
     process.send_signal(how)
@@ -153,7 +153,7 @@ def test_interrupted_and_gone_on_with(place, hub, how):
 
 
 def test_killed_and_gone_on_with(place, hub):
-    hub.fault("signature", slow_s=0.02)
+    hub.fault("signature", slow_s=0.06)
     process = begin(place, environment(place, hub))
     growing = wait_for_some_bytes(place)
     process.kill()

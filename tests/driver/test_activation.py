@@ -267,7 +267,8 @@ def active(tmp_path, monkeypatch):
 
 def test_what_points_into_our_environment_is_left_out_and_all_else_stays(active, tmp_path, monkeypatch):
     stage = environment(tmp_path / "stage")
-    path = os.environ["PATH"].removeprefix(f"{active}/bin:")
+    inherited = os.environ["PATH"].removeprefix(f"{active}/bin:").split(":")
+    path = ":".join(one for one in inherited if one != f"{sys.prefix}/bin")
     for found in (
         resolve_interpreter("judge", str(stage), None),
         resolve_interpreter("judge", None, str(stage)),

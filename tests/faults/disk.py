@@ -129,7 +129,7 @@ FAULTS = (
         "disk",
         "full, but for 0 to 220 KiB",
         _on_small_disk(_full_but_for_some_kib),
-        short=4,
+        short=2,
         long=len(LEAVE_KIB),
         says=FULL,
     ),
@@ -149,7 +149,7 @@ FAULTS = (
             ("logs", ""),
         )
     ),
-    Fault("disk", "out of inodes", _out_of_inodes, short=2, long=len(INODES), says=FULL),
+    Fault("disk", "out of inodes", _out_of_inodes, long=len(INODES), says=FULL),
     Fault(
         "disk",
         "read-only from the start",

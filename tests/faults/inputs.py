@@ -108,7 +108,7 @@ FAULTS = (
             "files",
             f"a source or target altered while {doing}",
             _inputs_altered(stage),
-            short=2,
+            short=1,
             long=len(INPUTS),
             says=f"is not {done}: .* while the run went on; give the same command again",
             config={"judge.batch_size": 1},
