@@ -1,4 +1,4 @@
-"""How two series of scores agree: against arithmetic by hand, brute force, and scipy."""
+"""How two judges, or two verdicts of one judge, agree: against arithmetic by hand and brute force."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from itertools import combinations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import spearmanr
 
-from edit_eval.core.agreement import Noise, bridge, noise, spearman
+from edit_eval.core.stats.agreement import Noise, bridge, noise
 
 levels = st.integers(0, 6).map(lambda level: level / 2)
 pairs = st.lists(st.tuples(levels, levels, st.integers(0, 4)), min_size=2, max_size=30)
@@ -64,16 +63,6 @@ def test_pairs_are_those_of_brute_force(scores):
     assert (found.ordered, found.tied) == (len(ordered), len(orders) - len(ordered))
     same = sum(a == b for a, b in ordered)
     assert found.concordant == (same / len(ordered) if ordered else None)
-
-
-@given(pairs)
-def test_spearman_is_scipys(scores):
-    first, second, _ = map(list, zip(*scores, strict=True))
-    found = spearman(first, second)
-    if len(set(first)) == 1 or len(set(second)) == 1:
-        assert found is None
-    else:
-        assert found == pytest.approx(spearmanr(first, second).statistic, abs=1e-12)
 
 
 @given(pairs)
