@@ -163,7 +163,7 @@ def _rho(first: NDArray[np.intp], second: NDArray[np.intp]) -> float | None:
     squares = float(a @ a), float(b @ b)
     if not all(squares):
         return None
-    return max(-1.0, min(1.0, float(a @ b) / math.sqrt(squares[0]) / math.sqrt(squares[1])))
+    return max(-1.0, min(1.0, float(a @ b) / math.sqrt(squares[0] * squares[1])))
 
 
 def _centred_ranks(levels: NDArray[np.intp]) -> NDArray[np.float64]:

@@ -47,7 +47,7 @@ def cluster_codes(clusters: Sequence[Hashable] | None, n: int) -> NDArray[np.int
     if clusters is None:
         return np.arange(n)
     if len(clusters) != n:
-        raise ValueError(f"{n} scores but {len(clusters)} clusters")
+        raise ValueError(f"{n} things but {len(clusters)} clusters")
     numbers: dict[Hashable, int] = {}
     return np.array([numbers.setdefault(one, len(numbers)) for one in clusters], dtype=np.intp)
 
