@@ -7,7 +7,7 @@ import math
 import pytest
 from harness import Ran
 
-from driver.test_pairwise import tree
+from driver.compared import tree
 from edit_eval.driver.store import RunReader
 from edit_eval.driver.tournament import tournaments
 

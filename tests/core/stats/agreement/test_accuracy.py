@@ -136,3 +136,9 @@ def test_what_is_wrong_is_refused(function):
         function([1, 2], [1, math.inf])
     with pytest.raises(ValueError, match="2 and 1 scores"):
         function([1, 2], [1])
+
+
+def test_differences_beyond_all_numbers_are_refused():
+    assert pairwise_accuracy([1, 2], [-1e308, 1e308]).with_ties.value == 1
+    with pytest.raises(ValueError, match="differences of scores must be finite"):
+        tie_threshold([1, 2], [-1e308, 1e308])

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PairwiseAccuracy", "Share", "TieThreshold", "pairwise_accuracy", "tie_threshold"]
 
-_BLOCK = 1 << 22  # pairs looked at in one go
+_BLOCK = 1 << 20  # pairs looked at in one go
 _THRESHOLDS = 1_000  # candidates among which a tie threshold is chosen
 
 
@@ -127,12 +127,12 @@ def _fares(
     """Return of some things with how many others they are ordered or tied alike, ordered alike, and tied by neither."""
     import numpy as np
 
-    a = np.sign(np.subtract.outer(first[rows], first)).astype(np.int8)
-    b = np.sign(np.subtract.outer(second[rows], second)).astype(np.int8)
-    product = a * b
-    concordant = (product > 0).sum(axis=1)
-    tied = ((a == 0) & (b == 0)).sum(axis=1) - 1  # a thing is no pair with itself
-    return (concordant + tied, concordant), (product != 0).sum(axis=1)
+    tied = np.equal.outer(first[rows], first), np.equal.outer(second[rows], second)
+    less = np.less.outer(first[rows], first), np.less.outer(second[rows], second)
+    ordered = ~(tied[0] | tied[1])
+    concordant = np.count_nonzero(ordered & (less[0] == less[1]), axis=1)
+    both = np.count_nonzero(tied[0] & tied[1], axis=1) - 1  # a thing is no pair with itself
+    return (concordant + both, concordant), np.count_nonzero(ordered, axis=1)
 
 
 def _share(
@@ -169,16 +169,17 @@ def tie_threshold(truth: Sequence[float], judge: Sequence[float]) -> TieThreshol
         judge: likewise, of the same things in the same order.
 
     Raises:
-        ValueError: lengths that differ, or a number that is not finite.
+        ValueError: lengths that differ, or a number or a difference that is not finite.
     """
     import numpy as np
 
-    (levels,) = levels_of(truth)
-    levels_of(truth, judge)
+    levels, _ = levels_of(truth, judge)
     n = len(levels)
     if n < 2:
         return None
     scores = np.asarray(judge, dtype=float)
+    if not math.isfinite(float(scores.max()) - float(scores.min())):
+        raise ValueError("differences of scores must be finite")
     thresholds, slack = _thresholds(scores)
     # Tied from its difference on, a pair is won if the truth ties it too, and lost if it was in the right order.
     gains = np.zeros(len(thresholds) + 1, dtype=np.int64)
@@ -189,7 +190,7 @@ def tie_threshold(truth: Sequence[float], judge: Sequence[float]) -> TieThreshol
         orders = np.subtract.outer(levels[rows], levels[columns])
         later = np.arange(*columns.indices(n)) > np.arange(*rows.indices(n))[:, None]
         tied = later & (orders == 0)
-        alike = later & (orders != 0) & ((orders > 0) == (differences > 0)) & (differences != 0)
+        alike = later & ((orders > 0) & (differences > 0) | (orders < 0) & (differences < 0))
         right += int(alike.sum())
         sizes = np.abs(differences)
         for sign, which in ((1, tied), (-1, alike)):
