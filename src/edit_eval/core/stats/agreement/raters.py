@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from edit_eval.core.stats.agreement.resampling import Coefficient, cluster_codes, resampled
 
@@ -84,7 +84,9 @@ def _matrix(ratings: ArrayLike) -> NDArray[np.float64]:
     return values
 
 
-Disagreement = Callable[["NDArray[np.float64]", "NDArray[np.intp]"], "tuple[NDArray[np.float64], float]"]
+Disagreement: TypeAlias = (
+    "Callable[[NDArray[np.float64], NDArray[np.intp]], tuple[NDArray[np.float64], float]]"
+)
 """Of ratings and the unit of each, rising: sums of squared distances over the ordered pairs, of each unit and of all."""
 
 
@@ -135,10 +137,8 @@ def _unlike(values: NDArray[np.float64], units: NDArray[np.intp]) -> tuple[NDArr
 
     _, levels, counts = np.unique(values, return_inverse=True, return_counts=True)
     cells, repeated = np.unique(units * len(counts) + levels, return_counts=True)
-    same = np.bincount(cells // len(counts), weights=repeated**2)
-    return np.asarray(np.bincount(units) ** 2 - same, dtype=float), float(
-        len(values) ** 2 - (counts**2).sum()
-    )
+    within = np.bincount(units) ** 2.0 - np.bincount(cells // len(counts), weights=repeated**2)
+    return within, float(len(values) ** 2 - (counts**2).sum())
 
 
 @dataclass(frozen=True)
