@@ -137,7 +137,8 @@ def _unlike(values: NDArray[np.float64], units: NDArray[np.intp]) -> tuple[NDArr
 
     _, levels, counts = np.unique(values, return_inverse=True, return_counts=True)
     cells, repeated = np.unique(units * len(counts) + levels, return_counts=True)
-    within = np.bincount(units) ** 2.0 - np.bincount(cells // len(counts), weights=repeated**2)
+    alike = np.bincount(cells // len(counts), weights=repeated**2)
+    within: NDArray[np.float64] = np.bincount(units).astype(float) ** 2 - alike
     return within, float(len(values) ** 2 - (counts**2).sum())
 
 
