@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-from pathlib import Path
 
 import pytest
 import yaml
-from harness import Ran, cli, make_benchmark
+from harness import Ran, cli
 from PIL import Image
 
+from driver.compared import compared, tree
 from edit_eval.core.errors import UserError
 from edit_eval.core.types import Sample
 from edit_eval.driver.config import check_config
@@ -25,7 +25,6 @@ from edit_eval.views.numbers import made_from, numbers_of, read_numbers
 from edit_eval.views.report import html_report, json_report, text_report
 from edit_eval.views.status import status_of
 
-HOW = ["bright", "bright", "bright", "first", "bright", "bright", "refuse"]
 OWN = [200, 100, 150, 90, 220, 50, 60]
 OTHER = [100, 200, 150, 80, 120, None, 70]
 """Grey levels of the edits of this run and of the other, which has none of the sixth.
@@ -35,46 +34,6 @@ Scores 1 0 0.5 0.5 1, mean 0.6. The first and the fifth are of one cluster: resi
 squares together 1.02, standard error sqrt(4/3 x 1.02) / 5 = 0.23324; t(0.975, 3) = 3.18245, half 0.74227: 0 to 1.
 Decided answers: two of each of four edits, of which the first shown is named once, once, once and twice: 5 of 8.
 """
-
-
-def folder_of(path: Path, levels) -> Path:
-    path.mkdir(exist_ok=True)
-    for number, level in enumerate(levels):
-        if level is not None:
-            Image.new("RGB", (32, 24), (level,) * 3).save(path / f"s{number:04}.png")
-    return path
-
-
-def tree(root: Path, name: str, levels, **judge):
-    samples = root / "data" / "samples.jsonl"
-    if not samples.exists():
-        make_benchmark(root / "data", HOW[: len(levels)])
-        lines = [json.loads(line) for line in samples.read_text().splitlines()]
-        for number in (0, 4):
-            if number < len(lines):
-                lines[number]["cluster"] = "x"
-        samples.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    editor = {
-        "type": "precomputed",
-        "devices": ["cpu:0"],
-        "params": {"folder": str(folder_of(root / name, levels))},
-    }
-    whole = {
-        "benchmark": {"type": "folder", "path": str(samples)},
-        "editor": editor,
-        "output": str(root / "runs" / name),
-    }
-    return {**whole, "judge": compared(root, **judge)} if judge else whole
-
-
-def compared(root: Path, **judge):
-    return {
-        "type": "comparing:Comparing",
-        "devices": ["cpu:0"],
-        "rubric": "pairwise-v1",
-        "against": str(root / "runs" / "other"),
-        **judge,
-    }
 
 
 @pytest.fixture

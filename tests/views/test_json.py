@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from harness import cli, config_tree, make_benchmark
 
-from edit_eval.core.agreement import Bridge, Noise
+from edit_eval.core.stats.agreement import Bridge, Noise
 from edit_eval.core.types import Verdict
 from edit_eval.driver import events
 from edit_eval.driver.agreement import Comparison, JudgeNoise

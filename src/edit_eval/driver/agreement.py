@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from edit_eval.core.agreement import Bridge, Noise, bridge, noise
+from edit_eval.core.stats.agreement import Bridge, Noise, bridge, noise
 from edit_eval.core.types import Rubric
 from edit_eval.driver.plan import Judging
 from edit_eval.driver.rows import Row

@@ -12,10 +12,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from edit_eval.core.agreement import Bridge
 from edit_eval.core.errors import RunError
 from edit_eval.core.headlines import HeadlineEstimate, Scored, estimate
 from edit_eval.core.stats import bounds, mean_interval
+from edit_eval.core.stats.agreement import Bridge
 from edit_eval.core.types import Rubric
 from edit_eval.driver.agreement import (
     Comparison,

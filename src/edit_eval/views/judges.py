@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edit_eval.core.agreement import Bridge
+from edit_eval.core.stats.agreement import Bridge
 from edit_eval.driver.agreement import Comparison, JudgeNoise
 from edit_eval.driver.summary import Estimate, JudgeSummary
 from edit_eval.views.text import UNDEFINED, kinds, number
@@ -83,10 +83,16 @@ def bridge_rows(one: Bridge) -> Rows:
             ("Mean of this one", number(one.second)),
             ("Mean shift", _signed(one.shift) + spread),
             ("Equal scores", _share(one.equal)),
+            ("Krippendorff's alpha", number(one.alpha)),
         ]
     else:
         rows.append(("Scales", "differ: nothing is rescaled, order alone compares"))
-    return [*rows, ("Spearman", number(one.spearman)), ("Pairs in one order", pairs)]
+    return [
+        *rows,
+        ("Spearman", number(one.spearman)),
+        ("Kendall tau-b", number(one.kendall)),
+        ("Pairs in one order", pairs),
+    ]
 
 
 def noise_table(one: JudgeNoise) -> list[tuple[str, ...]]:

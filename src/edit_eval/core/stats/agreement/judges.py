@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections import Counter
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
-from edit_eval.core.stats import mean_interval
+from edit_eval.core.stats.agreement.order import count_pairs, spearman
+from edit_eval.core.stats.agreement.raters import krippendorff_alpha
+from edit_eval.core.stats.intervals import mean_interval
 
-__all__ = ["Bridge", "Noise", "bridge", "noise", "spearman"]
+__all__ = ["Bridge", "Noise", "bridge", "noise"]
 
 
 @dataclass(frozen=True)
@@ -26,16 +27,18 @@ class Bridge:
     Attributes:
         n: in common.
         clusters: groups of dependent ones among them.
-        same_scale: whether both judges score on one scale; without it `first` to `high` and `equal` are None.
+        same_scale: whether both judges score on one scale; without it `first` to `high`, `equal` and `alpha` are None.
         first, second: mean of each judge.
         shift: mean of second minus first.
         standard_error: of the shift, clustered; None under two clusters.
         low, high: the shift's 95 % interval; None under two clusters.
         spearman: rank correlation, -1 to 1; None where a judge gives all the same score.
+        kendall: tau-b, -1 to 1; None likewise.
         ordered: pairs that neither judge ties.
         tied: pairs that one of the judges, or both, tie.
         concordant: share of the ordered pairs that both put in the same order; None where there are none.
         equal: share of equal scores.
+        alpha: Krippendorff's, of the scores as numbers, at most 1; None where all scores of both are the same.
     """
 
     n: int
@@ -48,10 +51,12 @@ class Bridge:
     low: float | None = None
     high: float | None = None
     spearman: float | None = None
+    kendall: float | None = None
     ordered: int | None = None
     tied: int | None = None
     concordant: float | None = None
     equal: float | None = None
+    alpha: float | None = None
 
 
 def bridge(
@@ -77,7 +82,7 @@ def bridge(
     n, groups = len(first), len(set(clusters))
     if n < 2:
         return Bridge(n, groups, same_scale)
-    ordered, tied, concordant = _pairs(first, second)
+    pairs = count_pairs(first, second)
     shift = mean_interval([b - a for a, b in zip(first, second, strict=True)], clusters)
     known = same_scale
     return Bridge(
@@ -90,11 +95,13 @@ def bridge(
         standard_error=shift.standard_error if known else None,
         low=shift.low if known else None,
         high=shift.high if known else None,
-        spearman=spearman(first, second),
-        ordered=ordered,
-        tied=tied,
-        concordant=concordant / ordered if ordered else None,
+        spearman=spearman(first, second).value,
+        kendall=pairs.tau_b,
+        ordered=pairs.ordered,
+        tied=pairs.tied,
+        concordant=pairs.without_ties,
         equal=sum(a == b for a, b in zip(first, second, strict=True)) / n if known else None,
+        alpha=krippendorff_alpha([first, second], "interval").value if known else None,
     )
 
 
@@ -136,67 +143,3 @@ def noise(first: Sequence[float], second: Sequence[float]) -> Noise:
         deviation=statistics.stdev(differences) / math.sqrt(2) if n > 1 else None,
         identical=sum(one == 0 for one in differences) / n,
     )
-
-
-def spearman(first: Sequence[float], second: Sequence[float]) -> float | None:
-    """Return Spearman's rank correlation: Pearson's of the ranks, equal values sharing their mean rank.
-
-    Spearman 1904, The Proof and Measurement of Association between Two Things; with ties as in Kendall 1948, Rank
-    Correlation Methods, chapter 3. None where one of the series has a single value throughout.
-    """
-    n = len(first)
-    middle = (n + 1) / 2
-    ranks = [[rank - middle for rank in _ranks(series)] for series in (first, second)]
-    squares = [math.fsum(rank * rank for rank in series) for series in ranks]
-    if not all(squares):
-        return None
-    product = math.fsum(a * b for a, b in zip(*ranks, strict=True))
-    return max(-1.0, min(1.0, product / math.sqrt(squares[0] * squares[1])))
-
-
-def _ranks(values: Sequence[float]) -> list[float]:
-    """Return the rank of each value from 1, equal ones sharing the mean of theirs."""
-    rank_of: dict[float, float] = {}
-    below = 0
-    for value, count in sorted(Counter(values).items()):
-        rank_of[value] = below + (count + 1) / 2
-        below += count
-    return [rank_of[value] for value in values]
-
-
-def _pairs(first: Sequence[float], second: Sequence[float]) -> tuple[int, int, int]:
-    """Return of all pairs how many neither judge ties, how many one ties, and how many both put in the same order.
-
-    Sorted by the first score and then the second, a pair is in opposite orders if the later one's second score is
-    lower; these are counted in n log n steps (Knight 1966, A Computer Method for Calculating Kendall's Tau).
-    """
-    every = _pairs_in([len(first)])
-    tied = _tied(first) + _tied(second) - _pairs_in(Counter(zip(first, second, strict=True)).values())
-    place = {value: number for number, value in enumerate(sorted(set(second)), 1)}
-    opposite = _falls([place[b] for _, b in sorted(zip(first, second, strict=True))], len(place))
-    return every - tied, tied, every - tied - opposite
-
-
-def _tied(values: Sequence[float]) -> int:
-    return _pairs_in(Counter(values).values())
-
-
-def _pairs_in(counts: Iterable[int]) -> int:
-    return sum(count * (count - 1) // 2 for count in counts)
-
-
-def _falls(places: Sequence[int], levels: int) -> int:
-    """Return how many pairs of whole numbers from 1 to `levels` stand in falling order; counts in a Fenwick tree."""
-    tree = [0] * (levels + 1)
-    falls = 0
-    for seen, place in enumerate(places):
-        at, not_above = place, 0
-        while at:
-            not_above += tree[at]
-            at -= at & -at
-        falls += seen - not_above
-        at = place
-        while at <= levels:
-            tree[at] += 1
-            at += at & -at
-    return falls
