@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from edit_eval.core.errors import ConfigError, DataError, RunError, shown
-from edit_eval.core.headlines import Headline, Scored
-from edit_eval.core.headlines import difference as headline_difference
+from edit_eval.core.headlines import Headline, Scored, estimate
 from edit_eval.core.stats import (
     PairedComparison,
     Ranking,
@@ -236,13 +235,16 @@ def _pair(read: Sequence[_Read], base: int, other: int) -> PairOfRuns:
 
     scores = both(lambda sample: sample.overall)
     overall = compare_scores(*scores, clusters)
+    low, high = _scale(one.judge)
+    span = high - low
     dimensions = [
-        _difference(label, compare_scores(*both(value), clusters)) for label, value in _dimensions(one, two)
+        _difference(label, compare_scores(*both(value), clusters), width)
+        for label, width, value in _dimensions(one, two)
     ]
     tags = [
         found
         for tag in _tags(one, joined.ids)
-        for found in _by_tag(tag, scores, clusters, {name: one.samples[name] for name in joined.ids})
+        for found in _by_tag(tag, span, scores, clusters, {name: one.samples[name] for name in joined.ids})
     ]
     corrected_dimensions, dimension_correction = _corrected(dimensions)
     corrected_tags, tag_correction = _corrected(tags)
@@ -250,7 +252,7 @@ def _pair(read: Sequence[_Read], base: int, other: int) -> PairOfRuns:
         base=base,
         other=other,
         same_run=one.run.path.resolve() == two.run.path.resolve(),
-        overall=_overall(overall),
+        overall=_overall(overall, span),
         headlines=tuple(_headlines(one, two, joined.ids)),
         dimensions=tuple(corrected_dimensions),
         tags=tuple(corrected_tags),
@@ -268,7 +270,8 @@ def _nothing_in_common(one: _Read, two: _Read, changed: bool) -> str:
     return f"{one.run.path} and {two.run.path} have no sample in common ({why}): there is nothing to compare"
 
 
-def _difference(name: str, found: PairedComparison | StratumComparison) -> Difference:
+def _difference(name: str, found: PairedComparison | StratumComparison, span: float) -> Difference:
+    """Return a difference; its interval is cut where no difference on a scale of that span can be."""
     return Difference(
         name=name,
         n=found.n,
@@ -277,8 +280,8 @@ def _difference(name: str, found: PairedComparison | StratumComparison) -> Diffe
         other=found.mean_b,
         difference=found.difference,
         standard_error=found.standard_error,
-        low=found.low,
-        high=found.high,
+        low=None if found.low is None else max(found.low, -span),
+        high=None if found.high is None else min(found.high, span),
         p=found.p,
         wins=found.wins,
         ties=found.ties,
@@ -286,8 +289,8 @@ def _difference(name: str, found: PairedComparison | StratumComparison) -> Diffe
     )
 
 
-def _overall(found: PairedComparison) -> OverallDifference:
-    plain = asdict(_difference("overall", found))
+def _overall(found: PairedComparison, span: float) -> OverallDifference:
+    plain = asdict(_difference("overall", found, span))
     return OverallDifference(**plain, exact=found.exact, spread=found.spread, smallest=found.smallest)
 
 
@@ -302,8 +305,8 @@ def _corrected(found: Sequence[_D]) -> tuple[list[_D], Correction | None]:
     ], "holm" if few else "benjamini-hochberg"
 
 
-def _dimensions(one: _Read, two: _Read) -> list[tuple[str, Callable[[SampleOfRun], float | None]]]:
-    """Return the dimensions that both runs have on one scale: their label, and what a sample has of each."""
+def _dimensions(one: _Read, two: _Read) -> list[tuple[str, float, Callable[[SampleOfRun], float | None]]]:
+    """Return the dimensions that both runs have on one scale: their label, how wide that is, and what a sample has of each."""
     if one.judge.judging.against is not None or two.judge.judging.against is not None:
         return []
     labels = dimension_labels(one.judge.judging)
@@ -321,7 +324,7 @@ def _dimensions(one: _Read, two: _Read) -> list[tuple[str, Callable[[SampleOfRun
 
         return mean
 
-    return [(label, value(part)) for part, label in labels.items() if part in theirs]
+    return [(label, part[2] - part[1], value(part)) for part, label in labels.items() if part in theirs]
 
 
 def _tags(one: _Read, ids: Sequence[str]) -> list[str]:
@@ -335,6 +338,7 @@ def _tags(one: _Read, ids: Sequence[str]) -> list[str]:
 
 def _by_tag(
     tag: str,
+    span: float,
     scores: tuple[Mapping[str, float], Mapping[str, float]],
     clusters: Mapping[str, str],
     samples: Mapping[str, SampleOfRun],
@@ -342,7 +346,7 @@ def _by_tag(
     strata = {name: one.sample.tags[tag] for name, one in samples.items() if tag in one.sample.tags}
     found = compare_scores(*scores, clusters, strata).strata
     return [
-        TagDifference(**asdict(_difference(str(value), one)), tag=tag)
+        TagDifference(**asdict(_difference(str(value), one, span)), tag=tag)
         for value, one in sorted(found.items(), key=lambda pair: str(pair[0]))
     ]
 
@@ -374,17 +378,14 @@ def _scored(read: _Read, name: str, base: _Read) -> Scored:
 
 
 def _headline(headline: Headline, a: Sequence[Scored], b: Sequence[Scored]) -> Difference:
-    found = headline_difference(headline, a, b)
+    base, other = estimate(headline, a), estimate(headline, b)
     return Difference(
         name=headline.name,
-        n=found.n,
-        clusters=found.clusters,
-        base=found.mean_a,
-        other=found.mean_b,
-        difference=found.difference,
-        standard_error=found.standard_error,
-        low=found.low,
-        high=found.high,
+        n=base.n,
+        clusters=base.clusters,
+        base=base.mean,
+        other=other.mean,
+        difference=None if base.mean is None or other.mean is None else other.mean - base.mean,
     )
 
 

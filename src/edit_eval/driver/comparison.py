@@ -17,7 +17,7 @@ from edit_eval.driver.summary import Estimate, Row, Summary
 
 if TYPE_CHECKING:
     from edit_eval.core.headlines import HeadlineEstimate
-    from edit_eval.core.stats import Ranking, Variance
+    from edit_eval.core.stats import Ranking
 
 __all__ = [
     "ComparedRun",
@@ -52,7 +52,6 @@ class ComparedRun:
         headline: the mean overall score over all samples of the run that are scored.
         headlines: the benchmark's own numbers, the most important first; empty where it has none.
         bounds: the mean if all that is missing had the lowest, or the highest, score; None if nothing is.
-        variance: where the spread of scores comes from; None without repeats and second verdicts.
     """
 
     label: str
@@ -68,7 +67,6 @@ class ComparedRun:
     headline: Estimate
     headlines: Sequence[HeadlineEstimate] = ()
     bounds: tuple[float, float] | None = None
-    variance: Variance | None = None
 
     @property
     def partial(self) -> bool:
