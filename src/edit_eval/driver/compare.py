@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from edit_eval.core.errors import ConfigError, DataError, RunError, shown
+from edit_eval.core.errors import ConfigError, DataError
 from edit_eval.core.headlines import Headline, Scored, estimate
 from edit_eval.core.stats import (
     PairedComparison,
@@ -23,6 +23,7 @@ from edit_eval.core.stats import (
 )
 from edit_eval.core.stats import compare as compare_scores
 from edit_eval.driver.agreement import dimension_labels
+from edit_eval.driver.common_judge import common_judges
 from edit_eval.driver.comparison import (
     ComparedRun,
     Correction,
@@ -35,7 +36,7 @@ from edit_eval.driver.comparison import (
     TagDifference,
 )
 from edit_eval.driver.join import SampleOfRun, differs, join, samples_of
-from edit_eval.driver.judges import RecordedJudge, main_judge, other_judges, same_judging
+from edit_eval.driver.judges import RecordedJudge, main_judge, same_judging
 from edit_eval.driver.provenance import differences, provenance
 from edit_eval.driver.rows import Row, read_rows, rows_of
 from edit_eval.driver.store import RunReader
@@ -79,7 +80,7 @@ def compare_runs(runs: Sequence[RunReader], *, base: int = 0, any_protocol: bool
     if not 0 <= base < len(runs):
         raise ValueError(f"there is no run {base} among {len(runs)}")
     rows = [read_rows(run) for run in runs]
-    judges = _judges(runs, rows, base, any_protocol=any_protocol)
+    judges = common_judges(runs, rows, base, any_protocol=any_protocol)
     scales = [_scale(judge) for judge in judges]
     for run, scale in zip(runs, scales, strict=True):
         if scale != scales[base]:
@@ -127,62 +128,6 @@ def labels_of(paths: Sequence[Path]) -> list[str]:
         f"{name} ({names[:number].count(name) + 1})" if names.count(name) > 1 else name
         for number, name in enumerate(names)
     ]
-
-
-def _judges(
-    runs: Sequence[RunReader], rows: Sequence[Sequence[Row]], base: int, *, any_protocol: bool
-) -> list[RecordedJudge]:
-    """Return by whose verdicts each run is compared: one that all have in common, the base's own first of all."""
-    own: list[RecordedJudge] = []
-    for run in runs:
-        judge = main_judge(run.info)
-        if judge is None:
-            raise RunError(f"{run.path} has no scores; 'edit-eval score {run.path}' has its edits judged")
-        own.append(judge)
-    had = [[judge, *other_judges(run.info)] for run, judge in zip(runs, own, strict=True)]
-    common = [found for candidate in had[base] if (found := _had_by_all(candidate, had)) is not None]
-    for found in common:
-        if all(
-            any(row.verdict for row in rows_of(run, its_rows, judge.judging))
-            for run, its_rows, judge in zip(runs, rows, found, strict=True)
-        ):
-            return found
-    if common:
-        return common[0]
-    if not any_protocol:
-        raise DataError(_not_alike(runs, own, base))
-    return own
-
-
-def _had_by_all(
-    candidate: RecordedJudge, had: Sequence[Sequence[RecordedJudge]]
-) -> list[RecordedJudge] | None:
-    """Return the judges of all runs that are this one; None if a run never had it."""
-    found = [
-        next((one for one in judges if same_judging(one.judging, candidate.judging)), None) for judges in had
-    ]
-    known = [one for one in found if one is not None]
-    return known if len(known) == len(found) else None
-
-
-def _not_alike(runs: Sequence[RunReader], judges: Sequence[RecordedJudge], base: int) -> str:
-    """Return one line about runs that no judge has judged alike, and what to do."""
-    other = next(
-        number for number, judge in enumerate(judges) if not same_judging(judges[base].judging, judge.judging)
-    )
-    names = ("protocol", "judge.", "rubrics", "judge compares with")
-    found = differences(*(provenance(runs[number].info, judges[number]) for number in (base, other)))
-    said = [
-        f"{one.label} {shown(one.base, 60)} and {shown(one.other, 60)}"
-        for one in found
-        if one.label.startswith(names)
-    ]
-    more = f" and {len(said) - 2} more" if len(said) > 2 else ""
-    return (
-        f"{runs[base].path} and {runs[other].path} are not judged alike ({'; '.join(said[:2])}{more}): "
-        f"'edit-eval score {runs[other].path} --judge {runs[base].path}' has both judged by one judge; "
-        "--any-protocol compares them as they are"
-    )
 
 
 def _scale(judge: RecordedJudge) -> tuple[float, float]:

@@ -12,7 +12,7 @@ a frame: missing), never 0. Columns:
 | `status` | `scored`, `unscored`, `edit-failed`, `not judged`, `not edited` or `not applicable` |
 | `kind`, `why` | of a sample without a score: `refused`, `crash` ..., and the words of the judge or editor |
 | `overall`, `score:NAME`, `reason:NAME` | the overall score; of each dimension its score and the judge's reason |
-| `flags` | of the edit: `blank`, `nan`, `resized`, `no_op`, joined by `;` |
+| `flags` | of the edit: `blank`, `nan`, `resized`, `no_op`, joined by `;`; empty where it has none |
 | `source`, `image`, `thumbnail` | paths, absolute: first source image, edit, its thumbnail |
 | `width`, `height` | of the edit, in pixels |
 | `seconds`, `device`, `attempts` | of the edit: what it took, where it was made, how many attempts were lost before |
@@ -193,7 +193,7 @@ def _of_sample(row: Row) -> dict[str, Any]:
 def _of_edit(row: Row, root: Path) -> dict[str, Any]:
     known = ("width", "height", "seconds", "device", "attempts")
     return {
-        "flags": ";".join(row.flags),
+        "flags": ";".join(row.flags) if row.edited else None,
         "image": str(root / row.image) if row.image else None,
         "thumbnail": str(root / row.thumbnail) if row.thumbnail else None,
         **{name: row.edit.get(name) for name in known},

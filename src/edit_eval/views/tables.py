@@ -33,7 +33,7 @@ _LATEX = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
-    '"': r"\textquotedbl{}",
+    '"': r"\char34{}",
 }
 _NUMBER = re.compile(r"[+-](?=\d)")
 
