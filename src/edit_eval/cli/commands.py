@@ -20,7 +20,8 @@ from edit_eval.cli import EXIT_OK, EXIT_PARTIAL, EXIT_USER_ERROR, config_argumen
 from edit_eval.cli.comparing import compare
 from edit_eval.cli.exports import export
 from edit_eval.cli.garbage import collected
-from edit_eval.cli.output import nearest, one_line, say, show, show_json, without_secrets
+from edit_eval.cli.output import one_line, say, show, show_json, without_secrets
+from edit_eval.cli.output import nearest as _nearest
 from edit_eval.cli.signals import obey_signals
 from edit_eval.core.errors import ConfigError, RunError, did_you_mean, shown
 from edit_eval.core.identity import digest
@@ -182,7 +183,7 @@ def _conclude(job: Job, arguments: argparse.Namespace, stages: Sequence[StageNam
         used = usage(read_telemetry(job.output), arguments.gpu_hour_price)
         numbers = numbers_of(summarize(run, rows), rows, used)
         page, no_page = _page(job.output, numbers.summary, rows, used, stamp)
-    _say_end(job, arguments, numbers, nearest(page) if page else None, worked=worked)
+    _say_end(job, arguments, numbers, _nearest(page) if page else None, worked=worked)
     if no_page:
         raise no_page
     return _exit_code(
@@ -229,7 +230,7 @@ def _page(
 def _nothing_to_do(job: Job, summary: Summary) -> str:
     again = sum(summary.edit_failed.values()) + sum(summary.unscored.values())
     hint = f" --retry-failed takes up the {again} failed or unscored again." if again else ""
-    return f"Nothing to do: everything in {nearest(job.output)} is done already.{hint}"
+    return f"Nothing to do: everything in {_nearest(job.output)} is done already.{hint}"
 
 
 def _show(text: str) -> None:
@@ -389,7 +390,7 @@ def report(arguments: argparse.Namespace) -> int:
         if no_page:
             say(str(no_page))
         if page:
-            show(nearest(page) if arguments.format == "html" else f"Report: {nearest(page)}")
+            show(_nearest(page) if arguments.format == "html" else f"Report: {_nearest(page)}")
     return _exit_code(summary)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from edit_eval.core.errors import DataError, RunError, shown
 from edit_eval.driver.judges import RecordedJudge, main_judge, other_judges, same_judging
-from edit_eval.driver.provenance import differences, provenance
+from edit_eval.driver.made_with import differences, made_with
 from edit_eval.driver.rows import Row, rows_of
 from edit_eval.driver.store import RunReader
 
@@ -68,7 +68,7 @@ def _not_alike(runs: Sequence[RunReader], judges: Sequence[RecordedJudge], base:
         number for number, judge in enumerate(judges) if not same_judging(judges[base].judging, judge.judging)
     )
     names = ("protocol", "judge.", "rubrics", "judge compares with")
-    found = differences(*(provenance(runs[number].info, judges[number]) for number in (base, other)))
+    found = differences(*(made_with(runs[number].info, judges[number]) for number in (base, other)))
     said = [
         f"{one.label} {shown(one.base, 60)} and {shown(one.other, 60)}"
         for one in found

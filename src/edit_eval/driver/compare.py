@@ -37,7 +37,7 @@ from edit_eval.driver.comparison import (
 )
 from edit_eval.driver.join import SampleOfRun, differs, join, samples_of
 from edit_eval.driver.judges import RecordedJudge, main_judge, same_judging
-from edit_eval.driver.provenance import differences, provenance
+from edit_eval.driver.made_with import differences, made_with
 from edit_eval.driver.rows import Row, read_rows, rows_of
 from edit_eval.driver.store import RunReader
 from edit_eval.driver.summary import JudgeSummary, Summary, summarize
@@ -336,7 +336,7 @@ def _headline(headline: Headline, a: Sequence[Scored], b: Sequence[Scored]) -> D
 
 def _provenance(one: _Read, two: _Read, same: Sequence[str]) -> tuple[ProvenanceDifference, ...]:
     """Return in what else two runs differ, the samples that both are about included."""
-    found = list(differences(provenance(one.run.info, one.judge), provenance(two.run.info, two.judge)))
+    found = list(differences(made_with(one.run.info, one.judge), made_with(two.run.info, two.judge)))
     pairs = [(one.samples[name].sample, two.samples[name].sample) for name in same]
     for label, count in (
         (

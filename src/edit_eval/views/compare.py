@@ -246,7 +246,7 @@ def _ids(ids: Iterable[str]) -> str:
 
 def _provenance(pair: PairOfRuns, base: ComparedRun, other: ComparedRun, columns: int) -> list[str]:
     if not pair.provenance:
-        return ["The runs were made alike in everything that is recorded."]
+        return _paragraph("The runs were made alike in everything that is recorded.", columns)
     rows = tuple(
         (
             one.label,

@@ -25,8 +25,8 @@ def verdict(comparison: RunComparison, pair: PairOfRuns) -> str:
         return " ".join([*said, f"{base} and {other} have the same score in {_all_of(whole.n)}."])
     if whole.difference is None or whole.p is None:
         text = (
-            f"{other} is at {signed(whole.difference)} from {base} over {_samples(whole)}: with one cluster of samples "
-            "nothing can be said of how certain that is."
+            f"{other} is at {signed(whole.difference)} from {base} over {_samples(whole)}: of one cluster alone nothing "
+            "can be said of how certain that is."
         )
         return " ".join([*said, text])
     correction = f", corrected for {len(comparison.pairs)} comparisons" if comparison.pairs_correction else ""
@@ -80,7 +80,9 @@ def _headline(one: Difference, base: str, other: str) -> str:
 
 
 def _samples(one: Difference) -> str:
-    clusters = f" in {one.clusters} clusters" if one.clusters != one.n else ""
+    clusters = (
+        f" in {one.clusters} cluster{'s' if one.clusters != 1 else ''}" if one.clusters != one.n else ""
+    )
     return f"{one.n} sample{'s' if one.n != 1 else ''}{clusters}"
 
 

@@ -14,14 +14,14 @@ from edit_eval.driver.comparison import ProvenanceDifference
 from edit_eval.driver.judges import RecordedJudge
 from edit_eval.driver.starts import starts_of
 
-__all__ = ["differences", "provenance"]
+__all__ = ["differences", "made_with"]
 
 _NOT_OF_THE_RUN = frozenset({"load_s", "executable"})
 """What a host says of itself that is no property of what it made."""
 
 
 def differences(base: Mapping[str, str], other: Mapping[str, str]) -> tuple[ProvenanceDifference, ...]:
-    """Return what two runs' `provenance` says differently, in its order; what one of them lacks is empty there."""
+    """Return what two runs' `made_with` says differently, in its order; what one of them lacks is empty there."""
     return tuple(
         ProvenanceDifference(label, base.get(label, ""), other.get(label, ""))
         for label in dict.fromkeys([*base, *other])
@@ -29,7 +29,7 @@ def differences(base: Mapping[str, str], other: Mapping[str, str]) -> tuple[Prov
     )
 
 
-def provenance(info: Mapping[str, Any], judge: RecordedJudge) -> dict[str, str]:
+def made_with(info: Mapping[str, Any], judge: RecordedJudge) -> dict[str, str]:
     """Return what a run was made with, label -> text: benchmark, editor, judge, seeds, sizes, versions, devices.
 
     Args:
