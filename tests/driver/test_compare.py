@@ -195,7 +195,7 @@ def test_different_judges_are_refused_unless_told(tmp_path):
 
 def test_another_rubric_is_another_protocol(tmp_path):
     runs = [write_run(tmp_path / "a", A), write_run(tmp_path / "b", B, judging(name="other-v1"))]
-    with pytest.raises(DataError, match="protocol 'folder/v1.two-v1' and 'folder/v1.other-v1'"):
+    with pytest.raises(DataError, match=r"protocol 'folder/v1.two-v1' and 'folder/v1.other-v1'"):
         compare_runs(runs)
     found = compare_runs(runs, any_protocol=True)
     assert found.protocols == ("folder/v1+two-v1", "folder/v1+other-v1")
@@ -203,7 +203,7 @@ def test_another_rubric_is_another_protocol(tmp_path):
 
 def test_two_scales_have_no_difference(tmp_path):
     runs = [write_run(tmp_path / "a", A), write_run(tmp_path / "b", A, judging(high=5.0))]
-    with pytest.raises(DataError, match="0 to 10 and .* 0 to 5: scores on two scales have no difference"):
+    with pytest.raises(DataError, match=r"0 to 10 and .* 0 to 5: scores on two scales have no difference"):
         compare_runs(runs, any_protocol=True)
 
 

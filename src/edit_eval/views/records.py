@@ -25,7 +25,7 @@ _ROWS_AT_ONCE = 10_000
 def csv_lines(columns: Mapping[str, Kind], rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     """Yield the records of a CSV file with their ends, the head first; a quoted text may hold line ends of its own."""
     buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
+    writer = csv.writer(buffer)  # lines end in CR LF (RFC 4180); so a text that holds either is quoted
 
     def record(cells: Iterable[Any]) -> str:
         buffer.seek(0)

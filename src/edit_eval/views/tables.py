@@ -1,7 +1,7 @@
 r"""Tables of scores for papers and pages: Markdown, and LaTeX that needs no package.
 
 Text comes from benchmarks and configs, so every character that either language obeys is escaped: in Markdown
-``\ ` * _ { } [ ] < > & | ~ $ #`` and line ends, in LaTeX ``\ { } $ & # _ % ^ ~ < > | "``. A number that is undefined is a dash,
+``\ ` * _ { } [ ] < > & | ~ $ #`` and line ends, in LaTeX ``\ { } $ & # _ % ^ ~ < > | " [ *``. A number that is undefined is a dash,
 never 0.
 """
 
@@ -34,6 +34,8 @@ _LATEX = {
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
     '"': r"\char34{}",
+    "[": "{[}",  # at the start of a row it would belong to the `\\\\` before
+    "*": "{*}",  # likewise
 }
 _NUMBER = re.compile(r"[+-](?=\d)")
 
