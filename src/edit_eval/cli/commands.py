@@ -20,8 +20,8 @@ from edit_eval.cli import EXIT_OK, EXIT_PARTIAL, EXIT_USER_ERROR, config_argumen
 from edit_eval.cli.comparing import compare
 from edit_eval.cli.exports import export
 from edit_eval.cli.garbage import collected
-from edit_eval.cli.output import one_line, say, show, show_json, without_secrets
 from edit_eval.cli.output import nearest as _nearest
+from edit_eval.cli.output import one_line, say, show, show_json, without_secrets
 from edit_eval.cli.signals import obey_signals
 from edit_eval.core.errors import ConfigError, RunError, did_you_mean, shown
 from edit_eval.core.identity import digest

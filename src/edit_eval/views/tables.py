@@ -34,7 +34,7 @@ _LATEX = {
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
     '"': r"\char34{}",
-    "[": "{[}",  # at the start of a row it would belong to the `\\\\` before
+    "[": "{[}",  # at the start of a row it would belong to the line break before it
     "*": "{*}",  # likewise
 }
 _NUMBER = re.compile(r"[+-](?=\d)")
