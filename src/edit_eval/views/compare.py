@@ -30,6 +30,13 @@ _CHANGES = 5
 """Of the largest drops and gains, how many are shown."""
 _IDS = 5
 _NAME_COLUMNS = 36
+_HEAD_COLUMNS = (_NAME_COLUMNS, 16, 10)
+"""How far names of runs above columns are cut, one after another, until a table has room."""
+
+_SPARE: Sequence[Sequence[str]] = (("win/tie/loss",), ("n",), ("runs",))
+"""What a table of differences may lack, in this order; `runs` are the two columns of the runs' own numbers."""
+
+_DIFFERS = "What differs"
 _TEXT_COLUMNS = 100
 """Sentences are not written wider: they would be hard to read."""
 
@@ -147,7 +154,8 @@ def _pair(comparison: RunComparison, pair: PairOfRuns, columns: int) -> Iterator
     base, other = comparison.runs[pair.base], comparison.runs[pair.other]
     yield _paragraph(verdict(comparison, pair), columns)
     table = _differences_table(comparison, pair, [*_main_rows(pair), *pair.dimensions], "Score")
-    yield [*_laid_out(table, columns), *_corrected(pair.dimension_correction, len(pair.dimensions), columns)]
+    corrected = _corrected("p of the dimensions", pair.dimension_correction, len(pair.dimensions), columns)
+    yield [*_laid_out(table, columns, spare=_SPARE[:1]), *corrected]
     yield _tags(comparison, pair, columns)
     yield _lost(pair.lost, base, other, columns)
     yield _provenance(pair, base, other, columns)
@@ -201,17 +209,19 @@ def _tags(comparison: RunComparison, pair: PairOfRuns, columns: int) -> list[str
     whole = _differences_table(comparison, pair, (), "Tag")
     everything = Table(whole.title, whole.head, tuple(named(one, one.tag) for one in order))
     table = Table(whole.title, whole.head, tuple(named(one, one.tag) for one in out))
-    if _fits(everything, columns):
+    if _narrowed(everything, columns, _SPARE) is not None:
         table = everything
     elif len(out) < len(order):
-        lines += _paragraph(f"{len(order) - len(out)} others are left out here.", columns, "  ")
+        lines += _paragraph(
+            f"{len(order) - len(out)} others are left out in so narrow a terminal.", columns, "  "
+        )
     if table.rows:
-        lines += _laid_out(table, columns)
-    return [*lines, *_corrected(pair.tag_correction, len(pair.tags), columns)]
+        lines += _laid_out(table, columns, spare=_SPARE)
+    return [*lines, *_corrected("p", pair.tag_correction, len(pair.tags), columns)]
 
 
-def _corrected(correction: str | None, count: int, columns: int) -> list[str]:
-    return _paragraph(f"p {corrections(correction, count)}", columns, "  ") if correction else []
+def _corrected(what: str, correction: str | None, count: int, columns: int) -> list[str]:
+    return _paragraph(f"{what} {corrections(correction, count)}", columns, "  ") if correction else []
 
 
 def _lost(lost: Lost, base: ComparedRun, other: ComparedRun, columns: int) -> list[str]:
@@ -255,7 +265,7 @@ def _provenance(pair: PairOfRuns, base: ComparedRun, other: ComparedRun, columns
         )
         for one in pair.provenance
     )
-    return _laid_out(Table("", ("What differs", base.label, other.label), rows), columns, left=True)
+    return _laid_out(Table("", (_DIFFERS, base.label, other.label), rows), columns, left=True)
 
 
 def _changes(heading: str, found: Sequence[SampleDifference], run: int, columns: int) -> list[str]:
@@ -281,45 +291,88 @@ def _paragraph(text: str, columns: int, indent: str = "") -> list[str]:
     return [indent + first, *(f"{indent}{'  ' if indent else ''}{line}" for line in rest)]
 
 
-def _fits(table: Table, columns: int) -> bool:
-    return 2 + sum(_widths(table)) + 2 * (len(table.head) - 1) <= columns
+def _narrowed(table: Table, columns: int, spare: Sequence[Sequence[str]]) -> list[list[str]] | None:
+    """Return a table's cells, head first, as wide as there is room for; None if they have not even room without what is spare.
+
+    Names of runs are cut first, then the spare columns are left out, group by group.
+    """
+    left_out: set[str] = set()
+    for width, group in [
+        *((width, ()) for width in _HEAD_COLUMNS),
+        *((_HEAD_COLUMNS[-1], one) for one in spare),
+    ]:
+        left_out.update(group)
+        kept = [place for place, name in enumerate(table.head) if place < 3 or name not in left_out]
+        if "runs" in left_out:
+            kept = [place for place in kept if place not in (1, 2)]
+        head = _cut(table.head, width)
+        rows = [head, *([fit(clean(cell), _NAME_COLUMNS, "...") for cell in row] for row in table.rows)]
+        cells = [[row[place] for place in kept] for row in rows]
+        if 2 + sum(_widths(cells)) + 2 * (len(kept) - 1) <= columns:
+            return cells
+    return None
 
 
-def _widths(table: Table) -> list[int]:
-    rows = _cells(table)
-    return [max(cell_len(row[column]) for row in rows) for column in range(len(table.head))]
+def _cut(head: Sequence[str], columns: int) -> list[str]:
+    """Return the heads of columns with the names of two runs, where they stand there, cut in the middle."""
+    whole = [clean(one) for one in head]
+    if not _names_runs(head):
+        return whole
+    cut = [_middle_cut(one, columns) for one in whole[1:3]]
+    return [whole[0], *(cut if cut[0] != cut[1] else ["base", "other"]), *whole[3:]]
 
 
-def _cells(table: Table) -> list[tuple[str, ...]]:
-    return [
-        tuple(fit(clean(cell), _NAME_COLUMNS, "...") for cell in row) for row in (table.head, *table.rows)
-    ]
+def _names_runs(head: Sequence[str]) -> bool:
+    return head[0] == _DIFFERS or "difference" in head
 
 
-def _laid_out(table: Table, columns: int, *, left: bool = False) -> list[str]:
+def _middle_cut(name: str, columns: int) -> str:
+    if cell_len(name) <= columns:
+        return name
+    room = columns - 2
+    tail = name
+    while cell_len(tail) > room - room // 2:
+        tail = tail[1:]
+    return f"{fit(name, room // 2, '')}..{tail}"
+
+
+def _widths(cells: Sequence[Sequence[str]]) -> list[int]:
+    return [max(cell_len(row[column]) for row in cells) for column in range(len(cells[0]))]
+
+
+def _laid_out(
+    table: Table, columns: int, *, left: bool = False, spare: Sequence[Sequence[str]] = ()
+) -> list[str]:
     """Return a table as lines: side by side where there is room, else each row's cells under its name.
 
     Args:
         table: its first column is of names.
         columns: of the terminal.
         left: whether all columns begin at the left, as texts do.
+        spare: groups of columns that may be left out for want of room.
     """
-    head, *rows = _cells(table)
-    if _fits(table, columns):
-        widths = _widths(table)
-        return [
-            "  "
-            + "  ".join(
-                pad(cell, width, right=place > 0 and not left)
-                for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-            ).rstrip()
-            for row in (head, *rows)
-        ]
-    labels = max(cell_len(one) for one in head[1:])
-    labels = min(labels, max(8, columns // 2 - 4))
-    lines = [fit(f"  {head[0]}", columns, "...")]
-    for name, *cells in rows:
-        lines.append(fit(f"  {name}", columns, "..."))
+    cells = _narrowed(table, columns, spare)
+    return _stacked(table, columns) if cells is None else _side_by_side(cells, left=left)
+
+
+def _side_by_side(cells: Sequence[Sequence[str]], *, left: bool) -> list[str]:
+    widths = _widths(cells)
+    return [
+        "  "
+        + "  ".join(
+            pad(cell, width, right=place > 0 and not left)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in cells
+    ]
+
+
+def _stacked(table: Table, columns: int) -> list[str]:
+    head = _cut(table.head, max(8, columns // 2 - 4))
+    width = max(cell_len(one) for one in head[1:])
+    lines = [f"  {head[0]}"]
+    for name, *cells in table.rows:
+        lines.append(f"  {clean(name)}")
         for label, cell in zip(head[1:], cells, strict=True):
-            lines.append(fit(f"    {pad(fit(label, labels, '...'), labels)}  {cell}", columns, "..."))
-    return lines
+            lines.append(f"    {pad(label, width)}  {clean(cell)}")
+    return [fit(line, columns, "...") for line in lines]

@@ -34,9 +34,9 @@ def verdict(comparison: RunComparison, pair: PairOfRuns) -> str:
     said.append(
         _shown(whole, base, other, certainty) if whole.shown else _not_shown(whole, base, other, certainty)
     )
-    if not whole.shown and whole.smallest is not None:
+    if whole.smallest:
         said.append(
-            f"The smallest that these {_samples(whole)} could show, four times in five, is {number(whole.smallest)}."
+            f"The smallest difference that these {_samples(whole)} could show, four times in five, is {number(whole.smallest)}."
         )
     said += [_headline(one, base, other) for one in pair.headlines[:1]]
     if not 2 ** (1 - whole.clusters) < _LEVEL:
