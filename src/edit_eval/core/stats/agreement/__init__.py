@@ -19,10 +19,10 @@ from edit_eval.core.stats.agreement.accuracy import (
     pairwise_accuracy,
     tie_threshold,
 )
+from edit_eval.core.stats.agreement.coefficient import Coefficient
 from edit_eval.core.stats.agreement.judges import Bridge, Noise, bridge, noise
 from edit_eval.core.stats.agreement.order import Pairs, count_pairs, kendall_tau_b, spearman
 from edit_eval.core.stats.agreement.raters import IntraclassCorrelation, icc, krippendorff_alpha
-from edit_eval.core.stats.agreement.resampling import Coefficient
 from edit_eval.core.stats.agreement.strengths import BradleyTerry, Strength, bradley_terry
 
 __all__ = [

@@ -7,9 +7,10 @@ from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from edit_eval.core.stats.agreement.coefficient import clusters_of
 from edit_eval.core.stats.agreement.order import Pairs, count_pairs, levels_of
-from edit_eval.core.stats.agreement.resampling import cluster_codes
 from edit_eval.core.stats.intervals import t_quantile
+from edit_eval.core.stats.linear import linear_error
 
 if TYPE_CHECKING:
     import numpy as np
@@ -81,8 +82,8 @@ def pairwise_accuracy(
     Deutsch, Foster and Freitag 2023, Ties Matter: Meta-Evaluating Modern Metrics with Pairwise Accuracy and Tie
     Calibration, section 4. The share is a mean over pairs, so its standard error is that of a U-statistic: each thing
     has its own share over the pairs that it is in, and twice their deviations from the whole are added up by cluster
-    (Sen 1960, On Some Convergence Properties of U-Statistics; clusters as in `mean_interval`). Without ties it is a
-    ratio of two such means, linearised. Student's t with C-1 degrees of freedom.
+    (Sen 1960, On Some Convergence Properties of U-Statistics; clusters as in `linear_error`, which also gives Student's
+    degrees of freedom). Without ties it is a ratio of two such means, linearised.
 
     Args:
         truth: finite numbers.
@@ -97,8 +98,8 @@ def pairwise_accuracy(
 
     first, second = levels_of(truth, judge)
     n = len(first)
-    codes = cluster_codes(clusters, n)
-    count = len(set(codes.tolist()))
+    groups = clusters_of(clusters, n)
+    count = len(set(groups))
     pairs = count_pairs(truth, judge)
     if n < 2:
         return PairwiseAccuracy(n, count, pairs, Share(None), Share(None))
@@ -111,8 +112,8 @@ def pairwise_accuracy(
         n,
         count,
         pairs,
-        _share(pairs.with_ties, right, np.full(n, n - 1.0), codes, level),
-        _share(pairs.without_ties, alike, ordered, codes, level),
+        _share(pairs.with_ties, right, np.full(n, n - 1.0), groups, level),
+        _share(pairs.without_ties, alike, ordered, groups, level),
     )
 
 
@@ -139,21 +140,20 @@ def _share(
     value: float | None,
     right: NDArray[np.float64],
     counted: NDArray[np.float64],
-    codes: NDArray[np.intp],
+    clusters: Sequence[Hashable],
     level: float,
 ) -> Share:
     """Return a share with its interval, from each thing's pairs and those of them that are right."""
-    import numpy as np
-
-    count = int(codes.max()) + 1
-    if value is None or count < 2:
+    if value is None:
+        return Share(None)
+    some = counted > 0
+    residuals = 2 * (right - value * counted)[some]
+    groups = [cluster for cluster, counts in zip(clusters, some, strict=True) if counts]
+    error = linear_error(residuals.tolist(), counted[some].tolist(), groups, [0] * len(groups))
+    if error.standard_error is None or error.degrees is None or error.standard_error < 1e-12:
         return Share(value)
-    sums = np.bincount(codes, weights=2 * (right - value * counted) / counted.sum())
-    error = math.sqrt(count / (count - 1) * float(sums @ sums))
-    if error < 1e-12:
-        return Share(value)
-    half = t_quantile((1 + level) / 2, count - 1) * error
-    return Share(value, error, max(0.0, value - half), min(1.0, value + half))
+    half = t_quantile((1 + level) / 2, error.degrees) * error.standard_error
+    return Share(value, error.standard_error, max(0.0, value - half), min(1.0, value + half))
 
 
 def tie_threshold(truth: Sequence[float], judge: Sequence[float]) -> TieThreshold | None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from edit_eval.core.stats.agreement.resampling import Coefficient, cluster_codes, resampled
+from edit_eval.core.stats.agreement.coefficient import Coefficient, clusters_of, coefficient
 
 if TYPE_CHECKING:
     import numpy as np
@@ -93,7 +93,7 @@ def spearman(
         first: finite numbers.
         second: likewise, of the same things in the same order.
         clusters: of each thing, for the interval; None makes each its own.
-        resamples: of the cluster bootstrap that gives the interval (`resampling.resampled`); 0 for none.
+        resamples: of the cluster bootstrap that gives the interval (`resampling.bootstrap`); 0 for none.
         level: confidence, between 0 and 1.
         seed: of the bootstrap.
 
@@ -151,11 +151,13 @@ def _coefficient(
     seed: int,
 ) -> Coefficient:
     a, b = levels_of(first, second)
-    codes = cluster_codes(clusters, len(a))
-    low, high = resampled(
-        lambda drawn: statistic(a[drawn], b[drawn]), codes, resamples=resamples, level=level, seed=seed
+    return coefficient(
+        lambda drawn: statistic(a[drawn], b[drawn]),
+        clusters_of(clusters, len(a)),
+        resamples=resamples,
+        level=level,
+        seed=seed,
     )
-    return Coefficient(len(a), len(set(codes.tolist())), statistic(a, b), low, high)
 
 
 def _rho(first: NDArray[np.intp], second: NDArray[np.intp]) -> float | None:

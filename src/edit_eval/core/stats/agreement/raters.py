@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
-from edit_eval.core.stats.agreement.resampling import Coefficient, cluster_codes, resampled
+from edit_eval.core.stats.agreement.coefficient import Coefficient, clusters_of, coefficient
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,7 +44,7 @@ def krippendorff_alpha(
         ratings: raters x units; NaN where a rater gave none.
         scale: what differences mean.
         clusters: of each unit, for the interval; None makes each its own.
-        resamples: of the cluster bootstrap over units that gives the interval (`resampling.resampled`); 0 for none.
+        resamples: of the cluster bootstrap over units that gives the interval (`resampling.bootstrap`); 0 for none.
         level: confidence, between 0 and 1.
         seed: of the bootstrap.
 
@@ -59,18 +59,16 @@ def krippendorff_alpha(
     values = _matrix(ratings)
     if scale not in get_args(Scale):
         raise ValueError(f"unknown scale {scale!r}; one of {', '.join(get_args(Scale))}")
-    codes = cluster_codes(clusters, values.shape[1])
+    groups = clusters_of(clusters, values.shape[1])
     kept = np.count_nonzero(~np.isnan(values), axis=0) > 1
     values = values[:, kept]
-    codes = np.unique(codes[kept], return_inverse=True)[1]
+    groups = [group for group, stays in zip(groups, kept, strict=True) if stays]
     disagreement = _unlike if scale == "nominal" else _squares if scale == "interval" else _rank_squares
 
     def statistic(drawn: NDArray[np.intp]) -> float | None:
         return _alpha(values[:, drawn], disagreement)
 
-    n = values.shape[1]
-    low, high = resampled(statistic, codes, resamples=resamples, level=level, seed=seed)
-    return Coefficient(n, len(set(codes.tolist())), statistic(np.arange(n)), low, high)
+    return coefficient(statistic, groups, resamples=resamples, level=level, seed=seed)
 
 
 def _matrix(ratings: ArrayLike) -> NDArray[np.float64]:

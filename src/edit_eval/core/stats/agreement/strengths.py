@@ -7,8 +7,9 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from edit_eval.core.stats.agreement.resampling import cluster_codes
+from edit_eval.core.stats.agreement.coefficient import clusters_of
 from edit_eval.core.stats.intervals import t_quantile
+from edit_eval.core.stats.labels import numbered
 
 if TYPE_CHECKING:
     import numpy as np
@@ -124,7 +125,7 @@ def bradley_terry(
         raise ValueError("an outcome is 1, 0.5 or 0")
     if any(a == b for a, b in zip(first, second, strict=True)):
         raise ValueError("nothing is compared with itself")
-    codes = cluster_codes(clusters, len(outcomes))
+    codes, count = numbered(clusters_of(clusters, len(outcomes)))
     names = list(dict.fromkeys(name for pair in zip(first, second, strict=True) for name in pair))
     number = {name: place for place, name in enumerate(names)}
     games = np.array([[number[a], number[b]] for a, b in zip(first, second, strict=True)], dtype=np.intp)
@@ -147,7 +148,7 @@ def bradley_terry(
             one = _with_value(one, fit, int(place[at]), half)
         strengths[name] = one
     rows = None if covariance is None else tuple(tuple(row) for row in covariance.tolist())
-    return BradleyTerry(len(games), len(set(codes.tolist())), strengths, fit.tie, rows)
+    return BradleyTerry(len(games), count, strengths, fit.tie, rows)
 
 
 def _with_value(one: Strength, fit: _Fit, at: int, quantile: float | None) -> Strength:
