@@ -34,8 +34,8 @@ def test_the_mean_of_groups_is_not_the_mean_of_samples():
     assert found.mean == (4 + 10) / 2 == 7  # the mean over samples would be 5.5
     assert found.by_group == {"x": 4, "y": 10}
     assert (found.n, found.wanted, found.why_partial, found.bounds) == (4, 4, (), None)
-    # influences: x: (2-4)/(2*3), 0, (6-4)/(2*3); y: 0. SE^2 = 4/3 * 2 * (1/3)^2
-    assert found.standard_error == pytest.approx(math.sqrt(4 / 3 * 2 / 9))
+    # The variance of x is 4, and y's one sample is taken to have the same: SE^2 = (4/3 + 4/1) / 2^2.
+    assert found.standard_error == pytest.approx(math.sqrt(4 / 3))
 
 
 def test_a_missing_score_bounds_the_number_and_is_said():
