@@ -22,7 +22,7 @@ from edit_eval.driver.comparison import (
 from edit_eval.views.judges import percent
 from edit_eval.views.tables import Table, between, signed
 from edit_eval.views.text import UNDEFINED, clean, fit, number, pad, wrapped
-from edit_eval.views.verdicts import corrections, p_value, verdict
+from edit_eval.views.verdicts import corrections, p_value, spread_said, verdict
 
 __all__ = ["comparison_tables", "comparison_text"]
 
@@ -95,6 +95,8 @@ def _runs(comparison: RunComparison, columns: int) -> list[str]:
     for run in comparison.runs:
         if run.partial:
             lines += _paragraph(_partial(run), columns, "  ")
+        if run.variance is not None:
+            lines += _paragraph(spread_said(run.label, run.variance), columns, "  ")
     return lines
 
 
@@ -154,7 +156,12 @@ def _pair(comparison: RunComparison, pair: PairOfRuns, columns: int) -> Iterator
     base, other = comparison.runs[pair.base], comparison.runs[pair.other]
     yield _paragraph(verdict(comparison, pair), columns)
     table = _differences_table(comparison, pair, [*_main_rows(pair), *pair.dimensions], "Score")
-    corrected = _corrected("p of the dimensions", pair.dimension_correction, len(pair.dimensions), columns)
+    corrected = [
+        *_corrected(
+            "p of the benchmark's other numbers", pair.headline_correction, len(pair.headlines) - 1, columns
+        ),
+        *_corrected("p of the dimensions", pair.dimension_correction, len(pair.dimensions), columns),
+    ]
     yield [*_laid_out(table, columns, spare=_SPARE[:1]), *corrected]
     yield _tags(comparison, pair, columns)
     yield _lost(pair.lost, base, other, columns)
@@ -185,7 +192,7 @@ def _row(one: Difference) -> tuple[str, ...]:
         number(one.base),
         number(one.other),
         signed(one.difference),
-        UNDEFINED if one.low is None else f"{signed(one.low)} to {signed(one.high)}",
+        between(one.low, one.high, sign=True),
         p_value(one.corrected_p),
         results,
         str(one.n),
