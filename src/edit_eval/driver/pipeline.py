@@ -36,7 +36,7 @@ from edit_eval.driver.hashes import FileHashes
 from edit_eval.driver.job import Job, JudgeJob
 from edit_eval.driver.outcomes import checked_edit, checked_verdict
 from edit_eval.driver.payloads import edit_payload, verdict_payload
-from edit_eval.driver.plan import EditPlan, WantedEdit, judged_again, plan_edits, verdict_is_done
+from edit_eval.driver.plan import EditPlan, Judging, WantedEdit, judged_again, plan_edits, verdict_is_done
 from edit_eval.driver.pool import Pool
 from edit_eval.driver.preflight import preflight
 from edit_eval.driver.queue import Task
@@ -290,30 +290,30 @@ class Pipeline:
 
     def _verdict_tasks(self, edited: Sequence[WantedEdit]) -> list[Task]:
         """Return the tasks of judging these edits whose verdicts do not stand; what is judged twice, again at the end."""
-        tasks = [self._verdict_task(one, repeat) for repeat in (0, 1) for one in edited]
-        return [task for task in tasks if task is not None]
+        if self._judge is None:
+            return []
+        judging, known = self._judge.judging, self._store.verdicts.records
+        twice = [one for one in edited if one.key in self._twice] if self._twice else []
+        tasks = []
+        for repeat, some in enumerate((edited, twice)):
+            for one in some:
+                if judging.applies(one):
+                    key = judging.key(one, self._edited_sha256[one.key], repeat=repeat)
+                    if not self._stands(key, known):
+                        tasks.append(self._verdict_task(key, one, judging, repeat))
+        return tasks
 
-    def _verdict_task(self, one: WantedEdit, repeat: int) -> Task | None:
-        """Return the task of judging this edit, or None if its verdict stands (or none is wanted)."""
-        if self._judge is None or (repeat and one.key not in self._twice):
-            return None
-        judging = self._judge.judging
-        if not judging.applies(one):
-            return None
-        edited = self._edited_sha256[one.key]
-        key = judging.key(one, edited, repeat=repeat)
-        if self._has_verdict(key):
-            return None
+    def _verdict_task(self, key: str, one: WantedEdit, judging: Judging, repeat: int) -> Task:
+        """Return the task of judging this edit."""
         self._edit_of[key] = one
         if repeat:
             self._again.add(key)
+        edited = self._edited_sha256[one.key]
         return Task(key, partial(verdict_payload, one, self._store.path, judging, edited, repeat))
 
-    def _has_verdict(self, key: str) -> bool:
-        records = self._store.verdicts.records
-        if key not in records:
-            return False
-        return not self._retry_failed or verdict_is_done(records[key], retry_failed=True)
+    def _stands(self, key: str, known: Mapping[str, Mapping[str, Any]]) -> bool:
+        """Whether there is a verdict of this key, and it is not to be tried again."""
+        return key in known and (not self._retry_failed or verdict_is_done(known[key], retry_failed=True))
 
     # The record of this start
 
