@@ -41,6 +41,7 @@ from edit_eval.driver.pool import Pool
 from edit_eval.driver.preflight import preflight
 from edit_eval.driver.queue import Task
 from edit_eval.driver.refusals import why_not
+from edit_eval.driver.settled import is_settled, note_settled, verdicts_hang_on
 from edit_eval.driver.spending import Budget, earlier_than
 from edit_eval.driver.stage import StageSpec
 from edit_eval.driver.starts import next_info, starts_of
@@ -163,11 +164,13 @@ class Pipeline:
         plan = self._plan()
         edits = [self._edit_task(one) for one in plan.todo] if self._editing else []
         self._edited_sha256 = plan.edited_sha256
-        verdicts = self._verdict_tasks(plan.edited)
+        self._store.write_wanted(self._job.wanted)
+        hanging_on = self._verdicts_hang_on(plan)
+        settled = is_settled(self._store.path, hanging_on)
+        verdicts = [] if settled else self._verdict_tasks(plan.edited)
         held_back = self._hold_back(len(verdicts))
         if held_back:
             verdicts = []
-        self._store.write_wanted(self._job.wanted)
         if self._job.judge and (against := self._job.judge.judging.against):
             self._store.write_lines(against_file(against), lambda: against_lines(against))
         self._record_start(working=bool(edits or verdicts))
@@ -175,6 +178,8 @@ class Pipeline:
             if self._judge and self._judge.stage.spec:
                 preflight(self._job.checked, self._judge.stage.spec, self._warn, editing=bool(edits))
             self._work(plan, edits, verdicts, backend, control)
+        elif not held_back:
+            note_settled(self._store.path, hanging_on)
         self._restore(plan, control)
         return bool(edits or verdicts or held_back)
 
@@ -268,6 +273,17 @@ class Pipeline:
             return plan_edits(
                 self._job.wanted, self._store.edits.records.kept, intact, retry_failed=self._retry_failed
             )
+
+    def _verdicts_hang_on(self, plan: EditPlan) -> str:
+        """Return what says whether a verdict is missing; empty if that has to be looked for in any case."""
+        if self._judge is None or plan.todo:
+            return ""
+        return verdicts_hang_on(
+            self._store.path,
+            self._judge.judging,
+            twice=self._repeat_fraction,
+            retry_failed=self._retry_failed,
+        )
 
     def _restore(self, plan: EditPlan, control: Control) -> None:
         """Make again what people look at and somebody took away: links and thumbnails of edits that are there."""
