@@ -10,7 +10,11 @@ the product's own. Every line is measured in a process of its own, which is what
     an edit,         of that, microseconds for each outcome, with ledger, display, telemetry, links and queues; over the
     a verdict        last half of them, when everything is as long as it gets
     appending        to ledgers that hold n lines each: microseconds a line
-    resume           `edit-eval run CONFIG` again, from the start of the process to "Nothing to do"
+    resume           `edit-eval run CONFIG` again, the whole command, which finds nothing to do; before it was given once
+                     for what is only done once
+    ... its plan     of that, from the start of the process to where it is known that there is nothing to do
+    ... not settled  the same where the last start did not find everything done: every verdict's key is made
+    plan to judge    the same without a single verdict: from the start of the process to where the first host would start
     report, json,    `edit-eval report RUN`, the same as JSON, and `edit-eval export RUN --canonical`
     export
     reading          a ledger of n edits, and one of `--ledger` lines; beside it the same loop with the standard
@@ -19,8 +23,8 @@ the product's own. Every line is measured in a process of its own, which is what
 Wall and CPU seconds are both printed; on a machine that does other work the CPU seconds are the ones to look at. The ratio
 is that of a size to the one before it, the exponent that of a power law through all sizes (1: linear; less: part of the
 time is the same for any size). Exits with 1 if something that takes 0.2 s or more grows faster than linearly (an exponent
-above 1.15 between the last two sizes), or if from 100,000 samples on a resume takes more than 5 s of CPU or 1 GiB, or a ledger of 1,000,000 lines
-more than 5 s.
+above 1.15 between the last two sizes), or if from 100,000 samples on a resume or a plan takes more than 5 s of CPU or 1 GiB, or a ledger of
+1,000,000 lines more than 5 s.
 """
 
 from __future__ import annotations
@@ -142,6 +146,28 @@ def first_start(folder: Path) -> dict[str, float]:
     }
 
 
+class _Planned(Exception):
+    """The plan is known, and work would begin."""
+
+
+def planning(folder: Path, began: str) -> dict[str, float]:
+    """Plan a start as `edit-eval run` does, and go no further; `began`: by the clock, when this process was started."""
+    import edit_eval.cli.commands  # noqa: F401 - whatever the command imports
+    from edit_eval.cli.garbage import uncollected
+    from edit_eval.driver.config import load_config
+    from edit_eval.driver.events import Event, RunStarted
+    from edit_eval.driver.job import prepare
+    from edit_eval.driver.pipeline import run_job
+
+    def emit(event: Event) -> None:
+        if isinstance(event, RunStarted):
+            raise _Planned
+
+    with uncollected(), contextlib.suppress(_Planned):
+        run_job(prepare(load_config(folder / "config.yaml")), emit)
+    return {"wall_s": time.time() - float(began), "cpu_s": time.process_time()}
+
+
 def _mean_of_last_half(values: Sequence[float]) -> float:
     last = values[len(values) // 2 :]
     return math.fsum(last) / len(last)
@@ -212,6 +238,8 @@ def child(what: str, arguments: Sequence[str]) -> None:
         said = {}
     elif what == "read":
         said = read(folder, arguments[1])
+    elif what == "planning":
+        said = planning(folder, arguments[1])
     else:
         doing: dict[str, Callable[[Path], dict[str, float]]] = {"first_start": first_start, "append": append}
         said = doing[what](folder)
@@ -264,6 +292,11 @@ def resumed(folder: Path) -> Measured:
     return found
 
 
+def planned(folder: Path) -> Measured:
+    """Plan a start, and go no further."""
+    return measured(part(folder, "planning", folder, time.time()))
+
+
 Lines = Iterator[tuple[str, "Measured | float"]]
 
 
@@ -276,6 +309,13 @@ def at_size(folder: Path, samples: int, shared: int) -> Lines:
     yield "... an edit, us", said["edit_us"]
     yield "... a verdict, us", said["verdict_us"]
     yield "resume", resumed(folder)
+    yield "... its plan", planned(folder)
+    (folder / "run" / ".settled").unlink()
+    yield "... not settled", planned(folder)
+    verdicts = folder / "run" / "verdicts.jsonl"
+    verdicts.rename(folder / "verdicts.jsonl")
+    yield "plan to judge", planned(folder)
+    (folder / "verdicts.jsonl").replace(verdicts)
     run = str(folder / "run")
     yield "report", start(folder, "-m", "edit_eval", "report", run)[0]
     yield "report --format json", start(folder, "-m", "edit_eval", "report", run, "--format", "json")[0]
@@ -327,9 +367,10 @@ def broken(sizes: Sequence[int], found: dict[str, list[Any]]) -> Iterator[str]:
             growth = exponent(sizes[-2:], [one.cpu_s for one in values[-2:]])
             if growth > MOST_EXPONENT:
                 yield f"{name} grows with size ** {growth:.2f}"
-    resume = found["resume"][-1]
-    if sizes[-1] >= PROMISED_SAMPLES and (resume.cpu_s > MOST_S or resume.mib > MOST_MIB):
-        yield f"a resume of {sizes[-1]:,} samples takes {resume.cpu_s:.1f} s and {resume.mib:.0f} MiB"
+    for name in ("resume", "... its plan", "... not settled", "plan to judge"):
+        took = found[name][-1]
+        if sizes[-1] >= PROMISED_SAMPLES and (took.cpu_s > MOST_S or took.mib > MOST_MIB):
+            yield f"{name}: {sizes[-1]:,} samples take {took.cpu_s:.1f} s and {took.mib:.0f} MiB"
 
 
 def main() -> int:

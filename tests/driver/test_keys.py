@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Callable, Mapping
 from json.encoder import encode_basestring
@@ -13,10 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edit_eval.core.identity import canonical_json, edit_key, sample_seed, verdict_key
-from edit_eval.core.types import Dimension, Prompt, Rubric, Sample
+from edit_eval.core.types import Call, Dimension, Prompt, Rubric, Sample
 from edit_eval.driver.keys import edit_keys, seeds, verdict_keys
 from edit_eval.driver.plan import Judging, WantedEdit
 from edit_eval.driver.rubrics import load_rubric
+from edit_eval.judges.prompts import render_prompts
 
 texts = st.text(st.characters())  # lone surrogates too
 whole = st.integers() | st.integers(2**63 - 2, 2**64 + 2)
@@ -69,7 +71,30 @@ def test_verdicts(judge, asked, edited, sources, references, seed):
         "seed": seed,
         "repeat": 0,
     }
-    assert verdict_keys(judge, RUBRIC)(**parts) == verdict_key(judge=judge, rubric=RUBRIC, **parts)
+    sample = Sample("s", "do it", ("/a",))
+    assert verdict_keys(judge, RUBRIC)(sample, **parts) == verdict_key(judge=judge, rubric=RUBRIC, **parts)
+
+
+@given(identities, st.lists(texts, min_size=1, max_size=3), texts, texts, hashes, whole)
+def test_verdicts_whose_prompts_are_filled_in(judge, prompts, instruction, note, sources, seed):
+    marks = ("{instruction}", "100 %b of {note:n}", "%d {output_format}")
+    calls = tuple(
+        Call(f"%b {number}", f"{text}{marks[number]}{text}", ("quality",), ("source", "edited"))
+        for number, text in enumerate(prompts)
+    )
+    rubric = dataclasses.replace(RUBRIC, calls=calls)
+    sample = Sample("s", instruction, ("/a",), notes={"n": note})
+    parts = {
+        "edited_sha256": "e" * 64,
+        "source_sha256": tuple(sources),
+        "reference_sha256": [],
+        "seed": seed,
+        "repeat": 1,
+    }
+    rendered = render_prompts(rubric, sample)
+    key = verdict_key(judge=judge, rubric=rubric, prompts=rendered, **parts)
+    assert verdict_keys(judge, rubric)(sample, **parts) == key
+    assert verdict_keys(judge, rubric)(sample, prompts=rendered, **parts) == key
 
 
 numbers = st.integers(-(2**53), 2**53)

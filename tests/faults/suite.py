@@ -364,5 +364,6 @@ def _problems(trial: Trial, got: Reference, reference: Reference) -> list[str]:
 def leftovers(trial: Trial) -> list[str]:
     """Return the temporary files of a trial that are still there."""
     outside = [] if trial.fault.litter else trial.temporary.iterdir()
-    within = (path for path in trial.output.rglob(".*") if path != trial.output / ".tidy")  # is to stay
+    notes = (".tidy", ".settled")  # are to stay
+    within = (path for path in trial.output.rglob(".*") if path.name not in notes)
     return sorted(map(str, [*outside, *within]))

@@ -204,12 +204,15 @@ class _Draft(NamedTuple):
     values: Mapping[str, Any]
 
 
-def _with_ids(drafts: Sequence[_Draft]) -> list[Sample]:
-    """Name the samples that have no id after their image, past the ids that are taken."""
+def _with_ids(drafts: Sequence[_Draft | Sample]) -> list[Sample]:
+    """Make samples of drafts; those that have no id are named after their image, past the ids that are taken."""
     taken = {one.id for one in drafts if one.id is not None}
     seen: Counter[str] = Counter()
     samples = []
     for draft in drafts:
+        if isinstance(draft, Sample):
+            samples.append(draft)
+            continue
         name = draft.id
         while name is None:
             seen[draft.stem] += 1
@@ -238,14 +241,14 @@ class _Reader:
         self.columns: set[str] = set()
         self.plain: dict[tuple[str, ...], bool] = {}
 
-    def draft(self, row: Row) -> _Draft | None:
-        """Return the row's sample, or None where a fault was noted."""
+    def draft(self, row: Row) -> _Draft | Sample | None:
+        """Return the row's sample, a draft of it, or None where a fault was noted."""
         shape = (*row.values,)
         if shape not in self.plain:
             self.columns.update(shape)
             self.plain[shape] = self._is_plain(row.values.keys())
         try:
-            return (self.plain[shape] and not row.flat and self._plain_draft(row.values)) or self._draft(row)
+            return (self.plain[shape] and not row.flat and self._plain_sample(row.values)) or self._draft(row)
         except _WrongError as wrong:
             self.problems.found.append((wrong.kind, f"{row.where}: {wrong}"))
             return None
@@ -260,12 +263,12 @@ class _Reader:
                 )
 
     def _is_plain(self, columns: AbstractSet[str]) -> bool:
-        """Whether rows with these columns may be read by `_plain_draft`."""
+        """Whether rows with these columns may be read by `_plain_sample`."""
         others = {name for name in columns if name in _FIELDS or name.startswith("tag.")} - _PLAIN
         return {*columns, "tags"} >= _PLAIN and not others and not self.params.fields and bool(self.prefix)
 
-    def _plain_draft(self, values: Mapping[str, Any]) -> _Draft | None:
-        """Return what `_draft` does of a row as nearly all are, in a fifth of the time; None: that one is to be asked."""
+    def _plain_sample(self, values: Mapping[str, Any]) -> Sample | None:
+        """Return the sample of a row as nearly all are, in a fifth of the time; None: `_draft` is to be asked."""
         image, instruction, name, tags = (
             values["image"],
             values["instruction"],
@@ -283,9 +286,7 @@ class _Reader:
             return None
         language = self.params.language
         whole = tags if language is None else {"language": language, **tags}
-        return _Draft(
-            name, name, {"instruction": instruction, "images": (self.prefix + image,), "tags": whole}
-        )
+        return Sample.plain(name, instruction, (self.prefix + image,), whole)
 
     def _draft(self, row: Row) -> _Draft:
         values = self._renamed(row.values)

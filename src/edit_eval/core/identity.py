@@ -11,14 +11,13 @@ import functools
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from edit_eval.core.types import Prompt, Rubric, Sample
 
 __all__ = [
-    "Write",
     "canonical_bytes",
     "canonical_json",
     "digest",
@@ -26,13 +25,9 @@ __all__ = [
     "file_sha256",
     "identity_params",
     "rubric_hash",
-    "said",
     "sample_seed",
     "verdict_key",
 ]
-
-Write = Callable[[Any], bytes]
-"""How a value is written before it is hashed. Another one than `canonical_bytes` may be faster; it gives the same bytes."""
 
 _CHUNK_BYTES = 1 << 20
 
@@ -67,9 +62,9 @@ def canonical_bytes(value: Any) -> bytes:
     return canonical_json(value).encode("utf-8", "surrogatepass")
 
 
-def digest(value: Any, write: Write = canonical_bytes) -> str:
+def digest(value: Any) -> str:
     """Return the sha256 (64 hex digits) of the canonical JSON of `value`."""
-    return hashlib.sha256(write(value)).hexdigest()
+    return hashlib.sha256(canonical_bytes(value)).hexdigest()
 
 
 def file_sha256(path: str | Path) -> str:
@@ -81,9 +76,9 @@ def file_sha256(path: str | Path) -> str:
     return hasher.hexdigest()
 
 
-def sample_seed(base_seed: int, sample_id: str, repeat: int, write: Write = canonical_bytes) -> int:
+def sample_seed(base_seed: int, sample_id: str, repeat: int) -> int:
     """Return the 63-bit seed of one sample: a hash of what it is, never of where or in which order it runs."""
-    return int(digest([base_seed, sample_id, repeat], write)[:16], 16) >> 1
+    return int(digest([base_seed, sample_id, repeat])[:16], 16) >> 1
 
 
 def identity_params(params: Any) -> dict[str, Any]:
@@ -106,7 +101,6 @@ def edit_key(
     conditioning_sha256: Sequence[str],
     seed: int,
     repeat: int,
-    write: Write = canonical_bytes,
 ) -> str:
     """Return the key of one edit.
 
@@ -117,7 +111,6 @@ def edit_key(
         conditioning_sha256: of other files whose bytes decide the edit (`Editor.conditioning`).
         seed: of this sample and repeat.
         repeat: 0-based.
-        write: how all this is written.
     """
     return digest(
         {
@@ -128,8 +121,7 @@ def edit_key(
             "conditioning": conditioning_sha256,
             "seed": seed,
             "repeat": repeat,
-        },
-        write,
+        }
     )
 
 
@@ -139,47 +131,39 @@ def rubric_hash(rubric: Rubric) -> str:
     return digest(rubric.to_json())
 
 
-def said(prompts: Sequence[Prompt]) -> list[list[Any]]:
-    """Return what a verdict's key holds of its prompts: of each the call, the text, and which images it shows."""
-    return [[one.call, one.text, list(one.images)] for one in prompts]
-
-
 def verdict_key(
     *,
     judge: Any,
     rubric: Rubric | str,
-    prompts: Any,
+    prompts: Sequence[Prompt],
     edited_sha256: str,
     source_sha256: Sequence[str],
     reference_sha256: Sequence[str],
     seed: int,
     repeat: int,
-    write: Write = canonical_bytes,
 ) -> str:
     """Return the key of one verdict.
 
     Args:
         judge: the judge's identity: name, version, model, mode, sampling, image encoding and size limits.
         rubric: hashed whole; or its hash.
-        prompts: the rendered questions, before the chat template; or what `write` writes as `said` of these.
+        prompts: the rendered questions, before the chat template; of each the call, the text and which images it shows count.
         edited_sha256: of the edited image's bytes.
         source_sha256: of each source image's bytes, in order.
         reference_sha256: of each reference's bytes (and an exact target's), in order.
         seed: of this judgement.
         repeat: 0-based.
-        write: how all this is written.
     """
     return digest(
         {
             "what": "verdict",
             "judge": judge,
             "rubric": rubric if isinstance(rubric, str) else rubric_hash(rubric),
-            "prompts": said(prompts) if isinstance(prompts, (list, tuple)) else prompts,
+            "prompts": [[one.call, one.text, one.images] for one in prompts],
             "edited": edited_sha256,
             "sources": source_sha256,
             "references": reference_sha256,
             "seed": seed,
             "repeat": repeat,
-        },
-        write,
+        }
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
@@ -99,6 +99,13 @@ class Sample:
         """The text that the editor is given."""
         return self.instruction if self.edit_instruction is None else self.edit_instruction
 
+    @classmethod
+    def plain(cls, name: str, instruction: str, images: tuple[str, ...], tags: Mapping[str, str]) -> Sample:
+        """Return a sample that has nothing but an id, an instruction, images and tags."""
+        made = object.__new__(cls)  # by hand: half the time of `Sample(...)`, at 100,000 samples
+        made.__dict__.update(_DEFAULTS, id=name, instruction=instruction, images=images, tags=tags, notes={})
+        return made
+
     def in_cluster(self, cluster: str) -> Sample:
         """Return the same sample in this cluster."""
         made = object.__new__(type(self))  # by hand: `replace` takes a second for 100,000 samples
@@ -141,6 +148,9 @@ class Sample:
             notes=dict(data.get("notes", {})),
             rubric=data.get("rubric", ""),
         )
+
+
+_DEFAULTS = {one.name: one.default for one in fields(Sample) if one.default is not MISSING}
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -280,7 +281,7 @@ def _refuse_changed(wanted: Sequence[WantedEdit], hashes: FileHashes) -> None:
             now = _hashes_of(one.sample, hashes)
         except OSError as error:
             raise _unreadable(one.sample, error) from error
-        if now != (one.source_sha256, dict(one.beside_sha256)):
+        if now != (one.source_sha256, one.beside_sha256):
             changed.append(one.sample.id)
     if changed:
         names = sorted({*changed})
@@ -290,11 +291,11 @@ def _refuse_changed(wanted: Sequence[WantedEdit], hashes: FileHashes) -> None:
         )
 
 
-def _hashes_of(sample: Sample, hashes: FileHashes) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:
+def _hashes_of(sample: Sample, hashes: FileHashes) -> tuple[tuple[str, ...], Mapping[str, tuple[str, ...]]]:
     """Return the hashes of the sources, and of the sample's other images by what they are. Raises `OSError`."""
     sources = tuple([hashes.recalled(path) for path in sample.images])
     if not (sample.references or sample.target or sample.judged):
-        return sources, {"reference": (), "target": ()}
+        return sources, _NOTHING_BESIDE
     beside = {
         "reference": tuple(map(hashes.recalled, sample.references)),
         "target": (hashes.recalled(sample.target),) if sample.target else (),
@@ -302,6 +303,9 @@ def _hashes_of(sample: Sample, hashes: FileHashes) -> tuple[tuple[str, ...], dic
     if sample.judged:
         beside["judged"] = tuple(map(hashes.recalled, sample.judged))
     return sources, beside
+
+
+_NOTHING_BESIDE: Mapping[str, tuple[str, ...]] = {"reference": (), "target": ()}
 
 
 def _unreadable(sample: Sample, error: OSError) -> DataError:
@@ -446,14 +450,12 @@ def _wanted(
 ) -> list[WantedEdit]:
     config = checked.config
     seed_of, key_of = seeds(config.seed), edit_keys(editor.identity)
+    conditioning_of, origin = partial(checked.editor.conditioning, editor.params), checked.editor.cls.origin
     wanted: list[WantedEdit] = []
-    origin = checked.editor.cls.origin
     for sample in samples:
         try:
             sources, beside = _hashes_of(sample, hashes)
-            further = [
-                (path, hashes.sha256(path)) for path in checked.editor.conditioning(editor.params, sample)
-            ]
+            further = tuple([(path, hashes.sha256(path)) for path in conditioning_of(sample)])
             conditioning = [origin(editor.params, *one) for one in further]
         except OSError as error:
             raise _unreadable(sample, error) from error

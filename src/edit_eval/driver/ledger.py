@@ -102,9 +102,7 @@ def found_of_edit(record: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return of an edit's record what says whether its image is still there: a record as short as can be."""
     if record["status"] == "failed":
         return _FAILED
-    image = record["image"]
-    found = {"sha256": image["sha256"], "bytes": image["bytes"], "mtime_ns": image["mtime_ns"]}
-    return {"status": "edited", "image": found}
+    return {"status": "edited", "image": record["image"]}
 
 
 def tells_of_edit(record: Mapping[str, Any]) -> bool:

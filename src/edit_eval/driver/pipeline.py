@@ -36,11 +36,12 @@ from edit_eval.driver.hashes import FileHashes
 from edit_eval.driver.job import Job, JudgeJob
 from edit_eval.driver.outcomes import checked_edit, checked_verdict
 from edit_eval.driver.payloads import edit_payload, verdict_payload
-from edit_eval.driver.plan import EditPlan, WantedEdit, judged_again, plan_edits, verdict_is_done
+from edit_eval.driver.plan import EditPlan, Judging, WantedEdit, judged_again, plan_edits, verdict_is_done
 from edit_eval.driver.pool import Pool
 from edit_eval.driver.preflight import preflight
 from edit_eval.driver.queue import Task
 from edit_eval.driver.refusals import why_not
+from edit_eval.driver.settled import is_settled, note_settled, verdicts_hang_on
 from edit_eval.driver.spending import Budget, earlier_than
 from edit_eval.driver.stage import StageSpec
 from edit_eval.driver.starts import next_info, starts_of
@@ -163,11 +164,13 @@ class Pipeline:
         plan = self._plan()
         edits = [self._edit_task(one) for one in plan.todo] if self._editing else []
         self._edited_sha256 = plan.edited_sha256
-        verdicts = self._verdict_tasks(plan.edited)
+        self._store.write_wanted(self._job.wanted)
+        hanging_on = self._verdicts_hang_on(plan)
+        settled = is_settled(self._store.path, hanging_on)
+        verdicts = [] if settled else self._verdict_tasks(plan.edited)
         held_back = self._hold_back(len(verdicts))
         if held_back:
             verdicts = []
-        self._store.write_wanted(self._job.wanted)
         if self._job.judge and (against := self._job.judge.judging.against):
             self._store.write_lines(against_file(against), lambda: against_lines(against))
         self._record_start(working=bool(edits or verdicts))
@@ -175,6 +178,8 @@ class Pipeline:
             if self._judge and self._judge.stage.spec:
                 preflight(self._job.checked, self._judge.stage.spec, self._warn, editing=bool(edits))
             self._work(plan, edits, verdicts, backend, control)
+        elif not held_back:
+            note_settled(self._store.path, hanging_on)
         self._restore(plan, control)
         return bool(edits or verdicts or held_back)
 
@@ -269,6 +274,17 @@ class Pipeline:
                 self._job.wanted, self._store.edits.records.kept, intact, retry_failed=self._retry_failed
             )
 
+    def _verdicts_hang_on(self, plan: EditPlan) -> str:
+        """Return what says whether a verdict is missing; empty if that has to be looked for in any case."""
+        if self._judge is None or plan.todo:
+            return ""
+        return verdicts_hang_on(
+            self._store.path,
+            self._judge.judging,
+            twice=self._repeat_fraction,
+            retry_failed=self._retry_failed,
+        )
+
     def _restore(self, plan: EditPlan, control: Control) -> None:
         """Make again what people look at and somebody took away: links and thumbnails of edits that are there."""
         if is_tidy(self._store.path):
@@ -290,30 +306,30 @@ class Pipeline:
 
     def _verdict_tasks(self, edited: Sequence[WantedEdit]) -> list[Task]:
         """Return the tasks of judging these edits whose verdicts do not stand; what is judged twice, again at the end."""
-        tasks = [self._verdict_task(one, repeat) for repeat in (0, 1) for one in edited]
-        return [task for task in tasks if task is not None]
+        if self._judge is None:
+            return []
+        judging, known = self._judge.judging, self._store.verdicts.records
+        twice = [one for one in edited if one.key in self._twice] if self._twice else []
+        tasks = []
+        for repeat, some in enumerate((edited, twice)):
+            for one in some:
+                if judging.applies(one):
+                    key = judging.key(one, self._edited_sha256[one.key], repeat=repeat)
+                    if not self._stands(key, known):
+                        tasks.append(self._verdict_task(key, one, judging, repeat))
+        return tasks
 
-    def _verdict_task(self, one: WantedEdit, repeat: int) -> Task | None:
-        """Return the task of judging this edit, or None if its verdict stands (or none is wanted)."""
-        if self._judge is None or (repeat and one.key not in self._twice):
-            return None
-        judging = self._judge.judging
-        if not judging.applies(one):
-            return None
-        edited = self._edited_sha256[one.key]
-        key = judging.key(one, edited, repeat=repeat)
-        if self._has_verdict(key):
-            return None
+    def _verdict_task(self, key: str, one: WantedEdit, judging: Judging, repeat: int) -> Task:
+        """Return the task of judging this edit."""
         self._edit_of[key] = one
         if repeat:
             self._again.add(key)
+        edited = self._edited_sha256[one.key]
         return Task(key, partial(verdict_payload, one, self._store.path, judging, edited, repeat))
 
-    def _has_verdict(self, key: str) -> bool:
-        records = self._store.verdicts.records
-        if key not in records:
-            return False
-        return not self._retry_failed or verdict_is_done(records[key], retry_failed=True)
+    def _stands(self, key: str, known: Mapping[str, Mapping[str, Any]]) -> bool:
+        """Whether there is a verdict of this key, and it is not to be tried again."""
+        return key in known and (not self._retry_failed or verdict_is_done(known[key], retry_failed=True))
 
     # The record of this start
 

@@ -13,7 +13,7 @@ from typing import Any
 from edit_eval.core.errors import DataError, shown
 from edit_eval.core.identity import digest, rubric_hash
 from edit_eval.core.types import Prompt, Rubric, Sample
-from edit_eval.driver.keys import verdict_keys, written_prompts
+from edit_eval.driver.keys import verdict_keys
 from edit_eval.judges.prompts import prompt_renderer
 
 __all__ = [
@@ -202,10 +202,6 @@ class Judging:
         return {name: prompt_renderer(rubric) for name, rubric in self.rubrics.items()}
 
     @cached_property
-    def _write(self) -> Mapping[str, Callable[[Sample], Any]]:
-        return {name: written_prompts(rubric) for name, rubric in self.rubrics.items()}
-
-    @cached_property
     def _keys(self) -> Mapping[str, Callable[..., str]]:
         return {name: verdict_keys(self.identity, rubric) for name, rubric in self.rubrics.items()}
 
@@ -230,20 +226,15 @@ class Judging:
             repeat: 0 for the verdict that counts, 1 where the judge is asked again to see how sure it is.
         """
         sample = wanted.sample
-        name = self.name_of(sample) if sample.rubric else ""
-        about = {
-            "edited_sha256": edited_sha256,
-            "source_sha256": wanted.beside_sha256.get("judged") or wanted.source_sha256,
-            "reference_sha256": self._beside(wanted),
-            "seed": self.seed(wanted, repeat),
-            "repeat": repeat,
-        }
-        if prompts is None:
-            try:
-                return self._keys[name](prompts=self._write[name](sample), **about)
-            except TypeError:  # characters that only `core.identity` writes
-                prompts = self.prompts(sample)
-        return self._keys[name](prompts=prompts, **about)
+        return self._keys[self.name_of(sample) if sample.rubric else ""](
+            sample,
+            edited_sha256=edited_sha256,
+            source_sha256=wanted.beside_sha256.get("judged") or wanted.source_sha256,
+            reference_sha256=self._beside(wanted),
+            seed=self.seed(wanted, repeat),
+            repeat=repeat,
+            prompts=prompts,
+        )
 
     def inputs(self, wanted: WantedEdit) -> list[tuple[str, str]]:
         """Return path and hash of every image, beside the edited one, that the key of a verdict was made of."""

@@ -1,0 +1,59 @@
+"""Whether every verdict that is wanted was there when last looked for, and nothing that says so has changed since.
+
+To know which verdicts are missing, every question is written out and hashed: of 100,000 samples, 300 MB. What goes into
+that is the judge, samples.jsonl (compared before with what is wanted), the edits' hashes in edits.jsonl, and the keys in
+verdicts.jsonl. As long as all of it is the same, so is the answer; else everything is looked for again.
+
+What belongs to whoever holds the run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+from edit_eval import __version__
+from edit_eval.core.identity import digest
+from edit_eval.driver.hashes import file_fact
+from edit_eval.driver.plan import Judging
+
+__all__ = ["is_settled", "note_settled", "verdicts_hang_on"]
+
+_NOTE = ".settled"
+_FILES = ("samples.jsonl", "edits.jsonl", "verdicts.jsonl")
+
+
+def verdicts_hang_on(root: Path, judging: Judging, *, twice: float, retry_failed: bool) -> str:
+    """Return a digest of all that decides which verdicts are missing on the edits that are there.
+
+    It is empty where that cannot be said: a file is missing, or the judge compares with the edits of another run.
+
+    Args:
+        root: run directory; samples.jsonl is what is wanted.
+        judging: who judges.
+        twice: share of the edits that are judged twice, 0..1.
+        retry_failed: whether unscored verdicts are to be tried again.
+    """
+    if judging.against:
+        return ""
+    try:
+        facts = [file_fact(name, os.stat(root / name)) for name in _FILES]  # noqa: PTH116
+    except OSError:
+        return ""
+    return digest([__version__, judging.id, judging.reads, twice, retry_failed, facts])
+
+
+def is_settled(root: Path, hanging_on: str) -> bool:
+    """Whether no verdict was missing when last looked for, and what that hangs on is the same."""
+    try:
+        return bool(hanging_on) and (root / _NOTE).read_text(encoding="utf-8") == hanging_on
+    except (OSError, ValueError):
+        return False
+
+
+def note_settled(root: Path, hanging_on: str) -> None:
+    """Note that no verdict is missing; where that cannot be written, they are looked for again."""
+    if hanging_on and not is_settled(root, hanging_on):
+        with contextlib.suppress(OSError):
+            (root / _NOTE).write_text(hanging_on, encoding="utf-8")
