@@ -31,6 +31,7 @@ __all__ = [
     "Change",
     "Column",
     "Forest",
+    "ForestLine",
     "ForestRow",
     "Histogram",
     "Mark",
@@ -48,8 +49,6 @@ __all__ = [
 MOST_SERIES = 6
 """Runs in one chart that can be told apart by colour and form."""
 DASH = "–"
-_ROW_PX = 26
-_MARK_PX = 14
 _MOST_TICKS = 6
 _PLOT_PX = 120
 _SIDE = 12.0
@@ -102,7 +101,6 @@ class Mark:
         series: 1-based.
         at: of its value.
         low, high: of its interval; None where it has none.
-        y: of its middle, in pixels below the middle of the row.
         said: the same in words.
     """
 
@@ -110,18 +108,25 @@ class Mark:
     at: float
     low: float | None
     high: float | None
-    y: float
     said: str
 
 
 @dataclass(frozen=True)
-class ForestRow:
-    """A group: its name, its cells of numbers in the order of the chart's `columns`, and its marks."""
+class ForestLine:
+    """One series of a group: its number from 1, its name (empty where there is but one), its cells, and its mark."""
 
+    series: int
     name: str
     cells: tuple[str, ...]
-    marks: tuple[Mark, ...]
-    height: int
+    mark: Mark | None
+
+
+@dataclass(frozen=True)
+class ForestRow:
+    """A group: its name, and a line for each series."""
+
+    name: str
+    lines: tuple[ForestLine, ...]
 
 
 @dataclass(frozen=True)
@@ -144,7 +149,7 @@ class Forest:
         rows: in the order to be shown.
         axis: of all marks.
         references: lines.
-        series: names of the series; empty for one that needs none.
+        several: whether there is more than one series.
         said: what is drawn, in a sentence, for who cannot see it.
     """
 
@@ -154,7 +159,7 @@ class Forest:
     rows: tuple[ForestRow, ...]
     axis: Axis
     references: tuple[Reference, ...]
-    series: tuple[str, ...]
+    several: bool
     said: str
 
 
@@ -262,40 +267,46 @@ def forest(
         ValueError: more than `MOST_SERIES`.
     """
     _refuse_many(series)
-    points = [point for _, many in rows for point in many]
-    known = [one for point in points for one in (point.value, point.low, point.high) if one is not None]
+    several = len(series) > 1
+    known = [
+        one
+        for _, many in rows
+        for point in many
+        for one in (point.value, point.low, point.high)
+        if one is not None
+    ]
     axis = _axis([*known, *(one for one in overall if one is not None)], within)
     lines = tuple(
-        Reference(number if len(series) > 1 else 0, axis.place(one), f"overall {number_text(one, decimals)}")
+        Reference(
+            number if several else 0,
+            axis.place(one),
+            (f"{series[number - 1]}: " if several else "") + f"overall {number_text(one, decimals)}",
+        )
         for number, one in enumerate(overall, 1)
         if one is not None
     )
-    labels = [f"{name} " for name in series] if len(series) > 1 else [""]
-    columns = [label + one for label in labels for one in ("mean", "95 % interval", "n")]
-    drawn = []
-    for place, (name, many) in enumerate(rows):
-        cells = [cell for point in many for cell in _cells(point, decimals)]
-        drawn.append(
-            ForestRow(
-                name,
-                (*cells, *(texts[place] for _, texts in more)),
-                _marks(many, axis, labels, decimals),
-                max(_ROW_PX, _MARK_PX * len(many) + 4),
-            )
+    drawn = tuple(
+        ForestRow(
+            name,
+            tuple(
+                ForestLine(
+                    number,
+                    series[number - 1] if several else "",
+                    (*_cells(point, decimals), *(texts[place] if number == 1 else "" for _, texts in more)),
+                    _mark(number, point, axis, decimals),
+                )
+                for number, point in enumerate(many, 1)
+            ),
         )
+        for place, (name, many) in enumerate(rows)
+    )
     said = f"{heading}: mean and 95 % interval of each of {len(rows)} groups"
+    if several:
+        said += f" in each of {len(series)} runs"
     if lines:
         said += "; lines at the overall mean"
-    return Forest(
-        title,
-        heading,
-        (*columns, *(name for name, _ in more)),
-        tuple(drawn),
-        axis,
-        lines,
-        tuple(series) if len(series) > 1 else (),
-        said,
-    )
+    columns = ("mean", "95 % interval", "n", *(name for name, _ in more))
+    return Forest(title, heading, columns, drawn, axis, lines, several, said)
 
 
 def differences(
@@ -322,8 +333,9 @@ def differences(
     for change in changes:
         difference, interval, n = _cells(change.point, decimals, signed=True)
         p = DASH if change.p is None else "< 0.001" if change.p < 0.001 else f"{change.p:.3f}"
-        marks = _marks([change.point], axis, [""], decimals)
-        drawn.append(ForestRow(change.name, (difference, interval, n, p), marks, _ROW_PX))
+        mark = _mark(1, change.point, axis, decimals, signed=True)
+        line = ForestLine(1, "", (difference, interval, n, p), mark)
+        drawn.append(ForestRow(change.name, (line,)))
     return Forest(
         title,
         heading,
@@ -331,7 +343,7 @@ def differences(
         tuple(drawn),
         axis,
         (Reference(0, axis.place(0.0), "0: no difference"),),
-        (),
+        False,
         f"{heading}: difference and 95 % interval of each of {len(changes)}, around a line at 0",
     )
 
@@ -466,25 +478,14 @@ def _cells(point: Point, decimals: int, *, signed: bool = False) -> tuple[str, s
     return number_text(point.value, decimals, signed=signed), interval, str(point.n)
 
 
-def _marks(points: Sequence[Point], axis: Axis, labels: Sequence[str], decimals: int) -> tuple[Mark, ...]:
-    top = -_MARK_PX * (len(points) - 1) / 2
-    marks = []
-    for number, point in enumerate(points):
-        if point.value is None:
-            continue
-        value, interval, n = _cells(point, decimals)
-        known = point.low is not None and point.high is not None
-        marks.append(
-            Mark(
-                number + 1,
-                axis.place(point.value),
-                axis.place(point.low) if known and point.low is not None else None,
-                axis.place(point.high) if known and point.high is not None else None,
-                _round(top + _MARK_PX * number),
-                f"{labels[number]}{value}, " + (f"95 % {interval}" if known else "no interval") + f", n {n}",
-            )
-        )
-    return tuple(marks)
+def _mark(series: int, point: Point, axis: Axis, decimals: int, *, signed: bool = False) -> Mark | None:
+    if point.value is None:
+        return None
+    value, interval, n = _cells(point, decimals, signed=signed)
+    at = axis.place(point.value)
+    if point.low is None or point.high is None:
+        return Mark(series, at, None, None, f"{value}, no interval, n {n}")
+    return Mark(series, at, axis.place(point.low), axis.place(point.high), f"{value}, 95 % {interval}, n {n}")
 
 
 def _columns(one: Distribution, highest: int, width: float) -> tuple[Column, ...]:
