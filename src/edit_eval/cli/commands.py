@@ -413,6 +413,19 @@ def report(arguments: argparse.Namespace) -> int:
     return _exit_code(summary)
 
 
+def view(arguments: argparse.Namespace) -> int:
+    """`edit-eval view RUN`: until Ctrl-C, which is the way to end it and so no failure."""
+    from edit_eval.serve.view import open_server
+
+    with open_server(Path(arguments.run), arguments.port, arguments.gpu_hour_price) as server, collected():
+        try:
+            show(f"{_nearest(Path(arguments.run))}: {server.address} (Ctrl-C ends)")
+            server.serve_forever()
+        except KeyboardInterrupt:
+            show("")
+    return EXIT_OK
+
+
 def export(arguments: argparse.Namespace) -> int:
     """`edit-eval export RUN --canonical`, or `--layout BENCHMARK`."""
     run_reader = RunReader(Path(arguments.run))
@@ -503,6 +516,7 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "edit": edit,
     "score": score,
     "report": report,
+    "view": view,
     "export": export,
     "demo": demo,
     "doctor": doctor,

@@ -95,16 +95,10 @@ def _scale(summary: Summary, *, dimensions: bool = False) -> tuple[float, float]
 
 def _histograms(summary: Summary) -> list[Histogram]:
     """Return the histogram of the overall score, and of each dimension where there are several."""
-    found = []
-    if summary.distribution is not None:
-        found.append(histogram("Overall score", [("", summary.distribution)]))
-    several = len(summary.distributions) > 1 or summary.distribution is None
-    found += [
-        histogram(short(name, _LONGEST_CELL), [("", one)])
-        for name, one in summary.distributions.items()
-        if several
-    ]
-    return found
+    known = [("Overall score", summary.distribution)] if summary.distribution else []
+    if len(summary.distributions) > 1 or not known:
+        known += [(short(name, _LONGEST_CELL), one) for name, one in summary.distributions.items()]
+    return [histogram(name, [("", one)]) for name, one in known if any(one.counts)]
 
 
 def _failures(summary: Summary) -> Bars | None:
