@@ -73,11 +73,10 @@ class Point:
 
 @dataclass(frozen=True)
 class Tick:
-    """A mark of an axis, `at` per cent from the left; `anchor` is where its label is held: start, middle, end."""
+    """A mark of an axis, `at` per cent from the left."""
 
     at: float
     label: str
-    anchor: str = "middle"
 
 
 @dataclass(frozen=True)
@@ -404,12 +403,15 @@ def histogram(title: str, runs: Sequence[tuple[str, Distribution]]) -> Histogram
 
 
 def bars(title: str, headings: tuple[str, str], rows: Sequence[tuple[str, str, int, str]]) -> Bars:
-    """Return labelled bars of counts: what, kind, count, tone (a class of the style sheet)."""
-    most = max([count for _, _, count, _ in rows], default=0) or 1
+    """Return labelled bars of counts: what, kind, count, tone (a class of the style sheet; without one there is no bar)."""
+    most = max([count for _, _, count, tone in rows if tone], default=0) or 1
     return Bars(
         title,
         headings,
-        tuple(Bar(what, kind, count, _round(100 * count / most), tone) for what, kind, count, tone in rows),
+        tuple(
+            Bar(what, kind, count, _round(100 * count / most) if tone else 0.0, tone)
+            for what, kind, count, tone in rows
+        ),
     )
 
 
@@ -456,13 +458,7 @@ def _axis(values: Sequence[float], within: tuple[float, float] | None) -> Axis:
     ticks = [
         Tick(bare.place(number * step), _short_number(number * step)) for number in range(first, last + 1)
     ]
-    return Axis(low, high, tuple(map(_held, ticks)))
-
-
-def _held(tick: Tick) -> Tick:
-    """Return a tick whose label stays within the drawing."""
-    anchor = "start" if tick.at < 4 else "end" if tick.at > 96 else "middle"
-    return Tick(tick.at, tick.label, anchor)
+    return Axis(low, high, tuple(ticks))
 
 
 def _short_number(value: float) -> str:
@@ -527,10 +523,4 @@ def _bin_ticks(one: Distribution, width: float) -> tuple[Tick, ...]:
     step = nice_step(span, _MOST_TICKS - 1)
     first, last = math.ceil(one.low / step - 1e-9), math.floor(one.high / step + 1e-9)
     places = [(number * step - one.low) / span for number in range(first, last + 1)]
-    return tuple(
-        Tick(_round(width * place), _short_number(one.low + place * span), _anchor(place)) for place in places
-    )
-
-
-def _anchor(place: float) -> str:
-    return "start" if place < 0.02 else "end" if place > 0.98 else "middle"
+    return tuple(Tick(_round(width * place), _short_number(one.low + place * span)) for place in places)

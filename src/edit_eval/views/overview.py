@@ -114,7 +114,7 @@ def _failures(summary: Summary) -> Bars | None:
         if count
     ]
     if summary.waiting > 0 and summary.judge is not None:
-        rows.append(("Not done yet", "", summary.waiting, "waiting"))
+        rows.append(("Not done yet", "", summary.waiting, ""))
     return bars("Without a score", ("What", "Kind"), rows) if rows else None
 
 

@@ -31,15 +31,15 @@ MOST_BYTES = 100_000
 STRIP_PX = 18
 _LINE_PX = 12
 _MOST_COLUMNS, _LEAST_COLUMNS = 800, 120
-_STRIP_BYTES = 80_000
+_STRIP_BYTES = 60_000
 _RUN_BYTES = 7
 """Of one stretch of columns in a path, at most in the mean."""
 _LINE_POINTS = 240
-_MOST_LANES = 96
+_MOST_LANES = 64
 _MOST_STARTS = 24
 _GAP_SHARE = 0.012
-_LEAST_TICKS_APART = 14.0
-_LEAST_LABELLED = 14.0
+_APART, _APART_WIDE = 14.0, 6.0
+"""Per cent of the width between two labels, on a telephone and where there is room."""
 
 
 @dataclass(frozen=True)
@@ -92,20 +92,22 @@ class LaneStrip:
 
 @dataclass(frozen=True)
 class TimeTick:
-    """A mark of the time axis, `at` per cent from the left."""
+    """A mark of the time axis, `at` per cent from the left; `wide`: there is room for it on a wide page only."""
 
     at: float
     label: str
     anchor: str
+    wide: bool
 
 
 @dataclass(frozen=True)
 class StartMark:
-    """Where a start begins and ends, in per cent; its label is empty where there is no room for it."""
+    """Where a start begins and ends, in per cent; its label is empty where there is no room for it; `wide` as of ticks."""
 
     begin: float
     end: float
     label: str
+    wide: bool
 
 
 @dataclass(frozen=True)
@@ -323,21 +325,27 @@ _STEPS = (
 
 def _ticks(places: Sequence[_Place], columns: int) -> tuple[TimeTick, ...]:
     whole = math.fsum(place.start.wall_s for place in places)
-    step = next((one for one in _STEPS if whole / one <= 5.5), whole)
-    ticks: list[TimeTick] = []
-    for place in places:
-        for number in range(int(place.start.wall_s / step + 1e-9) + 1):
-            at = round(100 * place.column(place.start.begin + number * step) / columns, 2)
-            if not ticks or at - ticks[-1].at >= _LEAST_TICKS_APART:
+    longest = max(place.start.wall_s for place in places)
+    step = next((one for one in _STEPS if whole / one <= 5.5), _STEPS[-1])
+    step = max((one for one in _STEPS if one <= min(step, longest)), default=longest)
+    marks = [
+        (round(100 * place.column(place.start.begin + number * step) / columns, 2), number * step)
+        for place in places
+        for number in range(int(place.start.wall_s / step + 1e-9) + 1)
+    ]
+    taken: dict[float, TimeTick] = {}
+    for apart in (_APART, _APART_WIDE):
+        for at, seconds in marks:
+            if all(abs(at - other) >= apart for other in taken):
                 anchor = "start" if at < 6 else "end" if at > 94 else "middle"
-                ticks.append(TimeTick(at, time_text(number * step, step), anchor))
-    return tuple(ticks)
+                taken[at] = TimeTick(at, time_text(seconds, step), anchor, apart < _APART)
+    return tuple(taken[at] for at in sorted(taken))
 
 
 def _start_marks(places: Sequence[_Place], columns: int) -> tuple[StartMark, ...]:
     marks = []
     for place in places:
         begin, width = 100 * place.first / columns, 100 * place.count / columns
-        label = f"start {place.start.number}" if len(places) > 1 and width >= _LEAST_LABELLED else ""
-        marks.append(StartMark(round(begin, 2), round(begin + width, 2), label))
+        label = f"start {place.start.number}" if len(places) > 1 and width >= _APART_WIDE else ""
+        marks.append(StartMark(round(begin, 2), round(begin + width, 2), label, width < _APART))
     return tuple(marks)
