@@ -335,7 +335,7 @@ def _ticks(places: Sequence[_Place], columns: int) -> tuple[TimeTick, ...]:
     ]
     taken: dict[float, TimeTick] = {}
     for apart in (_APART, _APART_WIDE):
-        for at, seconds in marks:
+        for at, seconds in sorted(marks, key=lambda mark: mark[1] > 0):  # first where starts begin
             if all(abs(at - other) >= apart for other in taken):
                 anchor = "start" if at < 6 else "end" if at > 94 else "middle"
                 taken[at] = TimeTick(at, time_text(seconds, step), anchor, apart < _APART)
