@@ -34,7 +34,8 @@ OWN_TAGS = (
         "summary",
     }
     | {"h1", "h2", "p", "span", "bdi", "strong", "small", "i", "ol", "li", "dl", "div", "dt", "dd"}
-    | {"table", "thead", "tbody", "tr", "th", "td"}
+    | {"table", "thead", "tbody", "tfoot", "tr", "th", "td", "b", "ul", "pre", "code"}
+    | {"svg", "desc", "g", "line", "path", "polyline", "rect", "text"}
 )
 
 

@@ -67,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_price(report)
 
     _add_compare(commands)
+    _add_view(commands)
     _add_export(commands)
 
     demo = commands.add_parser(
@@ -141,6 +142,23 @@ def _add_compare(commands: argparse._SubParsersAction[_Parser]) -> None:
         type=_named,
         help="where the page goes (default: compare/BASE--OTHER beside the first run)",
     )
+
+
+def _add_view(commands: argparse._SubParsersAction[_Parser]) -> None:
+    view = commands.add_parser(
+        "view",
+        help="show a run's page in a browser of this machine, also while it goes on",
+        description="Serve the page of RUN on this machine alone (127.0.0.1) until Ctrl-C, made again as the run goes on.",
+    )
+    view.add_argument("run", metavar="RUN", help="run directory")
+    view.add_argument("--port", type=_port, default=0, metavar="N", help="default: any that is free")
+    _add_price(view)
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and int(text[:6]) < 65536):
+        raise argparse.ArgumentTypeError(f"{text!r} is no port; give a number from 0 to 65535")
+    return int(text)
 
 
 def _add_export(commands: argparse._SubParsersAction[_Parser]) -> None:

@@ -41,19 +41,22 @@ from edit_eval.driver.judges import is_beside
 from edit_eval.driver.lint import FolderOfEdits
 from edit_eval.driver.lint import lint as look_into
 from edit_eval.driver.pipeline import run_job
+from edit_eval.driver.provenance import provenance_of
 from edit_eval.driver.rubrics import builtin_rubrics
 from edit_eval.driver.runinfo import needed, read_info
 from edit_eval.driver.samples import load_samples
 from edit_eval.driver.store import RunReader
 from edit_eval.driver.summary import Row, Summary, read_rows, summarize
 from edit_eval.driver.telemetry import read_telemetry
-from edit_eval.driver.usage import Usage, usage
+from edit_eval.driver.timeline import timelines
+from edit_eval.driver.usage import Usage, usage_of
 from edit_eval.views.benchmarks import fact_lines
 from edit_eval.views.closing import closing_block
 from edit_eval.views.doctor import show_findings
 from edit_eval.views.fetch import config_text, fetch_text, open_progress
 from edit_eval.views.forecast import forecast_json, forecast_text
 from edit_eval.views.numbers import Numbers, made_from, numbers_of
+from edit_eval.views.overview import Background
 from edit_eval.views.report import (
     html_report,
     json_report,
@@ -64,6 +67,7 @@ from edit_eval.views.report import (
 )
 from edit_eval.views.terminal import open_display
 from edit_eval.views.text import clean, wrapped
+from edit_eval.views.timeline_chart import timeline_of
 from edit_eval.views.usage import usage_block
 from edit_eval.worker.proxies import is_proxy_variable
 
@@ -180,9 +184,9 @@ def _conclude(job: Job, arguments: argparse.Namespace, stages: Sequence[StageNam
     if numbers is None:
         run = RunReader(job.output)
         rows = read_rows(run)
-        used = usage(read_telemetry(job.output), arguments.gpu_hour_price)
+        used, background = _behind(run, arguments.gpu_hour_price)
         numbers = numbers_of(summarize(run, rows), rows, used)
-        page, no_page = _page(job.output, numbers.summary, rows, used, stamp)
+        page, no_page = _page(job.output, numbers.summary, rows, used, stamp, background)
     _say_end(job, arguments, numbers, _nearest(page) if page else None, worked=worked)
     if no_page:
         raise no_page
@@ -218,13 +222,24 @@ def _say_end(
 
 
 def _page(
-    output: Path, summary: Summary, rows: Sequence[Row], used: Usage | None, stamp: str
+    output: Path,
+    summary: Summary,
+    rows: Sequence[Row],
+    used: Usage | None,
+    stamp: str,
+    background: Background,
 ) -> tuple[Path, None] | tuple[None, RunError]:
     """Write the page; return where it is, or why there is none."""
     try:
-        return html_report(output, summary, rows, used, stamp), None
+        return html_report(output, summary, rows, used, stamp, background), None
     except RunError as error:
         return None, error
+
+
+def _behind(run: RunReader, price: float | None) -> tuple[Usage | None, Background]:
+    """Return what a run took, and what its page shows beside the numbers."""
+    starts = timelines(read_telemetry(run.path))
+    return usage_of(starts, price), Background(timeline_of(starts), provenance_of(run.info))
 
 
 def _nothing_to_do(job: Job, summary: Summary) -> str:
@@ -378,13 +393,13 @@ def report(arguments: argparse.Namespace) -> int:
     run_reader = RunReader(Path(arguments.run))
     rows = read_rows(run_reader, thumbnails=arguments.format != "json")
     summary = summarize(run_reader, rows)
-    used = usage(read_telemetry(run_reader.path), arguments.gpu_hour_price)
+    used, background = _behind(run_reader, arguments.gpu_hour_price)
     if arguments.format == "json":
         show_json(json_report(summary, rows, used), indent=2)
     else:
         if arguments.format == "text":
             show(text_report(summary, rows, used))
-        page, no_page = _page(run_reader.path, summary, rows, used, stamp)
+        page, no_page = _page(run_reader.path, summary, rows, used, stamp, background)
         if no_page and arguments.format == "html":
             raise no_page
         if no_page:
@@ -392,6 +407,19 @@ def report(arguments: argparse.Namespace) -> int:
         if page:
             show(_nearest(page) if arguments.format == "html" else f"Report: {_nearest(page)}")
     return _exit_code(summary)
+
+
+def view(arguments: argparse.Namespace) -> int:
+    """`edit-eval view RUN`: until Ctrl-C, which is the way to end it and so no failure."""
+    from edit_eval.serve.view import open_server
+
+    with open_server(Path(arguments.run), arguments.port, arguments.gpu_hour_price) as server, collected():
+        try:
+            show(f"{_nearest(Path(arguments.run))}: {server.address} (Ctrl-C ends)")
+            server.serve_forever()
+        except KeyboardInterrupt:
+            show("")
+    return EXIT_OK
 
 
 def ls(arguments: argparse.Namespace) -> int:
@@ -458,6 +486,7 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "score": score,
     "report": report,
     "compare": compare,
+    "view": view,
     "export": export,
     "demo": demo,
     "doctor": doctor,

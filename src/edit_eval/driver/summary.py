@@ -26,6 +26,7 @@ from edit_eval.driver.agreement import (
     noise_between,
 )
 from edit_eval.driver.config import Config
+from edit_eval.driver.distributions import Distribution, distribution
 from edit_eval.driver.judges import RecordedJudge, main_judge, other_judges
 from edit_eval.driver.plan import Judging, judged_again
 from edit_eval.driver.protocol import OFFICIAL, PARTIAL
@@ -122,6 +123,9 @@ class Summary:
         comparison: how the edits fared against another run's; None if the judge does not compare.
         others: the judges beside the run's own that have given a verdict on these edits.
         spent: on all verdicts that the directory holds, and those that they replaced.
+        distribution: how the overall scores of all verdicts, repeats among them, lie over the scale; None where there is no
+            judge, or one that compares.
+        distributions: likewise, of each dimension, by the names of `dimensions`.
     """
 
     run: str
@@ -151,6 +155,8 @@ class Summary:
     comparison: Comparison | None = None
     others: Sequence[JudgeSummary] = ()
     spent: Spent = field(default_factory=Spent)
+    distribution: Distribution | None = None
+    distributions: Mapping[str, Distribution] = field(default_factory=dict)
 
     @property
     def waiting(self) -> int:
@@ -213,7 +219,43 @@ def summarize(run: RunReader, rows: Sequence[Row] | None = None) -> Summary:
         not_applicable=len(rows) - len(counted),
         comparison=comparison_of(counted, judge.judging) if judge else None,
         others=_others(run, rows, judge),
+        distribution=_distribution(judge, counted, scale),
+        distributions=_distributions(judge.judging, counted) if judge else {},
     )
+
+
+def _distribution(
+    judge: RecordedJudge | None, rows: Sequence[Row], scale: tuple[float, float]
+) -> Distribution | None:
+    if judge is None or judge.judging.against is not None or not scale[1] > scale[0]:
+        return None
+    values = [value for value in map(_overall, rows) if value is not None]
+    return distribution(values, *scale, missing=sum(map(_done_without_score, rows)))
+
+
+def _distributions(judging: Judging, rows: Sequence[Row]) -> dict[str, Distribution]:
+    """Return how the scores of each dimension lie, over its own scale."""
+    if judging.against is not None:
+        return {}
+    labels = dimension_labels(judging)
+    found: dict[tuple[str, float, float], list[float]] = {part: [] for part in labels}
+    missing: Counter[tuple[str, float, float]] = Counter()
+    for row in rows:
+        scores = row.verdict.scores if row.verdict and row.verdict.overall is not None else {}
+        for one in judging.rubric_of(row.sample).dimensions:
+            if one.name in scores:
+                found[one.name, one.low, one.high].append(scores[one.name])
+            elif not scores and _done_without_score(row):
+                missing[one.name, one.low, one.high] += 1
+    return {
+        labels[part]: distribution(values, *part[1:], missing=missing[part])
+        for part, values in found.items()
+        if part[2] > part[1]
+    }
+
+
+def _done_without_score(row: Row) -> bool:
+    return row.edited is False or (row.verdict is not None and row.verdict.overall is None)
 
 
 def _others(run: RunReader, rows: Sequence[Row], own: RecordedJudge | None) -> list[JudgeSummary]:

@@ -6,15 +6,15 @@ Pure functions from telemetry records. Several starts of one run add up. A numbe
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from edit_eval.driver.laggards import Laggard, laggards
 from edit_eval.driver.tally import STAGES, StageSums, Tally, add_start, plus
-from edit_eval.driver.timeline import timelines
+from edit_eval.driver.timeline import Start, timelines
 
-__all__ = ["DeviceUsage", "StageUsage", "Usage", "usage"]
+__all__ = ["DeviceUsage", "StageUsage", "Usage", "usage", "usage_of"]
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,11 @@ def usage(records: Iterable[Mapping[str, Any]], price: float | None = None) -> U
         records: from `telemetry.read_telemetry`, in any order.
         price: of a GPU hour.
     """
-    starts = timelines(records)
+    return usage_of(timelines(records), price)
+
+
+def usage_of(starts: Sequence[Start], price: float | None = None) -> Usage | None:
+    """Return the same from the timelines of a run."""
     if not starts:
         return None
     tallies: dict[str, Tally] = {}

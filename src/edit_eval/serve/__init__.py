@@ -1,1 +1,1 @@
-"""Servers (a judge as a reward, a viewer of runs) will live here; beside `cli` the only place that knows everybody."""
+"""Servers, on loopback only: a viewer of runs. Beside `cli` the only place that knows everybody."""

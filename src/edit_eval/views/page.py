@@ -28,7 +28,9 @@ from edit_eval.views.usage import device_rows, heading, laggard_lines, stage_row
 if TYPE_CHECKING:
     from jinja2 import Environment, Template
 
-__all__ = ["MOST_CARDS", "PART_CARDS", "page", "part_names", "part_page", "visible"]
+    from edit_eval.views.overview import Background
+
+__all__ = ["MOST_CARDS", "PART_CARDS", "page", "part_names", "part_page", "percent_text", "short", "visible"]
 
 MOST_CARDS = 3000
 """Samples on the first page: about 6 MB of text, which any browser opens."""
@@ -37,7 +39,6 @@ PART_CARDS = 1000
 DASH = "–"
 _LONGEST_TEXT = 4000
 _LONGEST_NAME = 160
-_LONGEST_CELL = 60
 _FIRST_TEXT = 320
 _FIRST_LINES = 6
 _NOT_WORTH_HIDING = 80
@@ -50,8 +51,11 @@ def page(
     usage: Usage | None = None,
     made_from: str = "",
     numbers: str = "",
+    background: Background | None = None,
 ) -> Iterator[str]:
     """Yield the first page in pieces; `made_from` and `numbers` (from `numbers.written`) go into its head."""
+    from edit_eval.views.overview import Background, overview
+
     ordered = sorted(rows, key=lambda row: row.index)
     names = part_names(len(ordered))
     shown = sorted(ordered, key=_badness)[:MOST_CARDS] if names else ordered
@@ -61,6 +65,7 @@ def page(
         page_of = {**page_of, **dict.fromkeys((row.index for row in shown), "")}
     yield from _template("report.html").generate(
         **_head(summary),
+        **overview(summary, usage, background or Background()),
         made_from=made_from,
         numbers=numbers,
         usage=None if usage is None else _usage(usage),
@@ -132,7 +137,7 @@ def _jumps(
         {
             "page": page_of.get(row.index, ""),
             "index": row.index,
-            "id": _short(row.sample.id),
+            "id": short(row.sample.id),
             "label": visible(label(row)),
         }
         for row in rows[:_MOST_JUMPS]
@@ -212,7 +217,7 @@ def _interval(one: Estimate) -> str:
     return DASH if one.low is None or one.high is None else f"{_number(one.low)} to {_number(one.high)}"
 
 
-def _percent(share: float) -> str:
+def percent_text(share: float) -> str:
     """Return a share in per cent, rounded down: 99.97 % must not read as 100 %."""
     return f"{int(share * 1000 + 1e-9) / 10:g} %"
 
@@ -236,15 +241,13 @@ def _head(summary: Summary) -> dict[str, Any]:
         "wanted": summary.wanted - (summary.not_applicable if summary.judge else 0),
         "edited": summary.edited,
         "scored": summary.scored,
-        "coverage": _percent(summary.coverage),
+        "coverage": percent_text(summary.coverage),
         "partial": summary.judge is not None and summary.coverage < 1,
-        "below": None if summary.complete else _percent(summary.min_coverage),
+        "below": None if summary.complete else percent_text(summary.min_coverage),
         "bounds": None if bounds is None else f"{_number(bounds[0])} to {_number(bounds[1])}",
-        "failures": _failures(summary, summary.waiting),
         "comparison": _facts_table(comparison_rows(summary.comparison, summary.not_applicable))
         if summary.comparison
         else None,
-        "tables": _tables(summary),
         "flagged": flags_said(summary),
         "flags": [
             (flag, FLAG_MEANINGS.get(flag, ""), count)
@@ -317,48 +320,6 @@ def _groups(summary: Summary) -> dict[str, Any] | None:
     }
 
 
-def _failures(summary: Summary, waiting: int) -> list[tuple[str, str, int]]:
-    """Return what is missing: what, kind, count."""
-    failures = [
-        ("Edit failed", visible(kind), count) for kind, count in sorted(summary.edit_failed.items()) if count
-    ]
-    failures += [
-        ("Unscored", visible(kind), count) for kind, count in sorted(summary.unscored.items()) if count
-    ]
-    if waiting > 0 and summary.judge is not None:
-        failures.append(("Not done yet", "", waiting))
-    return failures
-
-
-def _tables(summary: Summary) -> list[dict[str, Any]]:
-    tables = [_table("Scores", "Dimension", summary.dimensions, {})]
-    for tag, values in summary.tags.items():
-        shares = summary.tag_coverage.get(tag, {}) if summary.coverage < 1 else {}
-        tables.append(_table(f"By {tag}", tag, values, shares))
-    return [table for table in tables if table["rows"]]
-
-
-def _table(
-    title: str, heading: str, estimates: Mapping[str, Estimate], coverage: Mapping[str, float]
-) -> dict[str, Any]:
-    """Return a table of estimates; `coverage` by the same names, or empty where there is none to show."""
-    return {
-        "title": _short(title, _LONGEST_CELL),
-        "heading": _short(heading, _LONGEST_CELL),
-        "coverage": bool(coverage),
-        "rows": [
-            (
-                _short(name, _LONGEST_CELL),
-                _number(one.mean),
-                _interval(one),
-                one.n,
-                _percent(coverage[name]) if coverage else "",
-            )
-            for name, one in estimates.items()
-        ],
-    }
-
-
 def _usage(usage: Usage) -> dict[str, Any]:
     """Return the devices' section: tables whose first row is their head, and what stands out."""
     tables = [device_rows(usage), stage_rows(usage)]
@@ -381,11 +342,11 @@ def _card(row: Row, summary: Summary, *, repeats: bool) -> dict[str, Any]:
         share = round(min(1.0, max(0.0, (verdict.overall - low) / (high - low))) * 100, 1)
     return {
         "index": row.index,
-        "id": _short(row.sample.id),
+        "id": short(row.sample.id),
         "repeat": row.repeat if repeats else None,
         "instruction": _words(row.sample.instruction),
         "given": _words(row.sample.edit_instruction) if row.sample.edit_instruction is not None else None,
-        "tags": [(_short(tag), _short(value)) for tag, value in row.sample.tags.items()],
+        "tags": [(short(tag), short(value)) for tag, value in row.sample.tags.items()],
         "flags": [(visible(flag), FLAG_MEANINGS.get(flag, "")) for flag in row.flags],
         "first_frame": bool(row.edit.get("first_frames")),
         "status": status.name,
@@ -394,9 +355,7 @@ def _card(row: Row, summary: Summary, *, repeats: bool) -> dict[str, Any]:
         if verdict is None or verdict.overall is None
         else f"{verdict.overall:.2f}".replace("-", "\u2212"),
         "share": share,
-        "scores": [(_short(name), _score(score)) for name, score in verdict.scores.items()]
-        if verdict
-        else [],
+        "scores": [(short(name), _score(score)) for name, score in verdict.scores.items()] if verdict else [],
         "reasons": _reasons(row),
         "source": _source(row),
         "more": [link for link in map(_file_link, row.sample.images[1:]) if link],
@@ -421,7 +380,7 @@ def _source(row: Row) -> dict[str, str | None]:
     return _picture(row.source_thumbnail, link)
 
 
-def _short(text: str, longest: int = _LONGEST_NAME) -> str:
+def short(text: str, longest: int = _LONGEST_NAME) -> str:
     """Return a name as it may stand in a line or a table: visible, and not longer than one can take in."""
     return visible(text if len(text) <= longest else text[: longest - 1] + "…")
 
@@ -444,7 +403,7 @@ def _reasons(row: Row) -> list[tuple[str, dict[str, str | None]]]:
     if status.name == "scored" and row.verdict is not None and row.verdict.reasons:
         many = len(row.verdict.reasons) > 1
         return [
-            (_short(name) if many else "", _words(text)) for name, text in row.verdict.reasons.items() if text
+            (short(name) if many else "", _words(text)) for name, text in row.verdict.reasons.items() if text
         ]
     return [("", _words(status.reason))] if status.reason.strip() else []
 

@@ -18,6 +18,7 @@ The keys of the JSON report (`"format": 1`; a number that is undefined is null, 
 | `headlines` | the benchmark's own numbers, the most important first: `headline` (how it is made), `n`, `wanted`, `clusters`, `mean`, `standard_error`, `low`, `high`, `bounds`, `by_group`, `why_partial` (in words; empty where nothing is missing) |
 | `bounds` | [low, high] of the mean at coverage below 1, else null |
 | `dimensions` | dimension -> estimate |
+| `distribution`, `distributions` | how the overall scores, and those of each dimension (name ->), lie: `low` and `high` of the scale, `levels` (whether there is a bin for each whole number), `counts` of every verdict by bin, `missing` (done, but without this score); the first is null where there is no scale, or edits are compared |
 | `tags` | tag -> value -> estimate of the overall score; `n` is 0 where none of it has a score |
 | `tag_coverage` | tag -> value -> share of what was wanted that has a score |
 | `flagged`, `flags` | how many edits have flags; how many have each of `blank`, `nan`, `resized`, `no_op` |
@@ -39,7 +40,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edit_eval.driver.abandoned import remove_abandoned
 from edit_eval.driver.refusals import cannot_write
@@ -50,6 +51,9 @@ from edit_eval.views.numbers import FEW, Numbers, numbers_of, read_numbers, writ
 from edit_eval.views.status import is_missing, status_of
 from edit_eval.views.text import clean, fit, number
 from edit_eval.views.usage import usage_block
+
+if TYPE_CHECKING:
+    from edit_eval.views.overview import Background
 
 __all__ = ["html_report", "json_report", "missing_block", "page_path", "standing", "text_report"]
 
@@ -171,7 +175,12 @@ def _json_row(row: Row) -> dict[str, Any]:
 
 
 def html_report(
-    run_dir: Path, summary: Summary, rows: Sequence[Row], usage: Usage | None = None, made_from: str = ""
+    run_dir: Path,
+    summary: Summary,
+    rows: Sequence[Row],
+    usage: Usage | None = None,
+    made_from: str = "",
+    background: Background | None = None,
 ) -> Path:
     """Write `run_dir/report/index.html`, and further pages of a large run, each whole or not at all; return its path.
 
@@ -182,6 +191,7 @@ def html_report(
         usage: of the run.
         made_from: what `numbers.made_from` said before all this was read, for `standing`; not written where a picture
             lacks its thumbnail, as the next page may have it.
+        background: what the devices did and how the run was made.
 
     Raises:
         RunError: a page cannot be written.
@@ -199,7 +209,7 @@ def html_report(
         for number, name in enumerate(names):
             _replace(folder / name, part_page(summary, ordered, number))
         head = ("", "") if lacking or not made_from else written(numbers_of(summary, rows, usage), made_from)
-        _replace(path, page(summary, ordered, usage, *head))
+        _replace(path, page(summary, ordered, usage, *head, background))
         for old in set(folder.glob("samples-*.html")) - {folder / name for name in names}:
             old.unlink(missing_ok=True)
     except OSError as error:
