@@ -11,7 +11,12 @@ from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# A machine that does something else beside is slow, and the first example imports libraries: no property is a stopwatch.
+hypothesis.settings.register_profile("suite", deadline=None)
+hypothesis.settings.load_profile("suite")
 
 BUILDER = Path(__file__).with_name("tiny_checkpoints.py")
 LIBRARIES = ("torch", "diffusers", "transformers")

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edit_eval.core.types import Call, Dimension, Rubric, Sample
@@ -81,7 +81,6 @@ def test_what_an_instruction_says_changes_nothing_in_how_a_reply_is_read(told):
     assert echoed.scores == plain.scores or echoed.unscored == "unparsable"
 
 
-@settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=())))
 def test_every_instruction_becomes_one_line_of_text(instruction):
     literal = instruction_literal(instruction)

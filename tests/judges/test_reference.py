@@ -127,7 +127,6 @@ def test_the_window_is_the_batch_size():
 ERROR = st.floats(0, 1)
 
 
-@settings(deadline=None)
 @given(ERROR, ERROR, ERROR)
 def test_never_rises_with_the_error(first, second, source):
     low, high = sorted((first, second))
@@ -137,7 +136,7 @@ def test_never_rises_with_the_error(first, second, source):
 
 
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 2**32 - 1))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_the_difference_is_that_of_arithmetic_on_arrays(width, height, seed):
     """To the last bit, so that it is the same where there is no numpy."""
     import numpy as np

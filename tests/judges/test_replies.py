@@ -248,7 +248,7 @@ def check(form: str, text: str, *, truncated: bool) -> None:
     json.dumps(verdict.to_json(), ensure_ascii=False, allow_nan=False).encode()
 
 
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=400)
 @given(mutated() | MADE_UP, st.sampled_from(list(FORMS)), st.booleans())
 @example("9" * 5000, "object", False)
 @example("Final Scores: 4, 5", "finals", True)
@@ -256,13 +256,12 @@ def test_no_text_raises_or_gives_a_score_that_it_does_not_say(text, form, trunca
     check(form, text, truncated=truncated)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(mutated(), st.booleans())
 def test_a_mutated_object_gives_only_the_scores_that_it_says(text, truncated):
     check("object", text, truncated=truncated)
 
 
-@settings(deadline=None)
 @given(st.floats(0, 10), st.floats(0, 10), st.text(), st.text())
 def test_a_verdict_survives_its_own_json(instruction, quality, reason, other):
     wanted = {

@@ -287,13 +287,17 @@ def test_a_page_can_be_read_while_the_run_writes_it(tmp_path):
         stdout=subprocess.DEVNULL,
     )
     live, active = None, False
-    while process.poll() is None:
-        if live is None and (run / "samples.jsonl").is_file() and (run / "edits.jsonl").is_file():
-            live = LivePage(run)
-        if live is not None:
-            live.refresh()
-            active = active or live.is_active()
-        time.sleep(0.05)
+    try:
+        while process.poll() is None:
+            if live is None and all((run / f).is_file() for f in ("run.json", "samples.jsonl", "edits.jsonl")):
+                live = LivePage(run)
+            if live is not None:
+                live.refresh()
+                active = active or live.is_active()
+            time.sleep(0.05)
+    finally:
+        process.kill()
+        process.wait()
     assert process.returncode == 0
     assert active
     assert live is not None

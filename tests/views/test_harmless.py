@@ -67,7 +67,7 @@ def test_ordinary_text_stays(text):
     assert harmless(text).split() == text.split()
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(ESCAPES)
 def test_a_terminal_shows_it_on_one_line_in_the_usual_colour(text):
     screen = pyte.Screen(2000, 3)

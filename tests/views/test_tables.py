@@ -30,7 +30,7 @@ def table(*cells: str) -> Table:
     return Table("scores", ("name", *["n"] * (len(cells) - 1)), (cells,))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(text, min_size=1, max_size=4))
 def test_no_character_of_a_text_means_anything_in_latex(cells):
     line = latex([table(*cells)]).splitlines()[-4]
@@ -42,7 +42,7 @@ def test_no_character_of_a_text_means_anything_in_latex(cells):
         assert not obeyed(part)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(text, min_size=1, max_size=4))
 def test_no_character_of_a_text_means_anything_in_markdown(cells):
     lines = markdown([table(*cells)]).splitlines()
@@ -80,7 +80,7 @@ def valid(value):
     return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(row, max_size=4))
 def test_csv_is_read_back_and_holds_no_formula(rows):
     written = "".join(csv_lines(COLUMNS, rows))
@@ -104,7 +104,7 @@ def test_a_text_that_a_spreadsheet_would_compute_gets_an_apostrophe(start):
     assert (cell, number) == (f"'{start}", "-1.5")
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(row, max_size=4))
 def test_json_is_read_back_as_it_was(rows):
     written = "".join(json_pieces(rows))
