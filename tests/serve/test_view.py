@@ -289,7 +289,9 @@ def test_a_page_can_be_read_while_the_run_writes_it(tmp_path):
     live, active = None, False
     try:
         while process.poll() is None:
-            if live is None and all((run / f).is_file() for f in ("run.json", "samples.jsonl", "edits.jsonl")):
+            if live is None and all(
+                (run / f).is_file() for f in ("run.json", "samples.jsonl", "edits.jsonl")
+            ):
                 live = LivePage(run)
             if live is not None:
                 live.refresh()
