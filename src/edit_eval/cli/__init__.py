@@ -66,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_price(report)
 
+    _add_compare(commands)
     _add_export(commands)
 
     demo = commands.add_parser(
@@ -114,10 +115,43 @@ def _add_score(commands: argparse._SubParsersAction[_Parser]) -> None:
     _add_run_options(_add_config(score))
 
 
+def _add_compare(commands: argparse._SubParsersAction[_Parser]) -> None:
+    compare = commands.add_parser(
+        "compare",
+        help="say which of two runs or more is better, by how much, how certain that is, and where",
+        description="Compare runs sample by sample: all others with the first. Only samples that both scored count; what is "
+        "not compared is said. Exit code 3 if a run is below its min_coverage.",
+    )
+    compare.add_argument("runs", metavar="RUN", nargs="+", help="run directories; the first is the base")
+    compare.add_argument(
+        "--any-protocol",
+        action="store_true",
+        help="compare also what no common judge or rubric has scored",
+    )
+    compare.add_argument(
+        "--format",
+        choices=("text", "json", "html", "csv", "markdown", "latex"),
+        default="text",
+        help="text and the page (default), the page alone (html), one row a sample (csv), tables (markdown, latex), or all "
+        "numbers (json)",
+    )
+    compare.add_argument(
+        "--output",
+        metavar="DIR",
+        type=_named,
+        help="where the page goes (default: compare/BASE--OTHER beside the first run)",
+    )
+
+
 def _add_export(commands: argparse._SubParsersAction[_Parser]) -> None:
-    export = commands.add_parser("export", help="write what a run found, for other programs")
+    export = commands.add_parser("export", help="write what a run found, for other programs and papers")
     export.add_argument("run", metavar="RUN", help="run directory")
     what = export.add_mutually_exclusive_group(required=True)
+    what.add_argument(
+        "--format",
+        choices=("csv", "json", "parquet", "markdown", "latex"),
+        help="one row a sample and repeat (csv, json, parquet), or the tables of scores with their intervals (markdown, latex)",
+    )
     what.add_argument(
         "--canonical",
         action="store_true",
@@ -127,7 +161,10 @@ def _add_export(commands: argparse._SubParsersAction[_Parser]) -> None:
         "--layout", metavar="BENCHMARK", help="the edits, named as that benchmark's own tools expect them"
     )
     export.add_argument(
-        "--output", metavar="DIR", type=_named, help="with --layout: where to (default: RUN/export/BENCHMARK)"
+        "--output",
+        metavar="PATH",
+        type=_named,
+        help="with --format: the file (default: printed); with --layout: the folder (default: RUN/export/BENCHMARK)",
     )
 
 

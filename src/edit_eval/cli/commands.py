@@ -17,8 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from edit_eval.cli import EXIT_OK, EXIT_PARTIAL, EXIT_USER_ERROR, config_argument
+from edit_eval.cli.comparing import compare
+from edit_eval.cli.exports import export
 from edit_eval.cli.garbage import collected
-from edit_eval.cli.output import one_line, say, show, show_json, show_record, without_secrets
+from edit_eval.cli.output import nearest as _nearest
+from edit_eval.cli.output import one_line, say, show, show_json, without_secrets
 from edit_eval.cli.signals import obey_signals
 from edit_eval.core.errors import ConfigError, RunError, did_you_mean, shown
 from edit_eval.core.identity import digest
@@ -35,7 +38,6 @@ from edit_eval.driver.huggingface import settle_environment
 from edit_eval.driver.job import Job, prepare
 from edit_eval.driver.judgefile import read_judge
 from edit_eval.driver.judges import is_beside
-from edit_eval.driver.layout import layouts, write_layout
 from edit_eval.driver.lint import FolderOfEdits
 from edit_eval.driver.lint import lint as look_into
 from edit_eval.driver.opinions import opinions_on
@@ -50,7 +52,6 @@ from edit_eval.driver.usage import Usage, usage
 from edit_eval.views.benchmarks import fact_lines
 from edit_eval.views.closing import closing_block
 from edit_eval.views.doctor import show_findings
-from edit_eval.views.export import canonical_lines
 from edit_eval.views.fetch import config_text, fetch_text, open_progress
 from edit_eval.views.forecast import forecast_json, forecast_text
 from edit_eval.views.numbers import Numbers, made_from, numbers_of
@@ -247,11 +248,6 @@ def _exit_code(summary: Summary, *, judged: bool = True, beside: float | None = 
     return EXIT_OK if enough else EXIT_PARTIAL
 
 
-def _nearest(path: Path) -> str:
-    relative = os.path.relpath(path)
-    return str(path) if relative.startswith("..") else relative
-
-
 def run(arguments: argparse.Namespace) -> int:
     """`edit-eval run CONFIG`."""
     return _perform(arguments, _checked(arguments), ("edit", "judge"))
@@ -399,33 +395,6 @@ def report(arguments: argparse.Namespace) -> int:
     return _exit_code(summary)
 
 
-def export(arguments: argparse.Namespace) -> int:
-    """`edit-eval export RUN --canonical`, or `--layout BENCHMARK`."""
-    run_reader = RunReader(Path(arguments.run))
-    if arguments.layout is not None:
-        return _export_layout(arguments, run_reader)
-    if arguments.output:
-        raise ConfigError("--output goes with --layout; a canonical export is printed")
-    for line in canonical_lines(read_rows(run_reader, thumbnails=False)):
-        show_record(line)
-    return EXIT_OK
-
-
-def _export_layout(arguments: argparse.Namespace, run_reader: RunReader) -> int:
-    known = layouts()
-    if arguments.layout not in known:
-        hint = did_you_mean(arguments.layout, list(known)) or f"; there are {', '.join(known)}"
-        raise ConfigError(f"--layout: no benchmark {arguments.layout!r} has a layout of its own{hint}")
-    folder = Path(arguments.output) if arguments.output else run_reader.path / "export" / arguments.layout
-    written = write_layout(run_reader, read_rows(run_reader), known[arguments.layout], folder)
-    show(f"{written.files} edits to {written.folder}")
-    if not written.left_out:
-        return EXIT_OK
-    more = f" and {len(written.left_out) - 1} more" if len(written.left_out) > 1 else ""
-    say(f"no edit of sample {written.left_out[0]!r}{more}: not exported")
-    return EXIT_PARTIAL
-
-
 def ls(arguments: argparse.Namespace) -> int:
     """`edit-eval ls [WHAT]`."""
     if arguments.what == "runs":
@@ -489,6 +458,7 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "edit": edit,
     "score": score,
     "report": report,
+    "compare": compare,
     "export": export,
     "demo": demo,
     "doctor": doctor,

@@ -7,14 +7,19 @@ show a key. Heavy modules are imported inside, so that `--help` stays light.
 from __future__ import annotations
 
 import json
+import os
 import sys
 import traceback
+from collections.abc import Iterable
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 __all__ = [
     "complain",
+    "nearest",
     "one_line",
+    "print_file",
     "report_fault",
     "say",
     "show",
@@ -43,6 +48,12 @@ def complain(message: str) -> None:
     print(f"edit-eval: {one_line(message)}", file=sys.stderr, flush=True)
 
 
+def nearest(path: Path) -> str:
+    """Return a path as it is shortest to type: relative to where we are, if it lies below."""
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith("..") else relative
+
+
 def say(text: str) -> None:
     """Say what takes long before there is a display; beside the results, not among them."""
     complain(text)
@@ -58,6 +69,20 @@ def show(text: str, end: str = "\n") -> None:
 def show_record(line: str) -> None:
     """Print one line of a file for programs, which is ASCII and printable already, as it is."""
     print(line)
+
+
+def print_file(pieces: Iterable[str]) -> None:
+    """Print a file for programs, as it is, in UTF-8; a terminal gets no character of it that it would obey."""
+    from edit_eval.views.harmless import harmless
+
+    if sys.stdout.isatty():
+        for piece in pieces:
+            print(harmless(piece, kept="\n\t"), end="")
+        return
+    sys.stdout.flush()
+    for piece in pieces:
+        sys.stdout.buffer.write(piece.encode("utf-8", "replace"))
+    sys.stdout.buffer.flush()
 
 
 def show_json(data: Any, indent: int | None = None) -> None:

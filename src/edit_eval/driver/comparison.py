@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from edit_eval.core.stats import FEW
 from edit_eval.driver.summary import Estimate, Row, Summary
 
 if TYPE_CHECKING:
     from edit_eval.core.headlines import HeadlineEstimate
-    from edit_eval.core.stats import Ranking, Variance
+    from edit_eval.core.stats import Ranking
 
 __all__ = [
     "ComparedRun",
@@ -29,10 +30,6 @@ __all__ = [
     "SampleDifference",
     "TagDifference",
 ]
-
-SCORED = "scored"
-NOT_IN_THIS_RUN = "not in this run"
-ANOTHER_SAMPLE = "another sample"
 
 Correction = Literal["holm", "benjamini-hochberg"]
 
@@ -55,7 +52,6 @@ class ComparedRun:
         headline: the mean overall score over all samples of the run that are scored.
         headlines: the benchmark's own numbers, the most important first; empty where it has none.
         bounds: the mean if all that is missing had the lowest, or the highest, score; None if nothing is.
-        variance: where the spread of scores comes from; None without repeats and second verdicts.
     """
 
     label: str
@@ -71,7 +67,6 @@ class ComparedRun:
     headline: Estimate
     headlines: Sequence[HeadlineEstimate] = ()
     bounds: tuple[float, float] | None = None
-    variance: Variance | None = None
 
     @property
     def partial(self) -> bool:
@@ -113,6 +108,11 @@ class Difference:
     losses: int | None = None
 
     @property
+    def few(self) -> bool:
+        """Whether there are fewer clusters than an interval can be trusted with: 20."""
+        return self.clusters < FEW
+
+    @property
     def corrected_p(self) -> float | None:
         """The p to judge by: the corrected one where there is one."""
         return self.p if self.adjusted_p is None else self.adjusted_p
@@ -147,13 +147,13 @@ class TagDifference(Difference):
 
 @dataclass(frozen=True)
 class Lost:
-    """What is not compared, and why. No sample is in two of these.
+    """What is not compared, and why.
 
     Attributes:
         only_base, only_other: ids that one run alone is about.
         changed: ids that mean another sample in the other run -> what differs (`instruction`, `source image` ...).
-        without_base, without_other: ids in both that have no score in the base, or only in the other run -> why
-            (`unscored (refused)`, `edit-failed (crash)`, `not judged`, `not edited`, `not applicable`).
+        without_base, without_other: ids in both that have no score in the base, or in the other run -> why
+            (`unscored (refused)`, `edit-failed (crash)`, `not judged`, `not edited`, `not applicable`); one may be in both.
         partly: how many samples are compared of which a run scored some repeats only.
     """
 

@@ -15,7 +15,7 @@ from edit_eval.core.headlines import Headline
 from edit_eval.core.identity import canonical_json
 from edit_eval.driver.plan import Judging
 
-__all__ = ["RecordedJudge", "is_beside", "judges_info", "main_judge", "other_judges"]
+__all__ = ["RecordedJudge", "is_beside", "judges_info", "main_judge", "other_judges", "same_judging"]
 
 _SAID = ("protocol", "judge", "judge_size_policy", "judging", "headlines", "repeat_fraction")
 """What run.json says of a judge; of another than its own also `config`, its section of a config."""
@@ -66,7 +66,7 @@ def _read(said: Mapping[str, Any]) -> RecordedJudge:
 def is_beside(info: Mapping[str, Any], judging: Judging) -> bool:
     """Whether a judge asked with `--judge` is another one than the run's own; the first of all becomes that."""
     own = main_judge(info)
-    return own is not None and not _same(own.judging, judging)
+    return own is not None and not same_judging(own.judging, judging)
 
 
 def judges_info(
@@ -108,10 +108,10 @@ def _with(others: Sequence[Mapping[str, Any]], one: Mapping[str, Any]) -> list[M
 
 
 def _says_same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    return _same(Judging.from_json(one["judging"]), Judging.from_json(other["judging"]))
+    return same_judging(Judging.from_json(one["judging"]), Judging.from_json(other["judging"]))
 
 
-def _same(one: Judging, other: Judging) -> bool:
+def same_judging(one: Judging, other: Judging) -> bool:
     """Whether two are one judge: alike in everything, of the rubrics in those that both have used.
 
     A run with more samples than at its last start may use rubrics that it did not need before.

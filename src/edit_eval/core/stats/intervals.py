@@ -1,7 +1,4 @@
-"""Statistics of scores: pure functions over numbers.
-
-The unit is the sample, the cluster is the source image. Undefined things are None, never 0.
-"""
+"""Means and how well they are known. Standard library alone, but for one quantile."""
 
 from __future__ import annotations
 
@@ -9,7 +6,9 @@ import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
-__all__ = ["MeanInterval", "bounds", "mean_interval", "t_quantile"]
+__all__ = ["FEW", "MeanInterval", "bounds", "mean_interval", "t_quantile"]
+
+FEW = 20  # clusters under which an interval is marked
 
 
 @dataclass(frozen=True)
@@ -22,6 +21,7 @@ class MeanInterval:
         mean: None without values.
         standard_error: clustered; None under two clusters.
         low, high: the interval; None under two clusters.
+        degrees: of freedom of the standard error; None under two clusters.
     """
 
     n: int
@@ -30,6 +30,12 @@ class MeanInterval:
     standard_error: float | None
     low: float | None
     high: float | None
+    degrees: float | None = None
+
+    @property
+    def few(self) -> bool:
+        """Whether there are fewer clusters than an interval can be trusted with: 20."""
+        return self.clusters < FEW
 
 
 def mean_interval(
@@ -65,7 +71,7 @@ def mean_interval(
     square = math.fsum([residual**2 for residual in residuals])
     error = math.sqrt(count / (count - 1) * square) / n
     half = t_quantile((1 + level) / 2, count - 1) * error
-    return MeanInterval(n, count, mean, error, mean - half, mean + half)
+    return MeanInterval(n, count, mean, error, mean - half, mean + half, count - 1)
 
 
 def _by_group(values: Sequence[float], groups: Sequence[Hashable]) -> Sequence[float]:
@@ -78,7 +84,7 @@ def _by_group(values: Sequence[float], groups: Sequence[Hashable]) -> Sequence[f
     return [math.fsum(part) for part in parts.values()]
 
 
-def t_quantile(probability: float, degrees: int) -> float:
+def t_quantile(probability: float, degrees: float) -> float:
     """Return the quantile of Student's t with `degrees` degrees of freedom."""
     from scipy.special import stdtrit
 

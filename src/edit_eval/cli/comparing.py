@@ -1,0 +1,67 @@
+"""`edit-eval compare`: wires the comparison of runs and its views together, and nothing more."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from edit_eval.cli import EXIT_OK, EXIT_PARTIAL
+from edit_eval.cli.output import print_file, show, show_json
+from edit_eval.core.errors import ConfigError
+from edit_eval.core.identity import digest
+from edit_eval.driver.compare import compare_runs
+from edit_eval.driver.comparison import RunComparison
+from edit_eval.driver.store import RunReader
+from edit_eval.views.compare import comparison_tables, comparison_text
+from edit_eval.views.comparison_data import comparison_json, sample_columns, sample_rows
+from edit_eval.views.records import csv_lines
+from edit_eval.views.tables import latex, markdown
+
+__all__ = ["compare", "page_folder"]
+
+_PIPED_COLUMNS = 120
+_LONGEST_NAME = 100
+
+
+def compare(arguments: argparse.Namespace) -> int:
+    """`edit-eval compare RUN RUN ...`."""
+    if len(arguments.runs) < 2:
+        raise ConfigError(f"name a second run: edit-eval compare {arguments.runs[0]} RUN")
+    if arguments.output and arguments.format not in ("text", "html"):
+        raise ConfigError("--output goes with the page (--format text or html); all else is printed")
+    comparison = compare_runs(
+        [RunReader(Path(run)) for run in arguments.runs], any_protocol=arguments.any_protocol
+    )
+    _print(comparison, arguments.format)
+    return EXIT_OK if all(_enough(comparison)) else EXIT_PARTIAL
+
+
+def _print(comparison: RunComparison, how: str) -> None:
+    if how == "json":
+        show_json(comparison_json(comparison), indent=2)
+    elif how == "csv":
+        print_file(csv_lines(sample_columns(comparison), sample_rows(comparison)))
+    elif how == "markdown":
+        show(markdown(comparison_tables(comparison)))
+    elif how == "latex":
+        show(latex(comparison_tables(comparison)))
+    else:
+        show(comparison_text(comparison, shutil.get_terminal_size((_PIPED_COLUMNS, 24)).columns))
+
+
+def _enough(comparison: RunComparison) -> Sequence[bool]:
+    """Return of each run whether what it has of the compared scores reaches its own least coverage."""
+    return [run.coverage >= run.summary.min_coverage for run in comparison.runs]
+
+
+def page_folder(runs: Sequence[Path], output: str | None) -> Path:
+    """Return where the page of a comparison goes: beside the first run, named after all of them, or where it was told."""
+    if output:
+        return Path(output)
+    names = "--".join(re.sub(r"[^\w.-]+", "-", run.resolve().name) for run in runs)
+    if len(names) > _LONGEST_NAME:
+        names = f"{names[:_LONGEST_NAME]}-{digest(names)[:8]}"
+    return runs[0].resolve().parent / "compare" / names

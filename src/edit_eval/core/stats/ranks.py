@@ -1,0 +1,209 @@
+"""Several runs over the same samples: their order, how sure each rank is, and which cannot be told apart."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from edit_eval.core.stats.comparison import PairedComparison, compare
+from edit_eval.core.stats.multiple import holm
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["Ranking", "RunRank", "rank"]
+
+_RESAMPLES = 4_000
+_CHUNK_BYTES = 1 << 25
+
+
+@dataclass(frozen=True)
+class RunRank:
+    """One run among several.
+
+    Attributes:
+        mean: over the samples in common; None without any.
+        rank: from 1, the highest mean; runs with equal means share the mean of their ranks. None without samples.
+        rank_low, rank_high: the bootstrap interval of the rank; None under two clusters.
+        best: share of the resamples in which the run is first, shared firsts divided; None under two clusters.
+        against_base: the run compared with the base, over the samples in common; None for the base, and without one.
+        adjusted_p: p of that, adjusted for the number of runs compared with the base (Holm).
+    """
+
+    mean: float | None
+    rank: float | None
+    rank_low: float | None
+    rank_high: float | None
+    best: float | None
+    against_base: PairedComparison | None = None
+    adjusted_p: float | None = None
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Several runs over the samples that all of them scored.
+
+    Attributes:
+        n: samples in common.
+        clusters: groups of dependent ones among them.
+        lost: by run, how many of its samples another run lacks.
+        runs: by name, the highest mean first.
+        base: the run that the others are compared with, if any.
+        groups: runs that are not distinguishable: within a group no pair has an adjusted p (Holm over all pairs) of at most
+            1 - level. Largest sets; a run may be in several, and one that differs from all others is in none.
+        adjusted: that p by pair of names, the one with the higher mean first; None under two clusters.
+    """
+
+    n: int
+    clusters: int
+    lost: Mapping[str, int]
+    runs: Mapping[str, RunRank]
+    base: str | None
+    groups: tuple[tuple[str, ...], ...]
+    adjusted: Mapping[tuple[str, str], float | None]
+
+
+def rank(
+    runs: Mapping[str, Mapping[Any, float]],
+    clusters: Mapping[Any, Hashable] | None = None,
+    *,
+    base: str | None = None,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Ranking:
+    """Return the order of several runs by their means over the samples that all of them scored.
+
+    The interval of a rank holds the ranks from the (1-level)/2 to the (1+level)/2 quantile over a bootstrap of clusters, drawn
+    alike for all runs (Goldstein and Spiegelhalter 1996, League Tables and Their Limitations; percentile intervals as Efron and
+    Tibshirani 1993, chapter 13).
+
+    Args:
+        runs: by name, scores by sample id.
+        clusters: by sample id; None makes every sample its own.
+        base: name of the run that the others are compared with.
+        level: confidence, between 0 and 1.
+        seed: of the bootstrap and the permutation tests.
+
+    Raises:
+        ValueError: fewer than two runs, an unknown base, a sample without a cluster, or a score that is not finite.
+    """
+    if len(runs) < 2:
+        raise ValueError("a ranking needs at least two runs")
+    if base is not None and base not in runs:
+        raise ValueError(f"no run is named {base!r}")
+    first = next(iter(runs.values()))
+    common = [one for one in first if all(one in scores for scores in runs.values())]
+    scores = {name: {one: run[one] for one in common} for name, run in runs.items()}
+    pairs = {
+        (one, other): compare(scores[one], scores[other], clusters, level=level, seed=seed)
+        for one, other in itertools.combinations(runs, 2)
+    }
+    known = next(iter(pairs.values()))
+    means = {name: math.fsum(run.values()) / len(common) if common else None for name, run in scores.items()}
+    order = sorted(runs, key=lambda name: -(means[name] or 0.0))
+    places = {name: place for place, name in enumerate(order)}
+    adjusted = {
+        (one, other) if places[one] < places[other] else (other, one): p
+        for (one, other), p in zip(pairs, holm([pair.p for pair in pairs.values()]), strict=True)
+    }
+    spread = _bootstrap(
+        [list(scores[name].values()) for name in order], _groups(common, clusters), level, seed
+    )
+    others = [name for name in order if base is not None and name != base]
+    against = {
+        name: compare(scores[base], scores[name], clusters, level=level, seed=seed) for name in others if base
+    }
+    corrected = dict(zip(others, holm([one.p for one in against.values()]), strict=True))
+    return Ranking(
+        n=len(common),
+        clusters=known.clusters,
+        lost={name: len(run) - len(common) for name, run in runs.items()},
+        runs={
+            name: RunRank(
+                means[name], _rank(means, name), *spread[place], against.get(name), corrected.get(name)
+            )
+            for place, name in enumerate(order)
+        },
+        base=base,
+        groups=_indistinct(order, adjusted, 1 - level),
+        adjusted=adjusted,
+    )
+
+
+def _groups(common: Sequence[Any], clusters: Mapping[Any, Hashable] | None) -> list[int]:
+    """Return the number of the cluster of each sample, as they are first met."""
+    numbers: dict[Hashable, int] = {}
+    return [numbers.setdefault(one if clusters is None else clusters[one], len(numbers)) for one in common]
+
+
+def _rank(means: Mapping[str, float | None], name: str) -> float | None:
+    own = means[name]
+    if own is None:
+        return None
+    above = sum(1 for one in means.values() if one is not None and one > own)
+    return above + (sum(1 for one in means.values() if one == own) + 1) / 2
+
+
+def _bootstrap(
+    runs: Sequence[Sequence[float]], groups: Sequence[int], level: float, seed: int
+) -> Sequence[tuple[float | None, float | None, float | None]]:
+    """Return for each run the least and the greatest rank, and the share of firsts; None under two clusters."""
+    import numpy as np
+
+    count = len(set(groups))
+    if count < 2:
+        return [(None, None, None)] * len(runs)
+    sums = np.stack([np.bincount(groups, run, count) for run in runs], axis=1)  # clusters x runs
+    ranks = np.concatenate([_ranks(weights @ sums) for weights in _draws(count, seed)])
+    low, high = np.quantile(ranks, [(1 - level) / 2, (1 + level) / 2], axis=0, method="inverted_cdf")
+    first = ranks == ranks.min(axis=1, keepdims=True)
+    best = (first / first.sum(axis=1, keepdims=True)).mean(axis=0)
+    return [(float(a), float(b), float(c)) for a, b, c in zip(low, high, best, strict=True)]
+
+
+def _draws(clusters: int, seed: int) -> Iterator[NDArray[np.float64]]:
+    """Yield how often each cluster is drawn in each resample, some resamples at a time."""
+    import numpy as np
+
+    generator = np.random.default_rng(seed)
+    chunk = max(1, _CHUNK_BYTES // (8 * clusters))
+    for start in range(0, _RESAMPLES, chunk):
+        shares = np.full(clusters, 1 / clusters)
+        yield generator.multinomial(clusters, shares, min(chunk, _RESAMPLES - start)).astype(float)
+
+
+def _ranks(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the ranks within each row, the greatest 1, equal ones sharing the mean of theirs.
+
+    Dividing by the number of samples drawn, which is the same for all runs, would change no rank.
+    """
+    from scipy.stats import rankdata
+
+    # Equal but for rounding is equal.
+    steps = 1e-9 * abs(sums).max() or 1.0
+    ranks: NDArray[np.float64] = rankdata(-(sums / steps).round(), axis=1)
+    return ranks
+
+
+def _indistinct(
+    order: Sequence[str], adjusted: Mapping[tuple[str, str], float | None], least: float
+) -> tuple[tuple[str, ...], ...]:
+    """Return the largest sets of runs of which no pair differs, the highest first.
+
+    They are grown run by run: each run joins those of the sets so far that it does not differ from.
+    """
+    alike = {pair for pair, p in adjusted.items() if p is None or p > least}
+    sets: list[frozenset[str]] = []
+    for name in order:
+        own = {frozenset({name, *(one for one in a_set if (one, name) in alike)}) for a_set in sets} | {
+            frozenset({name})
+        }
+        every = [*sets, *own]
+        sets = [one for one in every if not any(one < other for other in every)]
+    places = {name: place for place, name in enumerate(order)}
+    groups = [tuple(sorted(one, key=places.__getitem__)) for one in sets if len(one) > 1]
+    return tuple(sorted(groups, key=lambda group: [places[name] for name in group]))
