@@ -82,7 +82,7 @@ def wanted_thumbnails(rows: Iterable[Row], links: Links) -> dict[str, str]:
             wanted[links.edit_place(row.thumbnail)] = f"{links.run}/{row.thumbnail}"
         if row.source_thumbnail:
             wanted[_place(THUMBNAILS, row.source_thumbnail)] = f"{links.run}/{row.source_thumbnail}"
-        if row.rival and row.rival[1]:
+        if row.rival and row.rival[1] and not links.letter:
             wanted[_place(f"{THUMBNAILS}/rival", row.rival[1])] = row.rival[1]
     return wanted
 

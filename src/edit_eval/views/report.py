@@ -36,12 +36,15 @@ The keys of the JSON report (`"format": 1`; a number that is undefined is null, 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from edit_eval.core.errors import RunError
 from edit_eval.driver.abandoned import remove_abandoned
+from edit_eval.driver.comparison import RunComparison
 from edit_eval.driver.opinions import Opinions
 from edit_eval.driver.refusals import cannot_write
 from edit_eval.driver.summary import JudgeSummary, Row, Summary
@@ -54,9 +57,19 @@ from edit_eval.views.text import clean, fit, number
 from edit_eval.views.thumbs import place_thumbnails, remove_others
 from edit_eval.views.usage import usage_block
 
-__all__ = ["html_report", "json_report", "missing_block", "page_path", "standing", "text_report"]
+__all__ = [
+    "compare_report",
+    "html_report",
+    "json_report",
+    "missing_block",
+    "page_path",
+    "standing",
+    "text_report",
+]
 
 FORMAT = 1
+GENERATOR = '<meta name="generator" content="edit-eval">'
+"""Says in the head of every page that it is ours."""
 _LOWEST = 5
 _REASON_COLUMNS = 100
 _FAILURE_COLUMNS = 300
@@ -214,12 +227,70 @@ def html_report(
             _replace(folder / name, part_page(summary, ordered, number, links=links, opinions=opinions))
         head = ("", "") if lacking or not made_from else written(numbers_of(summary, rows, usage), made_from)
         _replace(path, page(summary, ordered, usage, *head, links=links, opinions=opinions))
-        for old in set(folder.glob("samples-*.html")) - {folder / name for name in names}:
-            old.unlink(missing_ok=True)
-        remove_others(folder, thumbnails)
+        _remove_old(folder, names, thumbnails)
     except OSError as error:
         raise cannot_write(f"the report {path}", error, place=path, instead="") from error
     return path
+
+
+def compare_report(
+    comparison: RunComparison, folder: Path, opinions: Sequence[Mapping[int, Opinions]] | None = None
+) -> Path:
+    """Write `folder/index.html` about several runs, and further pages of large ones, with the thumbnails; return its path.
+
+    Args:
+        comparison: what was found (`driver.compare`).
+        folder: where to; made if it is not there.
+        opinions: for each run, what else was said of an edit, by the rows' index (`driver.opinions`).
+
+    Raises:
+        RunError: a page cannot be written.
+    """
+    from edit_eval.views import compare_page as pages
+
+    path = folder / "index.html"
+    _check_ours(folder)
+    names = pages.compare_part_names(comparison)
+    links = [
+        links_between(folder, run.path, pages.letter_of(place)) for place, run in enumerate(comparison.runs)
+    ]
+    compared = pages.Compared(comparison, links, opinions or [{}] * len(links))
+    thumbnails: dict[str, str] = {}
+    for run, ours in zip(comparison.runs, links, strict=True):
+        thumbnails |= wanted_thumbnails(run.rows, ours)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        remove_abandoned(folder)
+        place_thumbnails(folder, thumbnails)
+        for number, name in enumerate(names):
+            _replace(folder / name, pages.compare_part_page(compared, number))
+        _replace(path, pages.compare_page(compared))
+        _remove_old(folder, names, thumbnails)
+    except OSError as error:
+        raise cannot_write(f"the page {path}", error, place=path, instead="") from error
+    return path
+
+
+def _check_ours(folder: Path) -> None:
+    """Check that a folder that somebody named may hold a page: that nothing in it would be lost."""
+    if (folder / "run.json").exists():
+        raise RunError(f"{folder} is a run directory; name another folder for the page")
+    try:
+        with (folder / "index.html").open(encoding="utf-8", errors="replace") as file:
+            ours = any(GENERATOR in line for line in islice(file, 12))
+    except OSError:
+        return
+    if not ours:
+        raise RunError(
+            f"{folder} has an index.html that edit-eval did not write; name another folder for the page"
+        )
+
+
+def _remove_old(folder: Path, names: Sequence[str], thumbnails: Collection[str]) -> None:
+    """Remove what an earlier page had and this one does not. Raises `OSError`."""
+    for old in set(folder.glob("samples-*.html")) - {folder / name for name in names}:
+        old.unlink(missing_ok=True)
+    remove_others(folder, thumbnails)
 
 
 def page_path(run_dir: Path) -> Path:

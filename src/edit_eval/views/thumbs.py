@@ -17,6 +17,8 @@ from edit_eval.views.links import THUMBNAILS
 __all__ = ["place_thumbnails", "remove_others"]
 
 _NO_LINKS = frozenset({errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS})
+_SUFFIX = ".webp"
+"""Of thumbnails; nothing else is ever removed."""
 
 
 def place_thumbnails(folder: Path, wanted: Mapping[str, str]) -> None:
@@ -43,7 +45,8 @@ def place_thumbnails(folder: Path, wanted: Mapping[str, str]) -> None:
 def remove_others(folder: Path, wanted: Collection[str]) -> None:
     """Remove the thumbnails of `folder` that are not wanted. Raises `OSError`."""
     for place in sorted(_below(folder / THUMBNAILS) - set(wanted)):
-        (folder / place).unlink(missing_ok=True)
+        if place.endswith(_SUFFIX):
+            (folder / place).unlink(missing_ok=True)
     for parent, _, _ in os.walk(folder / THUMBNAILS, topdown=False):
         if parent != str(folder / THUMBNAILS) and not os.listdir(parent):  # noqa: PTH208 - fast
             Path(parent).rmdir()

@@ -14,6 +14,7 @@
   const dialog = byId("viewer");
   const stage = part("stage");
   const calm = matchMedia("(prefers-reduced-motion: reduce)");
+  const narrow = matchMedia("(max-width: 40rem)");
   const names = JSON.parse(byId("tools").dataset.runs ?? "{}");
   const view = { card: null, pictures: [], left: 0, right: 1, mode: "slider", zoom: 1, x: 0, y: 0, opened: 0 };
   let blinking = 0;
@@ -69,10 +70,12 @@
 
   const chip = (picture, side) => element("span", picture.short, { className: `name ${side}`, title: picture.name });
 
+  const columnsFor = (count) => Math.min(count <= 3 ? count : Math.ceil(count / 2), narrow.matches ? 2 : Infinity);
+
   function draw() {
     const { pictures, left, right, mode } = view;
     stage.dataset.mode = mode;
-    stage.style.setProperty("--count", pictures.length);
+    stage.style.setProperty("--columns", mode === "beside" ? columnsFor(pictures.length) : 1);
     if (mode === "beside") {
       stage.replaceChildren(...pictures.map((one) => pane(layer(one, "only"), chip(one, "left"))));
     } else {
