@@ -71,6 +71,8 @@ class Asks:
             self("report", "run"),
             self("report", "run", "--format", "json"),
             self("export", "run", "--canonical"),
+            self("export", "run", "--format", "csv"),
+            self("compare", "run", "run"),
             self("ls", "runs", "--runs", "."),
             self("doctor", "c.yaml"),
             self("doctor", "run"),
@@ -211,6 +213,8 @@ def test_a_value_of_another_kind_is_no_traceback(whole, monkeypatch, capfd, name
             file.write_bytes(b"".join(one + b"\n" for one in lines))
         asks("report", "run", "--format", "json")
         asks("export", "run", "--canonical")
+        asks("export", "run", "--format", "json")
+        asks("compare", "run", "run", "--format", "json")
         asks("ls", "runs", "--runs", ".")
         asks("run", "run", "--dry-run")
         asks("score", "c.yaml", "--dry-run")
