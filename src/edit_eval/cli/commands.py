@@ -40,6 +40,7 @@ from edit_eval.driver.judgefile import read_judge
 from edit_eval.driver.judges import is_beside
 from edit_eval.driver.lint import FolderOfEdits
 from edit_eval.driver.lint import lint as look_into
+from edit_eval.driver.opinions import opinions_on
 from edit_eval.driver.pipeline import run_job
 from edit_eval.driver.rubrics import builtin_rubrics
 from edit_eval.driver.runinfo import needed, read_info
@@ -182,7 +183,7 @@ def _conclude(job: Job, arguments: argparse.Namespace, stages: Sequence[StageNam
         rows = read_rows(run)
         used = usage(read_telemetry(job.output), arguments.gpu_hour_price)
         numbers = numbers_of(summarize(run, rows), rows, used)
-        page, no_page = _page(job.output, numbers.summary, rows, used, stamp)
+        page, no_page = _page(run, numbers.summary, rows, used, stamp)
     _say_end(job, arguments, numbers, _nearest(page) if page else None, worked=worked)
     if no_page:
         raise no_page
@@ -218,11 +219,11 @@ def _say_end(
 
 
 def _page(
-    output: Path, summary: Summary, rows: Sequence[Row], used: Usage | None, stamp: str
+    run: RunReader, summary: Summary, rows: Sequence[Row], used: Usage | None, stamp: str
 ) -> tuple[Path, None] | tuple[None, RunError]:
     """Write the page; return where it is, or why there is none."""
     try:
-        return html_report(output, summary, rows, used, stamp), None
+        return html_report(run.path, summary, rows, used, stamp, opinions_on(run, rows)), None
     except RunError as error:
         return None, error
 
@@ -384,7 +385,7 @@ def report(arguments: argparse.Namespace) -> int:
     else:
         if arguments.format == "text":
             show(text_report(summary, rows, used))
-        page, no_page = _page(run_reader.path, summary, rows, used, stamp)
+        page, no_page = _page(run_reader, summary, rows, used, stamp)
         if no_page and arguments.format == "html":
             raise no_page
         if no_page:

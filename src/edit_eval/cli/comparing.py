@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from edit_eval.cli import EXIT_OK, EXIT_PARTIAL
@@ -13,11 +13,13 @@ from edit_eval.cli.output import print_file, show, show_json
 from edit_eval.core.errors import ConfigError
 from edit_eval.core.identity import digest
 from edit_eval.driver.compare import compare_runs
-from edit_eval.driver.comparison import RunComparison
+from edit_eval.driver.comparison import ComparedRun, RunComparison
+from edit_eval.driver.opinions import Opinions, opinions_on
 from edit_eval.driver.store import RunReader
 from edit_eval.views.compare import comparison_tables, comparison_text
 from edit_eval.views.comparison_data import comparison_json, sample_columns, sample_rows
 from edit_eval.views.records import csv_lines
+from edit_eval.views.report import compare_report
 from edit_eval.views.tables import latex, markdown
 
 __all__ = ["compare", "page_folder"]
@@ -32,11 +34,22 @@ def compare(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"name a second run: edit-eval compare {arguments.runs[0]} RUN")
     if arguments.output and arguments.format not in ("text", "html"):
         raise ConfigError("--output goes with the page (--format text or html); all else is printed")
-    comparison = compare_runs(
-        [RunReader(Path(run)) for run in arguments.runs], any_protocol=arguments.any_protocol
-    )
-    _print(comparison, arguments.format)
+    runs = [RunReader(Path(run)) for run in arguments.runs]
+    comparison = compare_runs(runs, any_protocol=arguments.any_protocol)
+    if arguments.format != "html":
+        _print(comparison, arguments.format)
+    if arguments.format in ("text", "html"):
+        folder = page_folder([run.path for run in runs], arguments.output)
+        page = compare_report(
+            comparison, folder, [_opinions(*one) for one in zip(runs, comparison.runs, strict=True)]
+        )
+        show(str(page) if arguments.format == "html" else f"\nReport: {page}")
     return EXIT_OK if all(_enough(comparison)) else EXIT_PARTIAL
+
+
+def _opinions(run: RunReader, compared: ComparedRun) -> Mapping[int, Opinions]:
+    """Return what else was said of a run's edits, where it is compared by its own judge."""
+    return opinions_on(run, compared.rows) if compared.own_judge else {}
 
 
 def _print(comparison: RunComparison, how: str) -> None:
