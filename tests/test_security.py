@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import html
 import json
 import os
 import re
@@ -137,14 +140,18 @@ def test_hosts_do_not_ask_the_hub():
     assert spec.host_spec(Device("cpu", (0,)), Path("x"), 1)["env"]["HF_HUB_OFFLINE"] == "1"
 
 
-def test_the_page_allows_no_code_and_no_stranger():
+def test_the_page_allows_our_own_script_and_no_stranger():
+    from edit_eval.views.templating import script, template
+
     templates = ROOT / "src/edit_eval/views/templates"
-    head = (templates / "head.html").read_text(encoding="utf-8")
+    head = template("head.html").render()
     [policy] = re.findall(r'<meta http-equiv="Content-Security-Policy" content="([^"]+)">', head)
-    rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
+    rules = dict(rule.strip().split(" ", 1) for rule in html.unescape(policy).split(";"))
+    digest = base64.b64encode(hashlib.sha256(script().text.encode()).digest()).decode()
     assert rules == {
         "default-src": "'none'",
         "style-src": "'unsafe-inline'",
+        "script-src": f"'sha256-{digest}'",
         "img-src": "'self' file: data:",
         "base-uri": "'none'",
         "form-action": "'none'",
@@ -154,11 +161,27 @@ def test_the_page_allows_no_code_and_no_stranger():
     pages = [path for path in templates.glob("*.html") if "<!doctype" in path.read_text(encoding="utf-8")]
     assert pages == [templates / "head.html"]
     for path in templates.glob("*.html"):
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8").replace("<script>{{ script().text }}</script>", "")
         assert not re.search(
             r"<script|<iframe|<object|<embed|<form|\son[a-z]+\s*=|javascript:|\|\s*safe|autoescape false",
             text,
         ), path
+
+
+def test_our_script_makes_no_markup_no_code_and_no_request():
+    """What it is given are texts and elements of the page; it knows no way to make anything else of them."""
+    from edit_eval.views.templating import script
+
+    text = script().text
+    assert not re.search(
+        r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|setHTML|DOMParser|createContextualFragment|srcdoc"
+        r"|\beval\b|\bFunction\b|\bimport\b|setTimeout\(\s*[\"'`]|setAttribute|javascript:"
+        r"|\bfetch\b|XMLHttpRequest|WebSocket|EventSource|sendBeacon|\bWorker\b|localStorage|cookie|postMessage"
+        r"|window\.open|location\.(?:href|assign|replace)",
+        text,
+    )
+    assert "</script" not in text.lower()
+    assert "<!--" not in text
 
 
 def test_every_promise_names_a_test_that_is_there():

@@ -13,6 +13,7 @@ from edit_eval.core.types import Sample, Verdict
 from edit_eval.views import report
 from edit_eval.views.page import visible
 from edit_eval.views.report import html_report, json_report, missing_block, text_report
+from edit_eval.views.templating import script
 from views.samples import EMPTY, HOSTILE, estimate, failed_row, partial, row, scored, summary, unscored
 
 OWN_TAGS = (
@@ -36,32 +37,41 @@ OWN_TAGS = (
     | {"h1", "h2", "p", "span", "bdi", "strong", "small", "i", "ol", "li", "dl", "div", "dt", "dd"}
     | {"table", "thead", "tbody", "tfoot", "tr", "th", "td", "b", "ul", "pre", "code"}
     | {"svg", "desc", "g", "line", "path", "polyline", "rect", "text"}
+    | {"script", "dialog", "h3", "kbd", "button", "label", "input", "select", "option", "output"}
+    | {"fieldset", "legend"}
 )
 
 
 class Page(HTMLParser):
-    """Collects tags with their attributes, and the text outside of style."""
+    """Collects tags with their attributes, and the text outside of styles and scripts."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.text = ""
-        self._style = False
+        self.code = ""
+        self._in = ""
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
-        self._style = tag == "style"
+        self._in = tag
 
     def handle_endtag(self, tag: str) -> None:
-        self._style = False
+        self._in = ""
 
     def handle_data(self, data: str) -> None:
-        if not self._style:
+        if self._in == "script":
+            self.code += data
+        elif self._in != "style":
             self.text += data
 
     def all(self, tag: str) -> list[dict[str, str | None]]:
         return [attributes for name, attributes in self.tags if name == tag]
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
 
 
 def build(folder: Path, *rows: Any, **changes: Any) -> Page:
@@ -76,7 +86,7 @@ def test_the_page_shows_each_sample_with_its_pictures_scores_and_reasons(tmp_pat
     images = page.all("img")
     assert len(images) == 4
     assert all(one["alt"] and one["loading"] == "lazy" for one in images)
-    assert images[1]["src"] == f"../thumbs/00/{'00' * 32}.webp"
+    assert images[1]["src"] == f"thumbs/00/{'00' * 32}.webp"
     links = [one["href"] for one in page.all("a")]
     assert f"../images/00/{'00' * 32}.png" in links
     assert "file:///data/a%20b%231.png" in links
@@ -94,7 +104,8 @@ def test_the_page_shows_each_sample_with_its_pictures_scores_and_reasons(tmp_pat
 def test_the_page_asks_for_nothing_from_elsewhere(tmp_path: Path) -> None:
     page = build(tmp_path, row(0))
     text = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
-    assert not page.all("script")
+    assert page.all("script") == [{}]
+    assert page.code == script().text
     assert not page.all("link")
     assert "http://" not in text
     assert "https://" not in text
@@ -138,11 +149,12 @@ def test_hostile_text_is_shown_as_text(tmp_path: Path) -> None:
         edit_failed={HOSTILE: 1},
     )
     text = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
-    assert not page.all("script")
+    assert page.all("script") == [{}]
+    assert page.code == script().text
     assert "{{ 7 * 7 }}" in page.text
     assert "</script><b>x</b>" in page.text
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e\ud800-\udfff]", text)
-    assert "../thumbs/a%23%3F%2522%22.webp" in text
+    assert "thumbs/thumbs/a%23%3F%2522%22.webp" in text
     assert {tag for tag, _ in page.tags} <= OWN_TAGS
     assert page.text.count("loud") > 10
 
@@ -189,19 +201,19 @@ def test_building_twice_gives_the_same_bytes_whatever_the_order(tmp_path: Path) 
     first = html_report(tmp_path / "a", partial(), rows).read_bytes()
     assert html_report(tmp_path / "a", partial(), rows).read_bytes() == first
     assert html_report(tmp_path / "b", partial(), rows[::-1]).read_bytes() == first
-    assert [path.name for path in (tmp_path / "a" / "report").iterdir()] == ["index.html"]
+    assert names(tmp_path / "a" / "report") == ["index.html", "thumbs"]
 
 
 def test_a_page_that_fails_leaves_the_old_one_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     old = html_report(tmp_path, summary(), [row(0)]).read_bytes()
 
-    def broken(*_: object) -> list[str]:
+    def broken(*_: object, **__: object) -> list[str]:
         raise RuntimeError("no page")
 
     monkeypatch.setattr("edit_eval.views.page.page", broken)
     with pytest.raises(RuntimeError, match="no page"):
         html_report(tmp_path, summary(), [row(1)])
-    assert [path.name for path in (tmp_path / "report").iterdir()] == ["index.html"]
+    assert names(tmp_path / "report") == ["index.html", "thumbs"]
     assert (tmp_path / "report" / "index.html").read_bytes() == old
 
 
@@ -240,14 +252,14 @@ def test_text_lists_what_has_no_score_and_the_lowest_scores() -> None:
 
 
 def test_a_report_that_cannot_be_written_is_said_in_one_line(tmp_path, monkeypatch):
-    def full(*_arguments):
+    def full(*_, **__):
         raise OSError(28, "No space left on device")
         yield
 
     monkeypatch.setattr("edit_eval.views.page.page", full)
     with pytest.raises(RunError, match=r"cannot write the report .*: No space left on device"):
         html_report(tmp_path, summary(), [row(1)])
-    assert list((tmp_path / "report").iterdir()) == []
+    assert names(tmp_path / "report") == ["thumbs"]
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="cannot write the report"):
         html_report(tmp_path / "file", summary(), [row(1)])
@@ -292,6 +304,7 @@ def test_long_texts_open_on_demand(tmp_path: Path, text: str) -> None:
     page = build(tmp_path, row(0, scored(8.0, text), sample=sample))
     assert len(page.all("details")) == len(page.all("summary")) == 3  # instruction, given, reason
     starts = page.text.split("…")
+    assert len(starts) > 3
     assert all(len(part) < 6000 for part in starts)
     assert build(tmp_path, row(0)).all("details") == []
     nearly = Sample("s", "word " * 70, ("/data/a.png",))

@@ -163,7 +163,7 @@ def report(arguments: argparse.Namespace) -> int:
     else:
         if arguments.format == "text":
             show(text_report(summary, rows, used))
-        page, no_page = write_page(run_reader.path, summary, rows, used, stamp, background)
+        page, no_page = write_page(run_reader, summary, rows, used, stamp, background)
         if no_page and arguments.format == "html":
             raise no_page
         if no_page:

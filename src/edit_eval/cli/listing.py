@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edit_eval.cli import EXIT_OK
 from edit_eval.cli.output import one_line, show
-from edit_eval.core.errors import RunError
+from edit_eval.core.errors import ConfigError, RunError
 from edit_eval.driver import registry
 from edit_eval.driver.rubrics import builtin_rubrics
 from edit_eval.driver.store import RunReader

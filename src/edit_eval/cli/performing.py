@@ -22,6 +22,7 @@ from edit_eval.driver.events import Event, RunStarted, StageName
 from edit_eval.driver.forecast import forecast
 from edit_eval.driver.job import Job, prepare
 from edit_eval.driver.judges import is_beside
+from edit_eval.driver.opinions import opinions_on
 from edit_eval.driver.pipeline import run_job
 from edit_eval.driver.provenance import provenance_of
 from edit_eval.driver.runinfo import read_info
@@ -103,7 +104,7 @@ def _conclude(job: Job, arguments: argparse.Namespace, stages: Sequence[StageNam
         rows = read_rows(run)
         used, background = behind(run, arguments.gpu_hour_price)
         numbers = numbers_of(summarize(run, rows), rows, used)
-        page, no_page = write_page(job.output, numbers.summary, rows, used, stamp, background)
+        page, no_page = write_page(run, numbers.summary, rows, used, stamp, background)
     _say_end(job, arguments, numbers, nearest(page) if page else None, worked=worked)
     if no_page:
         raise no_page
@@ -137,7 +138,7 @@ def _say_end(
 
 
 def write_page(
-    output: Path,
+    run: RunReader,
     summary: Summary,
     rows: Sequence[Row],
     used: Usage | None,
@@ -146,7 +147,7 @@ def write_page(
 ) -> tuple[Path, None] | tuple[None, RunError]:
     """Write the page; return where it is, or why there is none."""
     try:
-        return html_report(output, summary, rows, used, stamp, background), None
+        return html_report(run.path, summary, rows, used, stamp, background, opinions_on(run, rows)), None
     except RunError as error:
         return None, error
 

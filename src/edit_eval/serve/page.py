@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edit_eval.core.errors import RunError
+from edit_eval.driver.opinions import opinions_on
 from edit_eval.driver.provenance import provenance_of
 from edit_eval.driver.store import RunReader
 from edit_eval.driver.summary import Row, read_rows, summarize
@@ -47,7 +48,7 @@ def write_page(run_dir: Path, price: float | None = None) -> list[Row]:
     summary = summarize(run, rows)
     starts = timelines(read_telemetry(run_dir))
     background = Background(timeline_of(starts), provenance_of(run.info))
-    html_report(run_dir, summary, rows, usage_of(starts, price), stamp, background)
+    html_report(run_dir, summary, rows, usage_of(starts, price), stamp, background, opinions_on(run, rows))
     return rows
 
 

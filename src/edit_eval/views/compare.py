@@ -6,8 +6,7 @@ undefined a dash. Where a table is wider than the terminal, its rows stand under
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from rich.cells import cell_len
 
@@ -22,13 +21,21 @@ from edit_eval.driver.comparison import (
 from edit_eval.views.judges import percent
 from edit_eval.views.tables import Table, between, signed
 from edit_eval.views.text import UNDEFINED, clean, fit, number, pad, wrapped
-from edit_eval.views.verdicts import corrections, p_value, spread_said, verdict
+from edit_eval.views.verdicts import (
+    corrections,
+    head_said,
+    lost_said,
+    p_value,
+    partial_said,
+    spread_said,
+    tags_said,
+    verdict,
+)
 
 __all__ = ["comparison_tables", "comparison_text"]
 
 _CHANGES = 5
 """Of the largest drops and gains, how many are shown."""
-_IDS = 5
 _NAME_COLUMNS = 36
 _HEAD_COLUMNS = (_NAME_COLUMNS, 16, 10)
 """How far names of runs above columns are cut, one after another, until a table has room."""
@@ -70,42 +77,18 @@ def comparison_tables(comparison: RunComparison) -> list[Table]:
 
 
 def _head(comparison: RunComparison, columns: int) -> list[str]:
-    low, high = comparison.scale
-    rubrics = ", ".join(comparison.rubrics)
-    lines = _paragraph(
-        f"{len(comparison.runs)} runs compared by {comparison.judge}, {rubrics}, on {low:g} to {high:g}",
-        columns,
-    )
-    if not comparison.same_judging:
-        lines += _paragraph(
-            "Not judged alike: a difference may be that of judges or rubrics, and not of edits.", columns
-        )
-    beside = [one for one in comparison.runs if not one.own_judge]
-    for one in beside:
-        lines += _paragraph(f"{one.label}: by a judge beside the run's own, {one.summary.judge}.", columns)
-    if comparison.protocols:
-        lines += _paragraph("Protocols differ:", columns)
-        for run, protocol in zip(comparison.runs, comparison.protocols, strict=True):
-            lines += _paragraph(f"{run.label}: {protocol}", columns, "  ")
-    return lines
+    said = [(line.lstrip(), "  " if line.startswith(" ") else "") for line in head_said(comparison)]
+    return [part for line, indent in said for part in _paragraph(line, columns, indent)]
 
 
 def _runs(comparison: RunComparison, columns: int) -> list[str]:
     lines = _laid_out(_runs_table(comparison), columns)
     for run in comparison.runs:
         if run.partial:
-            lines += _paragraph(_partial(run), columns, "  ")
+            lines += _paragraph(partial_said(run), columns, "  ")
         if run.variance is not None:
             lines += _paragraph(spread_said(run.label, run.variance), columns, "  ")
     return lines
-
-
-def _partial(run: ComparedRun) -> str:
-    text = f"{run.label} is partial: {run.scored} of {run.wanted} scored."
-    if run.bounds is not None:
-        low, high = run.bounds
-        text += f" Its mean would be {number(low)} to {number(high)} if all that is missing had the lowest or highest score."
-    return text
 
 
 def _runs_table(comparison: RunComparison) -> Table:
@@ -206,9 +189,7 @@ def _tags(comparison: RunComparison, pair: PairOfRuns, columns: int) -> list[str
     lines: list[str] = []
     order = sorted(pair.tags, key=lambda one: not one.shown)
     out = [one for one in order if one.shown]
-    many = len(dict.fromkeys(one.tag for one in pair.tags))
-    of = f"{len(pair.tags)} values of {'a tag' if many == 1 else f'{many} tags'}"
-    lines += _paragraph(f"Of {of}, {len(out) or 'none'} stand{'s' if len(out) < 2 else ''} out.", columns)
+    lines += _paragraph(tags_said(pair), columns)
 
     def named(one: Difference, tag: str) -> tuple[str, ...]:
         return (f"{tag}: {one.name}", *_row(one)[1:])
@@ -233,32 +214,10 @@ def _corrected(what: str, correction: str | None, count: int, columns: int) -> l
 
 def _lost(lost: Lost, base: ComparedRun, other: ComparedRun, columns: int) -> list[str]:
     """Return what is not compared, and why."""
-    if not lost.count and not lost.partly:
-        return []
-    lines = _paragraph(f"Not compared: {lost.count} sample{'s' if lost.count != 1 else ''}", columns)
-    for run, ids in ((base, lost.only_base), (other, lost.only_other)):
-        if ids:
-            lines += _paragraph(f"only in {run.label}: {_ids(ids)}", columns, "  ")
-    if lost.changed:
-        what = ", ".join(sorted({one for found in lost.changed.values() for one in found}))
-        lines += _paragraph(f"another sample of that id ({what}): {_ids(lost.changed)}", columns, "  ")
-    for run, without in ((base, lost.without_base), (other, lost.without_other)):
-        if without:
-            kinds = ", ".join(
-                f"{count} {clean(kind)}" for kind, count in Counter(without.values()).most_common()
-            )
-            lines += _paragraph(f"without a score in {run.label}: {_ids(without)}: {kinds}", columns, "  ")
-    if lost.partly:
-        lines += _paragraph(
-            f"{lost.partly} are compared by those of their repeats that are scored", columns, "  "
-        )
-    return lines
-
-
-def _ids(ids: Iterable[str]) -> str:
-    every = list(ids)
-    shown = ", ".join(fit(clean(one), _NAME_COLUMNS, "...") for one in every[:_IDS])
-    return f"{len(every)} ({shown}{', ...' if len(every) > _IDS else ''})"
+    said = lost_said(lost, base, other)
+    return [
+        part for place, line in enumerate(said) for part in _paragraph(line, columns, "  " if place else "")
+    ]
 
 
 def _provenance(pair: PairOfRuns, base: ComparedRun, other: ComparedRun, columns: int) -> list[str]:

@@ -7,41 +7,33 @@ written, but that they lie side by side in a folder of the run directory.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cache
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from edit_eval.core.headlines import HeadlineEstimate
 from edit_eval.driver.agreement import JudgeNoise
+from edit_eval.driver.opinions import Opinions
 from edit_eval.driver.summary import Estimate, Row, Summary
 from edit_eval.driver.usage import Usage
+from edit_eval.views.cards import DASH, cards, score, short, visible
 from edit_eval.views.closing import spent_lines
 from edit_eval.views.judges import bridge_rows, comparison_rows, judge_rows, noise_said, noise_table
+from edit_eval.views.links import Links
 from edit_eval.views.status import FLAG_MEANINGS, flags_said, status_of
+from edit_eval.views.templating import template
 from edit_eval.views.text import UNDEFINED
 from edit_eval.views.usage import device_rows, heading, laggard_lines, stage_rows
 
 if TYPE_CHECKING:
-    from jinja2 import Environment, Template
-
     from edit_eval.views.overview import Background
 
-__all__ = ["MOST_CARDS", "PART_CARDS", "page", "part_names", "part_page", "percent_text", "short", "visible"]
+__all__ = ["MOST_CARDS", "PART_CARDS", "page", "part_names", "part_page", "percent_text"]
 
 MOST_CARDS = 3000
 """Samples on the first page: about 6 MB of text, which any browser opens."""
 PART_CARDS = 1000
 """Samples on a further page."""
-DASH = "–"
-_LONGEST_TEXT = 4000
-_LONGEST_NAME = 160
-_FIRST_TEXT = 320
-_FIRST_LINES = 6
-_NOT_WORTH_HIDING = 80
 _MOST_JUMPS = 60
 
 
@@ -52,6 +44,9 @@ def page(
     made_from: str = "",
     numbers: str = "",
     background: Background | None = None,
+    *,
+    links: Links,
+    opinions: Mapping[int, Opinions] | None = None,
 ) -> Iterator[str]:
     """Yield the first page in pieces; `made_from` and `numbers` (from `numbers.written`) go into its head."""
     from edit_eval.views.overview import Background, overview
@@ -63,7 +58,7 @@ def page(
     if names:
         page_of = {row.index: names[place // PART_CARDS] for place, row in enumerate(ordered)}
         page_of = {**page_of, **dict.fromkeys((row.index for row in shown), "")}
-    yield from _template("report.html").generate(
+    yield from template("report.html").generate(
         **_head(summary),
         **overview(summary, usage, background or Background()),
         made_from=made_from,
@@ -73,7 +68,7 @@ def page(
         if summary.judge
         else None,
         flagged_rows=_jumps([row for row in ordered if row.flags], _flags, page_of),
-        rows=_cards(shown, summary, ordered),
+        rows=_cards(shown, summary, ordered, links, opinions),
         shown=len(shown),
         parts=[{"page": name, "name": _span(number, len(ordered))} for number, name in enumerate(names)],
     )
@@ -84,47 +79,44 @@ def part_names(count: int) -> list[str]:
     return [] if count <= MOST_CARDS else [f"samples-{number}.html" for number in range(1, _parts(count) + 1)]
 
 
-def part_page(summary: Summary, ordered: Sequence[Row], number: int) -> Iterator[str]:
+def part_page(
+    summary: Summary,
+    ordered: Sequence[Row],
+    number: int,
+    *,
+    links: Links,
+    opinions: Mapping[int, Opinions] | None = None,
+) -> Iterator[str]:
     """Yield a further page in pieces: `PART_CARDS` rows from `number` (0-based) times as many on.
 
     Args:
         summary: of the run.
         ordered: all its rows, in the benchmark's order.
         number: which page.
+        links: of the page.
+        opinions: what else was said of an edit, by the rows' index.
     """
     names = part_names(len(ordered))
     begin = number * PART_CARDS
-    yield from _template("samples.html").generate(
+    yield from template("samples.html").generate(
         run=visible(summary.run),
         span=_span(number, len(ordered)),
         wanted=len(ordered),
         before=names[number - 1] if number else None,
         after=names[number + 1] if number + 1 < len(names) else None,
-        rows=_cards(ordered[begin : begin + PART_CARDS], summary, ordered),
+        rows=_cards(ordered[begin : begin + PART_CARDS], summary, ordered, links, opinions),
     )
 
 
-def _template(name: str) -> Template:
-    return _environment().get_template(name)
-
-
-@cache
-def _environment() -> Environment:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    return Environment(
-        loader=PackageLoader("edit_eval.views"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        auto_reload=False,
-    )
-
-
-def _cards(rows: Sequence[Row], summary: Summary, ordered: Sequence[Row]) -> Iterator[dict[str, Any]]:
+def _cards(
+    rows: Sequence[Row],
+    summary: Summary,
+    ordered: Sequence[Row],
+    links: Links,
+    opinions: Mapping[int, Opinions] | None,
+) -> Iterator[dict[str, Any]]:
     repeats = any(row.repeat for row in ordered)
-    return (_card(row, summary, repeats=repeats) for row in rows)
+    return cards(rows, summary.scale, links, opinions or {}, repeats=repeats)
 
 
 def _jumps(
@@ -176,41 +168,10 @@ def _badness(row: Row) -> tuple[int, float]:
     return (1, 0.0) if row.verdict.overall is None else (2, row.verdict.overall)
 
 
-def visible(text: str) -> str:
-    """Return `text` with control characters as pictures (U+2400 ff.) and lone surrogates as U+FFFD; line ends stay.
-
-    HTML has no way to write most control characters, and a direction override would reach over what follows it: the
-    template isolates each text, and here the overrides themselves become visible.
-    """
-    cut = text if len(text) <= _LONGEST_TEXT else text[:_LONGEST_TEXT] + " …"
-    if cut.isprintable():
-        return cut
-    return "".join(map(_visible, cut.replace("\r\n", "\n")))
-
-
-def _visible(character: str) -> str:
-    code = ord(character)
-    if character in "\n\t":
-        return character
-    if code < 0x20:
-        return chr(0x2400 + code)
-    if code == 0x7F:
-        return "\u2421"
-    if 0x80 <= code < 0xA0 or 0xD800 <= code < 0xE000 or 0x202A <= code <= 0x202E or 0x2066 <= code <= 0x2069:
-        return "\ufffd"
-    return "\ufffd" if code & 0xFFFE == 0xFFFE or 0xFDD0 <= code <= 0xFDEF else character
-
-
 def _number(value: float | None, decimals: int = 3) -> str:
     if value is None:
         return DASH
     return f"{value:.{decimals}f}".replace("-", "\u2212")
-
-
-def _score(value: float) -> str:
-    """Return a score as short as it is exact to two decimals: `8`, `7.5`, `7.07`."""
-    text = f"{value:.2f}".rstrip("0").rstrip(".")
-    return "0" if text == "-0" else text.replace("-", "\u2212")
 
 
 def _interval(one: Estimate) -> str:
@@ -231,7 +192,7 @@ def _head(summary: Summary) -> dict[str, Any]:
         "protocol": visible(summary.protocol),
         "editor": visible(summary.editor),
         "judge": None if summary.judge is None else visible(summary.judge),
-        "scale": f"{_score(low)} to {_score(high)}",
+        "scale": f"{score(low)} to {score(high)}",
         "mean": _number(headline.mean),
         "interval": _interval(headline),
         "n": headline.n,
@@ -331,104 +292,3 @@ def _usage(usage: Usage) -> dict[str, Any]:
         ],
         "laggards": [visible(line) for line in laggard_lines(usage)],
     }
-
-
-def _card(row: Row, summary: Summary, *, repeats: bool) -> dict[str, Any]:
-    status = status_of(row)
-    verdict = row.verdict if status.name == "scored" else None
-    low, high = summary.scale
-    share = None
-    if verdict is not None and verdict.overall is not None and high > low:
-        share = round(min(1.0, max(0.0, (verdict.overall - low) / (high - low))) * 100, 1)
-    return {
-        "index": row.index,
-        "id": short(row.sample.id),
-        "repeat": row.repeat if repeats else None,
-        "instruction": _words(row.sample.instruction),
-        "given": _words(row.sample.edit_instruction) if row.sample.edit_instruction is not None else None,
-        "tags": [(short(tag), short(value)) for tag, value in row.sample.tags.items()],
-        "flags": [(visible(flag), FLAG_MEANINGS.get(flag, "")) for flag in row.flags],
-        "first_frame": bool(row.edit.get("first_frames")),
-        "status": status.name,
-        "label": visible(status.label),
-        "overall": DASH
-        if verdict is None or verdict.overall is None
-        else f"{verdict.overall:.2f}".replace("-", "\u2212"),
-        "share": share,
-        "scores": [(short(name), _score(score)) for name, score in verdict.scores.items()] if verdict else [],
-        "reasons": _reasons(row),
-        "source": _source(row),
-        "more": [link for link in map(_file_link, row.sample.images[1:]) if link],
-        "edit": _picture(row.thumbnail, _run_link(row.image)),
-        "rival": _rival(row),
-    }
-
-
-def _rival(row: Row) -> dict[str, str | None] | None:
-    """Return the picture of the other run's edit, where edits are compared."""
-    if row.rival is None:
-        return None
-    full, thumbnail = row.rival
-    return {"shown": _file_link(thumbnail or full), "full": _file_link(full)}
-
-
-def _source(row: Row) -> dict[str, str | None]:
-    """Return the source's picture; of one that could not be read the link alone, or a browser would try in its turn."""
-    link = _file_link(row.sample.images[0]) if row.sample.images else None
-    if row.source_thumbnail is None and row.edit_failure and row.edit_failure[0] == "unreadable":
-        return {"shown": None, "full": link}
-    return _picture(row.source_thumbnail, link)
-
-
-def short(text: str, longest: int = _LONGEST_NAME) -> str:
-    """Return a name as it may stand in a line or a table: visible, and not longer than one can take in."""
-    return visible(text if len(text) <= longest else text[: longest - 1] + "…")
-
-
-def _words(text: str) -> dict[str, str | None]:
-    """Return a text as the page shows it: its beginning, and, where that is not all of it, the whole on demand."""
-    whole = visible(text)
-    lines = whole.split("\n")
-    start = "\n".join(lines[:_FIRST_LINES])
-    if len(start) > _FIRST_TEXT:
-        start = start[:_FIRST_TEXT].rsplit(" ", 1)[0] if " " in start[:_FIRST_TEXT] else start[:_FIRST_TEXT]
-    if len(whole) - len(start) <= _NOT_WORTH_HIDING and len(lines) <= _FIRST_LINES + 1:
-        return {"start": whole, "whole": None}
-    return {"start": start.rstrip(), "whole": whole}
-
-
-def _reasons(row: Row) -> list[tuple[str, dict[str, str | None]]]:
-    """Return the judge's reasons by dimension, or the one text that says why there is no score."""
-    status = status_of(row)
-    if status.name == "scored" and row.verdict is not None and row.verdict.reasons:
-        many = len(row.verdict.reasons) > 1
-        return [
-            (short(name) if many else "", _words(text)) for name, text in row.verdict.reasons.items() if text
-        ]
-    return [("", _words(status.reason))] if status.reason.strip() else []
-
-
-def _picture(thumbnail: str | None, full: str | None) -> dict[str, str | None]:
-    """Return what to show and where a click leads; without a thumbnail the image itself is shown."""
-    shown = _run_link(thumbnail) or full
-    return {"shown": shown, "full": full}
-
-
-def _run_link(path: str | None) -> str | None:
-    """Return the link from the report's folder to a path relative to the run directory."""
-    return None if path is None else "../" + _quoted(path)
-
-
-def _file_link(path: str) -> str | None:
-    """Return the `file:` link to an absolute path; None for one that is not absolute."""
-    return "file://" + _quoted(path) if PurePosixPath(path).is_absolute() else None
-
-
-def _quoted(path: str) -> str:
-    """Return `path` for a URL: the bytes that the file system knows it by, percent-encoded."""
-    try:
-        return quote(os.fsencode(path))
-    except (
-        UnicodeEncodeError
-    ):  # lone surrogates that stand for no byte: no such file, but the page must be built
-        return quote(path.encode("utf-8", "replace"))

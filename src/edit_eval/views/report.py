@@ -37,27 +37,43 @@ The keys of the JSON report (`"format": 1`; a number that is undefined is null, 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edit_eval.core.errors import RunError
 from edit_eval.driver.abandoned import remove_abandoned
+from edit_eval.driver.comparison import RunComparison
+from edit_eval.driver.opinions import Opinions
 from edit_eval.driver.refusals import cannot_write
 from edit_eval.driver.summary import JudgeSummary, Row, Summary
 from edit_eval.driver.usage import Usage
 from edit_eval.views.closing import closing_block
+from edit_eval.views.links import THUMBNAILS, links_between, wanted_thumbnails
 from edit_eval.views.numbers import FEW, Numbers, numbers_of, read_numbers, written
 from edit_eval.views.status import is_missing, status_of
 from edit_eval.views.text import clean, fit, number
+from edit_eval.views.thumbs import place_thumbnails, remove_others
 from edit_eval.views.usage import usage_block
 
 if TYPE_CHECKING:
     from edit_eval.views.overview import Background
 
-__all__ = ["html_report", "json_report", "missing_block", "page_path", "standing", "text_report"]
+__all__ = [
+    "compare_report",
+    "html_report",
+    "json_report",
+    "missing_block",
+    "page_path",
+    "standing",
+    "text_report",
+]
 
 FORMAT = 1
+GENERATOR = '<meta name="generator" content="edit-eval">'
+"""Says in the head of every page that it is ours."""
 _LOWEST = 5
 _REASON_COLUMNS = 100
 _FAILURE_COLUMNS = 300
@@ -181,8 +197,11 @@ def html_report(
     usage: Usage | None = None,
     made_from: str = "",
     background: Background | None = None,
+    opinions: Mapping[int, Opinions] | None = None,
 ) -> Path:
     """Write `run_dir/report/index.html`, and further pages of a large run, each whole or not at all; return its path.
+
+    Beside the pages lie the thumbnails that they show, so that the folder can be copied elsewhere.
 
     Args:
         run_dir: the run directory.
@@ -192,6 +211,7 @@ def html_report(
         made_from: what `numbers.made_from` said before all this was read, for `standing`; not written where a picture
             lacks its thumbnail, as the next page may have it.
         background: what the devices did and how the run was made.
+        opinions: what else was said of an edit, by the rows' index (`driver.opinions`).
 
     Raises:
         RunError: a page cannot be written.
@@ -206,15 +226,77 @@ def html_report(
         folder.mkdir(parents=True, exist_ok=True)
         remove_abandoned(folder)
         ordered = sorted(rows, key=lambda row: row.index)
+        links = links_between(folder, run_dir)
+        thumbnails = wanted_thumbnails(ordered, links)
+        place_thumbnails(folder, thumbnails)
         for number, name in enumerate(names):
-            _replace(folder / name, part_page(summary, ordered, number))
+            _replace(folder / name, part_page(summary, ordered, number, links=links, opinions=opinions))
         head = ("", "") if lacking or not made_from else written(numbers_of(summary, rows, usage), made_from)
-        _replace(path, page(summary, ordered, usage, *head, background))
-        for old in set(folder.glob("samples-*.html")) - {folder / name for name in names}:
-            old.unlink(missing_ok=True)
+        _replace(path, page(summary, ordered, usage, *head, background, links=links, opinions=opinions))
+        _remove_old(folder, names, thumbnails)
     except OSError as error:
         raise cannot_write(f"the report {path}", error, place=path, instead="") from error
     return path
+
+
+def compare_report(
+    comparison: RunComparison, folder: Path, opinions: Sequence[Mapping[int, Opinions]] | None = None
+) -> Path:
+    """Write `folder/index.html` about several runs, and further pages of large ones, with the thumbnails; return its path.
+
+    Args:
+        comparison: what was found (`driver.compare`).
+        folder: where to; made if it is not there.
+        opinions: for each run, what else was said of an edit, by the rows' index (`driver.opinions`).
+
+    Raises:
+        RunError: a page cannot be written.
+    """
+    from edit_eval.views import compare_page as pages
+
+    path = folder / "index.html"
+    _check_ours(folder)
+    names = pages.compare_part_names(comparison)
+    links = [
+        links_between(folder, run.path, pages.letter_of(place)) for place, run in enumerate(comparison.runs)
+    ]
+    compared = pages.Compared(comparison, links, opinions or [{}] * len(links))
+    thumbnails: dict[str, str] = {}
+    for run, ours in zip(comparison.runs, links, strict=True):
+        thumbnails |= wanted_thumbnails(run.rows, ours)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        remove_abandoned(folder)
+        place_thumbnails(folder, thumbnails)
+        for number, name in enumerate(names):
+            _replace(folder / name, pages.compare_part_page(compared, number))
+        _replace(path, pages.compare_page(compared))
+        _remove_old(folder, names, thumbnails)
+    except OSError as error:
+        raise cannot_write(f"the page {path}", error, place=path, instead="") from error
+    return path
+
+
+def _check_ours(folder: Path) -> None:
+    """Check that a folder that somebody named may hold a page: that nothing in it would be lost."""
+    if (folder / "run.json").exists():
+        raise RunError(f"{folder} is a run directory; name another folder for the page")
+    try:
+        with (folder / "index.html").open(encoding="utf-8", errors="replace") as file:
+            ours = any(GENERATOR in line for line in islice(file, 12))
+    except OSError:
+        return
+    if not ours:
+        raise RunError(
+            f"{folder} has an index.html that edit-eval did not write; name another folder for the page"
+        )
+
+
+def _remove_old(folder: Path, names: Sequence[str], thumbnails: Collection[str]) -> None:
+    """Remove what an earlier page had and this one does not. Raises `OSError`."""
+    for old in set(folder.glob("samples-*.html")) - {folder / name for name in names}:
+        old.unlink(missing_ok=True)
+    remove_others(folder, thumbnails)
 
 
 def page_path(run_dir: Path) -> Path:
@@ -227,6 +309,8 @@ def standing(run_dir: Path, stamp: str, count: int) -> Numbers | None:
     from edit_eval.views.page import part_names
 
     path = page_path(run_dir)
+    if not (path.parent / THUMBNAILS).is_dir():
+        return None
     if not all(path.with_name(name).is_file() for name in part_names(count)):
         return None
     return read_numbers(path, stamp)

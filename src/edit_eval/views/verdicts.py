@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 
 from edit_eval.core.stats import Variance
-from edit_eval.driver.comparison import Difference, PairOfRuns, RunComparison
+from edit_eval.driver.comparison import ComparedRun, Difference, Lost, PairOfRuns, RunComparison
 from edit_eval.views.tables import between, signed
-from edit_eval.views.text import UNDEFINED, number
+from edit_eval.views.text import UNDEFINED, clean, fit, number
 
-__all__ = ["corrections", "p_value", "spread_said", "verdict"]
+__all__ = [
+    "corrections",
+    "head_said",
+    "lost_said",
+    "p_value",
+    "partial_said",
+    "spread_said",
+    "tags_said",
+    "verdict",
+]
 
 _CORRECTIONS = {"holm": "Holm", "benjamini-hochberg": "Benjamini-Hochberg"}
 _LEVEL = 0.05
+_IDS = 5
+_NAME_COLUMNS = 36
 
 
 def verdict(comparison: RunComparison, pair: PairOfRuns) -> str:
@@ -123,3 +135,69 @@ def p_value(p: float | None) -> str:
 def corrections(correction: str | None, count: int) -> str:
     """Return how p is corrected: `corrected for 14 values (Benjamini-Hochberg)`; empty where it is not."""
     return f"corrected for {count} values ({_CORRECTIONS[correction]})" if correction else ""
+
+
+def head_said(comparison: RunComparison) -> list[str]:
+    """Return by what runs are compared, and whether that is the same for all of them; of protocols a line each."""
+    low, high = comparison.scale
+    rubrics = ", ".join(comparison.rubrics)
+    lines = [f"{len(comparison.runs)} runs compared by {comparison.judge}, {rubrics}, on {low:g} to {high:g}"]
+    if not comparison.same_judging:
+        lines.append("Not judged alike: a difference may be that of judges or rubrics, and not of edits.")
+    lines += [
+        f"{one.label}: by a judge beside the run's own, {one.summary.judge}."
+        for one in comparison.runs
+        if not one.own_judge
+    ]
+    if comparison.protocols:
+        lines.append("Protocols differ:")
+        lines += [
+            f"  {run.label}: {protocol}"
+            for run, protocol in zip(comparison.runs, comparison.protocols, strict=True)
+        ]
+    return lines
+
+
+def partial_said(run: ComparedRun) -> str:
+    """Return that a run lacks scores, and where its mean would be if they were the lowest or the highest."""
+    text = f"{run.label} is partial: {run.scored} of {run.wanted} scored."
+    if run.bounds is not None:
+        low, high = run.bounds
+        text += f" Its mean would be {number(low)} to {number(high)} if all that is missing had the lowest or highest score."
+    return text
+
+
+def tags_said(pair: PairOfRuns) -> str:
+    """Return how many values of tags stand out."""
+    out = sum(one.shown for one in pair.tags)
+    many = len(dict.fromkeys(one.tag for one in pair.tags))
+    of = f"{len(pair.tags)} values of {'a tag' if many == 1 else f'{many} tags'}"
+    return f"Of {of}, {out or 'none'} stand{'s' if out < 2 else ''} out."
+
+
+def lost_said(lost: Lost, base: ComparedRun, other: ComparedRun) -> list[str]:
+    """Return what is not compared, and why; the first line says how much. Empty where nothing is lost."""
+    if not lost.count and not lost.partly:
+        return []
+    lines = [f"Not compared: {lost.count} sample{'s' if lost.count != 1 else ''}"]
+    for run, ids in ((base, lost.only_base), (other, lost.only_other)):
+        if ids:
+            lines.append(f"only in {run.label}: {_ids(ids)}")
+    if lost.changed:
+        what = ", ".join(sorted({one for found in lost.changed.values() for one in found}))
+        lines.append(f"another sample of that id ({what}): {_ids(lost.changed)}")
+    for run, without in ((base, lost.without_base), (other, lost.without_other)):
+        if without:
+            kinds = ", ".join(
+                f"{count} {clean(kind)}" for kind, count in Counter(without.values()).most_common()
+            )
+            lines.append(f"without a score in {run.label}: {_ids(without)}: {kinds}")
+    if lost.partly:
+        lines.append(f"{lost.partly} are compared by those of their repeats that are scored")
+    return lines
+
+
+def _ids(ids: Iterable[str]) -> str:
+    every = list(ids)
+    shown = ", ".join(fit(clean(one), _NAME_COLUMNS, "...") for one in every[:_IDS])
+    return f"{len(every)} ({shown}{', ...' if len(every) > _IDS else ''})"
