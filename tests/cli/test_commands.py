@@ -24,35 +24,39 @@ def config(tmp_path):
     return path
 
 
-def test_demo_prints_scores_and_writes_the_page(tmp_path):
-    result = cli("demo", "--set", "editor.params.seconds=0.1", "--output", "runs/d", cwd=tmp_path)
+def test_demo_compares_a_careful_editor_with_a_sloppy_one(tmp_path):
+    quick = ("--set", "editor.params.seconds=0.02", "--output", "runs/d")
+    result = cli("demo", *quick, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     lines = result.stdout.splitlines()
-    assert (
-        sum(
-            line.startswith("  [Sample ") and " Score: " in line and " | Response: " in line for line in lines
-        )
-        == 16
-    )
-    assert sum(line.startswith("[Batch ") for line in lines) == 4
-    assert "[Reference Scoring] Completed!" in lines
-    assert "[SYNC] Editing images: 100%" in result.stdout
-    assert any(line.startswith("[Unload] 2 devices ended editing in ") for line in lines)
-    assert lines[-1] == "Report: runs/d/report/index.html"
+    scored = [line for line in lines if line.startswith("  [Sample ") and " | Response: " in line]
+    assert len(scored) == 2 * 48
+    assert sum(line.startswith("[Batch ") for line in lines) == 2 * 12
+    assert lines.count("[Reference Scoring] Completed!") == 2
+    assert result.stdout.count("[SYNC] Editing images: 100%") == 2
+    assert sum(line.startswith("[Unload] 2 devices ended editing in ") for line in lines) == 2
+    assert [line for line in lines if line.startswith("careful is better than sloppy by ")]
+    reports = [line for line in lines if line.startswith("Report: ")]
+    assert reports == [
+        f"Report: runs/d/{page}/index.html" for page in ("careful/report", "sloppy/report", "compare")
+    ]
+    assert lines[-1] == reports[-1]
     assert "\x1b" not in result.stdout
-    page = (tmp_path / "runs/d/report/index.html").read_text()
-    assert page.count("<img") >= 32
-    again = cli("demo", "--set", "editor.params.seconds=0.1", "--output", "runs/d", cwd=tmp_path)
+    for page in ("careful/report", "sloppy/report", "compare"):
+        text = (tmp_path / "runs/d" / page / "index.html").read_text()
+        assert text.count("<img") >= 96
+    again = cli("demo", *quick, cwd=tmp_path)
     assert again.returncode == 0
-    assert again.stdout.startswith("Nothing to do")
+    assert again.stdout.count("Nothing to do") == 2
+    assert lines[-1] == again.stdout.splitlines()[-1]
 
 
 def test_two_demos_do_not_share_a_directory(tmp_path):
-    for name in ("demo", "demo-2"):
-        assert (
-            cli("demo", "--set", "editor.params.seconds=0", "--display", "none", cwd=tmp_path).returncode == 0
-        )
-        assert (tmp_path / "runs" / name / "run.json").is_file()
+    (tmp_path / "runs" / "demo").mkdir(parents=True)
+    done = cli("demo", "--set", "editor.params.seconds=0", "--display", "none", cwd=tmp_path)
+    assert done.returncode == 0
+    assert (tmp_path / "runs" / "demo-2" / "sloppy" / "run.json").is_file()
+    assert not list((tmp_path / "runs" / "demo").iterdir())
 
 
 def test_edit_then_score_is_run(tmp_path, config):

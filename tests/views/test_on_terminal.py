@@ -13,6 +13,7 @@ from harness import cli, config_tree, make_benchmark
 
 from views.emulator import Glass, OnTerminal, edit_eval
 
+DEMO = Path(__file__).parents[2] / "src/edit_eval/cli/demo.yaml"
 BAR = re.compile(r"\[CPU (\d)\] Denoising: +\d+%\|.*\| *\d+/40( |$)")
 SYNC = re.compile(r"\[SYNC\] (Editing images|Scoring): +(\d+)%\|.*\| *\d+/\d+( |$)")
 
@@ -21,7 +22,7 @@ def demo(*settings: str, n: int = 4) -> list[str]:
     chosen = {"editor.params.seconds": "1.2", "editor.params.steps": "40", "judge.params.seconds": "0.3"}
     pairs = [f"{key}={value}" for key, value in {**chosen, "benchmark.params.n": str(n)}.items()]
     sets = [part for pair in [*pairs, *settings] for part in ("--set", pair)]
-    return edit_eval("demo", "--output", "run", *sets)
+    return edit_eval("run", str(DEMO), "--output", "run", *sets)
 
 
 def denoising(glass: Glass) -> list[str]:

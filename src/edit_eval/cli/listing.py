@@ -72,7 +72,8 @@ def _first_sentence(cls: type) -> str:
 def _ls_runs(folder: Path) -> int:
     if not folder.is_dir():
         raise RunError(f"no folder of runs at {folder}")
-    for path in sorted(one.parent for one in folder.glob("*/run.json")):
+    found = (one.parent for pattern in ("*/run.json", "*/*/run.json") for one in folder.glob(pattern))
+    for path in sorted(found):
         shown = clean(str(path))
         try:
             summary = summarize(RunReader(path))
