@@ -31,7 +31,14 @@ def visit(browser: Any) -> Iterator[Callable[..., Any]]:
     contexts, wrong = [], []
 
     def open_page(
-        path: Path, fragment: str = "", width: int = 1200, height: int = 900, **options: Any
+        path: Path,
+        fragment: str = "",
+        width: int = 1200,
+        height: int = 900,
+        *,
+        refusals: bool = False,
+        script: str = "",
+        **options: Any,
     ) -> Any:
         context = browser.new_context(viewport={"width": width, "height": height}, **options)
         contexts.append(context)
@@ -46,8 +53,11 @@ def visit(browser: Any) -> Iterator[Callable[..., Any]]:
         context.route("**/*", only_files)
         page = context.new_page()
         page.set_default_timeout(5000)
+        if script:
+            page.add_init_script(script)
         page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("console", lambda message: wrong.append(message.text) if is_wrong(message) else None)
+        if not refusals:  # of what the policy forbids
+            page.on("console", lambda message: wrong.append(message.text) if is_wrong(message) else None)
         page.on("dialog", lambda dialog: wrong.append(f"a dialog: {dialog.message}") or dialog.dismiss())
         page.on("popup", lambda other: wrong.append(f"a window: {other.url}"))
         page.goto(path.as_uri() + fragment)

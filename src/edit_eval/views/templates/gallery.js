@@ -2,7 +2,8 @@
 // The gallery: which cards are shown, in what order, and the page's address, which says both.
 //
 // Reads each card's `data-card` once and works on that. Never asks for a layout, never makes markup of a text, asks for
-// nothing from anywhere. Cards are shown, hidden and moved a few at a time, so that thousands of them do not hold the page.
+// nothing from anywhere. Texts are read and cards hidden in slices of time, so that thousands of them do not hold the page; to
+// move them all at once costs less than to do so in parts, after each of which the browser lays out the whole list.
 
 const byId = (id) => document.getElementById(id);
 
@@ -12,8 +13,7 @@ function element(name, text = "", properties = {}) {
 }
 
 const gallery = (() => {
-  const SLICE_MS = 10;
-  const SLICE_CARDS = 150;
+  const SLICE_MS = 40;
   const MOST_TAGS = 6;
   const MOST_VALUES = 60;
 
@@ -117,19 +117,17 @@ const gallery = (() => {
 
   // Doing it
 
-  /** Do `work` on every item, and let the page breathe in between; return false if somebody asked for something else. */
-  async function inSlices(items, work) {
+  /** Do `work` on every card, and let the page breathe in between; return false if something else is asked for meanwhile. */
+  async function onEvery(work) {
     const mine = turn;
     let until = performance.now() + SLICE_MS;
-    let done = 0;
-    for (const item of items) {
-      if (done >= SLICE_CARDS || performance.now() > until) {
+    for (const card of cards) {
+      if (performance.now() > until) {
         await new Promise((go) => setTimeout(go, 0));
         if (turn !== mine) return false;
         until = performance.now() + SLICE_MS;
-        done = 0;
       }
-      done += work(item) ? 1 : 0;
+      work(card);
     }
     return true;
   }
@@ -139,26 +137,19 @@ const gallery = (() => {
     const wanted = asked();
     const matches = matcher(wanted);
     let count = 0;
-    let whole = await inSlices(cards, (card) => {
+    const whole = await onEvery((card) => {
       const hide = !matches(card);
+      if (card.place.hidden !== hide) card.place.hidden = hide;
       count += hide ? 0 : 1;
-      if (card.place.hidden === hide) return false;
-      card.place.hidden = hide;
-      return true;
     });
     if (!whole) return;
     const next = ordered(wanted.sort);
     if (next.some((card, at) => card !== order[at])) {
-      order = []; // until it is reached
-      whole = await inSlices(next, (card) => {
-        list.append(card.place);
-        return true;
-      });
-      if (!whole) return;
+      list.replaceChildren(...next.map((card) => card.place));
       order = next;
     }
     byId("found").textContent = count === cards.length ? `All ${count} samples` : `${count} of ${cards.length} samples`;
-    byId("reset").disabled = !Object.values(asked()).some(Boolean);
+    byId("reset").disabled = !Object.values(wanted).some(Boolean);
   }
 
   // The page's address: #sample-12&q=roof&tag.category=add&sort=low-0
