@@ -11,7 +11,7 @@ import pytest
 
 from edit_eval.driver.plan import Against, Judging
 from edit_eval.driver.rubrics import load_rubric
-from edit_eval.driver.settled import is_settled, note_settled, verdicts_hang_on
+from edit_eval.driver.settled import is_settled, ledger_is_as_noted, note_settled, verdicts_hang_on
 
 JUDGING = Judging({"name": "j", "version": 1}, {"": load_rubric("general-v1")}, ("target",))
 
@@ -77,3 +77,14 @@ def test_a_note_that_cannot_be_written_is_no_fault(run):
     (run / ".settled").mkdir()
     note_settled(run, hanging_on(run))
     assert not is_settled(run, hanging_on(run))
+
+
+def test_a_ledger_is_read_at_the_start_unless_it_was_read_before_and_is_the_same_file(run):
+    assert ledger_is_as_noted(run)
+    with (run / "verdicts.jsonl").open("a") as file:
+        file.write("three")
+    assert not ledger_is_as_noted(run)
+    (run / "verdicts.jsonl").unlink()
+    assert not ledger_is_as_noted(run)
+    (run / ".settled").unlink()
+    assert not ledger_is_as_noted(run)

@@ -23,7 +23,9 @@ from edit_eval.core.errors import RunError
 from edit_eval.core.types import Sample, Verdict
 from edit_eval.driver import store as module
 from edit_eval.driver.mounts import Mount
-from edit_eval.driver.plan import WantedEdit
+from edit_eval.driver.plan import Judging, WantedEdit
+from edit_eval.driver.rubrics import load_rubric
+from edit_eval.driver.settled import note_settled, verdicts_hang_on
 from edit_eval.driver.store import (
     RunReader,
     RunStore,
@@ -137,6 +139,20 @@ def test_a_failed_start_lets_go(tmp_path):
     (tmp_path / "verdicts.jsonl").unlink()
     with RunStore(tmp_path):
         pass
+
+
+def test_a_ledger_of_verdicts_that_was_noted_is_read_when_it_is_asked_for(tmp_path):
+    with RunStore(tmp_path) as store:
+        store.verdicts.append({"key": "v", "verdict": Verdict(unscored="refused").to_json()})
+    (tmp_path / "samples.jsonl").write_bytes(b"")
+    judging = Judging({}, {"": load_rubric("general-v1")}, ())
+    note_settled(tmp_path, verdicts_hang_on(tmp_path, judging, twice=0.0, retry_failed=False))
+    with RunStore(tmp_path) as store:
+        assert "verdicts" not in vars(store)
+        assert list(store.verdicts.records) == ["v"]
+        store.verdicts.append({"key": "w", "verdict": Verdict(unscored="refused").to_json()})
+    with RunStore(tmp_path) as store:
+        assert list(vars(store)["verdicts"].records) == ["v", "w"]
 
 
 # What is no run

@@ -286,7 +286,7 @@ class _Reader:
             return None
         language = self.params.language
         whole = tags if language is None else {"language": language, **tags}
-        return Sample.plain(name, instruction, (self.prefix + image,), whole)
+        return Sample(name, instruction, (self.prefix + image,), tags=whole)
 
     def _draft(self, row: Row) -> _Draft:
         values = self._renamed(row.values)

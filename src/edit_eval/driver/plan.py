@@ -136,11 +136,12 @@ class Judging:
 
     def _beside(self, wanted: WantedEdit) -> Sequence[str]:
         """Return the hashes of the images that the judge sees beside source and edit."""
-        rival = self.rival(wanted)
-        known = {**wanted.beside_sha256, "reference": (rival.sha256,)} if rival else wanted.beside_sha256
-        return [sha for name in self._seen for sha in known.get(name, ())]
+        known = wanted.beside_sha256
+        if self.against and (rival := self.rival(wanted)):
+            known = {**known, "reference": (rival.sha256,)}
+        return list(chain.from_iterable([known.get(name, ()) for name in self._seen]))
 
-    @property
+    @cached_property
     def _seen(self) -> Sequence[str]:
         """What it reads; what it compares with is always among it."""
         return list(dict.fromkeys(["reference", *self.reads])) if self.against else self.reads

@@ -44,6 +44,7 @@ from edit_eval.driver.mounts import local_locks, mount_of
 from edit_eval.driver.plan import WantedEdit
 from edit_eval.driver.refusals import cannot_read, cannot_write
 from edit_eval.driver.runinfo import FORMAT, DamagedInfo, read_info, rebuild_with
+from edit_eval.driver.settled import ledger_is_as_noted
 from edit_eval.driver.wanted import wanted_from_lines, wanted_lines
 
 __all__ = [
@@ -241,7 +242,8 @@ class RunStore:
             with contextlib.ExitStack() as opening:
                 self.edits = Ledger(path / "edits.jsonl", tells_of_edit, found_of_edit)
                 opening.callback(self.edits.close)
-                self.verdicts = Ledger(path / "verdicts.jsonl", tells_of_verdict)
+                if not ledger_is_as_noted(path):
+                    _ = self.verdicts  # of a newer one, nothing is touched
                 opening.pop_all()
         except OSError as error:
             self._unlock()
@@ -259,11 +261,17 @@ class RunStore:
         try:
             with contextlib.ExitStack() as closing:
                 closing.callback(self._unlock)
-                closing.callback(self.verdicts.close)
+                if "verdicts" in vars(self):
+                    closing.callback(self.verdicts.close)
                 closing.callback(self.edits.close)
         except RunError:
             if error is None:  # else that one says why the run ended
                 raise
+
+    @cached_property
+    def verdicts(self) -> Ledger:
+        """The ledger of verdicts; one that was read to its end before is not read again until it is asked for."""
+        return Ledger(self.path / "verdicts.jsonl", tells_of_verdict)
 
     def _mend(self) -> None:
         """Put a run.json that is damaged aside, and note what is missing of a run that has begun."""

@@ -41,7 +41,7 @@ def instruction_literal(instruction: str) -> str:
     `json.loads` gives the instruction back.
     """
     literal = json.encoder.encode_basestring(instruction)
-    if literal.isascii() and literal.isprintable() and "<" not in literal and "[" not in literal:
+    if literal.isascii() and not ("<" in literal or "[" in literal or "\x7f" in literal):  # as nearly all
         return literal
     for pattern in (_MARKUP, _UNSEEN):
         literal = pattern.sub(lambda match: f"\\u{ord(match.group()):04x}", literal)
