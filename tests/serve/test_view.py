@@ -284,7 +284,7 @@ def test_it_ends_at_once_and_without_complaint(done, number):
     port = int(address.rstrip("/").rsplit(":", 1)[1])
     with socket.create_connection(("127.0.0.1", port), timeout=5):  # one that says nothing holds up no end
         process.send_signal(number)
-        out, errors = process.communicate(timeout=10)
+        out, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (0, "")
     assert out.strip() == ""
 
