@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -12,6 +13,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from urllib.parse import urljoin
 
 import pytest
 from harness import PYTHONPATH, Ran, config_tree, make_benchmark
@@ -20,7 +22,7 @@ from edit_eval.cli import _parser
 from edit_eval.core.errors import RunError, UserError
 from edit_eval.serve import page as live_pages
 from edit_eval.serve.page import LivePage, write_page
-from edit_eval.serve.view import image_type, open_server
+from edit_eval.serve.view import image_type, led_here, open_server
 
 AGES = 100.0
 
@@ -84,11 +86,10 @@ def test_the_page_and_every_picture_that_it_names_are_served(served, done):
     assert status == 200
     assert headers["Content-Type"] == "text/html; charset=utf-8"
     assert "file://" not in text
-    links = {part.split('"')[0] for part in text.split('src="')[1:]}
-    links |= {part.split('"')[0] for part in text.split('href="../')[1:]}
+    links = set(re.findall(r'(?:src|href)="([^"#]+)"', text))
     assert len(links) >= 6
     for link in links:
-        status, headers, body = served("/" + link.removeprefix("../"))
+        status, headers, body = served(urljoin("/report/index.html", link))
         assert (status, link) == (200, link)
         assert headers["Content-Type"] in ("image/png", "image/webp")
         assert headers["X-Content-Type-Options"] == "nosniff"
@@ -128,6 +129,18 @@ def test_nothing_else_is(served, done, path):
     status, _, body = served(real)
     assert status == 404
     assert b"root:" not in body
+
+
+def test_links_that_leave_what_is_served_lead_to_files():
+    page = (
+        b'<a href="file:///d/a%20b%23.png"><img src="../../data/%C3%A9.png"><img src="../inputs/x.png"><p>"../y"'
+        b'<img src="../images/ab/c.png"><img src="thumbs/ab/c.webp"><a href="#x">&#34;file:///z&#34;'
+    )
+    assert led_here(page, "/runs/a/report") == (
+        b'<a href="../file/d/a%20b%23.png"><img src="../file/runs/data/%C3%A9.png">'
+        b'<img src="../file/runs/a/inputs/x.png"><p>"../y"'
+        b'<img src="../images/ab/c.png"><img src="thumbs/ab/c.webp"><a href="#x">&#34;file:///z&#34;'
+    )
 
 
 def test_a_file_that_the_page_names_is_served_only_as_an_image(served, done, monkeypatch):
@@ -271,7 +284,7 @@ def test_it_ends_at_once_and_without_complaint(done, number):
     port = int(address.rstrip("/").rsplit(":", 1)[1])
     with socket.create_connection(("127.0.0.1", port), timeout=5):  # one that says nothing holds up no end
         process.send_signal(number)
-        out, errors = process.communicate(timeout=10)
+        out, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (0, "")
     assert out.strip() == ""
 

@@ -58,7 +58,7 @@ def test_what_is_not_known_has_no_mark_and_no_interval():
     assert one.cells == ("6.000", "–", "1")
     assert none.mark is None
     assert none.cells == ("–", "–", "0")
-    assert 'class="mark hollow"' in drawn("forest", chart)
+    assert 'class="dot hollow"' in drawn("forest", chart)
 
 
 def test_runs_stand_line_by_line_with_their_names():

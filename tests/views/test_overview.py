@@ -167,14 +167,15 @@ def test_hostile_text_is_shown_as_text_in_every_part(tmp_path):
         edit_failed={long: 1},
         unscored={long: 1},
     )
-    assert "<script" not in text
-    assert "</script" not in text
+    plain = page(tmp_path, row(0))
+    assert text.count("<script") == plain.count("<script")
+    assert text.count("</script") == plain.count("</script")
     assert "<b>x" not in text
-    assert "49" not in re.findall(r"\{\{ 7 \* 7 \}\}|\b49\b", text)
+    assert "{{ 7 * 7 }}" in text
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e\ud800-\udfff]", text)
-    assert len(text) < 120_000
+    assert len(text) - len(plain) < 60_000
 
 
 def test_a_large_scale_of_groups_stays_small(tmp_path):
     tags = {f"tag {n}": {f"group {k} 名字": estimate(5 + k / 10) for k in range(30)} for n in range(3)}
-    assert len(page(tmp_path, tags=tags)) < 130_000
+    assert len(page(tmp_path, tags=tags)) - len(page(tmp_path)) < 100_000

@@ -153,7 +153,7 @@ def _files_of(rows: Iterable[Row]) -> frozenset[str]:
         sample = row.sample
         found.update(sample.images, sample.references, sample.judged)
         found.update(path for path in (sample.target, *(row.rival or ())) if path)
-    return frozenset(found)
+    return frozenset(map(os.path.normpath, found))
 
 
 def _lines(path: Path) -> int:

@@ -25,12 +25,12 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, unquote_to_bytes, urlsplit
+from urllib.parse import parse_qs, quote, unquote_to_bytes, urlsplit
 
 from edit_eval.core.errors import RunError, UserError
 from edit_eval.serve.page import LivePage, Progress
 
-__all__ = ["ViewServer", "image_type", "open_server"]
+__all__ = ["ViewServer", "image_type", "led_here", "open_server"]
 
 HOST = "127.0.0.1"
 _FOLDERS = ("report", "images", "thumbs")
@@ -38,7 +38,7 @@ _STATUS_EVERY_S = 5
 _RELOAD_EVERY_S = 30
 _REQUEST_S = 30.0
 _PIECE_BYTES = 1 << 20
-_LINK = re.compile(rb'"file://(/[^"<>\s]*)"')
+_LINK = re.compile(rb'\b(src|href)="(file://|\.\./)([^"<>\s]*)"')
 _POLICY = b"default-src 'none';"
 _TYPES = {
     ".css": "text/css; charset=utf-8",
@@ -76,6 +76,26 @@ def image_type(beginning: bytes) -> str | None:
     if beginning[4:8] == b"ftyp" and beginning[8:12] in (b"avif", b"avis", b"heic", b"mif1"):
         return "image/avif" if beginning[8:11] == b"avi" else "image/heic"
     return None
+
+
+def led_here(page: bytes, folder: str) -> bytes:
+    """Return a page whose links to files outside of what is served lead to `/file/PATH`.
+
+    Args:
+        page: in whose text quotation marks are escaped, so that none of it can look like a link.
+        folder: the real path of the folder that the page lies in.
+    """
+
+    def led(found: re.Match[bytes]) -> bytes:
+        attribute, kind, rest = found.groups()
+        path = unquote_to_bytes(rest)
+        if kind == b"../":
+            if path.split(b"/", 1)[0].decode("ascii", "replace") in _FOLDERS:
+                return found[0]
+            path = os.path.normpath(os.path.join(os.fsencode(folder), kind + path))  # noqa: PTH118 - bytes
+        return attribute + b'="../file' + quote(path).encode() + b'"'
+
+    return _LINK.sub(led, page)
 
 
 class ViewServer(ThreadingHTTPServer):
@@ -224,7 +244,7 @@ class _Handler(BaseHTTPRequestHandler):
             text = file.read_bytes()
         except (RunError, OSError) as error:
             return self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
-        text = _LINK.sub(rb'"../file\1"', text)
+        text = led_here(text, os.path.realpath(file.parent))
         headers = {"Cache-Control": "no-store"}
         if live.is_active():
             text = _with_status(text, progress)
