@@ -19,9 +19,11 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -47,6 +49,7 @@ Draw = Callable[[np.random.Generator], bool | None]
 
 BETWEEN = (0.93, 0.97)
 LEAST_UNIFORM = 0.001
+UNIFORM = "p of sign flips is uniform, p of Kolmogorov-Smirnov"
 RUBRIC = Rubric("r", (Dimension("a", 0, 10),), (), "a", 0, 10)
 
 
@@ -179,16 +182,18 @@ class Grouped:
         groups: of each sample.
         scores: by group.
         alike: correlation within clusters.
+        crossed: whether the samples of a cluster are of different groups.
     """
 
     sizes: Sequence[int]
     groups: Sequence[str]
     scores: dict[str, Scores]
     alike: float
+    crossed: bool
 
     @classmethod
     def made(cls, clusters: int, shares: Sequence[int], alike: float, *, crossed: bool) -> Grouped:
-        """Return groups of these shares; `crossed`: the samples of a cluster are of different groups."""
+        """Return groups of these shares."""
         sizes = unequal(clusters)
         order = [f"g{place}" for place, share in enumerate(shares) for _ in range(share)]
         count = sum(sizes) if crossed else clusters
@@ -196,7 +201,9 @@ class Grouped:
         drawn = [order[place % len(order)] for place in mixed]
         groups = drawn if crossed else [drawn[one] for one in names(sizes)]
         kinds = (GOOD, BAD, ROOTS)
-        return cls(sizes, groups, {f"g{place}": kinds[place % 3] for place in range(len(shares))}, alike)
+        return cls(
+            sizes, groups, {f"g{place}": kinds[place % 3] for place in range(len(shares))}, alike, crossed
+        )
 
     @property
     def truth(self) -> float:
@@ -239,7 +246,8 @@ def a_resampled_headline(grouped: Grouped) -> Draw:
 
     def draw(generator: np.random.Generator) -> bool | None:
         values = grouped.values(clustered(generator, grouped.sizes, grouped.alike))
-        found = bootstrap(mean_of_groups(values, grouped.groups), clusters, resamples=1_000)
+        statistic = mean_of_groups(values, grouped.groups)
+        found = bootstrap(statistic, clusters, None if grouped.crossed else grouped.groups, resamples=1_000)
         return inside(found.low, found.high, grouped.truth)
 
     return draw
@@ -408,7 +416,7 @@ def measured(case: Case, repetitions: int, seed: int) -> Result:
 
 
 def uniform(clusters: int, repetitions: int, seed: int) -> Result:
-    """Return whether p of a test is uniform where both runs are alike; few clusters are tested exactly."""
+    """Return whether p of a test is uniform where both runs are alike; up to 14 clusters are tested exactly."""
     generator = np.random.default_rng([seed, clusters])
     sizes = unequal(clusters)
     groups = names(sizes)
@@ -418,8 +426,15 @@ def uniform(clusters: int, repetitions: int, seed: int) -> Result:
         totals = np.bincount(groups, one - other)
         ps.append(sign_flip(totals.tolist(), resamples=1_999, seed=number).p)
     found = float(kstest(ps, "uniform").pvalue)
-    name = f"p of sign flips uniform, {'exact' if clusters <= 14 else 'Monte Carlo'} (KS p)"
-    return Result(name, clusters, repetitions, found, ">= 0.001", held=True, ok=found >= LEAST_UNIFORM)
+    return Result(UNIFORM, clusters, repetitions, found, ">= 0.001", held=True, ok=found >= LEAST_UNIFORM)
+
+
+def measure(name: str, clusters: int, repetitions: int, seed: int) -> Result:
+    """Return the result of the case of this name, in whatever process."""
+    if name == UNIFORM:
+        return uniform(clusters, repetitions, seed)
+    found = next(one for one in cases() if (one.name, one.clusters) == (name, clusters))
+    return measured(found, repetitions, seed)
 
 
 def main() -> int:
@@ -428,19 +443,19 @@ def main() -> int:
     parser.add_argument("--repetitions", type=int, default=4_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="", help="cases whose name has this in it")
+    parser.add_argument("--workers", type=int, default=os.cpu_count())
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     if arguments.repetitions < 1:
         parser.error("at least one repetition")
     began = time.monotonic()
+    asked = [(one.name, one.clusters) for one in cases()] + [(UNIFORM, 12), (UNIFORM, 30)]
+    asked = [one for one in asked if arguments.only in one[0]]
     results = []
-    for case in cases():
-        if arguments.only in case.name:
-            results.append(measured(case, arguments.repetitions, arguments.seed))
-            show(results[-1])
-    for clusters in (12, 30):
-        if arguments.only in "p of sign flips uniform":
-            results.append(uniform(clusters, arguments.repetitions, arguments.seed))
+    with ProcessPoolExecutor(arguments.workers) as pool:
+        futures = [pool.submit(measure, *one, arguments.repetitions, arguments.seed) for one in asked]
+        for future in futures:
+            results.append(future.result())
             show(results[-1])
     bad = [one for one in results if not one.ok]
     print(f"{len(results)} cases, {len(bad)} outside, {time.monotonic() - began:.0f} s")

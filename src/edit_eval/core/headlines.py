@@ -268,7 +268,7 @@ def difference(
 
     changed = mean_of(lambda one: one.b - one.a)
     rows = [
-        (one.b - one.a - one.weight * changed[name], one.weight, one.cluster, name)
+        (one.b - one.a - one.weight * changed[name], one.cluster, one.weight, name)
         for name in weights
         for one in groups[name]
     ]
@@ -395,7 +395,7 @@ class _Part:
 def _error(parts: Mapping[str, _Part]) -> LinearError:
     """Return the standard error of the mean of the groups' means, of those groups that have one."""
     rows = [
-        (total - weight * part.mean, weight, cluster, name)
+        (total - weight * part.mean, cluster, weight, name)
         for name, part in parts.items()
         if part.mean is not None
         for cluster, total, weight in part.known

@@ -130,8 +130,9 @@ def compare(
     common = [one for one in first if one in second]
     cluster_of = _labels("clusters", clusters, by_id, len(first))
     stratum_of = _labels("strata", strata, by_id, len(first))
-    if cluster_of is not None and (bare := next((one for one in common if one not in cluster_of), None)):
-        raise ValueError(f"sample {bare!r} has no cluster")
+    bare = [] if cluster_of is None else [one for one in common if one not in cluster_of]
+    if bare:
+        raise ValueError(f"sample {bare[0]!r} has no cluster")
     pairs = [
         _Pair(
             a=float(first[one]),

@@ -115,8 +115,7 @@ def _error(residuals: Sequence[float], groups: Sequence[Hashable]) -> LinearErro
     if count < 2:
         return LinearError(count, None, None)
     if len(set(sizes.values())) > 1:
-        ones = [1.0] * len(residuals)
-        return linear_error(residuals, ones, groups, [0] * len(residuals))
+        return linear_error(residuals, groups)
     sums = residuals
     if count < len(residuals):
         parts: dict[Hashable, list[float]] = {}

@@ -16,6 +16,6 @@ def numbered(labels: Iterable[Hashable]) -> tuple[NDArray[np.intp], int]:
     """Return the number of each label, as they are first met, and how many there are."""
     import numpy as np
 
-    numbers: dict[Hashable, int] = {}
-    places = np.fromiter((numbers.setdefault(one, len(numbers)) for one in labels), dtype=np.intp)
-    return places, len(numbers)
+    listed = list(labels)
+    numbers = {label: number for number, label in enumerate(dict.fromkeys(listed))}
+    return np.array(list(map(numbers.__getitem__, listed)), dtype=np.intp), len(numbers)

@@ -32,9 +32,9 @@ class LinearError:
 
 def linear_error(
     residuals: Sequence[float],
-    weights: Sequence[float],
     clusters: Sequence[Hashable],
-    groups: Sequence[Hashable],
+    weights: Sequence[float] | None = None,
+    groups: Sequence[Hashable] | None = None,
 ) -> LinearError:
     """Return the standard error of sum_k R_k / K, R_k being the sum of the values of group k over the sum of its weights.
 
@@ -53,17 +53,18 @@ def linear_error(
 
     Args:
         residuals: of each value, value - weight * R_k.
-        weights: of each value, positive.
         clusters: of each value.
-        groups: of each value.
+        weights: of each value, positive; None: 1.
+        groups: of each value; None: all are of one.
     """
     import numpy as np
 
     cluster, count = numbered(clusters)
-    group, kinds = numbered(groups)
     if count < 2:
         return LinearError(count, None, None)
-    left, weight = np.asarray(residuals, dtype=float), np.asarray(weights, dtype=float)
+    left = np.asarray(residuals, dtype=float)
+    weight = np.ones(len(left)) if weights is None else np.asarray(weights, dtype=float)
+    group, kinds = (0, 1) if groups is None else numbered(groups)
     cell = cluster * kinds + group
 
     def by_cell(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Ranking", "RunRank", "rank"]
 
-_RESAMPLES = 4_000
+_RESAMPLES = 2_000
 
 
 @dataclass(frozen=True)
@@ -97,11 +97,13 @@ def rank(
     if base is not None and base not in runs:
         raise ValueError(f"no run is named {base!r}")
     first = next(iter(runs.values()))
-    common = [one for one in first if all(one in scores for scores in runs.values())]
+    # In an order of their own, so that the same resamples are drawn however the runs are ordered.
+    common = sorted((one for one in first if all(one in run for run in runs.values())), key=str)
     scores = {name: {one: run[one] for one in common} for name, run in runs.items()}
+    named = [*([] if base is None else [base]), *(name for name in runs if name != base)]
     pairs = {
         (one, other): compare(scores[one], scores[other], clusters, level=level, seed=seed)
-        for one, other in itertools.combinations(runs, 2)
+        for one, other in itertools.combinations(named, 2)
     }
     known = next(iter(pairs.values()))
     means = {name: math.fsum(run.values()) / len(common) if common else None for name, run in scores.items()}
@@ -117,11 +119,8 @@ def rank(
         level,
         seed,
     )
-    others = [name for name in order if base is not None and name != base]
-    against = {
-        name: compare(scores[base], scores[name], clusters, level=level, seed=seed) for name in others if base
-    }
-    corrected = dict(zip(others, holm([one.p for one in against.values()]), strict=True))
+    against = {other: pair for (one, other), pair in pairs.items() if one == base}
+    corrected = dict(zip(against, holm([one.p for one in against.values()]), strict=True))
     return Ranking(
         n=len(common),
         clusters=known.clusters,
@@ -156,7 +155,9 @@ def _bootstrap(
     if count < 2:
         return [(None, None, None)] * len(runs)
     sums = np.stack([np.bincount(places, run, count) for run in runs], axis=1)  # clusters x runs
-    ranks = np.concatenate([_ranks(weights @ sums) for weights in draws(count, _RESAMPLES, seed)])
+    ranks = np.concatenate(
+        [_ranks(weights @ sums) for weights in draws(np.zeros(count, dtype=np.intp), _RESAMPLES, seed)]
+    )
     low, high = np.quantile(ranks, [(1 - level) / 2, (1 + level) / 2], axis=0, method="inverted_cdf")
     first = ranks == ranks.min(axis=1, keepdims=True)
     best = (first / first.sum(axis=1, keepdims=True)).mean(axis=0)

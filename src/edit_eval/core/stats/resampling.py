@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from edit_eval.core.stats.intervals import FEW, t_quantile
@@ -18,7 +18,7 @@ __all__ = ["Bootstrap", "bootstrap", "bootstrap_mean", "draws", "mean_of_groups"
 
 Statistic: TypeAlias = "Callable[[NDArray[np.float64]], NDArray[np.float64]]"
 
-_CHUNK_BYTES = 1 << 25
+_CHUNK_BYTES = 1 << 24
 _MOST_UNDEFINED = 0.05
 
 
@@ -30,8 +30,8 @@ class Bootstrap:
         n: values.
         clusters: groups of dependent values.
         value: the number; None where undefined.
-        standard_error: standard deviation over the resamples; None under 20 clusters, or where more than 5 % of the resamples leave
-            the number undefined.
+        standard_error: standard deviation over the resamples; None under 20 clusters, with a stratum of one, and where more than 5 % of
+            the resamples leave the number undefined.
         low, high: the interval; None where the standard error is.
         undefined: share of the resamples in which the number is undefined, which count for nothing.
     """
@@ -48,6 +48,7 @@ class Bootstrap:
 def bootstrap(
     statistic: Statistic,
     clusters: Sequence[Hashable],
+    strata: Sequence[Hashable] | None = None,
     *,
     level: float = 0.95,
     resamples: int = 4_000,
@@ -55,21 +56,24 @@ def bootstrap(
 ) -> Bootstrap:
     """Return any number of weighted values with an interval over resampled clusters.
 
-    Whole clusters are drawn with replacement, as many as there are (Davison and Hinkley 1997, Bootstrap Methods and their
-    Application, section 3.8). The interval is the expanded percentile interval (Hesterberg 2014, What Teachers Should Know
-    about the Bootstrap, arXiv 1411.5279): quantiles at Phi(-+ sqrt(C/(C-1)) t), t being Student's quantile with C-1
-    degrees of freedom, which makes up for the spread that a bootstrap of few clusters lacks.
+    Of the n clusters of a stratum n - 1 are drawn with replacement, whole, and weigh n / (n - 1), so that the variance of a mean is
+    right (Rao and Wu 1988, Resampling Inference with Complex Survey Data, and Rao, Wu and Yue 1992). The interval lies between the
+    quantiles at Phi(-t) and Phi(t), t being Student's: the expanded percentile interval (Hesterberg 2014, What Teachers Should Know
+    about the Bootstrap, arXiv 1411.5279). Its degrees of freedom are n - 1, and with several strata Satterthwaite's (Cochran 1977,
+    Sampling Techniques, equation 5.16) of the variances that leaving out each cluster shows.
 
     Args:
-        statistic: of weights, resamples x values, how often each value was drawn; returns one number for each resample, NaN where it
-            is undefined (a group of which nothing was drawn).
+        statistic: of weights, resamples x values, how often each value was drawn (a scale of 1 on the average); returns one number for
+            each resample, NaN where it is undefined (a group of which nothing was drawn).
         clusters: of each value.
+        strata: of each value, those of a cluster all alike; None: there is one. Groups that are averaged, where no cluster is in
+            several.
         level: confidence, between 0 and 1.
         resamples: how many.
         seed: of the draws.
 
     Raises:
-        ValueError: no such level, or no resample.
+        ValueError: lengths that differ, a cluster in several strata, no such level, or no resample.
     """
     import numpy as np
     from scipy.special import ndtr
@@ -77,21 +81,57 @@ def bootstrap(
     if not 0 < level < 1 or resamples < 1:
         raise ValueError("level must be between 0 and 1, resamples at least 1")
     places, count = numbered(clusters)
+    kinds, parts = numbered([0] * len(places) if strata is None else strata)
+    if len(kinds) != len(places):
+        raise ValueError(f"{len(places)} clusters but {len(kinds)} strata")
+    of_cluster = np.zeros(count, dtype=np.intp)
+    of_cluster[places] = kinds
+    if (of_cluster[places] != kinds).any():
+        raise ValueError("a cluster is in several strata")
     if not count:
         return Bootstrap(0, 0, None)
     value = float(statistic(np.ones((1, len(places))))[0])
-    if count < FEW or math.isnan(value):
-        return Bootstrap(len(places), count, None if math.isnan(value) else value)
-    found = np.concatenate(
-        [statistic(drawn[:, places]) for drawn in draws(count, resamples, seed, width=len(places))]
-    )
+    unknown = Bootstrap(len(places), count, None if math.isnan(value) else value)
+    if count < FEW or unknown.value is None or (np.bincount(of_cluster) < 2).any():
+        return unknown
+    drawn = draws(of_cluster, resamples, seed, width=len(places))
+    found = np.concatenate([statistic(weights[:, places]) for weights in drawn])
     known = found[~np.isnan(found)]
     undefined = 1 - len(known) / resamples
     if undefined > _MOST_UNDEFINED:
-        return Bootstrap(len(places), count, value, undefined=undefined)
-    tail = float(ndtr(-math.sqrt(count / (count - 1)) * t_quantile((1 + level) / 2, count - 1)))
+        return replace(unknown, undefined=undefined)
+    degrees = count - 1 if parts == 1 else _degrees(statistic, places, of_cluster)
+    tail = float(ndtr(-t_quantile((1 + level) / 2, degrees)))
     low, high = np.quantile(known, [tail, 1 - tail])
-    return Bootstrap(len(places), count, value, float(known.std(ddof=1)), float(low), float(high), undefined)
+    return replace(
+        unknown,
+        standard_error=float(known.std(ddof=1)),
+        low=float(low),
+        high=float(high),
+        undefined=undefined,
+    )
+
+
+def _degrees(statistic: Statistic, places: NDArray[np.intp], strata: NDArray[np.intp]) -> float:
+    """Return the degrees of freedom of the sum of the strata's variances, these by the jackknife."""
+    import numpy as np
+
+    sizes = np.bincount(strata)
+    left: list[NDArray[np.float64]] = []
+    chunk = max(1, _CHUNK_BYTES // (8 * len(places)))
+    for start in range(0, len(strata), chunk):
+        out = np.arange(start, min(start + chunk, len(strata)))
+        others = sizes[strata[out]]
+        weights = np.where(strata == strata[out][:, None], (others / (others - 1))[:, None], 1.0)
+        weights[np.arange(len(out)), out] = 0.0
+        left.append(statistic(weights[:, places]))
+    without = np.concatenate(left)
+    means = np.bincount(strata, without) / sizes
+    squares = np.bincount(strata, (without - means[strata]) ** 2)
+    variances = (sizes - 1) / sizes * squares
+    if not variances.sum() > 0:  # no spread at all, or a number that is undefined without one of the clusters
+        return float((sizes - 1).min())
+    return float(variances.sum() ** 2 / (variances**2 / (sizes - 1)).sum())
 
 
 def bootstrap_mean(
@@ -135,11 +175,13 @@ def mean_of_groups(values: Sequence[float], groups: Sequence[Hashable]) -> Stati
     return statistic
 
 
-def draws(clusters: int, resamples: int, seed: int, width: int = 0) -> Iterator[NDArray[np.float64]]:
-    """Yield how often each cluster is drawn in each resample (resamples x clusters), some resamples at a time.
+def draws(
+    strata: NDArray[np.intp], resamples: int, seed: int, width: int = 0
+) -> Iterator[NDArray[np.float64]]:
+    """Yield what each cluster weighs in each resample (resamples x clusters), some resamples at a time.
 
     Args:
-        clusters: how many there are, and are drawn.
+        strata: number of the stratum of each cluster; each stratum has two clusters at least.
         resamples: how many.
         seed: of the draws.
         width: of what is made of a resample, if it is more than the clusters; bounds the memory.
@@ -147,9 +189,14 @@ def draws(clusters: int, resamples: int, seed: int, width: int = 0) -> Iterator[
     import numpy as np
 
     generator = np.random.default_rng(seed)
-    chunk = max(1, _CHUNK_BYTES // (8 * max(clusters, width)))
+    members = [np.flatnonzero(strata == number) for number in range(int(strata.max()) + 1)]
+    chunk = max(1, _CHUNK_BYTES // (8 * max(len(strata), width)))
     for start in range(0, resamples, chunk):
-        some = min(chunk, resamples - start)
-        drawn = generator.integers(clusters, size=(some, clusters)) + clusters * np.arange(some)[:, None]
-        counts = np.bincount(drawn.ravel(), minlength=some * clusters)
-        yield counts.reshape(some, clusters).astype(float)
+        rows = min(chunk, resamples - start)
+        weights = np.empty((rows, len(strata)))
+        for places in members:
+            size = len(places)
+            drawn = generator.integers(size, size=(rows, size - 1)) + size * np.arange(rows)[:, None]
+            counts = np.bincount(drawn.ravel(), minlength=rows * size).reshape(rows, size)
+            weights[:, places] = counts * (size / (size - 1))
+        yield weights
