@@ -149,7 +149,7 @@ def _share(
     some = counted > 0
     residuals = 2 * (right - value * counted)[some]
     groups = [cluster for cluster, counts in zip(clusters, some, strict=True) if counts]
-    error = linear_error(residuals.tolist(), counted[some].tolist(), groups, [0] * len(groups))
+    error = linear_error(residuals.tolist(), groups, counted[some].tolist())
     if error.standard_error is None or error.degrees is None or error.standard_error < 1e-12:
         return Share(value)
     half = t_quantile((1 + level) / 2, error.degrees) * error.standard_error
