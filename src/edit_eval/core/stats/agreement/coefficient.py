@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from edit_eval.core.stats.labels import numbered
@@ -69,12 +69,16 @@ def coefficient(
     import numpy as np
 
     every = np.arange(len(clusters))
-    if not resamples:
-        return Coefficient(len(clusters), numbered(clusters)[1], statistic(every))
+    count = numbered(clusters)[1]
+    whole = Coefficient(len(clusters), count, statistic(every))
+    if not resamples or whole.value is None:
+        return whole
 
     def weighted(weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        values = (statistic(np.repeat(every, row)) for row in weights.astype(np.intp))
+        # Ranks need whole numbers: how often each was drawn, which the bootstrap weighs by count / (count - 1).
+        times = np.rint(weights * max(count - 1, 1) / count).astype(np.intp)
+        values = (statistic(np.repeat(every, row)) for row in times)
         return np.array([math.nan if one is None else one for one in values])
 
     found = bootstrap(weighted, clusters, level=level, resamples=resamples, seed=seed)
-    return Coefficient(found.n, found.clusters, found.value, found.low, found.high)
+    return replace(whole, low=found.low, high=found.high)
