@@ -100,19 +100,19 @@ def test_another_judge_beside_the_first(judged):
         pytest.approx(0.2),
     )
     assert (bridge["low"], bridge["high"]) == (
-        pytest.approx(-1.783, abs=1e-3),
-        pytest.approx(2.183, abs=1e-3),
+        pytest.approx(-2.006, abs=1e-3),
+        pytest.approx(2.406, abs=1e-3),
     )
     assert (bridge["spearman"], bridge["concordant"], bridge["ordered"], bridge["tied"], bridge["equal"]) == (
         pytest.approx(0.7), 0.8, 10, 0, 0.2,
     )  # fmt: skip
     text = cli("report", "run", cwd=judged).stdout
     assert "Also judged by tagged:Tagged: folder/v1+two-v1" in text
-    assert "Mean shift:            +0.200 (-1.783 to 2.183, 95 %)" in text
+    assert "Mean shift:            +0.200 (-2.006 to 2.406, 95 %)" in text
     assert "Pairs in one order:    80.0 % of 10; 0 tied" in text
     page = (judged / "run" / "report" / "index.html").read_text()
     assert "Also judged by" in page
-    assert "+0.200 (\u22121.783 to 2.183, 95 %)" in page
+    assert "+0.200 (\u22121.783 to 2.406, 95 %)" in page
 
 
 def test_the_same_again_does_nothing_and_a_failure_may_be_taken_up(judged):
@@ -120,7 +120,7 @@ def test_the_same_again_does_nothing_and_a_failure_may_be_taken_up(judged):
     verdicts = (judged / "run" / "verdicts.jsonl").read_bytes()
     again = cli("score", "run", "--judge", "b.yaml", cwd=judged)
     assert (again.returncode, again.stdout.startswith("Nothing to do")) == (3, True)
-    assert "Mean shift:            +0.200 (-1.783 to 2.183, 95 %)" in again.stdout  # read back from the page
+    assert "Mean shift:            +0.200 (-2.006 to 2.406, 95 %)" in again.stdout  # read back from the page
     assert (judged / "run" / "verdicts.jsonl").read_bytes() == verdicts
     own_again = cli("score", "run", cwd=judged)
     assert (own_again.returncode, own_again.stdout.startswith("Nothing to do")) == (0, True)
