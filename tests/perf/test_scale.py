@@ -48,6 +48,9 @@ def test_the_sizes_stand_above_their_columns_in_order(printed):
     [
         "first start",
         "resume",
+        "... its plan",
+        "... not settled",
+        "plan to judge",
         "report",
         "report --format json",
         "export --canonical",
