@@ -231,6 +231,7 @@ def test_the_difference_of_means_of_groups_by_hand():
     assert found.low < 3.5 < found.high <= 10
     assert (found.p, found.exact) == (2 / 32, True)
     assert found.smallest > found.standard_error
+    assert found.few
 
 
 samples_of_two = st.lists(

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from edit_eval.core.expression import evaluate
-from edit_eval.core.stats import LinearError, linear_error, power, sign_flip, t_quantile
+from edit_eval.core.stats import FEW, LinearError, linear_error, power, sign_flip, t_quantile
 from edit_eval.core.types import Rubric
 
 __all__ = [
@@ -152,6 +152,11 @@ class HeadlineDifference:
     smallest: float | None
     by_group: Mapping[str, float | None]
     lacking: tuple[str, ...]
+
+    @property
+    def few(self) -> bool:
+        """Whether there are fewer clusters than an interval can be trusted with: 20."""
+        return self.clusters < FEW
 
 
 def sample_value(headline: Headline, sample: Scored) -> tuple[float, float] | None:

@@ -115,6 +115,7 @@ def test_equal_means_share_their_rank():
     found = rank({"a": run, "b": dict(run)})
     assert [(one.rank, one.best) for one in found.runs.values()] == [(1.5, 0.5)] * 2
     assert found.groups == (("a", "b"),)
+    assert list(rank({"b": run, "a": dict(run)}).runs) == ["a", "b"]
 
 
 def test_what_is_undefined_and_what_is_refused():

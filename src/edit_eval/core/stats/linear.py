@@ -45,8 +45,9 @@ def linear_error(
         SE^2 = sum_c U_c^2,    U_c = sum_k S_ck / (K W_k sqrt(1 - f_ck)).
 
     With one group and clusters of equal weight that is the usual C/(C-1) sum_c S_c^2 / W^2. The degrees of freedom are
-    Satterthwaite's, 2 E(SE^2)^2 / Var(SE^2), under the model of Imbens and Kolesar 2016 (Robust Standard Errors in Small Samples): equal variances, and one correlation between values of a cluster, estimated from the residuals and held to 0..1.
-    They are C - 1 with one group and clusters of equal weight, and fewer the more unequal the clusters are.
+    Satterthwaite's, 2 E(SE^2)^2 / Var(SE^2), under the model of Imbens and Kolesar 2016 (Robust Standard Errors in Small Samples):
+    equal variances, and one correlation between values of a cluster, estimated from the residuals and held to 0..1. They are C - 1
+    with one group and clusters of equal weight, and fewer the more unequal the clusters are.
 
     A group all of which is in one cluster shows no spread of its own: it is taken to have that of the model, which the other groups
     estimate (SE^2 is raised by the ratio of the model's variance with and without it).

@@ -107,7 +107,7 @@ def rank(
     }
     known = next(iter(pairs.values()))
     means = {name: math.fsum(run.values()) / len(common) if common else None for name, run in scores.items()}
-    order = sorted(runs, key=lambda name: -(means[name] or 0.0))
+    order = sorted(runs, key=lambda name: (-(means[name] or 0.0), name))
     places = {name: place for place, name in enumerate(order)}
     adjusted = {
         (one, other) if places[one] < places[other] else (other, one): p
