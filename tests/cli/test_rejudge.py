@@ -112,7 +112,7 @@ def test_another_judge_beside_the_first(judged):
     assert "Pairs in one order:    80.0 % of 10; 0 tied" in text
     page = (judged / "run" / "report" / "index.html").read_text()
     assert "Also judged by" in page
-    assert "+0.200 (\u22121.783 to 2.406, 95 %)" in page
+    assert "+0.200 (\u22122.006 to 2.406, 95 %)" in page
 
 
 def test_the_same_again_does_nothing_and_a_failure_may_be_taken_up(judged):

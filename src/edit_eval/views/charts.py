@@ -8,11 +8,11 @@ what is made here, each next to its numbers in a table:
 |---|---|---|
 | `forest` | `forest(chart)` | estimates of one run or of several, group by group, with a line at each overall mean |
 | `differences` | `forest(chart)` | differences with their intervals, around a line at 0 |
-| `histogram` | `histogram(chart)` | one run as bars, several as outlines of shares; the unscored beside it |
-| `bars` | `bars(chart)` | counts by kind |
+| `histograms.histogram` | `histogram(chart)` | one run as bars, several as outlines of shares; the unscored beside it |
+| `histograms.bars` | `bars(chart)` | counts by kind |
 
 A number that is not known is None: there is no mark for it, and a dash in the table. Series (runs) differ by colour,
-by the form of their mark and by the dashes of their outline; there are at most `MOST_SERIES`.
+by the form of their mark and by the dashes of their outline; there are at most `axes.MOST_SERIES`.
 """
 
 from __future__ import annotations
@@ -21,38 +21,22 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edit_eval.driver.distributions import Distribution
+from edit_eval.views.axes import DASH, Tick, nice_step, number_text, refuse_many, rounded, short_number
 
 __all__ = [
-    "MOST_SERIES",
     "Axis",
-    "Bar",
-    "Bars",
     "Change",
-    "Column",
     "Forest",
     "ForestLine",
     "ForestRow",
-    "Histogram",
     "Mark",
-    "Outline",
     "Point",
     "Reference",
-    "Tick",
-    "bars",
     "differences",
     "forest",
-    "histogram",
-    "nice_step",
 ]
 
-MOST_SERIES = 6
-"""Runs in one chart that can be told apart by colour and form."""
-DASH = "–"
 _MOST_TICKS = 6
-_PLOT_PX = 120
-_SIDE = 12.0
-"""Per cent of a histogram's width that the unscored take."""
 
 
 @dataclass(frozen=True)
@@ -72,14 +56,6 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Tick:
-    """A mark of an axis, `at` per cent from the left."""
-
-    at: float
-    label: str
-
-
-@dataclass(frozen=True)
 class Axis:
     """The values from `low` at 0 % to `high` at 100 %."""
 
@@ -89,7 +65,7 @@ class Axis:
 
     def place(self, value: float) -> float:
         """Return where a value stands, 0..100; what lies outside stands at the end."""
-        return _round(100 * min(1.0, max(0.0, (value - self.low) / (self.high - self.low))))
+        return rounded(100 * min(1.0, max(0.0, (value - self.low) / (self.high - self.low))))
 
 
 @dataclass(frozen=True)
@@ -171,74 +147,6 @@ class Change:
     p: float | None = None
 
 
-@dataclass(frozen=True)
-class Column:
-    """A bar of a histogram: from `x` over `width` per cent, `height` pixels up; `label` stands above it, `said` beside."""
-
-    x: float
-    width: float
-    height: float
-    label: str
-    said: str
-
-
-@dataclass(frozen=True)
-class Outline:
-    """A run's shares as a line through `points` ("x,y x,y ..."), x of 0..1000 over the bins, y of 0..1000 down."""
-
-    series: int
-    points: str
-
-
-@dataclass(frozen=True)
-class Histogram:
-    """Scores over their scale.
-
-    Attributes:
-        title: of the whole.
-        columns: bars, of one run.
-        outlines: of several.
-        missing: a bar for what has no score, as wide as one of the others; None where everything has one.
-        ticks: of the scale.
-        width: per cent of the drawing that the scale takes.
-        height: pixels above the axis.
-        top: what the highest bar means, as text.
-        series: names of the runs, and how many have no score; empty for one.
-        said: all numbers, for who cannot see it.
-    """
-
-    title: str
-    columns: tuple[Column, ...]
-    outlines: tuple[Outline, ...]
-    missing: Column | None
-    ticks: tuple[Tick, ...]
-    width: float
-    height: int
-    top: str
-    series: tuple[str, ...]
-    said: str
-
-
-@dataclass(frozen=True)
-class Bar:
-    """A labelled bar: `label` (what, kind), its count and its share of the widest in per cent."""
-
-    label: str
-    kind: str
-    count: int
-    width: float
-    tone: str
-
-
-@dataclass(frozen=True)
-class Bars:
-    """Counts by kind."""
-
-    title: str
-    headings: tuple[str, str]
-    rows: tuple[Bar, ...]
-
-
 def forest(
     title: str,
     heading: str,
@@ -263,9 +171,9 @@ def forest(
         decimals: of the numbers in the table.
 
     Raises:
-        ValueError: more than `MOST_SERIES`.
+        ValueError: more than `axes.MOST_SERIES`.
     """
-    _refuse_many(series)
+    refuse_many(series)
     several = len(series) > 1
     known = [
         one
@@ -347,101 +255,6 @@ def differences(
     )
 
 
-def histogram(title: str, runs: Sequence[tuple[str, Distribution]]) -> Histogram:
-    """Return a histogram: of one run bars of counts, of several outlines of shares.
-
-    Args:
-        title: of the whole.
-        runs: name (of one alone: any) and distribution.
-
-    Raises:
-        ValueError: no run, more than `MOST_SERIES`, or bins that differ.
-    """
-    _refuse_many([name for name, _ in runs])
-    bins = {(one.low, one.high, one.levels, len(one.counts)) for _, one in runs}
-    if len(bins) != 1:
-        raise ValueError("a histogram needs runs with the same bins")
-    first = runs[0][1]
-    several = len(runs) > 1
-    missing = not several and first.missing > 0
-    width = 100 - _SIDE if missing else 100.0
-    shares = [[count / (sum(one.counts) or 1) for count in one.counts] for _, one in runs]
-    most = max(*(max(part, default=0.0) for part in shares), 0.0)
-    columns: tuple[Column, ...] = ()
-    beside = None
-    if not several:
-        highest = max(*first.counts, first.missing, 1)
-        columns = _columns(first, highest, width)
-        if missing:
-            said = f"without a score: {first.missing}"
-            height = _PLOT_PX * first.missing / highest
-            beside = Column(_round(100 - _SIDE * 0.8), _SIDE * 0.8, _round(height), str(first.missing), said)
-    outlines = tuple(Outline(number, _stairs(part, most)) for number, part in enumerate(shares, 1) if several)
-    names = tuple(
-        f"{name}: {sum(one.counts)} scores, {one.missing} without" if one.missing else name
-        for name, one in runs
-    )
-    top = f"{most:.0%}" if several else str(max(first.counts, default=0))
-    said = "; ".join(
-        (f"{name}: " if several else "") + ", ".join(f"{first.bin(i)}: {c}" for i, c in enumerate(one.counts))
-        for name, one in runs
-    )
-    if beside:
-        said += f"; {beside.said}"
-    return Histogram(
-        title,
-        columns,
-        outlines,
-        beside,
-        _bin_ticks(first, width),
-        width,
-        _PLOT_PX,
-        top,
-        names if several else (),
-        said,
-    )
-
-
-def bars(title: str, headings: tuple[str, str], rows: Sequence[tuple[str, str, int, str]]) -> Bars:
-    """Return labelled bars of counts: what, kind, count, tone (a class of the style sheet; without one there is no bar)."""
-    most = max([count for _, _, count, tone in rows if tone], default=0) or 1
-    return Bars(
-        title,
-        headings,
-        tuple(
-            Bar(what, kind, count, _round(100 * count / most) if tone else 0.0, tone)
-            for what, kind, count, tone in rows
-        ),
-    )
-
-
-def nice_step(span: float, most: int) -> float:
-    """Return the least step of 1, 2 or 5 times a power of ten that parts `span` in at most `most`."""
-    least = span / most
-    power: float = 10.0 ** math.floor(math.log10(least))
-    return next(
-        factor * power
-        for factor in (1.0, 2.0, 5.0, 10.0, 20.0)
-        if span / (factor * power) <= most * (1 + 1e-9)
-    )
-
-
-def number_text(value: float | None, decimals: int = 3, *, signed: bool = False) -> str:
-    """Return a number with a true minus; a dash for None."""
-    if value is None:
-        return DASH
-    return f"{value:{'+' if signed else ''}.{decimals}f}".replace("-", "\u2212")
-
-
-def _refuse_many(series: Sequence[str]) -> None:
-    if len(series) > MOST_SERIES:
-        raise ValueError(f"at most {MOST_SERIES} runs can be told apart in one chart, not {len(series)}")
-
-
-def _round(value: float) -> float:
-    return round(value, 2)
-
-
 def _axis(values: Sequence[float], within: tuple[float, float] | None) -> Axis:
     """Return an axis that holds all values, from tick to tick, within the scale."""
     low, high = min(values, default=0.0), max(values, default=1.0)
@@ -456,14 +269,9 @@ def _axis(values: Sequence[float], within: tuple[float, float] | None) -> Axis:
     bare = Axis(low, high, ())
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     ticks = [
-        Tick(bare.place(number * step), _short_number(number * step)) for number in range(first, last + 1)
+        Tick(bare.place(number * step), short_number(number * step)) for number in range(first, last + 1)
     ]
     return Axis(low, high, tuple(ticks))
-
-
-def _short_number(value: float) -> str:
-    text = f"{value:.6g}"
-    return "0" if text == "-0" else text.replace("-", "\u2212")
 
 
 def _cells(point: Point, decimals: int, *, signed: bool = False) -> tuple[str, str, str]:
@@ -482,45 +290,3 @@ def _mark(series: int, point: Point, axis: Axis, decimals: int, *, signed: bool 
     if point.low is None or point.high is None:
         return Mark(series, at, None, None, f"{value}, no interval, n {n}")
     return Mark(series, at, axis.place(point.low), axis.place(point.high), f"{value}, 95 % {interval}, n {n}")
-
-
-def _columns(one: Distribution, highest: int, width: float) -> tuple[Column, ...]:
-    each = width / len(one.counts)
-    gap = each * (0.14 if one.levels else 0.06)
-    labelled = len(one.counts) <= 12
-    return tuple(
-        Column(
-            _round(each * place + gap / 2),
-            _round(each - gap),
-            _round(max(_PLOT_PX * count / highest, 1.0 if count else 0.0)),
-            str(count) if labelled and count else "",
-            f"{one.bin(place)}: {count}",
-        )
-        for place, count in enumerate(one.counts)
-    )
-
-
-def _stairs(shares: Sequence[float], most: float) -> str:
-    """Return an outline of bins, from the axis and back to it."""
-    each = 1000 / len(shares)
-    points = ["0,1000"]
-    for place, share in enumerate(shares):
-        y = _round(1000 - (980 * share / most if most else 0.0))
-        points += [f"{_round(each * place)},{y}", f"{_round(each * (place + 1))},{y}"]
-    return " ".join([*points, "1000,1000"])
-
-
-def _bin_ticks(one: Distribution, width: float) -> tuple[Tick, ...]:
-    """Return the ticks of the scale: every level in its bar's middle, or round values at the edges of bins."""
-    span = one.high - one.low
-    if one.levels:
-        each = width / len(one.counts)
-        every = max(1, math.ceil(len(one.counts) / 12))
-        return tuple(
-            Tick(_round(each * (place + 0.5)), _short_number(one.low + place))
-            for place in range(0, len(one.counts), every)
-        )
-    step = nice_step(span, _MOST_TICKS - 1)
-    first, last = math.ceil(one.low / step - 1e-9), math.floor(one.high / step + 1e-9)
-    places = [(number * step - one.low) / span for number in range(first, last + 1)]
-    return tuple(Tick(_round(width * place), _short_number(one.low + place * span)) for place in places)

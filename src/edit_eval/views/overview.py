@@ -13,8 +13,9 @@ from edit_eval.driver.provenance import Provenance
 from edit_eval.driver.summary import Estimate, Summary
 from edit_eval.driver.usage import Usage
 from edit_eval.views.cards import short, visible
-from edit_eval.views.charts import Bars, Forest, Histogram, Point, bars, forest, histogram
+from edit_eval.views.charts import Forest, Point, forest
 from edit_eval.views.deviations import standing_of
+from edit_eval.views.histograms import Bars, Histogram, bars, histogram
 from edit_eval.views.page import percent_text
 from edit_eval.views.timeline_chart import Timeline, time_text
 
