@@ -31,7 +31,10 @@ def test_it_says_seconds_memory_and_the_ratio_to_the_bare_cards(tmp_path):
     assert list(tmp_path.iterdir()) == []
     for name in ("report", "again", "bare cards"):
         assert (
-            len(re.findall(rf"^  {name} +\d+\.\d\d +\d+\.\d\d +\d+ +\d+ +\d+\.\d$", done.stdout, re.M)) == 2
+            len(
+                re.findall(rf"^  {name} +\d+\.\d\d +\d+\.\d\d +\d+ +\d+ +\d+\.\d$", done.stdout, re.MULTILINE)
+            )
+            == 2
         )
     assert re.search(r"takes \d+\.\d times the CPU of the bare cards", done.stdout)
     assert done.stdout.endswith("as promised\n")
