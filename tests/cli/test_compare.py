@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import sys
 
 import pytest
@@ -73,6 +74,29 @@ def test_formats(tmp_path, command):
     _, marked, _ = command("compare", "a", "b", "--format", "markdown")
     assert "| overall | 4.917 | 6.250 | +1.333 |" in marked
     assert r"overall & 4.917 & 6.250 & $+$1.333 & " in command("compare", "a", "b", "--format", "latex")[1]
+
+
+def test_the_page_lies_beside_the_runs_or_where_it_was_told(tmp_path, command):
+    two(tmp_path)
+    assert command("compare", "a", "b")[1].splitlines()[-1] == "Report: compare/a--b/index.html"
+    assert command("compare", "a", "b", "--format", "html")[1] == "compare/a--b/index.html\n"
+    assert command("compare", "a", "b", "--output", "there")[1].splitlines()[-1] == "Report: there/index.html"
+    assert (tmp_path / "there" / "index.html").read_bytes() == (
+        tmp_path / "compare" / "a--b" / "index.html"
+    ).read_bytes().replace(b"../../", b"../")
+    write_run(tmp_path / "x" / "b", {"s0": 4.0})
+    [line] = command("compare", "a", "x/b")[1].splitlines()[-1:]
+    assert re.fullmatch(r"Report: compare/a--b-[0-9a-f]{8}/index\.html", line)
+
+
+def test_a_page_that_cannot_be_written_is_said(tmp_path, command):
+    two(tmp_path)
+    (tmp_path / "compare").write_text("in the way")
+    code, out, err = command("compare", "a", "b")
+    assert code == 0
+    assert "b is better than a" in out
+    assert err.count("\n") == 1
+    assert command("compare", "a", "b", "--format", "html")[0] == 2
 
 
 def test_below_its_least_coverage_the_exit_code_is_3(tmp_path, command):

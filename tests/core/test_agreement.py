@@ -19,8 +19,9 @@ pairs = st.lists(st.tuples(levels, levels, st.integers(0, 4)), min_size=2, max_s
 def test_by_hand():
     """A = 8 6 4 9 7, B = 7 6 5 8 9, the first two of one cluster.
 
-    Differences -1 0 1 -1 2, mean 0.2. Their residuals summed in clusters: -1.4, 0.8, -1.2, 1.8, squares together 7.28;
-    standard error sqrt(4/3 x 7.28) / 5 = 0.62311; t(0.975, 3) = 3.18245, half 1.98301.
+    Differences -1 0 1 -1 2, mean 0.2. Their residuals summed in clusters: -1.4, 0.8, -1.2, 1.8; squares over the share that lies in
+    other clusters 1.96 / 0.6 + 5.32 / 0.8 = 9.91667; standard error its root / 5 = 0.62981. 2.57388 degrees of freedom (by the
+    matrices of `tests/core/stats/test_linear.py`); t(0.975) = 3.50228, half 2.20580.
     Ranks 4 2 1 5 3 and 3 2 1 4 5: rho = 1 - 6 (1 + 0 + 0 + 1 + 4) / (5 x 24) = 0.7.
     Of 10 pairs the last with the first and with the fourth are in opposite orders: 8 of 10. One score of 5 is equal.
     """
@@ -28,8 +29,8 @@ def test_by_hand():
     assert (found.n, found.clusters, found.ordered, found.tied) == (5, 4, 10, 0)
     assert (found.first, found.second) == (pytest.approx(6.8), pytest.approx(7.0))
     assert found.shift == pytest.approx(0.2)
-    assert found.standard_error == pytest.approx(0.62311, abs=1e-5)
-    assert (found.low, found.high) == (pytest.approx(-1.78301, abs=1e-4), pytest.approx(2.18301, abs=1e-4))
+    assert found.standard_error == pytest.approx(0.62981, abs=1e-5)
+    assert (found.low, found.high) == (pytest.approx(-2.00580, abs=1e-4), pytest.approx(2.40580, abs=1e-4))
     assert (found.spearman, found.concordant, found.equal) == (pytest.approx(0.7), 0.8, 0.2)
 
 

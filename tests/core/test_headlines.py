@@ -6,11 +6,11 @@ import math
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edit_eval.core.headlines import Headline, Scored, estimate
-from edit_eval.core.stats import mean_interval
+from edit_eval.core.headlines import Headline, Scored, difference, estimate
+from edit_eval.core.stats import compare, mean_interval
 from edit_eval.core.types import Dimension, Rubric
 
 ONE = Rubric("one", (Dimension("a", 0, 10),), (), "a", 0, 10)
@@ -34,8 +34,8 @@ def test_the_mean_of_groups_is_not_the_mean_of_samples():
     assert found.mean == (4 + 10) / 2 == 7  # the mean over samples would be 5.5
     assert found.by_group == {"x": 4, "y": 10}
     assert (found.n, found.wanted, found.why_partial, found.bounds) == (4, 4, (), None)
-    # influences: x: (2-4)/(2*3), 0, (6-4)/(2*3); y: 0. SE^2 = 4/3 * 2 * (1/3)^2
-    assert found.standard_error == pytest.approx(math.sqrt(4 / 3 * 2 / 9))
+    # The variance of x is 4, and y's one sample is taken to have the same: SE^2 = (4/3 + 4/1) / 2^2.
+    assert found.standard_error == pytest.approx(math.sqrt(4 / 3))
 
 
 def test_a_missing_score_bounds_the_number_and_is_said():
@@ -178,6 +178,7 @@ def test_it_survives_a_file():
 values = st.floats(0, 10, allow_subnormal=False)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(values, st.integers(0, 5)), min_size=1, max_size=30))
 def test_one_group_with_equal_weights_is_a_clustered_mean(pairs):
     found = estimate(
@@ -191,6 +192,7 @@ def test_one_group_with_equal_weights_is_a_clustered_mean(pairs):
         assert (found.low, found.high) == pytest.approx((known.low, known.high), abs=1e-6)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from("xyz"), st.none() | values), max_size=30))
 def test_the_mean_lies_within_its_bounds(pairs):
     samples = [scored(group) if value is None else scored(group, value) for group, value in pairs]
@@ -199,3 +201,127 @@ def test_the_mean_lies_within_its_bounds(pairs):
         assert found.bounds[0] - 1e-9 <= found.mean <= found.bounds[1] + 1e-9
     if found.mean is not None:
         assert 0 <= found.mean <= 10
+
+
+# Differences
+
+
+def pair(a, b, group="x", cluster=None, rubric=ONE):
+    """One sample with the scores of two runs; None: no verdict."""
+    cluster = object() if cluster is None else cluster
+    return tuple(
+        scored(group, *([] if one is None else [one]), cluster=cluster, rubric=rubric) for one in (a, b)
+    )
+
+
+def differ(headline, pairs, **options):
+    return difference(headline, *map(list, zip(*pairs, strict=True)), **options)
+
+
+def test_the_difference_of_means_of_groups_by_hand():
+    """x: differences 1, 2, 3; y: 4, 6. Groups' means 2 and 5; variances 1 and 2: SE^2 = (1/3 + 2/2) / 2^2."""
+    found = differ(
+        replace(MACRO, groups={"x": 0, "y": 0}),
+        [pair(1, 2), pair(1, 3), pair(1, 4), pair(2, 6, "y"), pair(1, 7, "y"), pair(5, None, "y")],
+    )
+    assert (found.n, found.wanted, found.clusters, found.lacking) == (5, 6, 5, ())
+    assert found.by_group == {"x": 2, "y": 5}
+    assert (found.mean_a, found.mean_b, found.difference) == (1.25, 4.75, 3.5)
+    assert found.standard_error == pytest.approx(math.sqrt((1 / 3 + 1) / 4))
+    assert found.low < 3.5 < found.high <= 10
+    assert (found.p, found.exact) == (2 / 32, True)
+    assert found.smallest > found.standard_error
+
+
+samples_of_two = st.lists(
+    st.tuples(
+        st.integers(0, 10), st.integers(0, 10), st.sampled_from("xy"), st.integers(0, 4), st.integers(0, 9)
+    ),
+    min_size=2,
+    max_size=20,
+)
+
+
+@settings(deadline=None, max_examples=40)
+@given(samples_of_two)
+def test_one_group_is_the_paired_comparison(rows):
+    found = differ(Headline("m", 0, 10), [pair(a, b, group, cluster) for a, b, group, cluster, _ in rows])
+    a, b, _, clusters, _ = zip(*rows, strict=True)
+    known = compare(a, b, clusters)
+    assert (found.n, found.clusters, found.p, found.exact) == (known.n, known.clusters, known.p, known.exact)
+    for name in ("mean_a", "mean_b", "difference"):
+        assert getattr(found, name) == pytest.approx(getattr(known, name))
+    for name in ("standard_error", "smallest"):
+        expected = getattr(known, name)
+        assert getattr(found, name) == (None if expected is None else pytest.approx(expected, abs=1e-9))
+    if known.low is not None:
+        assert found.low == pytest.approx(max(-10, known.low), abs=1e-6)
+        assert found.high == pytest.approx(min(10, known.high), abs=1e-6)
+
+
+@settings(deadline=None, max_examples=40)
+@given(samples_of_two)
+def test_swapping_the_runs_changes_signs_alone(rows):
+    """And what one run did not score (a tenth) counts in neither."""
+    pairs = [pair(a, None if lost == 0 else b, group, cluster) for a, b, group, cluster, lost in rows]
+    headline = Headline("m", 0, 10, group="group")
+    forth, back = differ(headline, pairs), differ(headline, [(b, a) for a, b in pairs])
+    assert (forth.n, forth.clusters, forth.p, forth.lacking) == (back.n, back.clusters, back.p, back.lacking)
+    assert (forth.standard_error, forth.smallest) == (back.standard_error, back.smallest)
+    assert (forth.mean_a, forth.mean_b) == (back.mean_b, back.mean_a)
+    if forth.difference is not None:
+        assert forth.difference == pytest.approx(-back.difference)
+        assert forth.difference == pytest.approx(forth.mean_b - forth.mean_a)
+    if forth.low is not None:
+        assert (forth.low, forth.high) == (pytest.approx(-back.high), pytest.approx(-back.low))
+
+
+@settings(deadline=None, max_examples=40)
+@given(samples_of_two)
+def test_against_a_run_of_nothing_but_zeros_it_is_the_estimate(rows):
+    headline = Headline("m", 0, 10, group="group")
+    pairs = [pair(0, b, group, cluster) for _, b, group, cluster, _ in rows]
+    found, known = differ(headline, pairs), estimate(headline, [b for _, b in pairs])
+    assert (found.difference, found.by_group) == (pytest.approx(known.mean), pytest.approx(known.by_group))
+    assert (found.standard_error is None) == (known.standard_error is None)
+    if known.standard_error is not None:
+        assert found.standard_error == pytest.approx(known.standard_error, abs=1e-9)
+
+
+def test_a_pool_weighs_by_dimensions():
+    pool = Headline("pool", 0, 100, "(score - 1) * 25", pool=True)
+    found = difference(
+        pool,
+        [scored("x", 1, 1, cluster=1, rubric=TWO), scored("x", 1, 1, 1, cluster=2, rubric=THREE)],
+        [scored("x", 5, 5, cluster=1, rubric=TWO), scored("x", 1, 1, 3, cluster=2, rubric=THREE)],
+    )
+    assert found.difference == pytest.approx((100 + 100 + 50) / 5)
+    assert found.clusters == 2
+    assert found.standard_error is not None
+
+
+def test_a_group_without_a_pair_leaves_no_difference():
+    found = differ(MACRO, [pair(1, 2), pair(1, 3), pair(1, None, "y"), pair(1, 9, "z")])
+    assert (found.n, found.lacking, found.by_group) == (2, ("y",), {"x": 1.5, "y": None})
+    undefined = ("mean_a", "mean_b", "difference", "standard_error", "low", "high", "p", "smallest")
+    assert {getattr(found, name) for name in undefined} == {None}
+    nothing = difference(MACRO, [], [])
+    assert {getattr(nothing, name) for name in undefined} == {None}
+    assert (nothing.n, nothing.wanted, nothing.lacking) == (0, 0, ("x", "y"))
+
+
+def test_other_samples_or_rubrics_are_refused():
+    one, other = pair(1, 2)
+    with pytest.raises(ValueError, match="same samples"):
+        difference(MACRO, [one], [])
+    with pytest.raises(ValueError, match="same samples"):
+        difference(MACRO, [one], [replace(other, cluster="another")])
+    with pytest.raises(ValueError, match="same samples"):
+        difference(MACRO, [one], [replace(other, tags={"group": "y"})])
+    pool = Headline("pool", 0, 100, "(score - 1) * 25", pool=True)
+    with pytest.raises(ValueError, match="other dimensions"):
+        difference(
+            pool,
+            [scored("x", 1, 1, cluster=1, rubric=TWO)],
+            [scored("x", 1, 1, 1, cluster=1, rubric=THREE)],
+        )

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from written import Item, judging, write_run
 
 from edit_eval.core.errors import ConfigError, DataError, RunError
+from edit_eval.core.headlines import Headline
 from edit_eval.driver.compare import compare_runs, labels_of
 from edit_eval.views.compare import comparison_text
 from edit_eval.views.comparison_data import comparison_json
@@ -372,3 +373,87 @@ def test_every_sample_is_compared_or_lost_and_no_failure_is_a_number(first, seco
     for columns in (40, 120):
         lines = comparison_text(found, columns).splitlines()
         assert all(len(line) <= columns for line in lines)
+
+
+# The benchmark's own numbers, and where the spread comes from
+
+OWN = Headline("G_O", 0.0, 10.0, group="c", groups={"x": 0, "y": 0})
+OTHERS = tuple(Headline(name, 0.0, 10.0, value=name) for name in ("instruction", "quality"))
+
+
+def grouped(change, count=12):
+    items = {}
+    for number in range(count):
+        group = "x" if number % 3 else "y"
+        items[f"s{number}"] = Item([5 + number % 2 + change(number, group)], tags={"c": group})
+    return items
+
+
+def with_headlines(path, *runs, headlines=(OWN, *OTHERS)):
+    return compare_runs([write_run(path / f"r{n}", run, headlines=headlines) for n, run in enumerate(runs)])
+
+
+def test_the_benchmarks_own_number_comes_first(tmp_path):
+    found = with_headlines(
+        tmp_path,
+        grouped(lambda number, group: 0),
+        grouped(lambda number, group: (2 if group == "x" else 1) + number / 100),
+    )
+    [pair] = found.pairs
+    assert pair.main is pair.headlines[0]
+    assert pair.main.name == "G_O"
+    whole = (
+        [2 + number / 100 for number in range(12) if number % 3],
+        [1 + number / 100 for number in range(0, 12, 3)],
+    )
+    assert pair.main.difference == pytest.approx(statistics.fmean(map(statistics.fmean, whole)))
+    assert pair.main.p == 2 / 4096
+    assert pair.main.adjusted_p is None
+    assert [one.adjusted_p for one in pair.headlines[1:]] == [4 / 4096, 4 / 4096]
+    assert pair.headline_correction == "holm"
+    text = text_of(found)
+    assert "In G_O, r1 is better than r0 by 1.553 (95 % interval " in text
+    assert "In the mean overall score, r1 is better than r0 by 1.7" in text
+    assert "p of the benchmark's other numbers corrected for 2 values (Holm)" in text
+
+
+def test_a_group_without_a_pair_leaves_the_number_undefined(tmp_path):
+    other = {
+        name: "refused" if item.tags["c"] == "y" else item for name, item in grouped(lambda *_: 1).items()
+    }
+    found = with_headlines(tmp_path, grouped(lambda *_: 0), other)
+    [pair] = found.pairs
+    assert (pair.main.difference, pair.main.low, pair.main.p) == (None, None, None)
+    assert "In G_O, no difference can be computed: no sample that both scored of c: y." in text_of(found)
+
+
+def test_three_runs_correct_their_main_number_too(tmp_path):
+    runs = [grouped(lambda number, group, more=more: more * (1 + number / 100)) for more in (0, 1, 2)]
+    found = with_headlines(tmp_path, *runs, headlines=(OWN,))
+    assert [one.main.adjusted_p for one in found.pairs] == [4 / 4096, 4 / 4096]
+    assert "corrected for 2 comparisons" in text_of(found)
+
+
+def test_numbers_that_only_one_run_has_are_left_out(tmp_path):
+    runs = [
+        write_run(tmp_path / "a", A, headlines=(OTHERS[0], OTHERS[1])),
+        write_run(tmp_path / "b", B, headlines=(OTHERS[1],)),
+    ]
+    assert [one.name for one in compare_runs(runs).pairs[0].headlines] == ["quality"]
+
+
+def test_the_spread_by_samples_and_seeds(tmp_path):
+    base = {f"s{number}": Item([number, number + 2.0]) for number in range(8)}
+    found = compared(tmp_path, base, dict.fromkeys(base, 5))
+    one, none = (run.variance for run in found.runs)
+    assert none is None
+    assert one.seed_and_judge == pytest.approx(2.0)  # two seeds, one point from their mean each
+    assert one.sample == pytest.approx(6.0 - 1.0)  # 6 is the variance of 0 to 7; half of 2 is the seeds'
+    assert one.doubled["seeds"] < one.standard_error
+    text = text_of(found)
+    assert (
+        "r0: the variance of its scores is 5.000 between samples, 2.000 between seeds and judgements together."
+        in text
+    )
+    assert "with twice the samples" in text
+    assert comparison_json(found)["runs"][0]["variance"]["seed_and_judge"] == pytest.approx(2.0)

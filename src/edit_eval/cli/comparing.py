@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from edit_eval.cli import EXIT_OK, EXIT_PARTIAL
-from edit_eval.cli.output import print_file, show, show_json
-from edit_eval.core.errors import ConfigError
+from edit_eval.cli.output import nearest, print_file, say, show, show_json
+from edit_eval.core.errors import ConfigError, RunError
 from edit_eval.core.identity import digest
 from edit_eval.driver.compare import compare_runs
 from edit_eval.driver.comparison import ComparedRun, RunComparison
@@ -39,12 +39,22 @@ def compare(arguments: argparse.Namespace) -> int:
     if arguments.format != "html":
         _print(comparison, arguments.format)
     if arguments.format in ("text", "html"):
-        folder = page_folder([run.path for run in runs], arguments.output)
-        page = compare_report(
-            comparison, folder, [_opinions(*one) for one in zip(runs, comparison.runs, strict=True)]
-        )
-        show(str(page) if arguments.format == "html" else f"\nReport: {page}")
+        _write_page(arguments, runs, comparison)
     return EXIT_OK if all(_enough(comparison)) else EXIT_PARTIAL
+
+
+def _write_page(arguments: argparse.Namespace, runs: Sequence[RunReader], comparison: RunComparison) -> None:
+    """Write the page and say where it is; that it cannot be written matters to who asked for it."""
+    folder = page_folder([run.path for run in runs], arguments.output)
+    try:
+        opinions = [_opinions(*one) for one in zip(runs, comparison.runs, strict=True)]
+        page = compare_report(comparison, folder, opinions)
+    except RunError as error:
+        if arguments.format == "html" or arguments.output:
+            raise
+        say(str(error))
+        return
+    show(nearest(page) if arguments.format == "html" else f"\nReport: {nearest(page)}")
 
 
 def _opinions(run: RunReader, compared: ComparedRun) -> Mapping[int, Opinions]:
@@ -71,10 +81,14 @@ def _enough(comparison: RunComparison) -> Sequence[bool]:
 
 
 def page_folder(runs: Sequence[Path], output: str | None) -> Path:
-    """Return where the page of a comparison goes: beside the first run, named after all of them, or where it was told."""
+    """Return where the page of a comparison goes: beside the first run, named after all of them, or where it was told.
+
+    Runs that do not lie beside one another, and may so be namesakes of others, are told apart by a hash of their paths.
+    """
     if output:
         return Path(output)
-    names = "--".join(re.sub(r"[^\w.-]+", "-", run.resolve().name) for run in runs)
-    if len(names) > _LONGEST_NAME:
-        names = f"{names[:_LONGEST_NAME]}-{digest(names)[:8]}"
-    return runs[0].resolve().parent / "compare" / names
+    whole = [run.resolve() for run in runs]
+    names = "--".join(re.sub(r"[^\w.-]+", "-", run.name) or "run" for run in whole)
+    if len(names) > _LONGEST_NAME or any(run.parent != whole[0].parent for run in whole):
+        names = f"{names[:_LONGEST_NAME]}-{digest([str(run) for run in whole])[:8]}"
+    return whole[0].parent / "compare" / names

@@ -8,15 +8,23 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from edit_eval.core.expression import evaluate
-from edit_eval.core.stats import t_quantile
+from edit_eval.core.stats import LinearError, linear_error, power, sign_flip, t_quantile
 from edit_eval.core.types import Rubric
 
-__all__ = ["Headline", "HeadlineEstimate", "Scored", "estimate", "sample_value"]
+__all__ = [
+    "Headline",
+    "HeadlineDifference",
+    "HeadlineEstimate",
+    "Scored",
+    "difference",
+    "estimate",
+    "sample_value",
+]
 
 
 @dataclass(frozen=True)
@@ -111,6 +119,41 @@ class HeadlineEstimate:
     why_partial: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class HeadlineDifference:
+    """A headline's difference between two runs, b minus a, over the samples that both scored.
+
+    Attributes:
+        headline: what was asked for.
+        n: samples with scores in both.
+        wanted: samples that it is about.
+        clusters: groups of dependent samples, of those with scores.
+        mean_a, mean_b, difference: None where a group has no sample with scores in both.
+        standard_error, low, high: of the difference; None under two clusters, and where that is None.
+        p: of a sign-flip test over clusters; likewise.
+        exact: whether that test tried every pattern of signs.
+        smallest: difference that as many samples show with a probability of 0.8; likewise.
+        by_group: difference by group; None where no sample has scores in both.
+        lacking: groups without such a sample.
+    """
+
+    headline: Headline
+    n: int
+    wanted: int
+    clusters: int
+    mean_a: float | None
+    mean_b: float | None
+    difference: float | None
+    standard_error: float | None
+    low: float | None
+    high: float | None
+    p: float | None
+    exact: bool
+    smallest: float | None
+    by_group: Mapping[str, float | None]
+    lacking: tuple[str, ...]
+
+
 def sample_value(headline: Headline, sample: Scored) -> tuple[float, float] | None:
     """Return what a sample adds to its group, as (sum, weight), the mean over its repeats; None if that is undefined.
 
@@ -140,9 +183,9 @@ def estimate(headline: Headline, samples: Sequence[Scored], level: float = 0.95)
 
     With G groups, w_i the weight of sample i and a_i its weighted sum, the value is mean_g(R_g) where
     R_g = sum(a_i) / sum(w_i) over the group. Its standard error is that of a ratio estimate in strata by
-    linearisation (Cochran 1977, Sampling Techniques, sections 6.3 and 5.3) summed within clusters:
-    u_i = (a_i - w_i R_g) / (G sum_g w), SE^2 = C/(C-1) sum_c (sum_{i in c} u_i)^2 with C clusters, and Student's t with
-    C-1 degrees of freedom. With one group and weights of 1 this is `stats.mean_interval`.
+    linearisation (Cochran 1977, Sampling Techniques, sections 6.3 and 5.3): of the residuals a_i - w_i R_g, summed within clusters
+    (`stats.linear_error`, which also gives the degrees of freedom of Student's t). With one group and weights of 1 this is
+    `stats.mean_interval`.
 
     Args:
         headline: what is asked for.
@@ -167,26 +210,123 @@ def estimate(headline: Headline, samples: Sequence[Scored], level: float = 0.95)
     means = {name: part.mean for name, part in parts.items()}
     known = [value for value in means.values() if value is not None]
     whole = math.fsum(known) / len(known) if known and len(known) == len(parts) else None
-    clusters: dict[Hashable, list[float]] = {}
-    for part in parts.values():
-        for cluster, influence in part.influences(len(parts)):
-            clusters.setdefault(cluster, []).append(influence)
-    error = _error(clusters) if whole is not None else None
-    half = t_quantile((1 + level) / 2, len(clusters) - 1) * error if error is not None else None
+    error = _error(parts)
+    half = None
+    if whole is not None and error.standard_error is not None and error.degrees is not None:
+        half = t_quantile((1 + level) / 2, error.degrees) * error.standard_error
     missing = any(part.missing or part.mean is None for part in parts.values())
     return HeadlineEstimate(
         headline=headline,
         n=sum(len(part.known) for part in parts.values()),
         wanted=len(among),
-        clusters=len(clusters),
+        clusters=error.clusters,
         mean=whole,
-        standard_error=error,
+        standard_error=None if whole is None else error.standard_error,
         low=None if whole is None or half is None else max(headline.low, whole - half),
         high=None if whole is None or half is None else min(headline.high, whole + half),
         bounds=_bounds(headline, list(parts.values())) if missing and parts else None,
         by_group=means if headline.group else {},
         why_partial=(*reasons, *_why(headline, parts, odd)),
     )
+
+
+def difference(
+    headline: Headline, a: Sequence[Scored], b: Sequence[Scored], level: float = 0.95, *, seed: int = 0
+) -> HeadlineDifference:
+    """Return how a headline differs between two runs, b minus a, over the samples that both scored.
+
+    With d_i the difference of the weighted sums of sample i, R_g = sum(d_i) / sum(w_i) over a group, the value is mean_g(R_g); its
+    standard error is that of `estimate` with d_i for a_i. The test flips the signs of the d_i of a cluster together
+    (`stats.sign_flip`); its totals are sum_i d_i / (G sum_g w).
+
+    Args:
+        headline: what is asked for.
+        a: every wanted sample, scored or not; repeats are averaged before.
+        b: the same samples in the same order.
+        level: confidence, between 0 and 1.
+        seed: of the test.
+
+    Raises:
+        ValueError: other samples in b than in a, or a sample that weighs differently there.
+    """
+    if len(a) != len(b) or any((x.cluster, x.tags) != (y.cluster, y.tags) for x, y in zip(a, b, strict=True)):
+        raise ValueError("the two runs do not have the same samples in the same order")
+    expected = {id(one) for one in _expected(headline, [one for one in a if _counts(headline, one)])[0]}
+    pairs = [(x, y) for x, y in zip(a, b, strict=True) if id(x) in expected and _counts(headline, y)]
+    groups: dict[str, list[_Change]] = {name: [] for name in headline.groups}
+    for x, y in pairs:
+        name = x.tags.get(headline.group, "") if headline.group else ""
+        changes = groups.get(name) if headline.groups else groups.setdefault(name, [])
+        change = _change(headline, x, y)
+        if changes is not None and change is not None:
+            changes.append(change)
+    lacking = tuple(name for name, changes in sorted(groups.items()) if not changes)
+    weights = {name: math.fsum(one.weight for one in changes) for name, changes in groups.items() if changes}
+
+    def mean_of(value: Callable[[_Change], float]) -> dict[str, float]:
+        return {name: math.fsum(map(value, groups[name])) / whole for name, whole in weights.items()}
+
+    changed = mean_of(lambda one: one.b - one.a)
+    rows = [
+        (one.b - one.a - one.weight * changed[name], one.cluster, one.weight, name)
+        for name in weights
+        for one in groups[name]
+    ]
+    error = linear_error(*zip(*rows, strict=True)) if rows else LinearError(0, None, None)
+    totals: dict[Hashable, list[float]] = {}
+    for name, whole in weights.items():
+        for one in groups[name]:
+            totals.setdefault(one.cluster, []).append((one.b - one.a) / (len(weights) * whole))
+    known = bool(groups) and not lacking
+    test = sign_flip([math.fsum(total) for total in totals.values()], seed=seed)
+    value = _mean(changed.values()) if known else None
+    half = None
+    if value is not None and error.standard_error is not None and error.degrees is not None:
+        half = t_quantile((1 + level) / 2, error.degrees) * error.standard_error
+    return HeadlineDifference(
+        headline=headline,
+        n=len(rows),
+        wanted=len(pairs),
+        clusters=error.clusters,
+        mean_a=_mean(mean_of(lambda one: one.a).values()) if known else None,
+        mean_b=_mean(mean_of(lambda one: one.b).values()) if known else None,
+        difference=value,
+        standard_error=error.standard_error if known else None,
+        low=None if value is None or half is None else max(headline.low - headline.high, value - half),
+        high=None if value is None or half is None else min(headline.high - headline.low, value + half),
+        p=test.p if known else None,
+        exact=known and test.exact,
+        smallest=power(
+            error.standard_error if known else None,
+            error.clusters,
+            n=len(rows),
+            degrees=error.degrees,
+            level=level,
+        ).smallest,
+        by_group={name: changed.get(name) for name in sorted(groups)} if headline.group else {},
+        lacking=lacking,
+    )
+
+
+@dataclass(frozen=True)
+class _Change:
+    cluster: Hashable
+    a: float
+    b: float
+    weight: float
+
+
+def _change(headline: Headline, a: Scored, b: Scored) -> _Change | None:
+    first, second = sample_value(headline, a), sample_value(headline, b)
+    if first is None or second is None:
+        return None
+    if first[1] != second[1]:
+        raise ValueError("a sample has other dimensions in one run than in the other")
+    return _Change(a.cluster, first[0], second[0], first[1])
+
+
+def _mean(values: Collection[float]) -> float:
+    return math.fsum(values) / len(values)
 
 
 def _counts(headline: Headline, sample: Scored) -> bool:
@@ -247,26 +387,20 @@ class _Part:
     def mean(self) -> float | None:
         return self.total / self.weight if self.weight else None
 
-    def influences(self, groups: int) -> list[tuple[Hashable, float]]:
-        mean = self.mean
-        if mean is None:
-            return []
-        return [
-            (cluster, (total - weight * mean) / (groups * self.weight))
-            for cluster, total, weight in self.known
-        ]
-
     def bound(self, value: float) -> float:
         weight = self.weight + math.fsum(self.missing)
         return (self.total + value * math.fsum(self.missing)) / weight if weight else value
 
 
-def _error(clusters: Mapping[Hashable, Sequence[float]]) -> float | None:
-    count = len(clusters)
-    if count < 2:
-        return None
-    square = math.fsum(math.fsum(part) ** 2 for part in clusters.values())
-    return math.sqrt(count / (count - 1) * square)
+def _error(parts: Mapping[str, _Part]) -> LinearError:
+    """Return the standard error of the mean of the groups' means, of those groups that have one."""
+    rows = [
+        (total - weight * part.mean, cluster, weight, name)
+        for name, part in parts.items()
+        if part.mean is not None
+        for cluster, total, weight in part.known
+    ]
+    return linear_error(*zip(*rows, strict=True)) if rows else LinearError(0, None, None)
 
 
 def _bounds(headline: Headline, parts: Sequence[_Part]) -> tuple[float, float]:

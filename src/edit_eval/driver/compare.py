@@ -9,18 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TypeVar
 
-from edit_eval.core.errors import ConfigError, DataError
-from edit_eval.core.headlines import Headline, Scored, estimate
-from edit_eval.core.stats import (
-    PairedComparison,
-    Ranking,
-    StratumComparison,
-    benjamini_hochberg,
-    holm,
-    rank,
-)
+from edit_eval.core.errors import ConfigError, DataError, RunError
+from edit_eval.core.headlines import Scored
+from edit_eval.core.stats import Ranking, rank
 from edit_eval.core.stats import compare as compare_scores
 from edit_eval.driver.agreement import dimension_labels
 from edit_eval.driver.common_judge import common_judges
@@ -28,27 +20,25 @@ from edit_eval.driver.comparison import (
     ComparedRun,
     Correction,
     Difference,
-    OverallDifference,
     PairOfRuns,
     ProvenanceDifference,
     RunComparison,
     SampleDifference,
     TagDifference,
 )
+from edit_eval.driver.differences import corrected, difference_of, headline_of, overall_of
 from edit_eval.driver.join import SampleOfRun, differs, join, samples_of
 from edit_eval.driver.judges import RecordedJudge, main_judge, same_judging
 from edit_eval.driver.made_with import differences, made_with
 from edit_eval.driver.rows import Row, read_rows, rows_of
+from edit_eval.driver.spread import variance_of
 from edit_eval.driver.store import RunReader
 from edit_eval.driver.summary import JudgeSummary, Summary, summarize
 
 __all__ = ["compare_runs", "labels_of"]
 
-_HOLM_UP_TO = 10
 _NOT_IN_THIS_RUN = "not in this run"
 _ANOTHER_SAMPLE = "another sample"
-
-_D = TypeVar("_D", bound=Difference)
 
 
 @dataclass(frozen=True)
@@ -93,8 +83,16 @@ def compare_runs(runs: Sequence[RunReader], *, base: int = 0, any_protocol: bool
     pairs = [_pair(read, base, other) for other in range(len(read)) if other != base]
     correction: Correction | None = None
     if len(pairs) > 1:
-        overalls, correction = _corrected([pair.overall for pair in pairs])
-        pairs = [replace(pair, overall=one) for pair, one in zip(pairs, overalls, strict=True)]
+        overalls, correction = corrected([pair.overall for pair in pairs])
+        firsts, _ = corrected([pair.headlines[0] for pair in pairs if pair.headlines])
+        if len(firsts) < len(pairs):  # runs by different judges: not all have it
+            firsts = []
+        pairs = [
+            replace(
+                pair, overall=one, headlines=(*firsts[place : place + 1], *pair.headlines[bool(firsts) :])
+            )
+            for place, (pair, one) in enumerate(zip(pairs, overalls, strict=True))
+        ]
     protocols = tuple(one.shown.protocol for one in read)
     samples = _table([one.samples for one in read], base)
     return RunComparison(
@@ -162,6 +160,7 @@ def _read(run: RunReader, own_rows: Sequence[Row], judge: RecordedJudge, label: 
         headline=numbers.headline,
         headlines=numbers.headlines,
         bounds=numbers.bounds,
+        variance=variance_of(run, rows, judge),
     )
     return _Read(run, judge, compared, samples_of(run.wanted, rows))
 
@@ -183,7 +182,7 @@ def _pair(read: Sequence[_Read], base: int, other: int) -> PairOfRuns:
     low, high = _scale(one.judge)
     span = high - low
     dimensions = [
-        _difference(label, compare_scores(*both(value), clusters), width)
+        difference_of(label, compare_scores(*both(value), clusters), width)
         for label, width, value in _dimensions(one, two)
     ]
     tags = [
@@ -191,16 +190,19 @@ def _pair(read: Sequence[_Read], base: int, other: int) -> PairOfRuns:
         for tag in _tags(one, joined.ids)
         for found in _by_tag(tag, span, scores, clusters, {name: one.samples[name] for name in joined.ids})
     ]
-    corrected_dimensions, dimension_correction = _corrected(dimensions)
-    corrected_tags, tag_correction = _corrected(tags)
+    headlines = _headlines(one, two, joined.same)
+    corrected_headlines, headline_correction = corrected(headlines[1:])
+    corrected_dimensions, dimension_correction = corrected(dimensions)
+    corrected_tags, tag_correction = corrected(tags)
     return PairOfRuns(
         base=base,
         other=other,
         same_run=one.run.path.resolve() == two.run.path.resolve(),
-        overall=_overall(overall, span),
-        headlines=tuple(_headlines(one, two, joined.ids)),
+        overall=overall_of(overall, span),
+        headlines=(*headlines[:1], *corrected_headlines),
         dimensions=tuple(corrected_dimensions),
         tags=tuple(corrected_tags),
+        headline_correction=headline_correction,
         dimension_correction=dimension_correction,
         tag_correction=tag_correction,
         lost=joined.lost,
@@ -213,41 +215,6 @@ def _nothing_in_common(one: _Read, two: _Read, changed: bool) -> str:
         "their samples have the same ids but other instructions or images" if changed else "no id is in both"
     )
     return f"{one.run.path} and {two.run.path} have no sample in common ({why}): there is nothing to compare"
-
-
-def _difference(name: str, found: PairedComparison | StratumComparison, span: float) -> Difference:
-    """Return a difference; its interval is cut where no difference on a scale of that span can be."""
-    return Difference(
-        name=name,
-        n=found.n,
-        clusters=found.clusters,
-        base=found.mean_a,
-        other=found.mean_b,
-        difference=found.difference,
-        standard_error=found.standard_error,
-        low=None if found.low is None else max(found.low, -span),
-        high=None if found.high is None else min(found.high, span),
-        p=found.p,
-        wins=found.wins,
-        ties=found.ties,
-        losses=found.losses,
-    )
-
-
-def _overall(found: PairedComparison, span: float) -> OverallDifference:
-    plain = asdict(_difference("overall", found, span))
-    return OverallDifference(**plain, exact=found.exact, spread=found.spread, smallest=found.smallest)
-
-
-def _corrected(found: Sequence[_D]) -> tuple[list[_D], Correction | None]:
-    """Return differences with p corrected for one another: Holm up to ten, above Benjamini-Hochberg; one needs none."""
-    if len(found) < 2:
-        return list(found), None
-    few = len(found) <= _HOLM_UP_TO
-    adjusted = (holm if few else benjamini_hochberg)([one.p for one in found])
-    return [
-        replace(one, adjusted_p=corrected) for one, corrected in zip(found, adjusted, strict=True)
-    ], "holm" if few else "benjamini-hochberg"
 
 
 def _dimensions(one: _Read, two: _Read) -> list[tuple[str, float, Callable[[SampleOfRun], float | None]]]:
@@ -291,19 +258,29 @@ def _by_tag(
     strata = {name: one.sample.tags[tag] for name, one in samples.items() if tag in one.sample.tags}
     found = compare_scores(*scores, clusters, strata).strata
     return [
-        TagDifference(**asdict(_difference(str(value), one, span)), tag=tag)
+        TagDifference(**asdict(difference_of(str(value), one, span)), tag=tag)
         for value, one in sorted(found.items(), key=lambda pair: str(pair[0]))
     ]
 
 
 def _headlines(one: _Read, two: _Read, ids: Sequence[str]) -> list[Difference]:
-    """Return the differences of the benchmark's own numbers, as far as both runs have them."""
+    """Return the differences of the benchmark's own numbers, as far as both runs have them.
+
+    By two judges, unlike rubrics may make one undefined: it is left out.
+    """
+    alike = same_judging(one.judge.judging, two.judge.judging)
     found = []
     for headline in one.judge.headlines:
         if headline not in two.judge.headlines:
             continue
         pairs = [[_scored(read, name, one) for name in ids] for read in (one, two)]
-        found.append(_headline(headline, pairs[0], pairs[1]))
+        try:
+            found.append(headline_of(headline, *pairs))
+        except ValueError as error:
+            if alike:
+                raise RunError(
+                    f"a headline of these runs cannot be compared: {error}; 'edit-eval run' writes it anew"
+                ) from error
     return found
 
 
@@ -319,18 +296,6 @@ def _scored(read: _Read, name: str, base: _Read) -> Scored:
             for row in sample.rows
             if row.verdict and row.verdict.overall is not None
         ],
-    )
-
-
-def _headline(headline: Headline, a: Sequence[Scored], b: Sequence[Scored]) -> Difference:
-    base, other = estimate(headline, a), estimate(headline, b)
-    return Difference(
-        name=headline.name,
-        n=base.n,
-        clusters=base.clusters,
-        base=base.mean,
-        other=other.mean,
-        difference=None if base.mean is None or other.mean is None else other.mean - base.mean,
     )
 
 

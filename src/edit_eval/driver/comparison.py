@@ -17,7 +17,7 @@ from edit_eval.driver.summary import Estimate, Row, Summary
 
 if TYPE_CHECKING:
     from edit_eval.core.headlines import HeadlineEstimate
-    from edit_eval.core.stats import Ranking
+    from edit_eval.core.stats import Ranking, Variance
 
 __all__ = [
     "ComparedRun",
@@ -52,6 +52,8 @@ class ComparedRun:
         headline: the mean overall score over all samples of the run that are scored.
         headlines: the benchmark's own numbers, the most important first; empty where it has none.
         bounds: the mean if all that is missing had the lowest, or the highest, score; None if nothing is.
+        variance: where the spread of its scores comes from (samples, seeds, judgements); None without repeats and second
+            verdicts.
     """
 
     label: str
@@ -67,6 +69,7 @@ class ComparedRun:
     headline: Estimate
     headlines: Sequence[HeadlineEstimate] = ()
     bounds: tuple[float, float] | None = None
+    variance: Variance | None = None
 
     @property
     def partial(self) -> bool:
@@ -90,6 +93,9 @@ class Difference:
         adjusted_p: the same, corrected for the others of its family; None where there is no family, or no p.
         wins, ties, losses: samples in which the other run has the higher, the same, or the lower value; None of a number
             that is no mean over samples.
+        smallest: the smallest true difference that so many samples would show with probability 0.8; None where undefined, and
+            of a tag's value.
+        why_undefined: why there is no difference, in words; empty where that is plain or there is one.
     """
 
     name: str
@@ -106,6 +112,8 @@ class Difference:
     wins: int | None = None
     ties: int | None = None
     losses: int | None = None
+    smallest: float | None = None
+    why_undefined: str = ""
 
     @property
     def few(self) -> bool:
@@ -130,12 +138,10 @@ class OverallDifference(Difference):
     Attributes:
         exact: whether `p` is exact (all patterns of signs were looked at) and not of a sample of them.
         spread: standard deviation of the differences between clusters; None where undefined.
-        smallest: the smallest true difference that so many samples would show with probability 0.8; None where undefined.
     """
 
     exact: bool = False
     spread: float | None = None
-    smallest: float | None = None
 
 
 @dataclass(frozen=True)
@@ -192,10 +198,10 @@ class PairOfRuns:
         base, other: places in `RunComparison.runs`.
         same_run: whether both are one directory.
         overall: of the mean overall score.
-        headlines: of the benchmark's own numbers, the most important first.
+        headlines: of the benchmark's own numbers, the most important first; the others are corrected among themselves.
         dimensions: of each dimension on its own scale, corrected among themselves.
         tags: of the overall score by tag and value, corrected over all of them together.
-        dimension_correction, tag_correction: of these; None where there is nothing to correct.
+        headline_correction, dimension_correction, tag_correction: of these; None where there is nothing to correct.
         lost: what is not compared.
         provenance: in what else the runs differ.
     """
@@ -207,6 +213,7 @@ class PairOfRuns:
     headlines: tuple[Difference, ...]
     dimensions: tuple[Difference, ...]
     tags: tuple[TagDifference, ...]
+    headline_correction: Correction | None
     dimension_correction: Correction | None
     tag_correction: Correction | None
     lost: Lost
@@ -262,7 +269,8 @@ class RunComparison:
         protocols: the protocol ids if they differ, in the order of the runs; empty if all are the same.
         samples: one a sample that any run is about, in the base's order, those that it lacks at the end.
         ranking: ranks and groups that cannot be told apart, over the samples that all runs scored; None for two runs.
-        pairs_correction: how the p of several pairs' overall differences are corrected (`adjusted_p`); None for one pair.
+        pairs_correction: how the p of several pairs' overall difference, and of their first headline, are corrected
+            (`adjusted_p`); None for one pair.
     """
 
     runs: tuple[ComparedRun, ...]

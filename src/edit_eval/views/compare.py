@@ -27,6 +27,7 @@ from edit_eval.views.verdicts import (
     lost_said,
     p_value,
     partial_said,
+    spread_said,
     tags_said,
     verdict,
 )
@@ -85,6 +86,8 @@ def _runs(comparison: RunComparison, columns: int) -> list[str]:
     for run in comparison.runs:
         if run.partial:
             lines += _paragraph(partial_said(run), columns, "  ")
+        if run.variance is not None:
+            lines += _paragraph(spread_said(run.label, run.variance), columns, "  ")
     return lines
 
 
@@ -136,7 +139,12 @@ def _pair(comparison: RunComparison, pair: PairOfRuns, columns: int) -> Iterator
     base, other = comparison.runs[pair.base], comparison.runs[pair.other]
     yield _paragraph(verdict(comparison, pair), columns)
     table = _differences_table(comparison, pair, [*_main_rows(pair), *pair.dimensions], "Score")
-    corrected = _corrected("p of the dimensions", pair.dimension_correction, len(pair.dimensions), columns)
+    corrected = [
+        *_corrected(
+            "p of the benchmark's other numbers", pair.headline_correction, len(pair.headlines) - 1, columns
+        ),
+        *_corrected("p of the dimensions", pair.dimension_correction, len(pair.dimensions), columns),
+    ]
     yield [*_laid_out(table, columns, spare=_SPARE[:1]), *corrected]
     yield _tags(comparison, pair, columns)
     yield _lost(pair.lost, base, other, columns)
@@ -167,7 +175,7 @@ def _row(one: Difference) -> tuple[str, ...]:
         number(one.base),
         number(one.other),
         signed(one.difference),
-        UNDEFINED if one.low is None else f"{signed(one.low)} to {signed(one.high)}",
+        between(one.low, one.high, sign=True),
         p_value(one.corrected_p),
         results,
         str(one.n),

@@ -10,9 +10,9 @@ The keys of the JSON (`"format": 1`; a number that is undefined is null, never 0
 | `protocols` | the protocol ids where they differ, in the order of the runs; else empty |
 | `partial` | whether a run lacks scores that it wants |
 | `base` | the label of the run that all others are compared with |
-| `runs` | a list of `label`, `path`, `protocol`, `judge`, `own_judge`, `editor`, `wanted`, `scored`, `coverage`, `min_coverage`, `headline`, `headlines`, `bounds`, as in the report |
-| `pairs` | every other run against the base, a list of `base` and `other` (labels), `same_run`, `verdict` (in words), `overall`, `headlines`, `dimensions`, `tags`, `dimension_correction`, `tag_correction`, `lost`, `provenance` |
-| `overall` ... | differences: `name`, `n`, `clusters`, `base`, `other`, `difference` (other minus base), `standard_error`, `low`, `high`, `p`, `adjusted_p`, `wins`, `ties`, `losses`; of a tag its `tag` (and `name` is its value); of `overall` also `exact`, `spread`, `smallest` |
+| `runs` | a list of `label`, `path`, `protocol`, `judge`, `own_judge`, `editor`, `wanted`, `scored`, `coverage`, `min_coverage`, `headline`, `headlines`, `bounds`, as in the report; `variance` (`core.stats.Variance`: `sample`, `seed`, `judge` ..., `standard_error`, `doubled`) or null |
+| `pairs` | every other run against the base, a list of `base` and `other` (labels), `same_run`, `verdict` (in words), `overall`, `headlines`, `dimensions`, `tags`, `headline_correction`, `dimension_correction`, `tag_correction`, `lost`, `provenance` |
+| `overall` ... | differences: `name`, `n`, `clusters`, `base`, `other`, `difference` (other minus base), `standard_error`, `low`, `high`, `p`, `adjusted_p`, `wins`, `ties`, `losses`, `smallest`, `why_undefined`; of a tag its `tag` (and `name` is its value); of `overall` also `exact`, `spread` |
 | `lost` | what is not compared: `only_base`, `only_other` (ids), `changed` (id -> what differs), `without_base`, `without_other` (id -> why), `partly` (count), `count` |
 | `provenance` | a list of `label`, `base`, `other` |
 | `ranking` | of three runs or more: `n`, `clusters`, `lost`, `runs` (label -> `mean`, `rank`, `rank_low`, `rank_high`, `best`), `groups` (of runs that cannot be told apart); else null |
@@ -83,6 +83,7 @@ def _run(run: ComparedRun) -> dict[str, Any]:
         "headline": asdict(run.headline),
         "headlines": [asdict(one) for one in run.headlines],
         "bounds": None if run.bounds is None else list(run.bounds),
+        "variance": None if run.variance is None else asdict(run.variance),
     }
 
 

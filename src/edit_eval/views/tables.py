@@ -160,9 +160,12 @@ def _headline(one: HeadlineEstimate) -> tuple[str, ...]:
     )
 
 
-def between(low: float | None, high: float | None, digits: int = 3) -> str:
-    """Return `7.412 to 8.448`, or a dash where there is no interval."""
-    return UNDEFINED if low is None or high is None else f"{number(low, digits)} to {number(high, digits)}"
+def between(low: float | None, high: float | None, digits: int = 3, *, sign: bool = False) -> str:
+    """Return `7.412 to 8.448`, with signs `+0.180 to +0.660`, or a dash where there is no interval."""
+    if low is None or high is None:
+        return UNDEFINED
+    write = signed if sign else number
+    return f"{write(low, digits)} to {write(high, digits)}"
 
 
 def signed(value: float | None, digits: int = 3) -> str:

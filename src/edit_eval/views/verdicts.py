@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
+from edit_eval.core.stats import Variance
 from edit_eval.driver.comparison import ComparedRun, Difference, Lost, PairOfRuns, RunComparison
 from edit_eval.views.tables import between, signed
 from edit_eval.views.text import UNDEFINED, clean, fit, number
 
-__all__ = ["corrections", "head_said", "lost_said", "p_value", "partial_said", "tags_said", "verdict"]
+__all__ = [
+    "corrections",
+    "head_said",
+    "lost_said",
+    "p_value",
+    "partial_said",
+    "spread_said",
+    "tags_said",
+    "verdict",
+]
 
 _CORRECTIONS = {"holm": "Holm", "benjamini-hochberg": "Benjamini-Hochberg"}
 _LEVEL = 0.05
@@ -18,69 +28,65 @@ _NAME_COLUMNS = 36
 
 
 def verdict(comparison: RunComparison, pair: PairOfRuns) -> str:
-    """Return which of two runs is better and by how much, or that no difference could be shown, and how small one could be."""
+    """Return which of two runs is better and by how much, or that no difference could be shown, and how small one could be.
+
+    The benchmark's most important number comes first where it has any, then the mean overall score.
+    """
+    return " ".join(_sentences(comparison, pair))
+
+
+def _sentences(comparison: RunComparison, pair: PairOfRuns) -> Iterator[str]:
     base, other = comparison.runs[pair.base].label, comparison.runs[pair.other].label
     whole = pair.overall
-    said = [f"{base} and {other} are the same run."] if pair.same_run else []
+    if pair.same_run:
+        yield f"{base} and {other} are the same run."
     if whole.n == 0:
-        return " ".join(
-            [*said, f"No sample has a score in both {base} and {other}: no difference can be computed."]
-        )
+        yield f"No sample has a score in both {base} and {other}: no difference can be computed."
+        return
+    for one in pair.headlines[:1]:
+        if one.difference != 0 or whole.ties != whole.n:
+            yield _claim(one, base, other, comparison, f"In {one.name}, ")
     if whole.ties == whole.n:
-        return " ".join([*said, f"{base} and {other} have the same score in {_all_of(whole.n)}."])
-    if whole.difference is None or whole.p is None:
-        text = (
-            f"{other} is at {signed(whole.difference)} from {base} over {_samples(whole)}: of one cluster alone nothing "
+        yield f"{base} and {other} have the same score in {_all_of(whole.n)}."
+        return
+    yield _claim(whole, base, other, comparison, "In the mean overall score, " if pair.headlines else "")
+    if pair.main.smallest:
+        of = f" in {pair.main.name}" if pair.headlines else ""
+        yield (
+            f"The smallest difference{of} that these {_samples(pair.main)} could show, four times in five, is "
+            f"{number(pair.main.smallest)}."
+        )
+    if whole.p is not None and not 2 ** (1 - whole.clusters) < _LEVEL:
+        yield f"With {whole.clusters} clusters no difference can be shown, however large."
+    elif whole.p is not None and whole.few:
+        yield f"With {whole.clusters} clusters, fewer than 20, the interval is rough."
+
+
+def _claim(one: Difference, base: str, other: str, comparison: RunComparison, of: str) -> str:
+    """Return what is shown of one difference, or that nothing is; `of` says of which, and may be empty."""
+    if one.difference is None:
+        return f"{of}no difference can be computed{f': {one.why_undefined}' if one.why_undefined else ''}."
+    if one.p is None:
+        return (
+            f"{of}{other} is at {signed(one.difference)} from {base} over {_samples(one)}: of one cluster alone nothing "
             "can be said of how certain that is."
         )
-        return " ".join([*said, text])
-    correction = f", corrected for {len(comparison.pairs)} comparisons" if comparison.pairs_correction else ""
-    certainty = f"p {p_value(whole.corrected_p)}{correction}"
-    said.append(
-        _shown(whole, base, other, certainty) if whole.shown else _not_shown(whole, base, other, certainty)
-    )
-    if whole.smallest:
-        said.append(
-            f"The smallest difference that these {_samples(whole)} could show, four times in five, is {number(whole.smallest)}."
-        )
-    said += [_headline(one, base, other) for one in pair.headlines[:1]]
-    if not 2 ** (1 - whole.clusters) < _LEVEL:
-        said.append(f"With {whole.clusters} clusters no difference can be shown, however large.")
-    elif whole.few:
-        said.append(f"With {whole.clusters} clusters, fewer than 20, the interval is rough.")
-    return " ".join(said)
-
-
-def _shown(one: Difference, base: str, other: str, certainty: str) -> str:
-    better, worse, sign = (other, base, 1) if (one.difference or 0.0) > 0 else (base, other, -1)
-    size = None if one.difference is None else abs(one.difference)
-    interval = UNDEFINED
-    if one.low is not None and one.high is not None:
-        interval = between(*((one.low, one.high) if sign > 0 else (-one.high, -one.low)))
-    return f"{better} is better than {worse} by {number(size)} (95 % interval {interval}, {certainty}) over {_samples(one)}."
-
-
-def _not_shown(one: Difference, base: str, other: str, certainty: str) -> str:
-    interval = UNDEFINED if one.low is None else f"{signed(one.low)} to {signed(one.high)}"
-    return (
-        f"No difference between {base} and {other} could be shown: {other} is at {signed(one.difference)} "
-        f"(95 % interval {interval}, {certainty}) over {_samples(one)}."
-    )
-
-
-def _headline(one: Difference, base: str, other: str) -> str:
-    """Return the same of the benchmark's own number, which has an interval alone."""
-    if one.difference is None or one.low is None or one.high is None:
+    several = f", corrected for {len(comparison.pairs)} comparisons" if one.adjusted_p is not None else ""
+    certainty = f"p {p_value(one.corrected_p)}{several}"
+    if not one.shown:
+        no = "no" if of else "No"
+        interval = between(one.low, one.high, sign=True)
         return (
-            f"In {one.name} the difference is {signed(one.difference)}; how certain that is cannot be said."
+            f"{of}{no} difference between {base} and {other} could be shown: {other} is at {signed(one.difference)} "
+            f"(95 % interval {interval}, {certainty}) over {_samples(one)}."
         )
-    interval = f"{signed(one.low)} to {signed(one.high)}"
-    if one.low <= 0 <= one.high:
-        return f"In {one.name} no difference could be shown ({signed(one.difference)}, 95 % interval {interval})."
     better, worse = (other, base) if one.difference > 0 else (base, other)
+    low, high = one.low, one.high
+    if one.difference < 0 and low is not None and high is not None:
+        low, high = -high, -low
     return (
-        f"In {one.name} {better} is better than {worse} by {number(abs(one.difference))} "
-        f"(95 % interval of {other} - {base}: {interval})."
+        f"{of}{better} is better than {worse} by {number(abs(one.difference))} "
+        f"(95 % interval {between(low, high)}, {certainty}) over {_samples(one)}."
     )
 
 
@@ -93,6 +99,30 @@ def _samples(one: Difference) -> str:
 
 def _all_of(count: int) -> str:
     return "the one sample that both scored" if count == 1 else f"all {count} samples that both scored"
+
+
+def spread_said(label: str, one: Variance) -> str:
+    """Return where the spread of a run's scores comes from, and what would lower the standard error of its mean most."""
+    parts = [
+        ("samples", one.sample),
+        ("seeds", one.seed),
+        ("judgements", one.judge),
+        ("samples and seeds together", one.sample_and_seed if one.sample is None else None),
+        (
+            "seeds and judgements together",
+            one.seed_and_judge if one.seed is None and one.judge is None else None,
+        ),
+    ]
+    said = ", ".join(f"{number(value)} between {what}" for what, value in parts if value is not None)
+    text = f"{label}: the variance of its scores is {said}."
+    if one.standard_error is None or one.doubled is None:
+        return text
+    better = [
+        f"{number(error)} with twice the {what}" for what, error in one.doubled.items() if error is not None
+    ]
+    return (
+        f"{text} The standard error of its mean, {number(one.standard_error)}, would be {', '.join(better)}."
+    )
 
 
 def p_value(p: float | None) -> str:

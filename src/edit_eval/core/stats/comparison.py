@@ -130,8 +130,9 @@ def compare(
     common = [one for one in first if one in second]
     cluster_of = _labels("clusters", clusters, by_id, len(first))
     stratum_of = _labels("strata", strata, by_id, len(first))
-    if cluster_of is not None and (bare := next((one for one in common if one not in cluster_of), None)):
-        raise ValueError(f"sample {bare!r} has no cluster")
+    bare = [] if cluster_of is None else [one for one in common if one not in cluster_of]
+    if bare:
+        raise ValueError(f"sample {bare[0]!r} has no cluster")
     pairs = [
         _Pair(
             a=float(first[one]),
@@ -173,11 +174,17 @@ def _paired(a: Scores, b: Scores) -> tuple[Mapping[Any, float], Mapping[Any, flo
     """Return both by id, or by place, and whether it is by id."""
     if isinstance(a, Mapping) and isinstance(b, Mapping):
         return a, b, True
-    if isinstance(a, Mapping) or isinstance(b, Mapping):
+    one, other = _by_place(a), _by_place(b)
+    if len(one) != len(other):
+        raise ValueError(f"{len(one)} and {len(other)} scores: without ids there must be as many of both")
+    return one, other, False
+
+
+def _by_place(scores: Scores) -> dict[int, float]:
+    mixed = isinstance(scores, Mapping)
+    if mixed:
         raise ValueError("scores by id cannot be paired with scores by place")
-    if len(a) != len(b):
-        raise ValueError(f"{len(a)} and {len(b)} scores: without ids there must be as many of both")
-    return dict(enumerate(a)), dict(enumerate(b)), False
+    return dict(enumerate(scores))
 
 
 def _labels(what: str, labels: Labels | None, by_id: bool, places: int) -> Mapping[Any, Hashable] | None:

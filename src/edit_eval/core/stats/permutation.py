@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import numpy as np
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["SignFlip", "sign_flip"]
 
 _EXACT_UP_TO = 14  # clusters that differ: 16,384 patterns
-_CHUNK_BYTES = 1 << 25
+_CHUNK_BYTES = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -61,20 +61,35 @@ def sign_flip(totals: Sequence[float], *, resamples: int = 9_999, seed: int = 0)
     # Sums that are equal but for rounding are as far out: scores on a scale of whole numbers tie often.
     far = abs(math.fsum(totals)) - 1e-9 * float(sizes.sum())
     if len(sizes) <= _EXACT_UP_TO:
-        every = np.arange(1 << len(sizes))[:, None] >> np.arange(len(sizes)) & 1
-        return SignFlip(float(np.mean(np.abs(_flipped(every, sizes)) >= far)), exact=True)
-    generator = np.random.default_rng(seed)
-    chunk = max(1, _CHUNK_BYTES // (8 * len(sizes)))
-    beyond = 0
-    for start in range(0, resamples, chunk):
-        count = min(chunk, resamples - start)
-        bits = np.frombuffer(generator.bytes(count * (-(-len(sizes) // 8))), dtype=np.uint8)
-        patterns = np.unpackbits(bits.reshape(count, -1), axis=1, count=len(sizes))
-        beyond += int(np.count_nonzero(np.abs(_flipped(patterns, sizes)) >= far))
+        sums = _every(sizes)
+        return SignFlip(float(np.mean(np.abs(sums) >= far)), exact=True)
+    beyond = sum(int(np.count_nonzero(np.abs(sums) >= far)) for sums in _some(sizes, resamples, seed))
     return SignFlip((beyond + 1) / (resamples + 1), exact=False)
 
 
-def _flipped(patterns: NDArray[Any], sizes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return for each row of zeros and ones the sum of the sizes, negative where a one stands."""
-    sums: NDArray[np.float64] = sizes.sum() - 2.0 * (patterns.astype(float) @ sizes)
+def _every(sizes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the sums of the sizes with every pattern of signs."""
+    import numpy as np
+
+    patterns = np.arange(1 << len(sizes))[:, None] >> np.arange(len(sizes)) & 1
+    sums: NDArray[np.float64] = sizes.sum() - 2 * (patterns @ sizes)
     return sums
+
+
+def _some(sizes: NDArray[np.float64], resamples: int, seed: int) -> Iterator[NDArray[np.float64]]:
+    """Yield the sums of the sizes with random signs, some resamples at a time.
+
+    A random byte stands for the signs of eight sizes, whose sum is looked up.
+    """
+    import numpy as np
+
+    octets = np.zeros((-(-len(sizes) // 8), 8))
+    octets.ravel()[: len(sizes)] = sizes
+    signs = 1.0 - 2.0 * np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1)
+    looked_up = (octets @ signs.T).ravel()  # 256 sums of each octet
+    places = 256 * np.arange(len(octets))
+    generator = np.random.default_rng(seed)
+    chunk = max(1, _CHUNK_BYTES // (16 * len(octets)))
+    for start in range(0, resamples, chunk):
+        drawn = generator.integers(256, size=(min(chunk, resamples - start), len(octets)))
+        yield looked_up[drawn + places].sum(axis=1)

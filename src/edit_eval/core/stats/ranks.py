@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from edit_eval.core.stats.comparison import PairedComparison, compare
+from edit_eval.core.stats.labels import numbered
 from edit_eval.core.stats.multiple import holm
+from edit_eval.core.stats.resampling import draws
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,8 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Ranking", "RunRank", "rank"]
 
-_RESAMPLES = 4_000
-_CHUNK_BYTES = 1 << 25
+_RESAMPLES = 2_000
 
 
 @dataclass(frozen=True)
@@ -96,11 +97,13 @@ def rank(
     if base is not None and base not in runs:
         raise ValueError(f"no run is named {base!r}")
     first = next(iter(runs.values()))
-    common = [one for one in first if all(one in scores for scores in runs.values())]
+    # In an order of their own, so that the same resamples are drawn however the runs are ordered.
+    common = sorted((one for one in first if all(one in run for run in runs.values())), key=str)
     scores = {name: {one: run[one] for one in common} for name, run in runs.items()}
+    named = [*([] if base is None else [base]), *(name for name in runs if name != base)]
     pairs = {
         (one, other): compare(scores[one], scores[other], clusters, level=level, seed=seed)
-        for one, other in itertools.combinations(runs, 2)
+        for one, other in itertools.combinations(named, 2)
     }
     known = next(iter(pairs.values()))
     means = {name: math.fsum(run.values()) / len(common) if common else None for name, run in scores.items()}
@@ -111,13 +114,13 @@ def rank(
         for (one, other), p in zip(pairs, holm([pair.p for pair in pairs.values()]), strict=True)
     }
     spread = _bootstrap(
-        [list(scores[name].values()) for name in order], _groups(common, clusters), level, seed
+        [list(scores[name].values()) for name in order],
+        [one if clusters is None else clusters[one] for one in common],
+        level,
+        seed,
     )
-    others = [name for name in order if base is not None and name != base]
-    against = {
-        name: compare(scores[base], scores[name], clusters, level=level, seed=seed) for name in others if base
-    }
-    corrected = dict(zip(others, holm([one.p for one in against.values()]), strict=True))
+    against = {other: pair for (one, other), pair in pairs.items() if one == base}
+    corrected = dict(zip(against, holm([one.p for one in against.values()]), strict=True))
     return Ranking(
         n=len(common),
         clusters=known.clusters,
@@ -134,12 +137,6 @@ def rank(
     )
 
 
-def _groups(common: Sequence[Any], clusters: Mapping[Any, Hashable] | None) -> list[int]:
-    """Return the number of the cluster of each sample, as they are first met."""
-    numbers: dict[Hashable, int] = {}
-    return [numbers.setdefault(one if clusters is None else clusters[one], len(numbers)) for one in common]
-
-
 def _rank(means: Mapping[str, float | None], name: str) -> float | None:
     own = means[name]
     if own is None:
@@ -149,31 +146,22 @@ def _rank(means: Mapping[str, float | None], name: str) -> float | None:
 
 
 def _bootstrap(
-    runs: Sequence[Sequence[float]], groups: Sequence[int], level: float, seed: int
+    runs: Sequence[Sequence[float]], clusters: Sequence[Hashable], level: float, seed: int
 ) -> Sequence[tuple[float | None, float | None, float | None]]:
     """Return for each run the least and the greatest rank, and the share of firsts; None under two clusters."""
     import numpy as np
 
-    count = len(set(groups))
+    places, count = numbered(clusters)
     if count < 2:
         return [(None, None, None)] * len(runs)
-    sums = np.stack([np.bincount(groups, run, count) for run in runs], axis=1)  # clusters x runs
-    ranks = np.concatenate([_ranks(weights @ sums) for weights in _draws(count, seed)])
+    sums = np.stack([np.bincount(places, run, count) for run in runs], axis=1)  # clusters x runs
+    ranks = np.concatenate(
+        [_ranks(weights @ sums) for weights in draws(np.zeros(count, dtype=np.intp), _RESAMPLES, seed)]
+    )
     low, high = np.quantile(ranks, [(1 - level) / 2, (1 + level) / 2], axis=0, method="inverted_cdf")
     first = ranks == ranks.min(axis=1, keepdims=True)
     best = (first / first.sum(axis=1, keepdims=True)).mean(axis=0)
     return [(float(a), float(b), float(c)) for a, b, c in zip(low, high, best, strict=True)]
-
-
-def _draws(clusters: int, seed: int) -> Iterator[NDArray[np.float64]]:
-    """Yield how often each cluster is drawn in each resample, some resamples at a time."""
-    import numpy as np
-
-    generator = np.random.default_rng(seed)
-    chunk = max(1, _CHUNK_BYTES // (8 * clusters))
-    for start in range(0, _RESAMPLES, chunk):
-        shares = np.full(clusters, 1 / clusters)
-        yield generator.multinomial(clusters, shares, min(chunk, _RESAMPLES - start)).astype(float)
 
 
 def _ranks(sums: NDArray[np.float64]) -> NDArray[np.float64]:

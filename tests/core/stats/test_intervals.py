@@ -62,15 +62,19 @@ def test_order_does_not_matter(pairs, random):
 
 @given(st.lists(st.tuples(scores, st.integers(0, 6)), min_size=2, max_size=40))
 def test_clustered_error_is_that_of_the_formula(pairs):
-    """Cameron and Miller 2015, II.B: residuals summed within clusters, squared, summed over clusters."""
+    """Residuals summed within clusters, squared, over the share of the other clusters; Cameron and Miller 2015, II.B, where
+    all are of one size."""
     numpy = pytest.importorskip("numpy")
     values = numpy.array([value for value, _ in pairs])
     groups = numpy.array([cluster for _, cluster in pairs])
-    labels = numpy.unique(groups)
+    labels, sizes = numpy.unique(groups, return_counts=True)
     assume(len(labels) > 1)
     sums = numpy.array([(values[groups == label] - values.mean()).sum() for label in labels])
-    expected = math.sqrt(len(labels) / (len(labels) - 1) * (sums**2).sum()) / len(values)
+    expected = math.sqrt((sums**2 / (1 - sizes / len(values))).sum()) / len(values)
     assert mean_interval(list(values), list(groups)).standard_error == pytest.approx(expected, abs=1e-9)
+    if len(set(sizes)) == 1:
+        usual = math.sqrt(len(labels) / (len(labels) - 1) * (sums**2).sum()) / len(values)
+        assert expected == pytest.approx(usual, abs=1e-9)
 
 
 def test_the_interval_covers_as_often_as_it_says():
