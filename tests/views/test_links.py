@@ -124,6 +124,7 @@ def test_what_no_page_shows_goes_and_a_strangers_files_stay(wanted):
     folder, places = wanted
     place_thumbnails(folder, places)
     (folder / "thumbs" / "mine.txt").write_text("keep")
+    (folder / "thumbs" / "a" / ".a.webp.99999999.tmp").write_text("of a process that was killed")
     remove_others(folder, ["thumbs/a/a.webp"])
     assert there(folder) == {"thumbs/a/a.webp": b"a", "thumbs/mine.txt": b"keep"}
     assert not (folder / "thumbs" / "b").exists()

@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
+from edit_eval.driver.abandoned import remove_abandoned
 from edit_eval.views.links import THUMBNAILS
 
 __all__ = ["place_thumbnails", "remove_others"]
@@ -45,7 +46,9 @@ def remove_others(folder: Path, wanted: Collection[str]) -> None:
     for place in sorted(_below(folder / THUMBNAILS) - set(wanted)):
         if place.endswith(_SUFFIX):
             (folder / place).unlink(missing_ok=True)
-    for parent, _, _ in os.walk(folder / THUMBNAILS, topdown=False):
+    for parent, _, names in os.walk(folder / THUMBNAILS, topdown=False):
+        if any(name.startswith(".") for name in names):
+            remove_abandoned(Path(parent))
         if parent != str(folder / THUMBNAILS) and not os.listdir(parent):  # noqa: PTH208 - fast
             Path(parent).rmdir()
 
