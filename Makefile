@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip
 STAMPS := $(VENV)/stamps
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-long check clean
+.PHONY: help demo test test-long check browser clean
 
 help:
 	@echo "make demo        install, then edit and score drawn scenes on two CPU devices (under a minute)"
@@ -21,10 +21,10 @@ demo: $(STAMPS)/package
 	$(BIN)/edit-eval demo
 
 # Most tests wait for processes: three at a time are faster on two cores, and do not disturb each other.
-test: $(STAMPS)/test
+test: $(STAMPS)/test browser
 	$(BIN)/python -m pytest -m "not long" --numprocesses 3 --dist worksteal
 
-test-long: $(STAMPS)/test
+test-long: $(STAMPS)/test browser
 	$(BIN)/python -m pytest
 
 check: $(STAMPS)/check
@@ -32,6 +32,13 @@ check: $(STAMPS)/check
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Debian's Chromium, for the tests of the page. Where it cannot be installed these are skipped, and say so.
+browser:
+	@command -v chromium >/dev/null \
+	|| { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq \
+	     && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; } \
+	|| echo "there is no chromium ('apt-get install chromium' as root): the tests in a browser will be skipped"
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -448,6 +448,8 @@ def test_what_may_swallow_still_does():
 
 # Runs lie on network file systems: files are appended to or replaced whole, and nothing else is done to them
 
+LINKED_OR_COPIED = {"views/thumbs.py": ["os.link"]}
+"""Where a hard link is tried first, and a copy made where there can be none."""
 NOT_ON_A_NETWORK_DISK = {"sqlite3", "mmap", "dbm", "lmdb", "fileinput", "memmap", "open_memmap"}
 """A data base locks ranges of its file, and a mapped file that another machine changes ends the process by a signal."""
 
@@ -468,7 +470,7 @@ def not_for_network_disks(tree: ast.AST) -> list[str]:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
 def test_files_are_appended_to_or_replaced(path):
-    assert not_for_network_disks(tree_of(path)) == []
+    assert not_for_network_disks(tree_of(path)) == LINKED_OR_COPIED.get(str(path.relative_to(SOURCE)), [])
 
 
 def test_that_check_finds_what_it_looks_for():

@@ -13,7 +13,7 @@ from edit_eval.driver.distributions import distribution, distributions_alike
 from edit_eval.views.axes import nice_step
 from edit_eval.views.charts import Change, Point, differences, forest
 from edit_eval.views.histograms import bars, histogram
-from edit_eval.views.page import _environment
+from edit_eval.views.templating import _environment
 
 HOSTILE = "</svg></script><b onclick=x>{{ 7 * 7 }} & \u202e \"'" + "x" * 20_000
 

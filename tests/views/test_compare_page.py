@@ -16,11 +16,11 @@ from edit_eval.views import compare_page as pages
 from edit_eval.views.compare import comparison_text
 from edit_eval.views.compare_page import letter_of
 from edit_eval.views.report import compare_report
-from edit_eval.views.verdicts import head_said, lost_said, partial_said, tags_said, verdict
+from edit_eval.views.verdicts import head_said, lost_said, partial_said, spread_said, tags_said, verdict
 
 BASE = {f"s{number}": Item([number % 5 + 3], tags={"category": "ab"[number % 2]}) for number in range(12)}
 OTHER = {name: Item([one.outcomes[0] + (2 if int(name[1:]) % 3 else -1)]) for name, one in BASE.items()}
-LACKING = {**OTHER, "s1": Item(["refused"]), "new": Item([5])}
+LACKING = {**OTHER, "s1": Item(["refused"]), "new": Item([5]), "s2": Item([4, 6]), "s3": Item([6, 9])}
 
 
 @pytest.fixture
@@ -47,6 +47,8 @@ def test_its_words_are_those_of_the_terminal(comparison, tmp_path):
     for pair in comparison.pairs:
         lost = lost_said(pair.lost, comparison.runs[pair.base], comparison.runs[pair.other])
         sentences += [verdict(comparison, pair), tags_said(pair), *lost]
+    sentences += [spread_said(run.label, run.variance) for run in comparison.runs if run.variance]
+    assert any(run.variance for run in comparison.runs)
     assert len(sentences) > 8
     for one in sentences:
         assert " ".join(one.split()) in terminal

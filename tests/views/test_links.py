@@ -79,7 +79,7 @@ def test_thumbnails_are_links_where_there_can_be_links(wanted):
         assert (folder / place).samefile(source)
 
 
-@pytest.mark.parametrize("code", [errno.EXDEV, errno.EMLINK, errno.EPERM])
+@pytest.mark.parametrize("code", [errno.EXDEV, errno.EMLINK, errno.EPERM, errno.EOPNOTSUPP])
 def test_thumbnails_are_copies_where_there_can_be_none_and_are_kept(wanted, monkeypatch, code):
     folder, places = wanted
 
@@ -101,6 +101,7 @@ def test_a_disk_that_is_full_is_said(wanted, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(thumbs.os, "link", full)
+    monkeypatch.setattr(thumbs.shutil, "copy2", full)
     with pytest.raises(OSError, match="No space left"):
         place_thumbnails(folder, places)
 
@@ -123,6 +124,7 @@ def test_what_no_page_shows_goes_and_a_strangers_files_stay(wanted):
     folder, places = wanted
     place_thumbnails(folder, places)
     (folder / "thumbs" / "mine.txt").write_text("keep")
+    (folder / "thumbs" / "a" / ".a.webp.99999999.tmp").write_text("of a process that was killed")
     remove_others(folder, ["thumbs/a/a.webp"])
     assert there(folder) == {"thumbs/a/a.webp": b"a", "thumbs/mine.txt": b"keep"}
     assert not (folder / "thumbs" / "b").exists()

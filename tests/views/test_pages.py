@@ -132,4 +132,7 @@ def test_what_a_page_was_made_from_is_another_once_a_file_changed(tmp_path, name
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))  # its ctime tells
     stamps.append(made_from(tmp_path))
     assert len(set(stamps)) == 4
+    moved = tmp_path.rename(tmp_path.with_name(f"{tmp_path.name}-moved"))  # its links lead elsewhere now
+    assert made_from(moved) != stamps[-1]
+    moved.rename(tmp_path)
     assert made_from(tmp_path, 2.5) != stamps[-1]

@@ -21,7 +21,15 @@ from edit_eval.views.links import Links
 from edit_eval.views.tables import Table, signed
 from edit_eval.views.templating import template
 from edit_eval.views.text import UNDEFINED
-from edit_eval.views.verdicts import corrections, head_said, lost_said, partial_said, tags_said, verdict
+from edit_eval.views.verdicts import (
+    corrections,
+    head_said,
+    lost_said,
+    partial_said,
+    spread_said,
+    tags_said,
+    verdict,
+)
 
 __all__ = ["MOST_CELLS", "Compared", "compare_page", "compare_part_names", "compare_part_page", "letter_of"]
 
@@ -74,7 +82,10 @@ def compare_page(compared: Compared) -> Iterator[str]:
     yield from template("compare.html").generate(
         **_head(compared),
         said=[visible(line) for line in head_said(comparison)],
-        partials=[visible(_minus(partial_said(run))) for run in comparison.runs if run.partial],
+        partials=[_minus(visible(partial_said(run))) for run in comparison.runs if run.partial],
+        spreads=[
+            _minus(visible(spread_said(run.label, run.variance))) for run in comparison.runs if run.variance
+        ],
         alone=tables[0],
         ranks=tables[1] if comparison.ranking else None,
         groups=[[visible(name) for name in group] for group in comparison.ranking.groups]
@@ -199,12 +210,16 @@ def _pair(
         "label": visible(other.label),
         "base_label": visible(base.label),
         "verdict": _minus(visible(verdict(comparison, pair))),
-        "shown": pair.overall.shown,
+        "shown": pair.main.shown,
         "results": _results(pair.overall),
         "tags": visible(tags_said(pair)) if pair.tags else "",
         "corrections": [
             f"p of {what} {said}"
             for what, said in (
+                (
+                    "the benchmark's other numbers",
+                    corrections(pair.headline_correction, len(pair.headlines) - 1),
+                ),
                 ("the dimensions", corrections(pair.dimension_correction, len(pair.dimensions))),
                 ("the tags", corrections(pair.tag_correction, len(pair.tags))),
             )

@@ -59,14 +59,14 @@ def numbers_of(summary: Summary, rows: Sequence[Row], usage: Usage | None) -> Nu
 def made_from(run_dir: Path, price: float | None = None) -> str:
     """Return what a page made now is made from: 64 hex digits, the same as long as none of the run's files changed.
 
-    Size, time of change and inode are looked at, as for images; and the version of edit-eval. To be asked before the
+    Size, time of change and inode are looked at, as for images; where the run lies; and the version of edit-eval. To be asked before the
     files are read: what is appended meanwhile makes the page old.
 
     Args:
         run_dir: the run directory.
         price: of a GPU hour.
     """
-    facts: list[object] = [__version__, price]
+    facts: list[object] = [__version__, price, os.path.realpath(run_dir)]  # links of the page are relative
     for name in [*_READ, *sorted(one.name for one in run_dir.glob(f"{PREFIX}*"))]:
         try:
             facts.append(file_fact(name, os.stat(run_dir / name)))  # noqa: PTH116

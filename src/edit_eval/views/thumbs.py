@@ -1,22 +1,21 @@
 """The thumbnails of a page in its own folder, so that the folder alone can be copied elsewhere.
 
 They are hard links to the runs' thumbnails, which cost no room, or copies where there can be no links (another file
-system, one without links, too many links to one file). What is there already stays; what no page shows any more goes.
+system, a network file system that has none or not between two folders, too many links to one file). What is there already stays; what no page shows any more goes.
 """
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
+from edit_eval.driver.abandoned import remove_abandoned
 from edit_eval.views.links import THUMBNAILS
 
 __all__ = ["place_thumbnails", "remove_others"]
 
-_NO_LINKS = frozenset({errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS})
 _SUFFIX = ".webp"
 """Of thumbnails; nothing else is ever removed."""
 
@@ -47,7 +46,9 @@ def remove_others(folder: Path, wanted: Collection[str]) -> None:
     for place in sorted(_below(folder / THUMBNAILS) - set(wanted)):
         if place.endswith(_SUFFIX):
             (folder / place).unlink(missing_ok=True)
-    for parent, _, _ in os.walk(folder / THUMBNAILS, topdown=False):
+    for parent, _, names in os.walk(folder / THUMBNAILS, topdown=False):
+        if any(name.startswith(".") for name in names):
+            remove_abandoned(Path(parent))
         if parent != str(folder / THUMBNAILS) and not os.listdir(parent):  # noqa: PTH208 - fast
             Path(parent).rmdir()
 
@@ -83,12 +84,12 @@ def _is_same(one: os.stat_result, other: os.stat_result) -> bool:
 
 def _link(source: str, target: Path) -> None:
     try:
-        os.link(source, target)  # noqa: PTH - of a link, the link itself would be linked
+        os.link(source, target)
     except FileExistsError:
         return  # another process builds the same page
-    except OSError as error:
-        if error.errno not in _NO_LINKS:
-            raise
+    except FileNotFoundError:
+        raise
+    except OSError:  # not between these two, or not here at all; a copy tells whether it is something else
         temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
         try:
             shutil.copy2(source, temporary)

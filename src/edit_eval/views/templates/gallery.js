@@ -57,6 +57,7 @@ const gallery = (() => {
     const flags = counted((card) => card.flags ?? []);
     offer(fields.flag, flags);
     byId("find-flags").hidden = flags.length === 0;
+    byId("find-scores").hidden = !cards.some((card) => card.scores.some((score) => score !== null));
     if (!cards.some((card) => card.doubt !== undefined)) byId("sort-doubt").remove();
   }
 
