@@ -41,20 +41,11 @@ WHAT = ("report", "again", "bare cards")
 
 def report(run_dir: Path) -> dict[str, object]:
     """Build the report as the command does; return a digest of its pages."""
-    from edit_eval.driver.opinions import opinions_on
-    from edit_eval.driver.store import RunReader
-    from edit_eval.driver.summary import read_rows, summarize
-    from edit_eval.driver.telemetry import read_telemetry
-    from edit_eval.driver.usage import usage
-    from edit_eval.views.numbers import made_from
-    from edit_eval.views.report import html_report
+    from edit_eval.serve.page import write_page
+    from edit_eval.views.report import page_path
 
-    stamp = made_from(run_dir)
-    run = RunReader(run_dir)
-    rows = read_rows(run)
-    page = html_report(
-        run_dir, summarize(run, rows), rows, usage(read_telemetry(run_dir)), stamp, opinions_on(run, rows)
-    )
+    write_page(run_dir)
+    page = page_path(run_dir)
     pages = sorted(page.parent.glob("*.html"))
     digest = hashlib.sha256(b"".join(one.read_bytes() for one in pages)).hexdigest()
     return {"digest": digest, "pages": len(pages), "mib": sum(one.stat().st_size for one in pages) / 2**20}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-
 import pytest
 
 from edit_eval.driver.distributions import distribution
@@ -16,7 +14,6 @@ from edit_eval.views.timeline_chart import timeline_of
 from views.samples import EMPTY, HOSTILE, estimate, partial, row
 from views.test_overview import telemetry
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 LOOK = """() => {
   const seen = [...document.querySelectorAll('svg text')].filter(one => one.getClientRects().length);
   const plots = [...document.querySelectorAll('.forest tbody td.plot')].map(one => one.getBoundingClientRect());
@@ -31,17 +28,6 @@ LOOK = """() => {
     panel: getComputedStyle(document.querySelector('.panel')).backgroundColor,
   };
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if CHROMIUM is None:
-        pytest.skip("no Chromium here")
-    playwright = pytest.importorskip("playwright.sync_api", reason="no Playwright here")
-    with playwright.sync_playwright() as started:
-        running = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield running
-        running.close()
 
 
 @pytest.fixture(scope="module")
