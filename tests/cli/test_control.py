@@ -119,8 +119,8 @@ def test_a_signal_before_the_run_has_begun(tmp_path, number):
     code = (
         "import os, sys\n"
         "from edit_eval import cli\n"
-        "from edit_eval.cli import commands\n"
-        f"commands.prepare = lambda *_args, **_more: os.kill(os.getpid(), {int(number)})\n"
+        "from edit_eval.cli import performing\n"
+        f"performing.prepare = lambda *_args, **_more: os.kill(os.getpid(), {int(number)})\n"
         "sys.exit(cli.main(['demo']))\n"
     )
     done = subprocess.run(

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edit_eval.cli import _parser
-from edit_eval.cli.commands import _checked
+from edit_eval.cli.configs import checked_config
 from edit_eval.core.errors import DeviceError, UserError
 from edit_eval.driver import devices, readings
 from edit_eval.driver.config import check_config
@@ -296,7 +296,7 @@ def test_devices_on_the_command_line_win_in_both_stages(machine, tmp_path, given
         tree[stage]["devices"] = said
     (tmp_path / "c.yaml").write_text(json.dumps(tree))
     arguments = _parser().parse_args(["run", str(tmp_path / "c.yaml"), "--devices", given])
-    job = prepare(_checked(arguments))
+    job = prepare(checked_config(arguments))
     for spec in (job.editor.spec, job.judge.stage.spec):
         assert [one.label for one in spec.devices] == labels
 
