@@ -133,6 +133,25 @@ def test_a_dimension_counts_where_it_is_asked_for_and_on_its_own_scale():
     assert (found.mean, found.n, found.wanted) == (50, 1, 1)
 
 
+def test_the_interval_of_a_share_is_wilsons():
+    from scipy.stats import binomtest
+
+    top = ONE.dimensions[0].high
+    samples = [scored("x", top if number < 6 else top - 1, cluster=number) for number in range(20)]
+    found = estimate(Headline("accuracy", 0, 100, value="perfect"), samples)
+    known = binomtest(6, 20).proportion_ci(method="wilson")
+    assert (found.mean, found.low, found.high) == pytest.approx((30, 100 * known.low, 100 * known.high))
+    none = estimate(Headline("accuracy", 0, 100, value="perfect"), samples[6:])
+    assert (none.mean, none.low) == (0, pytest.approx(0, abs=1e-9))
+    assert none.high == pytest.approx(100 * binomtest(0, 14).proportion_ci(method="wilson").high)
+    alone = estimate(Headline("accuracy", 0, 100, value="perfect"), samples[:1])
+    assert (alone.mean, alone.low, alone.high) == (100, None, None)
+    # A sample that is perfect in one repeat only is no whole success: the mean's interval stands.
+    half = replace(samples[7], verdicts=(samples[7].verdicts[0], samples[0].verdicts[0]))
+    mixed = estimate(Headline("accuracy", 0, 100, value="perfect"), [half, *samples])
+    assert mixed.low == pytest.approx(mixed.mean - (mixed.high - mixed.mean))
+
+
 def test_perfect_is_the_top_of_every_dimension_that_applies():
     samples = [
         scored("x", 5, 5, rubric=TWO),

@@ -13,7 +13,15 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from edit_eval.core.expression import evaluate
-from edit_eval.core.stats import FEW, LinearError, linear_error, power, sign_flip, t_quantile
+from edit_eval.core.stats import (
+    FEW,
+    LinearError,
+    linear_error,
+    power,
+    proportion_interval_of,
+    sign_flip,
+    t_quantile,
+)
 from edit_eval.core.types import Rubric
 
 __all__ = [
@@ -190,7 +198,8 @@ def estimate(headline: Headline, samples: Sequence[Scored], level: float = 0.95)
     R_g = sum(a_i) / sum(w_i) over the group. Its standard error is that of a ratio estimate in strata by
     linearisation (Cochran 1977, Sampling Techniques, sections 6.3 and 5.3): of the residuals a_i - w_i R_g, summed within clusters
     (`stats.linear_error`, which also gives the degrees of freedom of Student's t). With one group and weights of 1 this is
-    `stats.mean_interval`.
+    `stats.mean_interval`. The interval of a share of samples (`perfect`, without groups) is Wilson's over clusters
+    (`stats.proportion_interval_of`), unless repeats of a sample disagree.
 
     Args:
         headline: what is asked for.
@@ -216,9 +225,7 @@ def estimate(headline: Headline, samples: Sequence[Scored], level: float = 0.95)
     known = [value for value in means.values() if value is not None]
     whole = math.fsum(known) / len(known) if known and len(known) == len(parts) else None
     error = _error(parts)
-    half = None
-    if whole is not None and error.standard_error is not None and error.degrees is not None:
-        half = t_quantile((1 + level) / 2, error.degrees) * error.standard_error
+    low, high = _interval(headline, parts, whole, error, level)
     missing = any(part.missing or part.mean is None for part in parts.values())
     return HeadlineEstimate(
         headline=headline,
@@ -227,12 +234,29 @@ def estimate(headline: Headline, samples: Sequence[Scored], level: float = 0.95)
         clusters=error.clusters,
         mean=whole,
         standard_error=None if whole is None else error.standard_error,
-        low=None if whole is None or half is None else max(headline.low, whole - half),
-        high=None if whole is None or half is None else min(headline.high, whole + half),
+        low=low,
+        high=high,
         bounds=_bounds(headline, list(parts.values())) if missing and parts else None,
         by_group=means if headline.group else {},
         why_partial=(*reasons, *_why(headline, parts, odd)),
     )
+
+
+def _interval(
+    headline: Headline, parts: Mapping[str, _Part], whole: float | None, error: LinearError, level: float
+) -> tuple[float | None, float | None]:
+    """Return the ends of the interval, within the headline's range; None where it is undefined."""
+    if whole is None or error.standard_error is None or error.degrees is None:
+        return None, None
+    if headline.value == "perfect" and not headline.dimension and len(parts) == 1:
+        [part] = parts.values()
+        tops = [value / headline.high for _, value, _ in part.known]
+        if all(one in (0, 1) for one in tops):
+            share = proportion_interval_of(tops, [cluster for cluster, _, _ in part.known], level)
+            if share.low is not None and share.high is not None:
+                return headline.high * share.low, headline.high * share.high
+    half = t_quantile((1 + level) / 2, error.degrees) * error.standard_error
+    return max(headline.low, whole - half), min(headline.high, whole + half)
 
 
 def difference(
