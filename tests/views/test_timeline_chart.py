@@ -163,3 +163,16 @@ def test_device_names_are_text():
     text = draw(timeline_of([start(1, 5, {"</svg><b>\u202e": [(5, "edit")]})]))
     assert "<b>" not in text
     assert "&lt;/svg&gt;" in text
+
+
+@pytest.mark.parametrize("others", [(), (60.0,), (1.0,) * 20])
+@pytest.mark.parametrize("wall", [0.001, 59.0, 86_400.0 * 400, 3.1e9, 3.2e9, 1e15, 1e300, float("inf")])
+def test_whatever_a_start_took_its_axis_is_short(wall, others):
+    """A damaged line may say that a start began before there were computers."""
+    chart = timeline_of(
+        [start(n, seconds, {"GPU 0": [(seconds, "edit")]}) for n, seconds in enumerate((wall, *others))]
+    )
+    assert (chart is None) == (wall > 3.1e9 and not others)
+    if chart is not None:
+        assert 0 < len(chart.ticks) < 40
+        assert len(draw(chart)) < MOST_BYTES

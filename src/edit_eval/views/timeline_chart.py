@@ -149,9 +149,13 @@ class _Place:
         return self.first + self.count * min(1.0, max(0.0, share))
 
 
+_LONGEST_S = 100 * 365 * 86400.0
+"""Seconds of a start; what says that it took longer is a damaged line."""
+
+
 def timeline_of(starts: Sequence[Start]) -> Timeline | None:
     """Return the timeline of a run; None if no start took any time."""
-    timed = [start for start in starts if start.wall_s > 0 and start.lanes]
+    timed = [start for start in starts if 0 < start.wall_s < _LONGEST_S and start.lanes]
     shown = timed[-_MOST_STARTS:]
     labels = list(dict.fromkeys(label for start in shown for label in start.lanes))
     if not labels:
@@ -326,8 +330,9 @@ _STEPS = (
 def _ticks(places: Sequence[_Place], columns: int) -> tuple[TimeTick, ...]:
     whole = math.fsum(place.start.wall_s for place in places)
     longest = max(place.start.wall_s for place in places)
-    step = next((one for one in _STEPS if whole / one <= 5.5), _STEPS[-1])
-    step = max((one for one in _STEPS if one <= min(step, longest)), default=longest)
+    step = min(longest, next((one for one in _STEPS if whole / one <= 5.5), whole / 5))
+    if step <= _STEPS[-1]:
+        step = max((one for one in _STEPS if one <= step), default=longest)
     marks = [
         (round(100 * place.column(place.start.begin + number * step) / columns, 2), number * step)
         for place in places
