@@ -12,6 +12,7 @@ from typing import Any
 from edit_eval.core.identity import canonical_json
 from edit_eval.driver.comparison import ProvenanceDifference
 from edit_eval.driver.judges import RecordedJudge
+from edit_eval.driver.runinfo import mapping, starts_in
 from edit_eval.driver.starts import starts_of
 
 __all__ = ["differences", "made_with"]
@@ -36,18 +37,18 @@ def made_with(info: Mapping[str, Any], judge: RecordedJudge) -> dict[str, str]:
         info: what run.json says.
         judge: the one whose verdicts count; what is said of hosts that judge is of its starts alone.
     """
-    config = _mapping(info.get("config"))
+    config = mapping(info.get("config"))
     judging = judge.judging
     found: dict[str, Any] = {
-        **_leaves("benchmark", _mapping(config.get("benchmark"))),
-        **_leaves("data", _mapping(info.get("data"))),
+        **_leaves("benchmark", mapping(config.get("benchmark"))),
+        **_leaves("data", mapping(info.get("data"))),
         "limit": config.get("limit"),
-        "seed": _mapping(info.get("identity")).get("seed", config.get("seed")),
+        "seed": mapping(info.get("identity")).get("seed", config.get("seed")),
         "repeats": config.get("repeats"),
         "editor": info.get("editor"),
-        **_leaves("editor", _mapping(_mapping(info.get("identity")).get("editor"))),
-        "editor's sizes": _mapping(info.get("size_policy")).get("editor"),
-        **_hosts("edit", [_mapping(one) for one in info.get("starts") or ()]),
+        **_leaves("editor", mapping(mapping(info.get("identity")).get("editor"))),
+        "editor's sizes": mapping(info.get("size_policy")).get("editor"),
+        **_hosts("edit", starts_in(info)),
         "protocol": judge.protocol,
         "judge": judge.title,
         **_leaves("judge", judging.identity),
@@ -56,7 +57,7 @@ def made_with(info: Mapping[str, Any], judge: RecordedJudge) -> dict[str, str]:
         "rubrics' hash": judging.rubrics_hash[:16],
         "judge compares with": judging.against.run if judging.against else None,
         **_hosts("judge", starts_of(info, judging)),
-        "edit-eval": _joined(_mapping(one).get("edit_eval") for one in info.get("starts") or ()),
+        "edit-eval": _joined(one.get("edit_eval") for one in starts_in(info)),
     }
     return {label: _text(value) for label, value in found.items() if value not in (None, "", [], {})}
 
@@ -75,12 +76,12 @@ def _hosts(stage: str, starts: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     said: dict[str, list[Any]] = {}
     devices: list[str] = []
     for start in starts:
-        for name, facts in _mapping(start.get("hosts")).items():
+        for name, facts in mapping(start.get("hosts")).items():
             whose, _, device = name.partition(" ")
             if whose != stage:
                 continue
             devices.append(device)
-            for what, value in _mapping(facts).items():
+            for what, value in mapping(facts).items():
                 if what not in _NOT_OF_THE_RUN:
                     said.setdefault(what, []).append(value)
     lines = {f"{stage}: devices": _joined(devices)}
@@ -93,7 +94,3 @@ def _joined(values: Iterable[Any]) -> str:
 
 def _text(value: Any) -> str:
     return canonical_json(value) if isinstance(value, (list, tuple, Mapping)) else str(value)
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}

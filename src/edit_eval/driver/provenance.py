@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from edit_eval.driver.runinfo import distinct, hosts_in, mapping, starts_in
+
 __all__ = ["Provenance", "provenance_of"]
 
 _LIBRARIES = ("torch", "diffusers", "transformers", "vllm", "accelerate", "pillow", "numpy")
@@ -29,20 +31,20 @@ class Provenance:
 
 def provenance_of(info: Mapping[str, Any]) -> Provenance:
     """Return what run.json says of how a run was made; what it does not say is left out."""
-    identity, config = _mapping(info.get("identity")), _mapping(info.get("config"))
+    identity, config = mapping(info.get("identity")), mapping(info.get("config"))
     facts: dict[str, str] = {}
     for stage in ("editor", "judge"):
-        facts |= _stage_facts(stage, _mapping(identity.get(stage)), _mapping(config.get(stage)))
-    for key, data in _mapping(info.get("data")).items():
-        facts[f"data: {key}"] = _joined(_mapping(data))
-    benchmark = _mapping(config.get("benchmark"))
+        facts |= _stage_facts(stage, mapping(identity.get(stage)), mapping(config.get(stage)))
+    for key, data in mapping(info.get("data")).items():
+        facts[f"data: {key}"] = _joined(mapping(data))
+    benchmark = mapping(config.get("benchmark"))
     facts["benchmark"] = " ".join(
         str(one) for one in (benchmark.get("type"), benchmark.get("path")) if one is not None
     )
     facts["rubric hash"] = _text(identity.get("rubric"))
     facts["seed"] = _text(config.get("seed"))
     facts["repeats"] = _text(config.get("repeats"))
-    facts |= _starts_facts([_mapping(one) for one in info.get("starts") or ()])
+    facts |= _starts_facts(starts_in(info))
     facts["created"] = _text(info.get("created"))
     output = config.get("output")
     return Provenance(
@@ -56,34 +58,29 @@ def _stage_facts(stage: str, identity: Mapping[str, Any], config: Mapping[str, A
     """Return what a stage ran: `editor`, its model's revision, its parts and parameters."""
     name, version = _text(identity.get("name")), _text(identity.get("version"))
     facts = {stage: f"{name}, version {version}" if name and version else name}
-    model = _mapping(identity.get("model"))
+    model = mapping(identity.get("model"))
     facts[f"{stage}'s model"] = _text(config.get("model") or model.get("repository") or model.get("name"))
     facts[f"{stage}'s revision"] = _text(model.get("commit"))
     facts[f"{stage}'s weights"] = f"sha256 {model['sha256']}" if model.get("sha256") else ""
-    for part, known in _mapping(identity.get("components")).items():
-        facts[f"{stage}'s {part}"] = _joined(_mapping(known))
-    facts[f"{stage}'s LoRA"] = _joined(_mapping(identity.get("lora")))
-    facts[f"{stage}'s parameters"] = _joined(_mapping(identity.get("params")))
+    for part, known in mapping(identity.get("components")).items():
+        facts[f"{stage}'s {part}"] = _joined(mapping(known))
+    facts[f"{stage}'s LoRA"] = _joined(mapping(identity.get("lora")))
+    facts[f"{stage}'s parameters"] = _joined(mapping(identity.get("params")))
     return facts
 
 
 def _starts_facts(starts: list[Mapping[str, Any]]) -> dict[str, str]:
-    hosts = [_mapping(host) for start in starts for host in _mapping(start.get("hosts")).values()]
-    facts = {"edit-eval": _distinct(start.get("edit_eval") for start in starts)}
-    facts["python"] = _distinct(host.get("python") for host in hosts) or _distinct(
+    hosts = hosts_in(starts)
+    facts = {"edit-eval": distinct(start.get("edit_eval") for start in starts)}
+    facts["python"] = distinct(host.get("python") for host in hosts) or distinct(
         start.get("python") for start in starts
     )
-    facts |= {name: _distinct(host.get(name) for host in hosts) for name in _LIBRARIES}
-    facts["accelerators"] = _distinct(host.get("accelerator") for host in hosts)
+    facts |= {name: distinct(host.get(name) for host in hosts) for name in _LIBRARIES}
+    facts["accelerators"] = distinct(host.get("accelerator") for host in hosts)
     facts["starts"] = ", ".join(_text(start.get("at")) for start in starts[:10]) + (
         f" and {len(starts) - 10} more" if len(starts) > 10 else ""
     )
     return facts
-
-
-def _distinct(values: Any) -> str:
-    found = sorted({str(value) for value in values if value not in (None, "")})
-    return ", ".join(found) + (" (mixed)" if len(found) > 1 else "")
 
 
 def _joined(values: Mapping[str, Any]) -> str:
@@ -92,10 +89,6 @@ def _joined(values: Mapping[str, Any]) -> str:
 
 def _text(value: Any) -> str:
     return "" if value is None else str(value)
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
 
 
 def _yaml(config: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ a newer edit-eval. Any key may be missing: `needed` says so in one line.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,17 @@ from edit_eval.driver.refusals import cannot_read
 from edit_eval.driver.rubrics import check_recorded_rubric
 from edit_eval.driver.shapes import Each, misfit_of
 
-__all__ = ["FORMAT", "DamagedInfo", "needed", "read_info", "rebuild_with"]
+__all__ = [
+    "FORMAT",
+    "DamagedInfo",
+    "distinct",
+    "hosts_in",
+    "mapping",
+    "needed",
+    "read_info",
+    "rebuild_with",
+    "starts_in",
+]
 
 FORMAT = 1
 
@@ -151,3 +161,24 @@ def needed(info: Mapping[str, Any], key: str, path: Path) -> Any:
         command = rebuild_with(path, config_is_there=key != "config" and isinstance(info.get("config"), dict))
         raise DamagedInfo(f"{path}/run.json lacks {key!r}; {command} writes it anew")
     return value
+
+
+def mapping(value: Any) -> Mapping[str, Any]:
+    """Return a part of run.json, empty where it is not there or of another kind."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def starts_in(info: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return what run.json says of each start."""
+    return [mapping(start) for start in info.get("starts") or ()]
+
+
+def hosts_in(starts: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return what each host of these starts said of itself."""
+    return [mapping(host) for start in starts for host in mapping(start.get("hosts")).values()]
+
+
+def distinct(values: Iterable[Any]) -> str:
+    """Return the values that there are as one text; of several that says that they are mixed."""
+    found = sorted({str(value) for value in values if value not in (None, "")})
+    return ", ".join(found) + (" (mixed)" if len(found) > 1 else "")

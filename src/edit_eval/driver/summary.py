@@ -31,6 +31,7 @@ from edit_eval.driver.judges import RecordedJudge, main_judge, other_judges
 from edit_eval.driver.plan import Judging, judged_again
 from edit_eval.driver.protocol import OFFICIAL, PARTIAL
 from edit_eval.driver.rows import Row, read_rows, rows_of
+from edit_eval.driver.runinfo import distinct, hosts_in, mapping, starts_in
 from edit_eval.driver.spending import Spent, spent_on
 from edit_eval.driver.store import RunReader
 
@@ -460,13 +461,13 @@ def _facts(info: Mapping[str, Any], judge: RecordedJudge | None) -> dict[str, st
     """Return the provenance that people ask for first, as far as run.json has it."""
     facts = {
         "editor": info.get("editor"),
-        "editor's sizes": _mapping(info.get("size_policy")).get("editor"),
+        "editor's sizes": mapping(info.get("size_policy")).get("editor"),
         "judge": info.get("judge"),
         "judge's sizes": info.get("judge_size_policy"),
         "judge and rubric": judge.judging.id[:16] if judge else None,
     }
-    starts = [_mapping(start) for start in info.get("starts") or []]
-    hosts = [_mapping(host) for start in starts for host in _mapping(start.get("hosts")).values()]
+    starts = starts_in(info)
+    hosts = hosts_in(starts)
     for label, name in (
         ("accelerators", "accelerator"),
         ("torch", "torch"),
@@ -475,13 +476,8 @@ def _facts(info: Mapping[str, Any], judge: RecordedJudge | None) -> dict[str, st
         ("pillow", "pillow"),
         ("host python", "python"),
     ):
-        found = sorted({str(host[name]) for host in hosts if name in host})
-        facts[label] = ", ".join(found) + (" (mixed)" if len(found) > 1 else "")
+        facts[label] = distinct(host.get(name) for host in hosts)
     facts["edit-eval"] = ", ".join(sorted({str(start.get("edit_eval", "?")) for start in starts}))
     facts["starts"] = str(len(starts))
-    facts["seed"] = _mapping(info.get("config")).get("seed")
+    facts["seed"] = mapping(info.get("config")).get("seed")
     return {label: str(text) for label, text in facts.items() if text not in (None, "")}
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
