@@ -41,11 +41,9 @@ WHAT = ("report", "again", "bare cards")
 
 def report(run_dir: Path) -> dict[str, object]:
     """Build the report as the command does; return a digest of its pages."""
-    from edit_eval.serve.page import write_page
-    from edit_eval.views.report import page_path
+    from edit_eval.serve.shown import read_shown
 
-    write_page(run_dir)
-    page = page_path(run_dir)
+    page = read_shown(run_dir).write_page()
     pages = sorted(page.parent.glob("*.html"))
     digest = hashlib.sha256(b"".join(one.read_bytes() for one in pages)).hexdigest()
     return {"digest": digest, "pages": len(pages), "mib": sum(one.stat().st_size for one in pages) / 2**20}

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import urljoin
 
 import pytest
@@ -21,7 +22,8 @@ from harness import PYTHONPATH, Ran, config_tree, make_benchmark
 from edit_eval.cli import _parser
 from edit_eval.core.errors import RunError, UserError
 from edit_eval.serve import page as live_pages
-from edit_eval.serve.page import LivePage, write_page
+from edit_eval.serve.page import LivePage
+from edit_eval.serve.shown import read_shown
 from edit_eval.serve.view import image_type, led_here, open_server
 
 AGES = 100.0
@@ -33,7 +35,7 @@ def done(tmp_path_factory):
     folder = tmp_path_factory.mktemp("viewed")
     table = make_benchmark(folder / "data", ["one", "two", "raise:no"])
     ran = Ran(config_tree(folder, table))
-    write_page(ran.run.path)
+    read_shown(ran.run.path).write_page()
     age(ran.run.path, 3600)
     os.utime(ran.run.path / "report" / "index.html", (time.time() - 3500,) * 2)
     (ran.run.path / "report" / ".index-page.1.html").write_text("half")
@@ -210,7 +212,8 @@ def test_while_a_run_goes_on_the_page_says_what_is_new(served, done):
 
 def test_a_page_is_made_again_when_the_run_has_more_and_not_too_often(done, monkeypatch):
     now, made = [AGES], []
-    monkeypatch.setattr(live_pages, "write_page", lambda run, price: made.append(run) or [])
+    whole = SimpleNamespace(rows=[], write_page=lambda: made.append(done))
+    monkeypatch.setattr(live_pages, "read_shown", lambda *_run: whole)
     live = LivePage(done, clock=lambda: now[0])
     live.refresh()
     assert not made  # the page is younger than all it is made of
@@ -230,7 +233,7 @@ def test_a_page_that_cannot_be_made_leaves_the_old_one_and_says_why(served, done
     def broken(*_arguments):
         raise RunError("edits.jsonl cannot be read <b>")
 
-    monkeypatch.setattr(live_pages, "write_page", broken)
+    monkeypatch.setattr(live_pages, "read_shown", broken)
     try:
         (done / "edits.jsonl").touch()
         assert served("/report/index.html")[0] == 200

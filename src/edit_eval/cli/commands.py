@@ -19,8 +19,9 @@ from edit_eval.cli.exports import export
 from edit_eval.cli.garbage import collected
 from edit_eval.cli.listing import ls
 from edit_eval.cli.output import nearest, say, show, show_json, without_secrets
-from edit_eval.cli.performing import behind, exit_code, perform, write_page
-from edit_eval.core.errors import ConfigError, did_you_mean, shown
+from edit_eval.cli.performing import exit_code, perform, write_page
+from edit_eval.core.errors import ConfigError, did_you_mean
+from edit_eval.core.errors import shown as quoted
 from edit_eval.core.identity import digest
 from edit_eval.driver import registry
 from edit_eval.driver.doctor import Finding, examine, examine_machine
@@ -32,11 +33,9 @@ from edit_eval.driver.judgefile import read_judge
 from edit_eval.driver.lint import FolderOfEdits
 from edit_eval.driver.lint import lint as look_into
 from edit_eval.driver.samples import load_samples
-from edit_eval.driver.store import RunReader
-from edit_eval.driver.summary import read_rows, summarize
+from edit_eval.serve.shown import read_shown
 from edit_eval.views.doctor import show_findings
 from edit_eval.views.fetch import config_text, fetch_text, open_progress
-from edit_eval.views.numbers import made_from
 from edit_eval.views.report import (
     json_report,
     text_report,
@@ -144,7 +143,7 @@ def _of_benchmark(arguments: argparse.Namespace) -> dict[str, Any] | None:
         return None
     if name not in registry.BENCHMARKS:
         if hint := did_you_mean(name, sorted(registry.BENCHMARKS)):
-            raise ConfigError(f"no config and no benchmark is called {shown(name)}{hint}")
+            raise ConfigError(f"no config and no benchmark is called {quoted(name)}{hint}")
         return None
     if registry.find("benchmark", name).cls.facts is None:
         return None
@@ -153,24 +152,20 @@ def _of_benchmark(arguments: argparse.Namespace) -> dict[str, Any] | None:
 
 def report(arguments: argparse.Namespace) -> int:
     """`edit-eval report RUN`. A page that cannot be written is said; only who asked for it alone gets exit code 2."""
-    stamp = made_from(Path(arguments.run), arguments.gpu_hour_price)
-    run_reader = RunReader(Path(arguments.run))
-    rows = read_rows(run_reader, thumbnails=arguments.format != "json")
-    summary = summarize(run_reader, rows)
-    used, background = behind(run_reader, arguments.gpu_hour_price)
+    shown = read_shown(Path(arguments.run), arguments.gpu_hour_price, thumbnails=arguments.format != "json")
     if arguments.format == "json":
-        show_json(json_report(summary, rows, used), indent=2)
-    else:
-        if arguments.format == "text":
-            show(text_report(summary, rows, used))
-        page, no_page = write_page(run_reader, summary, rows, used, stamp, background)
-        if no_page and arguments.format == "html":
-            raise no_page
-        if no_page:
-            say(str(no_page))
-        if page:
-            show(nearest(page) if arguments.format == "html" else f"Report: {nearest(page)}")
-    return exit_code(summary)
+        show_json(json_report(shown.summary, shown.rows, shown.usage), indent=2)
+        return exit_code(shown.summary)
+    if arguments.format == "text":
+        show(text_report(shown.summary, shown.rows, shown.usage))
+    page, no_page = write_page(shown)
+    if no_page and arguments.format == "html":
+        raise no_page
+    if no_page:
+        say(str(no_page))
+    if page:
+        show(nearest(page) if arguments.format == "html" else f"Report: {nearest(page)}")
+    return exit_code(shown.summary)
 
 
 def view(arguments: argparse.Namespace) -> int:

@@ -22,31 +22,23 @@ from edit_eval.driver.events import Event, RunStarted, StageName
 from edit_eval.driver.forecast import forecast
 from edit_eval.driver.job import Job, prepare
 from edit_eval.driver.judges import is_beside
-from edit_eval.driver.opinions import opinions_on
 from edit_eval.driver.pipeline import run_job
-from edit_eval.driver.provenance import provenance_of
 from edit_eval.driver.runinfo import read_info
-from edit_eval.driver.store import RunReader
-from edit_eval.driver.summary import Row, Summary, read_rows, summarize
-from edit_eval.driver.telemetry import read_telemetry
-from edit_eval.driver.timeline import timelines
-from edit_eval.driver.usage import Usage, usage_of
+from edit_eval.driver.summary import Summary
+from edit_eval.serve.shown import Shown, read_shown
 from edit_eval.views.closing import closing_block
 from edit_eval.views.forecast import forecast_json, forecast_text
 from edit_eval.views.numbers import Numbers, made_from, numbers_of
-from edit_eval.views.overview import Background
 from edit_eval.views.report import (
-    html_report,
     json_report,
     missing_block,
     page_path,
     standing,
 )
 from edit_eval.views.terminal import open_display
-from edit_eval.views.timeline_chart import timeline_of
 from edit_eval.views.usage import usage_block
 
-__all__ = ["behind", "exit_code", "perform", "write_page"]
+__all__ = ["exit_code", "perform", "write_page"]
 
 
 def perform(
@@ -100,11 +92,9 @@ def _conclude(job: Job, arguments: argparse.Namespace, stages: Sequence[StageNam
     page: Path | None = page_path(job.output)
     no_page: RunError | None = None
     if numbers is None:
-        run = RunReader(job.output)
-        rows = read_rows(run)
-        used, background = behind(run, arguments.gpu_hour_price)
-        numbers = numbers_of(summarize(run, rows), rows, used)
-        page, no_page = write_page(run, numbers.summary, rows, used, stamp, background)
+        shown = read_shown(job.output, arguments.gpu_hour_price)
+        numbers = numbers_of(shown.summary, shown.rows, shown.usage)
+        page, no_page = write_page(shown)
     _say_end(job, arguments, numbers, nearest(page) if page else None, worked=worked)
     if no_page:
         raise no_page
@@ -137,25 +127,12 @@ def _say_end(
     _show("\n\n".join(filter(None, blocks)))
 
 
-def write_page(
-    run: RunReader,
-    summary: Summary,
-    rows: Sequence[Row],
-    used: Usage | None,
-    stamp: str,
-    background: Background,
-) -> tuple[Path, None] | tuple[None, RunError]:
+def write_page(shown: Shown) -> tuple[Path, None] | tuple[None, RunError]:
     """Write the page; return where it is, or why there is none."""
     try:
-        return html_report(run.path, summary, rows, used, stamp, background, opinions_on(run, rows)), None
+        return shown.write_page(), None
     except RunError as error:
         return None, error
-
-
-def behind(run: RunReader, price: float | None) -> tuple[Usage | None, Background]:
-    """Return what a run took, and what its page shows beside the numbers."""
-    starts = timelines(read_telemetry(run.path))
-    return usage_of(starts, price), Background(timeline_of(starts), provenance_of(run.info))
 
 
 def _nothing_to_do(job: Job, summary: Summary) -> str:

@@ -10,19 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edit_eval.core.errors import RunError
-from edit_eval.driver.opinions import opinions_on
-from edit_eval.driver.provenance import provenance_of
 from edit_eval.driver.store import RunReader
-from edit_eval.driver.summary import Row, read_rows, summarize
-from edit_eval.driver.telemetry import read_telemetry
-from edit_eval.driver.timeline import timelines
-from edit_eval.driver.usage import usage_of
-from edit_eval.views.numbers import made_from
-from edit_eval.views.overview import Background
-from edit_eval.views.report import html_report, page_path
-from edit_eval.views.timeline_chart import timeline_of
+from edit_eval.driver.summary import Row, read_rows
+from edit_eval.serve.shown import read_shown
+from edit_eval.views.report import page_path
 
-__all__ = ["LivePage", "Progress", "write_page"]
+__all__ = ["LivePage", "Progress"]
 
 _WRITTEN = ("run.json", "samples.jsonl", "edits.jsonl", "verdicts.jsonl", "telemetry.jsonl")
 _ACTIVE_S = 15.0
@@ -38,18 +31,6 @@ class Progress:
 
     edits: int
     verdicts: int
-
-
-def write_page(run_dir: Path, price: float | None = None) -> list[Row]:
-    """Write the page of a run as `edit-eval report` does; return the rows that it shows. Raises `RunError`."""
-    stamp = made_from(run_dir, price)
-    run = RunReader(run_dir)
-    rows = read_rows(run)
-    summary = summarize(run, rows)
-    starts = timelines(read_telemetry(run_dir))
-    background = Background(timeline_of(starts), provenance_of(run.info))
-    html_report(run_dir, summary, rows, usage_of(starts, price), stamp, background, opinions_on(run, rows))
-    return rows
 
 
 class LivePage:
@@ -92,14 +73,15 @@ class LivePage:
                 return
             began = self._clock()
             try:
-                rows = write_page(self.run_dir, self._price)
+                shown = read_shown(self.run_dir, self._price)
+                shown.write_page()
             except RunError as error:
                 self.fault = str(error)
                 if not self.path.is_file():
                     raise
             else:
                 self.fault = ""
-                self._files = _files_of(rows)
+                self._files = _files_of(shown.rows)
             took = self._clock() - began
             self._next_at = self._clock() + max(_LEAST_BETWEEN_S, _SHARE_OF_TIME * took)
         finally:
