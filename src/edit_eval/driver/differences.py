@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from edit_eval.core.headlines import Headline, Scored, difference
+from edit_eval.core.headlines import Headline, HeadlineDifference, Scored, difference
 from edit_eval.core.stats import PairedComparison, StratumComparison, benjamini_hochberg, holm
 from edit_eval.driver.comparison import Correction, Difference, OverallDifference
 
@@ -19,16 +19,7 @@ _D = TypeVar("_D", bound=Difference)
 def difference_of(name: str, found: PairedComparison | StratumComparison, span: float) -> Difference:
     """Return a difference; its interval is cut where no difference on a scale of that span can be."""
     return Difference(
-        name=name,
-        n=found.n,
-        clusters=found.clusters,
-        base=found.mean_a,
-        other=found.mean_b,
-        difference=found.difference,
-        standard_error=found.standard_error,
-        low=None if found.low is None else max(found.low, -span),
-        high=None if found.high is None else min(found.high, span),
-        p=found.p,
+        **_numbers(name, found, span),
         wins=found.wins,
         ties=found.ties,
         losses=found.losses,
@@ -42,6 +33,39 @@ def overall_of(found: PairedComparison, span: float) -> OverallDifference:
     return OverallDifference(**plain, exact=found.exact, spread=found.spread)
 
 
+def headline_of(headline: Headline, a: Sequence[Scored], b: Sequence[Scored]) -> Difference:
+    """Return the difference of one of the benchmark's own numbers.
+
+    Raises:
+        ValueError: a sample weighs otherwise in the other run, or lacks a score that the headline is made of.
+    """
+    found = difference(headline, a, b)
+    lacking = ""
+    if found.lacking:
+        lacking = f"no sample that both scored of {headline.group or 'it'}"
+        lacking += f": {', '.join(filter(None, found.lacking))}" if any(found.lacking) else ""
+    numbers = _numbers(headline.name, found, headline.high - headline.low)
+    return Difference(**numbers, smallest=found.smallest, why_undefined=lacking)
+
+
+def _numbers(
+    name: str, found: PairedComparison | StratumComparison | HeadlineDifference, span: float
+) -> dict[str, Any]:
+    """Return what every kind of difference has."""
+    return {
+        "name": name,
+        "n": found.n,
+        "clusters": found.clusters,
+        "base": found.mean_a,
+        "other": found.mean_b,
+        "difference": found.difference,
+        "standard_error": found.standard_error,
+        "low": None if found.low is None else max(found.low, -span),
+        "high": None if found.high is None else min(found.high, span),
+        "p": found.p,
+    }
+
+
 def corrected(found: Sequence[_D]) -> tuple[list[_D], Correction | None]:
     """Return differences with p corrected for one another: Holm up to ten, above Benjamini-Hochberg; one needs none."""
     if len(found) < 2:
@@ -51,31 +75,3 @@ def corrected(found: Sequence[_D]) -> tuple[list[_D], Correction | None]:
     return [
         replace(one, adjusted_p=p) for one, p in zip(found, adjusted, strict=True)
     ], "holm" if few else "benjamini-hochberg"
-
-
-def headline_of(headline: Headline, a: Sequence[Scored], b: Sequence[Scored]) -> Difference:
-    """Return the difference of one of the benchmark's own numbers.
-
-    Raises:
-        ValueError: a sample weighs otherwise in the other run, or lacks a score that the headline is made of.
-    """
-    found = difference(headline, a, b)
-    span = headline.high - headline.low
-    lacking = ""
-    if found.lacking:
-        lacking = f"no sample that both scored of {headline.group or 'it'}"
-        lacking += f": {', '.join(filter(None, found.lacking))}" if any(found.lacking) else ""
-    return Difference(
-        name=headline.name,
-        n=found.n,
-        clusters=found.clusters,
-        base=found.mean_a,
-        other=found.mean_b,
-        difference=found.difference,
-        standard_error=found.standard_error,
-        low=None if found.low is None else max(found.low, -span),
-        high=None if found.high is None else min(found.high, span),
-        p=found.p,
-        smallest=found.smallest,
-        why_undefined=lacking,
-    )
