@@ -10,13 +10,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from edit_eval.core.errors import ConfigError, DataError, ModelError, RunError, shown
 from edit_eval.core.headlines import Headline
 from edit_eval.core.identity import identity_params
 from edit_eval.core.types import Sample
 from edit_eval.driver.against import find_against
+from edit_eval.driver.backends import Backend
 from edit_eval.driver.checkpoints import inspect_checkpoint, refuse_cut_off
 from edit_eval.driver.config import Checked, EditorConfig, JudgeConfig, StageConfig
 from edit_eval.driver.devices import visible_gpus
@@ -28,7 +29,7 @@ from edit_eval.driver.interpreters import resolve_interpreter
 from edit_eval.driver.keys import edit_keys, seeds
 from edit_eval.driver.lint import FolderOfEdits, summary_line
 from edit_eval.driver.models import Model, find_lora, find_model, resolve_lora, resolve_model
-from edit_eval.driver.place import Place, remote_name, stage_devices, stage_spec
+from edit_eval.driver.place import Place, open_backend, remote_name, stage_devices, stage_spec
 from edit_eval.driver.plan import Judging, WantedEdit
 from edit_eval.driver.protocol import ProtocolInUse, counted, protocol_in_use
 from edit_eval.driver.registry import Found
@@ -98,6 +99,7 @@ class Job:
         editor, judge: the stages.
         protocol: id of what is measured.
         scratch: where hosts put caches and temporary files.
+        backend: finds devices and starts keepers; who holds a job closes it.
         data: config key -> repository and commit of what the benchmark reads from a hub.
     """
 
@@ -108,6 +110,7 @@ class Job:
     judge: JudgeJob | None
     protocol: str
     scratch: Scratch
+    backend: Backend
     data: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
 
     def identity(self) -> dict[str, Any]:
@@ -150,9 +153,11 @@ def prepare(
     gpus = visible_gpus()
     scratch = find_scratch(config.scratch)
 
-    def place(where: str, stage: StageConfig, found: Found) -> Place:
+    backend = open_backend(config.backend, scratch.temporary, gpus)
+
+    def place(where: Literal["editor", "judge"], stage: StageConfig, found: Found) -> Place:
         interpreter = resolve_interpreter(where, stage.python, stage.conda)
-        return Place(stage_devices(where, stage, found, gpus), interpreter, scratch, config.proxy)
+        return Place(stage_devices(where, stage, found, backend), interpreter, scratch, config.proxy)
 
     editor_place = place("editor", config.editor, checked.editor) if "edit" in stages else None
     judge_place = None
@@ -177,7 +182,7 @@ def prepare(
         protocol = counted(protocol, (one.sample for one in wanted))
         judge = _judge_job(checked, judge_place, protocol, wanted, known, progress) if judge_place else None
     data = find_data(checked).commits if editor_place else {}
-    return Job(checked, output, wanted, editor, judge, protocol.id, scratch, data)
+    return Job(checked, output, wanted, editor, judge, protocol.id, scratch, backend, data)
 
 
 def _find_cheap_faults(checked: Checked, protocol: ProtocolInUse, *, edit: bool, judge: bool) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property, partial
@@ -16,7 +17,6 @@ from edit_eval.core.errors import RunError, shown
 from edit_eval.core.types import EditFailureKind, UnscoredKind, Verdict
 from edit_eval.driver.against import against_file, against_lines
 from edit_eval.driver.backends import Backend
-from edit_eval.driver.backends.local import LocalBackend
 from edit_eval.driver.choices import engine_options
 from edit_eval.driver.control import Control
 from edit_eval.driver.devices import Device, GpuMemory
@@ -84,7 +84,7 @@ def run_job(
         verify: hash every edit's image instead of trusting its size and modification time.
         beside: the job's judge judges beside the run's own, which stays what it is.
         repeat_fraction: share of the edits that the judge is asked about twice, 0..1.
-        backend: where keepers run; by default this machine, with the job's scratch folder.
+        backend: where keepers run; by default the job's own. It is closed at the end.
         tick: called a few times a second, for displays.
         control: how the run is told to end or to pause.
 
@@ -111,7 +111,8 @@ def run_job(
             repeat_fraction=repeat_fraction,
             tick=tick,
         )
-        return pipeline.run(backend or LocalBackend(job.scratch.temporary), control)
+        with closing(backend or job.backend) as keepers:
+            return pipeline.run(keepers, control)
 
 
 class Pipeline:

@@ -309,9 +309,8 @@ class Pool:
             self._on_message(slot, message)
         if link.channel.closed:
             broken = link.channel.broken
-            self._lose_keeper(
-                slot, f"the keeper spoke no protocol: {broken}" if broken else "the keeper went away"
-            )
+            known = f"the keeper spoke no protocol: {broken}" if broken else link.why_lost
+            self._lose_keeper(slot, known or "the keeper went away")
 
     def _on_message(self, slot: Slot, message: dict[str, Any]) -> None:
         host = slot.host

@@ -1,20 +1,62 @@
-"""Where keepers run: `local` starts them on this machine. Each backend hands out one `KeeperLink` per device."""
+"""Where keepers run: `local` starts them on this machine, `ray` on the nodes of a cluster.
+
+A backend knows which devices there are, and hands out one `KeeperLink` per device. What is said over that link is the
+same everywhere (`worker.protocol`), and so is the keeper at its other end.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Literal, Protocol
 
 from edit_eval.driver.devices import Device
 from edit_eval.worker.protocol import Channel
 
-__all__ = ["Backend", "KeeperLink"]
+__all__ = ["Backend", "Change", "DevicesAsked", "KeeperLink"]
+
+
+@dataclass(frozen=True)
+class DevicesAsked:
+    """What a stage's config says of its devices.
+
+    Attributes:
+        where: the stage's section, for messages.
+        devices: as written; None: not at all.
+        accelerated: whether its kind of model wants a GPU.
+        remote: whether its model is at an endpoint: one process holds any number of connections.
+    """
+
+    where: Literal["editor", "judge"]
+    devices: Any
+    accelerated: bool
+    remote: bool = False
+
+
+@dataclass(frozen=True)
+class Change:
+    """A device that came while a run goes on, or one that left.
+
+    Attributes:
+        device: which.
+        stages: that it may serve; none: it left.
+        why: it left, for people.
+    """
+
+    device: Device
+    stages: frozenset[str] = frozenset()
+    why: str = ""
 
 
 class KeeperLink(Protocol):
     """The driver's end of one keeper."""
 
     channel: Channel
+
+    @property
+    def why_lost(self) -> str:
+        """What is known of why the channel was closed; empty: nothing."""
 
     def lost(self) -> None:
         """Clean up after a keeper that went away by itself: end whatever it left behind."""
@@ -24,7 +66,16 @@ class KeeperLink(Protocol):
 
 
 class Backend(Protocol):
-    """Starts keepers."""
+    """Finds devices, and starts their keepers."""
+
+    def devices(self, asked: DevicesAsked) -> list[Device]:
+        """Return the devices of a stage. Raises `DeviceError`, or another `UserError` where nothing answers."""
 
     def launch(self, device: Device, log_folder: Path) -> KeeperLink:
-        """Start the keeper of `device`. Raises `RunError` where that cannot be."""
+        """Start the keeper of `device`. Raises `RunError` or `OSError` where that cannot be."""
+
+    def changes(self) -> Sequence[Change]:
+        """Return which devices came and left since the last call. Never waits."""
+
+    def close(self) -> None:
+        """Let go of everything; no keeper is left. May be called twice."""
