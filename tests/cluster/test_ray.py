@@ -44,6 +44,17 @@ def test_three_nodes_give_what_one_machine_gives(tmp_path, cluster, expected):
     }
 
 
+def test_nodes_that_do_not_see_the_disk_give_the_same(apart, cluster):
+    benchmark = make_benchmark(apart / "data", ["ok", "raise", "crash", *["ok"] * 7])
+    expected = Ran(config_tree(apart / "local", benchmark)).canonical()
+    config = tree(apart, cluster)
+    config["backend"]["resources"] = {"slot": 1, "apart": 1}
+    ran = Ran(config)
+    assert ran.canonical() == expected
+    assert {record["device"] for record in ran.run.edits.values()} <= {"c/CPU 0", "c/CPU 1"}
+    assert not [path for path in apart.rglob(".*") if path.name.startswith(".probe")]
+
+
 def test_without_a_cluster_ray_is_not_imported(tmp_path):
     script = (
         "import sys, edit_eval; from harness import *; from pathlib import Path; "

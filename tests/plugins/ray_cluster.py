@@ -5,6 +5,7 @@ Every node has `slot: 2`. As a script it prints the cluster's address, then obey
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 import subprocess
@@ -26,6 +27,7 @@ IMPATIENT = {
 """A node that was killed is known to be after two seconds, and not after twenty."""
 
 STORE_BYTES = 80 << 20
+_CLONE_NEWNS = 0x00020000
 
 
 class RayCluster:
@@ -33,14 +35,15 @@ class RayCluster:
 
     Args:
         names: of the nodes; the first is the head.
+        apart: a folder that the last of them does not see: it has another one, empty, in its place, and `apart: 2`.
         environment: of all nodes.
     """
 
-    def __init__(self, *names: str, **environment: str) -> None:
+    def __init__(self, *names: str, apart: Path | None = None, **environment: str) -> None:
         self._folder = tempfile.mkdtemp(prefix="ray")  # short: a socket's path may have 107 bytes
         with (Path(self._folder) / "said").open("wb") as said:
             self._process = subprocess.Popen(
-                [sys.executable, __file__, self._folder, *names],
+                [sys.executable, __file__, self._folder, str(apart or ""), *names],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=said,
@@ -106,7 +109,16 @@ class RayCluster:
         self.close()
 
 
-def _main(folder: str, *names: str) -> None:
+def _hide(folder: str) -> None:
+    """Have this process, and what it starts from now on, see an empty folder there. Raises `OSError`."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(_CLONE_NEWNS) != 0:
+        raise OSError(ctypes.get_errno(), "no mount namespaces here")
+    subprocess.run(["mount", "--make-rprivate", "/"], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "none", folder], check=True)
+
+
+def _main(folder: str, apart: str, *names: str) -> None:
     from ray.cluster_utils import Cluster
 
     what: dict[str, Any] = {"num_cpus": 1, "resources": {"slot": 2}, "object_store_memory": STORE_BYTES}
@@ -115,6 +127,9 @@ def _main(folder: str, *names: str) -> None:
     cluster = Cluster(initialize_head=True, head_node_args={**head, "_system_config": IMPATIENT})
     nodes = {names[0]: cluster.head_node}
     for name in names[1:]:
+        if apart and name == names[-1]:
+            _hide(apart)
+            what["resources"] = {**what["resources"], "apart": 2}
         nodes[name] = cluster.add_node(wait=False, **what, node_name=name)
     cluster.wait_for_nodes(120)
     print(cluster.address, flush=True)

@@ -48,6 +48,13 @@ class Inputs:
         finally:
             self._check(files)
 
+    def holds(self, path: str, planned: str) -> bool:
+        """Whether the file at `path` has the hash `planned`; what cannot be read has none."""
+        try:
+            return self._sha256(path) == planned
+        except OSError:
+            return False
+
     def _check(self, files: Sequence[tuple[str, str]]) -> None:
         for path, planned in files:
             try:

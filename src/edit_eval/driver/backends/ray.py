@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import select
 import socket
 import subprocess
@@ -23,6 +24,7 @@ from edit_eval.core.errors import ConfigError, DeviceError, RunError, shown
 from edit_eval.driver.backends import Change, DevicesAsked
 from edit_eval.driver.config import BackendConfig
 from edit_eval.driver.devices import Device
+from edit_eval.driver.refusals import cannot_write
 from edit_eval.worker.protocol import FROM_KEEPER, Channel
 
 __all__ = ["RayBackend"]
@@ -174,6 +176,8 @@ class RayBackend:
         self._config = config
         self._opened: _Bridge | None = None
         self._names: dict[str, str] = {}
+        self._token = secrets.token_hex(16)
+        self._probed: Path | None = None
 
     def devices(self, asked: DevicesAsked) -> list[Device]:
         """Return as many devices as are asked for: `ray` all, `{ray: 16}` so many. Raises `DeviceError`, `RunError`."""
@@ -244,7 +248,19 @@ class RayBackend:
     def launch(self, device: Device, log_folder: Path) -> _RayKeeper:
         """Order the keeper of `device`; why there is none is known when its channel closes. Raises `OSError`."""
         resources = self._resources(accelerated=device.kind == "cuda")
-        return self._bridge.launch(device, resources, {"logs": str(log_folder)})
+        spec = {"logs": str(log_folder), "probe": str(self._probe(log_folder.parent)), "token": self._token}
+        return self._bridge.launch(device, resources, spec)
+
+    def _probe(self, run: Path) -> Path:
+        """Return the file in the run directory by which a node finds out whether it sees that. Raises `RunError`."""
+        probe = run / f".probe-{self._token[:8]}"
+        if self._probed is None:
+            try:
+                probe.write_text(self._token, encoding="ascii")
+            except OSError as error:
+                raise cannot_write(probe, error) from error
+            self._probed = probe
+        return probe
 
     def changes(self) -> Sequence[Change]:
         """Return which devices came and left since the last call."""
@@ -257,6 +273,9 @@ class RayBackend:
         if self._opened:
             self._opened.close()
             self._opened = None
+        if self._probed:
+            self._probed.unlink(missing_ok=True)
+            self._probed = None
 
 
 def _count(asked: DevicesAsked) -> int | None:

@@ -10,7 +10,6 @@ Down: connect {address, code, ...}. Up: connected {ray, python}, refused {reason
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import logging
 import os
@@ -23,13 +22,13 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from edit_eval.worker.cluster.code import packed
+from edit_eval.worker.cluster.passage import Passage, Traffic
 from edit_eval.worker.processes import die_with_parent
 from edit_eval.worker.protocol import Channel
 
 __all__ = ["main"]
 
 _PACKET_BYTES = 1 << 16
-_READ_BYTES = 1 << 20
 _NODES_S = 1.0
 """Seconds between two looks at which nodes there are."""
 
@@ -57,63 +56,53 @@ class Actor:
             shutil.rmtree(scratch, ignore_errors=True)
             raise
 
-    async def up(self) -> bytes:
+    async def up(self) -> tuple[bytes, dict[str, bytes], bytes]:
         """See `Relay.up`."""
-        return await self._relay.up()
+        lines, files, log = await self._relay.up()
+        return lines, files, log
 
-    async def down(self, data: bytes) -> None:
+    async def down(self, lines: list[bytes]) -> list[str]:
         """See `Relay.down`."""
-        await self._relay.down(data)
+        return await self._relay.down(lines)
+
+    async def package(self, name: str, archive: bytes) -> None:
+        """See `Relay.package`."""
+        await self._relay.package(name, archive)
+
+    async def bring(self, files: dict[str, bytes]) -> None:
+        """See `Relay.bring`."""
+        await self._relay.bring(files)
 
 
-class _Keeper:
-    """One keeper, from the order to its end."""
+async def _keep(ray: Any, sock: socket.socket, order: dict[str, Any], code: Any, traffic: Traffic) -> str:
+    """Have a keeper run until one side ends; return why, where that is not plain."""
+    actor = _started(ray, order, code)
+    passage = Passage(sock, actor, traffic)
+    ways = [asyncio.ensure_future(one) for one in (passage.up(), passage.down())]
+    try:
+        done, _ = await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        return _why(ray, next(iter(done)).exception())
+    finally:
+        for one in ways:
+            one.cancel()
+        await asyncio.gather(*ways, return_exceptions=True)
+        ray.kill(actor)
 
-    def __init__(self, ray: Any, sock: socket.socket, order: dict[str, Any], code: Any) -> None:
-        self._ray = ray
-        self._socket = sock
-        self._order = order
-        self._code = code
-        sock.setblocking(False)
 
-    async def serve(self) -> str:
-        """Pass on both ways until one side ends; return why, where that is not plain."""
-        actor = self._start()
-        ways = [asyncio.ensure_future(one) for one in (self._up(actor), self._down(actor))]
-        try:
-            done, _ = await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-            return _why(self._ray, next(iter(done)).exception())
-        finally:
-            for one in ways:
-                one.cancel()
-            await asyncio.gather(*ways, return_exceptions=True)
-            with contextlib.suppress(Exception):
-                self._ray.kill(actor)
-            self._socket.close()
+def _started(ray: Any, order: dict[str, Any], code: Any) -> Any:
+    """Return the actor of one keeper; it may take a while until it is there."""
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    def _start(self) -> Any:
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-        needs = dict(self._order["resources"])
-        kind = self._ray.remote(Actor).options(
-            num_cpus=needs.pop("CPU", 0),
-            num_gpus=needs.pop("GPU", 0),
-            resources=needs,
-            max_restarts=0,
-            max_task_retries=0,
-            scheduling_strategy=NodeAffinitySchedulingStrategy(self._order["node"], soft=False),
-        )
-        return kind.remote(self._code, self._order["spec"])
-
-    async def _up(self, actor: Any) -> None:
-        loop = asyncio.get_running_loop()
-        while data := await actor.up.remote():
-            await loop.sock_sendall(self._socket, data)
-
-    async def _down(self, actor: Any) -> None:
-        loop = asyncio.get_running_loop()
-        while data := await loop.sock_recv(self._socket, _READ_BYTES):
-            await actor.down.remote(data)
+    needs = dict(order["resources"])
+    kind = ray.remote(Actor).options(
+        num_cpus=needs.pop("CPU", 0),
+        num_gpus=needs.pop("GPU", 0),
+        resources=needs,
+        max_restarts=0,
+        max_task_retries=0,
+        scheduling_strategy=NodeAffinitySchedulingStrategy(order["node"], soft=False),
+    )
+    return kind.remote(code, order["spec"])
 
 
 class _Bridge:
@@ -129,10 +118,10 @@ class _Bridge:
     async def serve(self, ray: Any) -> None:
         """Work until the driver goes away."""
         loop = asyncio.get_running_loop()
-        code = ray.put(packed(Path(__file__).parents[2]))
+        code, traffic = ray.put(packed(Path(__file__).parents[2])), Traffic(ray.put)
         self._doors.setblocking(False)
         loop.add_reader(self._control.fileno(), self._on_control)
-        loop.add_reader(self._doors.fileno(), self._on_door, ray, code)
+        loop.add_reader(self._doors.fileno(), self._on_door, ray, code, traffic)
         watch = asyncio.ensure_future(self._watch(ray))
         await self._over.wait()
         watch.cancel()
@@ -142,21 +131,23 @@ class _Bridge:
         if self._control.closed:
             self._over.set()
 
-    def _on_door(self, ray: Any, code: Any) -> None:
+    def _on_door(self, ray: Any, code: Any, traffic: Traffic) -> None:
         packet, fds, _, _ = socket.recv_fds(self._doors, _PACKET_BYTES, 1)
         if not packet or len(fds) != 1:
             self._over.set()
             return
         keeper = socket.socket(fileno=fds[0])
-        task = asyncio.ensure_future(self._serve_keeper(ray, keeper, json.loads(packet), code))
+        task = asyncio.ensure_future(self._serve_keeper(ray, keeper, json.loads(packet), code, traffic))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _serve_keeper(self, ray: Any, sock: socket.socket, order: dict[str, Any], code: Any) -> None:
-        with sock.dup() as held:  # the driver is told why before it sees the end
-            why = await _Keeper(ray, sock, order, code).serve()
+    async def _serve_keeper(
+        self, ray: Any, sock: socket.socket, order: dict[str, Any], code: Any, traffic: Traffic
+    ) -> None:
+        with sock:  # the driver is told why before it sees the end
+            sock.setblocking(False)
+            why = await _keep(ray, sock, order, code, traffic)
             self._say("lost", id=order["id"], why=why)
-            held.shutdown(socket.SHUT_RDWR)
 
     async def _watch(self, ray: Any) -> None:
         """Say which nodes there are whenever that changes."""
