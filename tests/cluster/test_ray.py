@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from typing import Any
 
-import pytest
-from harness import Ran, config_tree, make_benchmark
+from harness import Ran, config_tree, make_benchmark, ours
 from ray_cluster import RayCluster
 
-from edit_eval.driver.events import RunStarted
+from edit_eval.driver.config import check_config
+from edit_eval.driver.events import EditFinished, Event, Note, RunStarted
+from edit_eval.driver.job import prepare
+from edit_eval.driver.pipeline import run_job
 from edit_eval.driver.store import RunReader
+from edit_eval.driver.summary import read_rows
+from edit_eval.views.export import canonical_lines
 
 
 def tree(tmp_path, cluster: RayCluster, **changes: Any) -> dict[str, Any]:
@@ -27,21 +32,31 @@ def tree(tmp_path, cluster: RayCluster, **changes: Any) -> dict[str, Any]:
     )
 
 
-@pytest.fixture
-def expected(tmp_path) -> list[str]:
-    """Return the canonical export of the same run on this machine alone."""
-    benchmark = make_benchmark(tmp_path / "data", ["ok"] * 12)
-    return Ran(config_tree(tmp_path / "local", benchmark)).canonical()
+def test_three_nodes_give_what_one_machine_gives_also_if_one_is_killed_and_one_joins(tmp_path, cluster):
+    instructions = ["ok", "crash", *["sleep:0.4"] * 28]
+    benchmark = make_benchmark(tmp_path / "data", instructions)
+    expected = Ran(config_tree(tmp_path / "local", benchmark)).canonical()
+    events: list[Event] = []
+    changed: list[threading.Thread] = []
 
+    def watch(event: Event) -> None:
+        events.append(event)
+        if isinstance(event, EditFinished) and event.device.startswith("b/") and not changed:
+            changed.append(threading.Thread(target=lambda: (cluster.kill("b"), cluster.add("b"))))
+            changed[0].start()
 
-def test_three_nodes_give_what_one_machine_gives(tmp_path, cluster, expected):
-    ran = Ran(tree(tmp_path, cluster))
-    assert ran.canonical() == expected
-    [started] = ran.of(RunStarted)
+    job = prepare(check_config(tree(tmp_path, cluster)))
+    assert run_job(job, watch)
+    for one in changed:
+        one.join()
+    run = RunReader(job.output)
+    assert list(canonical_lines(read_rows(run))) == expected
+    [started] = [event for event in events if isinstance(event, RunStarted)]
     assert started.devices["edit"] == ("a/CPU 0", "a/CPU 1", "b/CPU 0", "b/CPU 1", "c/CPU 0", "c/CPU 1")
-    assert {record["device"] for record in RunReader(tmp_path / "run").edits.values()} <= {
-        *started.devices["edit"]
-    }
+    assert {record["attempts"] for record in run.edits.values() if record["status"] == "edited"} == {0}
+    said = [event.text for event in events if isinstance(event, Note)]
+    assert "node b left the cluster; its work is done elsewhere" in said, said
+    assert not ours(str(tmp_path))
 
 
 def test_nodes_that_do_not_see_the_disk_give_the_same(apart, cluster):

@@ -129,8 +129,9 @@ def _main(folder: str, apart: str, *names: str) -> None:
     for name in names[1:]:
         if apart and name == names[-1]:
             _hide(apart)
-            what["resources"] = {**what["resources"], "apart": 2}
-        nodes[name] = cluster.add_node(wait=False, **what, node_name=name)
+        more = {"apart": 2} if apart and name == names[-1] else {}
+        has = {**what, "resources": {**what["resources"], **more}}
+        nodes[name] = cluster.add_node(wait=False, **has, node_name=name)
     cluster.wait_for_nodes(120)
     print(cluster.address, flush=True)
     for line in sys.stdin:

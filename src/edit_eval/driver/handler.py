@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from typing import Any, Protocol
 
 from edit_eval.driver.devices import Device
@@ -25,6 +26,9 @@ class Handler(Protocol):
 
     def failed(self, stage: StageName, task: Task, kind: str, reason: str, device: Device) -> None:
         """A task has failed and will not be tried again."""
+
+    def joined(self, devices: Sequence[tuple[Device, Collection[StageName]]]) -> None:
+        """Devices came, each for these stages."""
 
     def started(self, stage: StageName, device: Device, pid: int) -> None:
         """A host's process was started."""

@@ -6,7 +6,7 @@ Edits become verdict tasks as they finish. Owns the run directory while it runs;
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -21,6 +21,7 @@ from edit_eval.driver.choices import engine_options
 from edit_eval.driver.control import Control
 from edit_eval.driver.devices import Device, GpuMemory
 from edit_eval.driver.events import (
+    DevicesJoined,
     EditFailed,
     EditFinished,
     Emit,
@@ -374,6 +375,16 @@ class Pipeline:
             self._emit(StageStarted(self._now(), "judge", there + to_come, there - len(verdicts)))
 
     # What the pool tells
+
+    def joined(self, devices: Sequence[tuple[Device, Collection[StageName]]]) -> None:
+        """Say which devices came, and have them recorded."""
+        by_stage: dict[StageName, tuple[Device, ...]] = {}
+        for device, stages in devices:
+            for stage in stages:
+                by_stage[stage] = (*by_stage.get(stage, ()), device)
+        self._recorder.joined(by_stage)
+        labels = {stage: tuple(one.label for one in many) for stage, many in by_stage.items()}
+        self._emit(DevicesJoined(self._now(), labels))
 
     def started(self, stage: StageName, device: Device, pid: int) -> None:
         """Have a host's processes counted."""

@@ -6,6 +6,7 @@ it), `at` (seconds since this start began) and `time` (seconds since 1970):
 | `type` | keys |
 |---|---|
 | `start` | `devices` (list of `device`, `kind`, `gpus` (ids), `stages`), `gpus` (id -> `name`, `memory_bytes`), `nvml` (null, or why there is none), `interval_s` |
+| `devices` | `devices`, `gpus` as of `start`: of devices that came later, or of whose GPUs more became known |
 | `state` | `device`, `stage` (or null), `state` (as in `events.DeviceState`, and `working`), `detail` |
 | `host` | `device`, `stage`, `pid`: a host was started |
 | `task` | `device`, `stage`, `ok`, `seconds` (of the host), `steps`: a task has ended |
@@ -74,6 +75,10 @@ _SHAPES: Mapping[str, Mapping[str, Any]] = {
         "!devices": [{"!device": str, "!kind": str, "!gpus": [str], "!stages": [str]}],
         "!gpus": Each({"!memory_bytes": (int, None)}),
     },
+    "devices": {
+        "!devices": [{"!device": str, "!kind": str, "!gpus": [str], "!stages": [str]}],
+        "!gpus": Each({"!memory_bytes": (int, None)}),
+    },
     "state": {"!device": str, "!stage": (_STAGE, None), "!state": str, "!detail": str},
     "task": {"!device": str, "!stage": _STAGE, "!ok": bool, "!seconds": float, "!steps": int},
     "stage": {"!stage": _STAGE},
@@ -94,6 +99,20 @@ def _tells(record: dict[str, Any]) -> bool:
     return all(len(one) == len(GPU_COLUMNS) for one in gpus) and all(
         len(one) == len(HOST_COLUMNS) for one in hosts
     )
+
+
+def _lanes(devices: Mapping[StageName, Sequence[Device]], gpus: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Return what is recorded of devices; `gpus`: token -> id."""
+    every = dict.fromkeys(device for many in devices.values() for device in many)
+    return [
+        {
+            "device": device.label,
+            "kind": device.kind,
+            "gpus": [gpus[token] for token in device.tokens],
+            "stages": [stage for stage, many in devices.items() if device in many],
+        }
+        for device in every
+    ]
 
 
 class Recorder:
@@ -133,15 +152,7 @@ class Recorder:
             self._emit(Note(self._clock(), "info", f"no readings of GPUs: no NVML here ({gpus.missing})"))
         self._record(
             "start",
-            devices=[
-                {
-                    "device": device.label,
-                    "kind": device.kind,
-                    "gpus": [gpus.info[token].id for token in device.tokens],
-                    "stages": [stage for stage, many in devices.items() if device in many],
-                }
-                for device in every
-            ],
+            devices=_lanes(devices, {token: one.id for token, one in gpus.info.items()}),
             gpus={one.id: {"name": one.name, "memory_bytes": one.memory_bytes} for one in gpus.info.values()},
             nvml=gpus.missing or None,
             interval_s=INTERVAL_S,
@@ -172,6 +183,10 @@ class Recorder:
             self._file = None
 
     # What it is told
+
+    def joined(self, devices: Mapping[StageName, Sequence[Device]]) -> None:
+        """Devices came."""
+        self._record("devices", devices=_lanes(devices, {}), gpus={})
 
     def emit(self, event: Event) -> None:
         """Record what an event says of a device or a stage, and pass it on."""

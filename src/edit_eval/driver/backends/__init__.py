@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from edit_eval.driver.devices import Device
+from edit_eval.driver.events import StageName
 from edit_eval.worker.protocol import Channel
 
-__all__ = ["Backend", "Change", "DevicesAsked", "KeeperLink"]
+__all__ = ["Backend", "Change", "DevicesAsked", "Joined", "KeeperLink", "Left", "Remark"]
 
 
 @dataclass(frozen=True)
@@ -35,18 +36,30 @@ class DevicesAsked:
 
 
 @dataclass(frozen=True)
-class Change:
-    """A device that came while a run goes on, or one that left.
-
-    Attributes:
-        device: which.
-        stages: that it may serve; none: it left.
-        why: it left, for people.
-    """
+class Joined:
+    """A device that came while a run goes on, for these stages."""
 
     device: Device
-    stages: frozenset[str] = frozenset()
-    why: str = ""
+    stages: frozenset[StageName]
+
+
+@dataclass(frozen=True)
+class Left:
+    """A device that is there no more, and why."""
+
+    device: Device
+    why: str
+
+
+@dataclass(frozen=True)
+class Remark:
+    """Something that a person should know; one line."""
+
+    text: str
+
+
+Change = Joined | Left | Remark
+"""What became of the devices."""
 
 
 class KeeperLink(Protocol):
@@ -54,9 +67,8 @@ class KeeperLink(Protocol):
 
     channel: Channel
 
-    @property
-    def why_lost(self) -> str:
-        """What is known of why the channel was closed; empty: nothing."""
+    def why_lost(self) -> tuple[str, bool]:
+        """Return what is known of why the channel was closed, and whether the machine or the way to it went away."""
 
     def lost(self) -> None:
         """Clean up after a keeper that went away by itself: end whatever it left behind."""
@@ -76,6 +88,9 @@ class Backend(Protocol):
 
     def changes(self) -> Sequence[Change]:
         """Return which devices came and left since the last call. Never waits."""
+
+    def hopes(self) -> bool:
+        """Whether devices may come though there is none now."""
 
     def close(self) -> None:
         """Let go of everything; no keeper is left. May be called twice."""

@@ -23,8 +23,6 @@ __all__ = ["LocalBackend"]
 class _LocalKeeper:
     """One keeper process. `temporary`: where its folder is made, and its hosts' temporary files."""
 
-    why_lost = ""
-
     def __init__(self, log_folder: Path, temporary: Path | None = None) -> None:
         root = Path(edit_eval.__file__).resolve().parent.parent
         scratch, own = _folder(temporary)
@@ -35,6 +33,10 @@ class _LocalKeeper:
             shutil.rmtree(scratch, ignore_errors=True)
             raise
         self.channel = Channel(self._process.socket, FROM_KEEPER)
+
+    def why_lost(self) -> tuple[str, bool]:
+        """Return that nothing is known: it was killed, most likely."""
+        return "", False
 
     def lost(self) -> None:
         """Kill the keeper and everything that carries its mark."""
@@ -97,6 +99,10 @@ class LocalBackend:
     def changes(self) -> Sequence[Change]:
         """Return nothing: the devices of this machine stay what they are."""
         return ()
+
+    def hopes(self) -> bool:
+        """Return that no device will come."""
+        return False
 
     def close(self) -> None:
         """Do nothing: nothing is held."""

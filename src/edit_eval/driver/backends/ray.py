@@ -1,172 +1,46 @@
-"""Keepers on the nodes of a Ray cluster: what the driver knows of them. `worker.cluster` is the rest.
+"""Keepers on the nodes of a Ray cluster: which devices it has, which come and go, and how it is connected to again.
 
-Ray itself is never imported here, but by the bridge, a process that is started when the cluster is first asked for. A
-device is what `backend.resources` names on one node, so many of them as the node has room for.
+Ray itself is never imported here, but by the bridge (`driver.backends.bridge`), a process that is started when the
+cluster is first asked for. A device is what `backend.resources` names on one node: so many of them as the node has room
+for.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import secrets
-import select
-import socket
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import edit_eval
-from edit_eval.core.errors import ConfigError, DeviceError, RunError, shown
-from edit_eval.driver.backends import Change, DevicesAsked
+from edit_eval.core.errors import DeviceError, shown
+from edit_eval.driver.backends import Change, DevicesAsked, Joined, Left, Remark
+from edit_eval.driver.backends.bridge import Bridge, RayKeeper
 from edit_eval.driver.config import BackendConfig
 from edit_eval.driver.devices import Device
+from edit_eval.driver.events import StageName
 from edit_eval.driver.refusals import cannot_write
-from edit_eval.worker.protocol import FROM_KEEPER, Channel
 
 __all__ = ["RayBackend"]
 
-_CONNECT_S = 90.0
-_NODES_S = 30.0
-_END_S = 15.0
-_BOOT = """
-import sys
-sys.path.append(sys.argv.pop(1))
-from edit_eval.worker.cluster.bridge import main
-main()
-"""
+_AGAIN_S = 5.0
+"""Seconds between two tries to connect again."""
+
+_PATIENCE_S = 120.0
+"""Seconds without any device, or any connection, after which no more are hoped for."""
+
+_MOST_NODES_SHOWN = 8
 
 
-class _RayKeeper:
-    """One keeper on a node."""
+@dataclass
+class _Share:
+    """What one stage has of the cluster; `count` None: all."""
 
-    def __init__(self, bridge: _Bridge, number: int, ours: socket.socket) -> None:
-        self._bridge = bridge
-        self._number = number
-        self.channel = Channel(ours, FROM_KEEPER)
-
-    @property
-    def why_lost(self) -> str:
-        """What the bridge says of its end."""
-        return self._bridge.why_lost(self._number)
-
-    def lost(self) -> None:
-        """Hang up: the bridge ends the actor, and the keeper with it."""
-        self.channel.close()
-
-    def wait(self, timeout_s: float) -> bool:
-        """Wait until the keeper has hung up; one that does not is hung up on."""
-        deadline = time.monotonic() + timeout_s
-        while not self.channel.closed and (left := deadline - time.monotonic()) > 0:
-            select.select([self.channel], [], [], left)
-            self.channel.receive()
-        whole = self.channel.closed
-        self.channel.close()
-        return whole
-
-
-class _Bridge:
-    """The process that is connected to the cluster. Raises `RunError` where it cannot be started."""
-
-    def __init__(self, config: BackendConfig) -> None:
-        self._output = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as we do
-        ours, theirs = socket.socketpair()
-        self._doors, doors = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        python = config.python or sys.executable
-        root = Path(edit_eval.__file__).resolve().parent.parent
-        with theirs, doors:
-            try:
-                self._process = subprocess.Popen(
-                    [python, "-c", _BOOT, str(root), str(theirs.fileno()), str(doors.fileno())],
-                    stdin=subprocess.DEVNULL,
-                    stdout=self._output,
-                    stderr=self._output,
-                    pass_fds=[theirs.fileno(), doors.fileno()],
-                    start_new_session=True,
-                    env={**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "PYTHONSAFEPATH": "1"},
-                )
-            except OSError as error:
-                raise ConfigError(f"backend.python: cannot start {python}: {error.strerror}") from error
-        self._control = Channel(ours)
-        self._lost: dict[int, str] = {}
-        self._count = 0
-        self.nodes: list[dict[str, Any]] | None = None
-        self._connect(config)
-
-    def _connect(self, config: BackendConfig) -> None:
-        self._control.send("connect", address=config.address)
-        deadline = time.monotonic() + _CONNECT_S
-        while self.nodes is None:
-            if not self._hear(deadline - time.monotonic()):
-                self.close()
-                where = config.address or "of this machine"
-                raise RunError(f"backend: the Ray cluster {where} did not answer within {_CONNECT_S:.0f} s")
-
-    def _hear(self, wait_s: float) -> bool:
-        """Take what the bridge says; whether it said something in time. Raises `RunError` if it refused or ended."""
-        if not select.select([self._control], [], [], max(0.0, wait_s))[0]:
-            return False
-        for message in self._control.receive():
-            self._on_message(message)
-        if self._control.closed and self.nodes is None:
-            raise RunError(f"backend: the bridge to Ray ended: {self._last_words()}")
-        return True
-
-    def _on_message(self, message: Mapping[str, Any]) -> None:
-        if message["type"] == "refused":
-            self.close()
-            raise RunError(f"backend: {message['reason']}")
-        if message["type"] == "nodes":
-            self.nodes = message["nodes"]
-        elif message["type"] == "lost":
-            self._lost[message["id"]] = message["why"]
-
-    def poll(self) -> None:
-        """Take what has been said meanwhile."""
-        if not self._control.closed:
-            self._hear(0.0)
-
-    def launch(self, device: Device, resources: Mapping[str, float], spec: Mapping[str, Any]) -> _RayKeeper:
-        """Order a keeper. Raises `OSError` if the bridge is gone."""
-        self._count += 1
-        order = {"id": self._count, "node": device.place, "resources": dict(resources), "spec": dict(spec)}
-        ours, theirs = socket.socketpair()
-        with theirs:
-            try:
-                socket.send_fds(self._doors, [json.dumps(order).encode()], [theirs.fileno()])
-            except OSError:
-                ours.close()
-                raise
-        return _RayKeeper(self, self._count, ours)
-
-    def why_lost(self, number: int) -> str:
-        """Return what became of a keeper."""
-        self.poll()
-        if self._control.closed:
-            return f"the connection to the Ray cluster was lost: {self._last_words()}"
-        return self._lost.pop(number, "")
-
-    def _last_words(self) -> str:
-        """Return the last line that the bridge printed."""
-        self._output.seek(max(0, self._output.seek(0, os.SEEK_END) - 4096))
-        lines = self._output.read().decode("utf-8", "replace").split("\n")
-        return shown(
-            next((line for line in reversed(lines) if line.strip()), "it said nothing"), 300, quote=False
-        )
-
-    def close(self) -> None:
-        """Hang up and wait for its end; kill it if it does not come."""
-        self._control.close()
-        self._doors.close()
-        try:
-            self._process.wait(_END_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._output.close()
+    stage: StageName
+    count: int | None
+    resources: Mapping[str, float]
+    devices: list[Device]
 
 
 class RayBackend:
@@ -174,51 +48,56 @@ class RayBackend:
 
     def __init__(self, config: BackendConfig) -> None:
         self._config = config
-        self._opened: _Bridge | None = None
+        self._bridge: Bridge | None = None
+        self._lost_at: float | None = None
+        self._bare_at: float | None = None
+        self._tried_at = 0.0
         self._names: dict[str, str] = {}
+        self._nodes: Sequence[Mapping[str, Any]] = ()
+        self._shares: list[_Share] = []
         self._token = secrets.token_hex(16)
-        self._probed: Path | None = None
+        self._probe: Path | None = None
+
+    # Devices
 
     def devices(self, asked: DevicesAsked) -> list[Device]:
         """Return as many devices as are asked for: `ray` all, `{ray: 16}` so many. Raises `DeviceError`, `RunError`."""
         count = _count(asked)
-        resources = self._resources(accelerated=asked.accelerated)
-        found = [
-            device
-            for node in sorted(self._bridge.nodes or (), key=lambda one: str(one["name"]))
-            for device in self._of_node(node, resources)
-        ]
-        if not found or (count is not None and len(found) < count):
+        if self._bridge is None:
+            self._bridge = Bridge(self._config)
+            self._bridge.wait_for_nodes()
+            self._nodes = self._bridge.nodes
+        resources = self._config.resources or {"GPU" if asked.accelerated else "CPU": 1.0}
+        found = self._all(resources)
+        if not found or len(found) < (count or 0):
             raise DeviceError(self._too_few(asked, count, resources, len(found)))
+        stage: StageName = "edit" if asked.where == "editor" else "judge"
+        self._shares.append(_Share(stage, count, resources, found[:count]))
         return found[:count]
 
-    @property
-    def _bridge(self) -> _Bridge:
-        if self._opened is None:
-            self._opened = _Bridge(self._config)
-        return self._opened
-
-    def _resources(self, *, accelerated: bool) -> dict[str, float]:
-        return self._config.resources or {"GPU" if accelerated else "CPU": 1.0}
+    def _all(self, resources: Mapping[str, float]) -> list[Device]:
+        nodes = sorted(self._nodes, key=lambda one: (self._name_of(one), str(one["id"])))
+        return [device for node in nodes for device in self._of_node(node, resources)]
 
     def _of_node(self, node: Mapping[str, Any], resources: Mapping[str, float]) -> list[Device]:
         """Return the devices of one node."""
         has = node["resources"]
         count = int(min(has.get(name, 0.0) // needed for name, needed in resources.items()))
         gpus = int(resources.get("GPU", 0))
-        name = self._name_of(node)
-        threads = max(1, int(has.get("CPU", 1.0)) // max(1, count)) if gpus else 1
+        name, place = self._name_of(node), str(node["id"])
         if not gpus:
-            return [Device("cpu", (number,), (), name, node["id"], threads) for number in range(count)]
+            return [Device("cpu", (number,), (), name, place, 1) for number in range(count)]
+        threads = max(1, int(has.get("CPU", 1.0)) // max(1, count))
         return [
-            Device("cuda", tuple(range(number * gpus, (number + 1) * gpus)), (), name, node["id"], threads)
+            Device("cuda", tuple(range(number * gpus, (number + 1) * gpus)), (), name, place, threads)
             for number in range(count)
         ]
 
     def _name_of(self, node: Mapping[str, Any]) -> str:
         """Return a node's name; a second one of the same name gets a number."""
         if node["id"] not in self._names:
-            taken = set(self._names.values())
+            alive = {one["id"] for one in self._nodes}
+            taken = {name for place, name in self._names.items() if place in alive}
             tries = (
                 node["name"] if number == 1 else f"{node['name']}-{number}" for number in range(1, 10**6)
             )
@@ -229,53 +108,123 @@ class RayBackend:
         self, asked: DevicesAsked, count: int | None, resources: Mapping[str, float], found: int
     ) -> str:
         needed = " and ".join(f"{name} {amount:g}" for name, amount in resources.items())
-        nodes = self._bridge.nodes or []
-        has = "; ".join(
-            f"{self._name_of(node)}: "
-            + (
-                ", ".join(f"{name} {amount:g}" for name, amount in sorted(node["resources"].items()))
-                or "nothing"
-            )
-            for node in nodes[:8]
-        )
-        more = f" and {len(nodes) - 8} more nodes" if len(nodes) > 8 else ""
-        wanted = "at least one device" if count is None else f"{count} devices"
+        lines = [
+            f"{self._name_of(node)} {', '.join(f'{what} {much:g}' for what, much in sorted(node['resources'].items())) or 'nothing'}"
+            for node in self._nodes[:_MOST_NODES_SHOWN]
+        ]
+        if len(self._nodes) > _MOST_NODES_SHOWN:
+            lines.append(f"{len(self._nodes) - _MOST_NODES_SHOWN} more nodes")
+        wanted = "a device" if count is None else f"{count} device{'' if count == 1 else 's'}"
+        missing = (count or 1) - found
         return (
-            f"{asked.where}.devices: {wanted} of {needed} asked for, and the cluster has {found} ({has}{more}); "
-            f"add nodes, ask for fewer, or set backend.resources"
+            f"{asked.where}.devices: {wanted} of {needed} asked for, and the cluster has {found} ({'; '.join(lines)}): "
+            f"{missing} missing; add nodes, ask for fewer, or say with backend.resources what a device is"
         )
 
-    def launch(self, device: Device, log_folder: Path) -> _RayKeeper:
-        """Order the keeper of `device`; why there is none is known when its channel closes. Raises `OSError`."""
-        resources = self._resources(accelerated=device.kind == "cuda")
-        spec = {"logs": str(log_folder), "probe": str(self._probe(log_folder.parent)), "token": self._token}
+    # Keepers
+
+    def launch(self, device: Device, log_folder: Path) -> RayKeeper:
+        """Order the keeper of `device`; why there is none is known when its channel closes. Raises `RunError`, `OSError`."""
+        if self._bridge is None:
+            raise OSError("there is no connection to the cluster")
+        resources = next(one.resources for one in self._shares if device in one.devices)
+        spec = {
+            "logs": str(log_folder),
+            "probe": str(self._probe_in(log_folder.parent)),
+            "token": self._token,
+        }
         return self._bridge.launch(device, resources, spec)
 
-    def _probe(self, run: Path) -> Path:
+    def _probe_in(self, run: Path) -> Path:
         """Return the file in the run directory by which a node finds out whether it sees that. Raises `RunError`."""
-        probe = run / f".probe-{self._token[:8]}"
-        if self._probed is None:
+        if self._probe is None:
+            probe = run / f".probe-{self._token[:8]}"
             try:
                 probe.write_text(self._token, encoding="ascii")
             except OSError as error:
                 raise cannot_write(probe, error) from error
-            self._probed = probe
-        return probe
+            self._probe = probe
+        return self._probe
+
+    # What comes and goes
 
     def changes(self) -> Sequence[Change]:
-        """Return which devices came and left since the last call."""
-        if self._opened:
-            self._opened.poll()
+        """Return which devices came and left since the last call, and what the bridge has to say."""
+        if self._bridge is None:
+            return self._connect_again()
+        self._bridge.poll()
+        if self._bridge.ended:
+            return self._disconnected(self._bridge)
+        found: list[Change] = [Remark(text) for text in self._bridge.take_remarks()]
+        if self._bridge.nodes is not self._nodes and self._bridge.connected:
+            gone = self._lost_at is not None
+            self._nodes, self._lost_at = self._bridge.nodes, None
+            if gone:
+                found.append(Remark("the connection to the Ray cluster is there again"))
+            found += self._compared()
+        return found
+
+    def _compared(self) -> list[Change]:
+        """Return what the nodes that there are now mean for every stage."""
+        alive = {str(one["id"]) for one in self._nodes}
+        gone: dict[Device, None] = {}
+        come: dict[Device, set[StageName]] = {}
+        for share in self._shares:
+            kept = [device for device in share.devices if device.place in alive]
+            gone |= dict.fromkeys(device for device in share.devices if device.place not in alive)
+            fresh = [device for device in self._all(share.resources) if device not in kept]
+            room = len(fresh) if share.count is None else max(0, share.count - len(kept))
+            for device in fresh[:room]:
+                come.setdefault(device, set()).add(share.stage)
+            share.devices = [*kept, *fresh[:room]]
+        if all(not share.devices for share in self._shares):
+            self._bare_at = self._bare_at or time.monotonic()
+        else:
+            self._bare_at = None
+        left = [Left(device, f"node {device.node} left the cluster") for device in gone]
+        joined = [Joined(device, frozenset(stages)) for device, stages in come.items()]
+        names = list(dict.fromkeys(device.node for device in gone))
+        remarks = [Remark(f"node {name} left the cluster; its work is done elsewhere") for name in names]
+        names = list(dict.fromkeys(device.node for device in come))
+        remarks += [Remark(f"node {name} joined: its devices are used from now on") for name in names]
+        return [*remarks, *left, *joined]
+
+    def _disconnected(self, bridge: Bridge) -> list[Change]:
+        why = f"the connection to the Ray cluster was lost ({bridge.last_words()})"
+        bridge.close()
+        self._bridge = None
+        self._nodes = ()
+        found: list[Change] = []
+        if self._lost_at is None:
+            self._lost_at = time.monotonic()
+            found.append(Remark(f"{why}; trying to connect again for {_PATIENCE_S:.0f} s"))
+        every = dict.fromkeys(device for share in self._shares for device in share.devices)
+        for share in self._shares:
+            share.devices = []
+        return [*found, *(Left(device, why) for device in every)]
+
+    def _connect_again(self) -> Sequence[Change]:
+        """Start another bridge now and then; it says by itself when it is connected."""
+        now = time.monotonic()
+        if self._lost_at is not None and self.hopes() and now - self._tried_at >= _AGAIN_S:
+            self._tried_at = now
+            self._bridge = Bridge(self._config)
         return ()
+
+    def hopes(self) -> bool:
+        """Whether the connection, or the last device, was lost a short while ago."""
+        since = self._lost_at or self._bare_at
+        return since is not None and time.monotonic() - since < _PATIENCE_S
 
     def close(self) -> None:
         """Leave the cluster; its actors end, and their keepers with them."""
-        if self._opened:
-            self._opened.close()
-            self._opened = None
-        if self._probed:
-            self._probed.unlink(missing_ok=True)
-            self._probed = None
+        if self._bridge:
+            self._bridge.close()
+            self._bridge = None
+        self._lost_at = self._bare_at = None
+        if self._probe:
+            self._probe.unlink(missing_ok=True)
+            self._probe = None
 
 
 def _count(asked: DevicesAsked) -> int | None:

@@ -4,16 +4,16 @@ It is told by the driver over two sockets: `control`, where it says what becomes
 a line, and `doors`, where every packet orders a keeper and brings the socket for it. Both ends of a keeper's socket
 speak `worker.protocol`, of which the bridge knows nothing. When `control` closes it ends, and with it all its actors.
 
-Down: connect {address, code, ...}. Up: connected {ray, python}, refused {reason}, nodes {nodes}, lost {id, why}.
+Down: connect {address}. Up: refused {reason}, nodes {nodes}, lost {id, why, gone}, remark {text}.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
-import platform
 import signal
 import socket
 import sys
@@ -21,14 +21,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
+from edit_eval.worker.cluster.carrier import line_of
 from edit_eval.worker.cluster.code import packed
 from edit_eval.worker.cluster.passage import Passage, Traffic
 from edit_eval.worker.processes import die_with_parent
-from edit_eval.worker.protocol import Channel
+from edit_eval.worker.protocol import BEAT_S, VERSION, Channel
 
 __all__ = ["main"]
 
 _PACKET_BYTES = 1 << 16
+_LONGEST_LINE = 600
+_PATIENCE_S = 2 * BEAT_S
+"""Seconds after which it is said that a keeper waits for its node's resources."""
+
 _NODES_S = 1.0
 """Seconds between two looks at which nodes there are."""
 
@@ -56,6 +61,10 @@ class Actor:
             shutil.rmtree(scratch, ignore_errors=True)
             raise
 
+    async def here(self) -> bool:
+        """Say that it runs."""
+        return True
+
     async def up(self) -> tuple[bytes, dict[str, bytes], bytes]:
         """See `Relay.up`."""
         lines, files, log = await self._relay.up()
@@ -74,27 +83,24 @@ class Actor:
         await self._relay.bring(files)
 
 
-async def _keep(ray: Any, sock: socket.socket, order: dict[str, Any], code: Any, traffic: Traffic) -> str:
-    """Have a keeper run until one side ends; return why, where that is not plain."""
-    actor = _started(ray, order, code)
-    passage = Passage(sock, actor, traffic)
+async def _keep(passage: Passage, way: _Way) -> tuple[str, bool]:
+    """Have a keeper run until one side ends; return why, where that is not plain, and whether its node is gone."""
     ways = [asyncio.ensure_future(one) for one in (passage.up(), passage.down())]
     try:
         done, _ = await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-        return _why(ray, next(iter(done)).exception())
+        return _why(way.ray, next(iter(done)).exception())
     finally:
         for one in ways:
             one.cancel()
         await asyncio.gather(*ways, return_exceptions=True)
-        ray.kill(actor)
 
 
-def _started(ray: Any, order: dict[str, Any], code: Any) -> Any:
+def _started(way: _Way, order: dict[str, Any]) -> Any:
     """Return the actor of one keeper; it may take a while until it is there."""
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     needs = dict(order["resources"])
-    kind = ray.remote(Actor).options(
+    kind = way.ray.remote(Actor).options(
         num_cpus=needs.pop("CPU", 0),
         num_gpus=needs.pop("GPU", 0),
         resources=needs,
@@ -102,28 +108,41 @@ def _started(ray: Any, order: dict[str, Any], code: Any) -> Any:
         max_task_retries=0,
         scheduling_strategy=NodeAffinitySchedulingStrategy(order["node"], soft=False),
     )
-    return kind.remote(code, order["spec"])
+    return kind.remote(way.code, order["spec"])
+
+
+class _Way:
+    """What keepers share on their way to the cluster: Ray, our code in its store, and who carries files."""
+
+    def __init__(self, ray: Any) -> None:
+        self.ray = ray
+        self.code = ray.put(packed(Path(__file__).parents[2]))
+        self.traffic = Traffic(ray.put)
 
 
 class _Bridge:
     """Serves one driver; see the module."""
 
-    def __init__(self, control: Channel, doors: socket.socket) -> None:
+    def __init__(self, ray: Any, control: Channel, doors: socket.socket) -> None:
+        self._ray = ray
         self._control = control
         self._doors = doors
         self._over = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._nodes: list[dict[str, Any]] = []
 
-    async def serve(self, ray: Any) -> None:
-        """Work until the driver goes away."""
+    async def serve(self) -> None:
+        """Work until the driver goes away. Raises `RayError` where the cluster does."""
         loop = asyncio.get_running_loop()
-        code, traffic = ray.put(packed(Path(__file__).parents[2])), Traffic(ray.put)
+        way = _Way(self._ray)
         self._doors.setblocking(False)
         loop.add_reader(self._control.fileno(), self._on_control)
-        loop.add_reader(self._doors.fileno(), self._on_door, ray, code, traffic)
-        watch = asyncio.ensure_future(self._watch(ray))
-        await self._over.wait()
+        loop.add_reader(self._doors.fileno(), self._on_door, way)
+        over = asyncio.ensure_future(self._over.wait())
+        watch = asyncio.ensure_future(self._watch())
+        done, _ = await asyncio.wait([over, watch], return_when=asyncio.FIRST_COMPLETED)
+        if watch in done:
+            await watch
         watch.cancel()
 
     def _on_control(self) -> None:
@@ -131,36 +150,76 @@ class _Bridge:
         if self._control.closed:
             self._over.set()
 
-    def _on_door(self, ray: Any, code: Any, traffic: Traffic) -> None:
+    def _on_door(self, way: _Way) -> None:
         packet, fds, _, _ = socket.recv_fds(self._doors, _PACKET_BYTES, 1)
         if not packet or len(fds) != 1:
             self._over.set()
             return
         keeper = socket.socket(fileno=fds[0])
-        task = asyncio.ensure_future(self._serve_keeper(ray, keeper, json.loads(packet), code, traffic))
+        task = asyncio.ensure_future(self._serve_keeper(way, keeper, json.loads(packet)))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _serve_keeper(
-        self, ray: Any, sock: socket.socket, order: dict[str, Any], code: Any, traffic: Traffic
-    ) -> None:
+    async def _serve_keeper(self, way: _Way, sock: socket.socket, order: dict[str, Any]) -> None:
         with sock:  # the driver is told why before it sees the end
             sock.setblocking(False)
-            why = await _keep(ray, sock, order, code, traffic)
-            self._say("lost", id=order["id"], why=why)
+            actor = _started(way, order)
+            waiting = asyncio.ensure_future(self._mind(actor, sock, order))
+            try:
+                why, gone = await _keep(Passage(sock, actor, way.traffic), way)
+            finally:
+                waiting.cancel()
+                with contextlib.suppress(way.ray.exceptions.RayError, ValueError, RuntimeError):
+                    way.ray.kill(actor)
+            if why:
+                await self._look()  # so that a node that is gone is known to be
+            self._say("lost", id=order["id"], why=why, gone=gone)
 
-    async def _watch(self, ray: Any) -> None:
+    async def _mind(self, actor: Any, sock: socket.socket, order: dict[str, Any]) -> None:
+        """Say that a keeper waits for its turn, and let the driver know as long that the way to it is whole."""
+        there = asyncio.ensure_future(_answer(actor))
+        waited = 0.0
+        while not (await asyncio.wait([there], timeout=BEAT_S))[0]:
+            waited += BEAT_S
+            await asyncio.get_running_loop().sock_sendall(sock, line_of({"v": VERSION, "type": "beat"}))
+            if waited == _PATIENCE_S:
+                needs = ", ".join(f"{name} {much:g}" for name, much in order["resources"].items())
+                has = "; ".join(
+                    await asyncio.get_running_loop().run_in_executor(None, _use, self._ray, order)
+                )
+                self._say("remark", text=f"{order['label']} waits for {needs} of its node{has}")
+
+    async def _watch(self) -> None:
         """Say which nodes there are whenever that changes."""
-        loop = asyncio.get_running_loop()
         while True:
-            nodes = await loop.run_in_executor(None, nodes_of, ray)
-            if nodes != self._nodes:
-                self._nodes = nodes
-                self._say("nodes", nodes=nodes)
+            await self._look()
             await asyncio.sleep(_NODES_S)
+
+    async def _look(self) -> None:
+        nodes = await asyncio.get_running_loop().run_in_executor(None, nodes_of, self._ray)
+        if nodes != self._nodes:
+            self._nodes = nodes
+            self._say("nodes", nodes=nodes)
 
     def _say(self, kind: str, **fields: Any) -> None:
         self._control.send(kind, **fields)
+        if self._control.unsent:
+            asyncio.get_running_loop().add_writer(self._control.fileno(), self._flush)
+
+    def _flush(self) -> None:
+        self._control.flush()
+        if not self._control.unsent or self._control.closed:
+            asyncio.get_running_loop().remove_writer(self._control.fileno())
+
+
+async def _answer(actor: Any) -> None:
+    await actor.here.remote()
+
+
+def _use(ray: Any, order: dict[str, Any]) -> list[str]:
+    """Return what is free of the cluster's resources that a keeper needs, for people."""
+    free = ray.available_resources()
+    return [f": {free.get(name, 0.0):g} {name} free in the whole cluster" for name in order["resources"]]
 
 
 def nodes_of(ray: Any) -> list[dict[str, Any]]:
@@ -182,15 +241,25 @@ def nodes_of(ray: Any) -> list[dict[str, Any]]:
     ]
 
 
-def _why(ray: Any, error: BaseException | None) -> str:
-    """Return in one line why an actor went away; empty for one that ended as it should. Raises what is our own fault."""
+def _why(ray: Any, error: BaseException | None) -> tuple[str, bool]:
+    """Return in one line why an actor went away, and whether its node did; nothing for one that ended as it should.
+
+    Raises what is our own fault.
+    """
     if error is None:
-        return ""
+        return "", False
     if isinstance(error, ray.exceptions.RayError):
-        return " ".join(str(error).split())
+        text = _one_line(str(error))
+        return text, "node" in text and any(
+            word in text for word in ("node has died", "node was terminated", "its node")
+        )
     if isinstance(error, OSError):
-        return f"the connection within this machine broke: {error}"
+        return f"the connection within this machine broke: {error}", False
     raise error
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())[:_LONGEST_LINE]
 
 
 def _connect(control: Channel, asked: dict[str, Any]) -> Any:
@@ -208,8 +277,17 @@ def _connect(control: Channel, asked: dict[str, Any]) -> Any:
             namespace="edit-eval",
         )
     except (ConnectionError, RuntimeError, ValueError, OSError, TimeoutError) as error:
-        _refuse(control, " ".join(str(error).split()))
+        _refuse(control, _refusal(asked["address"], error))
     return ray
+
+
+def _refusal(address: str | None, error: Exception) -> str:
+    """Return in one line why there is no connection, and what to do."""
+    text = _one_line(str(error)).rstrip(".")
+    if "ersion mismatch" in text:
+        return f"{text}; install the same versions, or set backend.python to a Python here that has the cluster's"
+    mend = "start one with 'ray start --head', correct backend.address, or set it to local"
+    return f"no connection to a Ray cluster{f' at {address}' if address else ''}: {text}; {mend}"
 
 
 def _refuse(control: Channel, reason: str) -> NoReturn:
@@ -236,13 +314,15 @@ def main() -> None:
         os.set_inheritable(one.fileno(), False)
     ray = _connect(control, _first(control))
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    control.send("connected", ray=ray.__version__, python=platform.python_version())
-    asyncio.run(_serve(ray, control, doors))
+    try:
+        asyncio.run(_serve(ray, control, doors))
+    except ray.exceptions.RayError as error:
+        print(_one_line(str(error)), flush=True)
     _end(ray.shutdown)
 
 
 async def _serve(ray: Any, control: Channel, doors: socket.socket) -> None:
-    await _Bridge(control, doors).serve(ray)
+    await _Bridge(ray, control, doors).serve()
 
 
 def _end(shutdown: Callable[[], None]) -> None:
