@@ -7,9 +7,11 @@ import sys
 import threading
 from typing import Any
 
+import pytest
 from harness import Ran, config_tree, make_benchmark, ours
 from ray_cluster import RayCluster
 
+from edit_eval.core.errors import DeviceError, RunError
 from edit_eval.driver.config import check_config
 from edit_eval.driver.events import EditFinished, Event, Note, RunStarted
 from edit_eval.driver.job import prepare
@@ -83,3 +85,44 @@ def test_without_a_cluster_ray_is_not_imported(tmp_path):
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_a_cluster_with_too_few_says_what_it_has_and_what_is_missing(tmp_path, cluster):
+    make_benchmark(tmp_path / "data", ["ok"])
+    config = tree(tmp_path, cluster, editor__devices={"ray": 7})
+    with pytest.raises(DeviceError) as raised:
+        Ran(config)
+    text = str(raised.value)
+    assert text.startswith(
+        "editor.devices: 7 devices of slot 1 asked for, and the cluster has 6 (a CPU 1, slot 2; b "
+    )
+    assert text.endswith(
+        "1 missing; add nodes, ask for fewer, or say with backend.resources what a device is"
+    )
+    config["backend"]["resources"] = {"GPU": 1}
+    config["editor"]["devices"] = "ray"
+    with pytest.raises(
+        DeviceError, match=r"a device of GPU 1 asked for, and the cluster has 0 \(a CPU 1, .*: 1 missing"
+    ):
+        Ran(config)
+    assert not (tmp_path / "run" / "edits.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    "patched", ["ray.__version__ = '1.2.3'", "platform.python_version = lambda: '3.9.1'"]
+)
+def test_another_version_than_the_clusters_is_said_in_one_line(tmp_path, cluster, patched):
+    make_benchmark(tmp_path / "data", ["ok"])
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(f"import platform, ray\n{patched}\n")
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nPYTHONPATH={tmp_path}/site exec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    config = tree(tmp_path, cluster)
+    config["backend"]["python"] = str(python)
+    with pytest.raises(RunError) as raised:
+        Ran(config)
+    text = str(raised.value)
+    assert text.startswith("backend: Version mismatch")
+    assert text.endswith("or set backend.python to a Python here that has the cluster's")
+    assert "\n" not in text

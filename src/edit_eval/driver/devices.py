@@ -368,6 +368,8 @@ def parse_devices(wanted: Any, where: str, gpus: Sequence[Gpu]) -> list[Device]:
         DeviceError: unknown or doubled devices, or more GPUs than there are.
     """
     entries = list(wanted) if isinstance(wanted, (list, tuple)) else [wanted]
+    if any("ray" in one if isinstance(one, dict) else str(one).partition(":")[0] == "ray" for one in entries):
+        raise DeviceError(f"{where}: {shown(wanted)} needs backend: ray; else write all, cuda:0 or cpu:0")
     if not entries:
         raise DeviceError(f"{where}: an empty list; name at least one device, such as cpu:0 or all")
     found: list[Device] = []

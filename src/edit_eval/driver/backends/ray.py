@@ -22,7 +22,7 @@ from edit_eval.driver.devices import Device
 from edit_eval.driver.events import StageName
 from edit_eval.driver.refusals import cannot_write
 
-__all__ = ["RayBackend"]
+__all__ = ["RayBackend", "device_count"]
 
 _AGAIN_S = 5.0
 """Seconds between two tries to connect again."""
@@ -62,7 +62,7 @@ class RayBackend:
 
     def devices(self, asked: DevicesAsked) -> list[Device]:
         """Return as many devices as are asked for: `ray` all, `{ray: 16}` so many. Raises `DeviceError`, `RunError`."""
-        count = _count(asked)
+        count = device_count(asked)
         if self._bridge is None:
             self._bridge = Bridge(self._config)
             self._bridge.wait_for_nodes()
@@ -227,7 +227,7 @@ class RayBackend:
             self._probe = None
 
 
-def _count(asked: DevicesAsked) -> int | None:
+def device_count(asked: DevicesAsked) -> int | None:
     """Return how many devices are asked for; None: all there are. Raises `DeviceError`."""
     devices = (
         asked.devices[0] if isinstance(asked.devices, list) and len(asked.devices) == 1 else asked.devices

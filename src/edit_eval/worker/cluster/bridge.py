@@ -31,6 +31,8 @@ __all__ = ["main"]
 
 _PACKET_BYTES = 1 << 16
 _LONGEST_LINE = 600
+_KNOCK_S = 10.0
+_OWN_STORE_BYTES = 256 << 20
 _PATIENCE_S = 2 * BEAT_S
 """Seconds after which it is said that a keeper waits for its node's resources."""
 
@@ -269,16 +271,33 @@ def _connect(control: Channel, asked: dict[str, Any]) -> Any:
     except ImportError:
         _refuse(control, f"{sys.executable} has no ray; pip install 'edit-eval[ray]' into it")
     try:
-        ray.init(
-            address=asked["address"],
-            include_dashboard=False if asked["address"] in (None, "local") else None,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            namespace="edit-eval",
-        )
+        _knock(asked["address"])
+        _init(ray, asked["address"])
     except (ConnectionError, RuntimeError, ValueError, OSError, TimeoutError) as error:
         _refuse(control, _refusal(asked["address"], error))
     return ray
+
+
+def _knock(address: str | None) -> None:
+    """See whether anybody listens there, for Ray itself would try for minutes. Raises `OSError`."""
+    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), _KNOCK_S).close()
+
+
+def _init(ray: Any, address: str | None) -> None:
+    """Connect to a cluster; without an address to the one there is, and where there is none start one of this machine."""
+    quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "namespace": "edit-eval"}
+    if address is None:
+        try:
+            ray.init(address="auto", **quiet)
+        except ConnectionError:
+            address = "local"
+        else:
+            return
+    if address == "local":  # Ray's own default is a third of the memory, which weights want
+        quiet |= {"include_dashboard": False, "object_store_memory": _OWN_STORE_BYTES}
+    ray.init(address=address, **quiet)
 
 
 def _refusal(address: str | None, error: Exception) -> str:
