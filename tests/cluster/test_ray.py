@@ -18,6 +18,8 @@ from edit_eval.driver.job import prepare
 from edit_eval.driver.pipeline import run_job
 from edit_eval.driver.store import RunReader
 from edit_eval.driver.summary import read_rows
+from edit_eval.driver.telemetry import read_telemetry
+from edit_eval.driver.timeline import timelines
 from edit_eval.views.export import canonical_lines
 
 
@@ -28,13 +30,13 @@ def tree(tmp_path, cluster: RayCluster, **changes: Any) -> dict[str, Any]:
         tmp_path,
         tmp_path / "data" / "samples.jsonl",
         backend=backend,
-        editor__devices="ray",
-        judge__devices="ray",
-        **changes,
+        **{"editor__devices": "ray", "judge__devices": "ray", **changes},
     )
 
 
-def test_three_nodes_give_what_one_machine_gives_also_if_one_is_killed_and_one_joins(tmp_path, cluster):
+def test_three_nodes_give_what_one_machine_gives(apart, cluster):
+    """One of them does not see the disk, one is killed half-way, and one joins."""
+    tmp_path = apart / "first"
     instructions = ["ok", "crash", *["sleep:0.4"] * 28]
     benchmark = make_benchmark(tmp_path / "data", instructions)
     expected = Ran(config_tree(tmp_path / "local", benchmark)).canonical()
@@ -58,10 +60,18 @@ def test_three_nodes_give_what_one_machine_gives_also_if_one_is_killed_and_one_j
     assert {record["attempts"] for record in run.edits.values() if record["status"] == "edited"} == {0}
     said = [event.text for event in events if isinstance(event, Note)]
     assert "node b left the cluster; its work is done elsewhere" in said, said
+    samples = [record for record in read_telemetry(job.output) if record["type"] == "sample"]
+    seen = {device[:2] for record in samples for device in record["hosts"]}
+    assert {"a/", "c/"} <= seen <= {"a/", "b/", "c/"}
+    assert {lane for start in timelines(read_telemetry(job.output)) for lane in start.lanes} == {
+        *started.devices["edit"]
+    }
     assert not ours(str(tmp_path))
 
 
+@pytest.mark.long
 def test_nodes_that_do_not_see_the_disk_give_the_same(apart, cluster):
+    apart = apart / "second"
     benchmark = make_benchmark(apart / "data", ["ok", "raise", "crash", *["ok"] * 7])
     expected = Ran(config_tree(apart / "local", benchmark)).canonical()
     config = tree(apart, cluster)

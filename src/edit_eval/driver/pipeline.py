@@ -16,7 +16,7 @@ from typing import Any, cast
 from edit_eval.core.errors import RunError, shown
 from edit_eval.core.types import EditFailureKind, UnscoredKind, Verdict
 from edit_eval.driver.against import against_file, against_lines
-from edit_eval.driver.backends import Backend
+from edit_eval.driver.backends import Backend, Readings
 from edit_eval.driver.choices import engine_options
 from edit_eval.driver.control import Control
 from edit_eval.driver.devices import Device, GpuMemory
@@ -385,6 +385,10 @@ class Pipeline:
         self._recorder.joined(by_stage)
         labels = {stage: tuple(one.label for one in many) for stage, many in by_stage.items()}
         self._emit(DevicesJoined(self._now(), labels))
+
+    def read(self, readings: Readings) -> None:
+        """Have recorded what a node read."""
+        self._recorder.read(readings)
 
     def started(self, stage: StageName, device: Device, pid: int) -> None:
         """Have a host's processes counted."""

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from edit_eval.core.errors import Interrupted, ModelError, RunFailed, UserError
-from edit_eval.driver.backends import Backend, Joined, Left, Remark
+from edit_eval.driver.backends import Backend, Joined, Left, Readings, Remark
 from edit_eval.driver.control import Control
 from edit_eval.driver.devices import GpuMemory
 from edit_eval.driver.doubts import IN_A_ROW
@@ -293,6 +293,8 @@ class Pool:
         for one in changes:
             if isinstance(one, Remark):
                 self._emit(Note(self._clock(), "warning", one.text))
+            elif isinstance(one, Readings):
+                self._handler.read(one)
             elif isinstance(one, Left):
                 self._leave(one)
         joined = [one for one in changes if isinstance(one, Joined)]

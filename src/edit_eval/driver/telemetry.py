@@ -30,12 +30,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, get_args
 
+from edit_eval.driver.backends import Readings
 from edit_eval.driver.devices import Device
 from edit_eval.driver.events import DeviceState, Emit, Event, Note, StageFinished, StageName
 from edit_eval.driver.ledger import json_bytes, json_value
-from edit_eval.driver.readings import GPU_COLUMNS, HOST_COLUMNS, GpuReader, ProcessReader, Reading
 from edit_eval.driver.refusals import why_not
 from edit_eval.driver.shapes import Each, misfit_of
+from edit_eval.worker.readings import GPU_COLUMNS, HOST_COLUMNS, GpuReader, ProcessReader, Reading
 
 __all__ = ["INTERVAL_S", "VERSION", "Recorder", "read_telemetry"]
 
@@ -133,6 +134,7 @@ class Recorder:
         self._unwritten: list[bytes] = []
         self._written_at = 0.0
         self._states: dict[str, str] = {}
+        self._lanes: dict[str, dict[str, Any]] = {}
         self._processes = ProcessReader()
         self._sampler: _Sampler | None = None
 
@@ -148,11 +150,13 @@ class Recorder:
             return self
         every = list(dict.fromkeys(device for many in devices.values() for device in many))
         gpus = GpuReader(token for device in every for token in device.tokens)
-        if gpus.missing:
+        if gpus.missing and not all(device.node for device in every):
             self._emit(Note(self._clock(), "info", f"no readings of GPUs: no NVML here ({gpus.missing})"))
+        lanes = _lanes(devices, {token: one.id for token, one in gpus.info.items()})
+        self._lanes = {one["device"]: one for one in lanes}
         self._record(
             "start",
-            devices=_lanes(devices, {token: one.id for token, one in gpus.info.items()}),
+            devices=lanes,
             gpus={one.id: {"name": one.name, "memory_bytes": one.memory_bytes} for one in gpus.info.values()},
             nvml=gpus.missing or None,
             interval_s=INTERVAL_S,
@@ -186,7 +190,23 @@ class Recorder:
 
     def joined(self, devices: Mapping[StageName, Sequence[Device]]) -> None:
         """Devices came."""
-        self._record("devices", devices=_lanes(devices, {}), gpus={})
+        lanes = _lanes(devices, {})
+        self._lanes |= {one["device"]: one for one in lanes}
+        self._record("devices", devices=lanes, gpus={})
+
+    def read(self, readings: Readings) -> None:
+        """A node's recorder has read something; what GPUs a device there has is known only now."""
+        found = [
+            {**self._lanes[device], "gpus": list(gpus)}
+            for device, gpus in readings.devices.items()
+            if device in self._lanes and self._lanes[device]["gpus"] != list(gpus)
+        ]
+        if found:
+            self._lanes |= {one["device"]: one for one in found}
+            self._record("devices", devices=found, gpus=readings.gpus)
+        at, seconds = self._clock(), time.time()
+        for age, gpus, hosts in readings.samples:
+            self._record("sample", (max(0.0, at - age), seconds - age), gpus=gpus, hosts=hosts)
 
     def emit(self, event: Event) -> None:
         """Record what an event says of a device or a stage, and pass it on."""
@@ -201,7 +221,8 @@ class Recorder:
         if self._states.get(device.label) == "restarting":  # the wait after a loss is over
             self._state(device.label, stage, "loading", "")
         self._record("host", device=device.label, stage=stage, pid=pid)
-        self._processes.follow(device.label, pid)
+        if not device.node:  # else its own machine looks after it
+            self._processes.follow(device.label, pid)
 
     def sent(self, stage: StageName, device: Device) -> None:
         """A host was sent tasks."""

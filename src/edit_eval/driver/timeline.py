@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from edit_eval.driver.readings import GPU_COLUMNS, HOST_COLUMNS
+from edit_eval.worker.readings import GPU_COLUMNS, HOST_COLUMNS
 
 __all__ = ["Doing", "Lane", "Segment", "Series", "Start", "Task", "timelines"]
 

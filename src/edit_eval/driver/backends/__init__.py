@@ -6,7 +6,7 @@ same everywhere (`worker.protocol`), and so is the keeper at its other end.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -15,7 +15,7 @@ from edit_eval.driver.devices import Device
 from edit_eval.driver.events import StageName
 from edit_eval.worker.protocol import Channel
 
-__all__ = ["Backend", "Change", "DevicesAsked", "Joined", "KeeperLink", "Left", "Remark"]
+__all__ = ["Backend", "Change", "DevicesAsked", "Joined", "KeeperLink", "Left", "Readings", "Remark"]
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,22 @@ class Remark:
     text: str
 
 
-Change = Joined | Left | Remark
+@dataclass(frozen=True)
+class Readings:
+    """What a node's recorder has read.
+
+    Attributes:
+        samples: age in seconds, values of GPUs by id, values of processes by device (`worker.readings`).
+        devices: label of a device -> ids of its GPUs.
+        gpus: id -> `name`, `memory_bytes`.
+    """
+
+    samples: Sequence[tuple[float, Mapping[str, Any], Mapping[str, Any]]]
+    devices: Mapping[str, Sequence[str]]
+    gpus: Mapping[str, Mapping[str, Any]]
+
+
+Change = Joined | Left | Remark | Readings
 """What became of the devices."""
 
 

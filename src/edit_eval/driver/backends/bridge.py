@@ -19,6 +19,7 @@ from typing import Any
 
 import edit_eval
 from edit_eval.core.errors import ConfigError, RunError, shown
+from edit_eval.driver.backends import Change, Readings, Remark
 from edit_eval.driver.config import BackendConfig
 from edit_eval.driver.devices import Device
 from edit_eval.worker.protocol import FROM_KEEPER, Channel
@@ -99,7 +100,7 @@ class Bridge:
                 raise ConfigError(f"backend.python: cannot start {python}: {error.strerror}") from error
         self._control = Channel(ours)
         self._lost: dict[int, tuple[str, bool]] = {}
-        self._remarks: list[str] = []
+        self._remarks: list[Change] = []
         self._refusal = ""
         self._count = 0
         self.nodes: Sequence[Mapping[str, Any]] = ()
@@ -141,10 +142,13 @@ class Bridge:
             elif kind == "lost":
                 self._lost[message["id"]] = message["why"], message["gone"]
             elif kind == "remark":
-                self._remarks.append(message["text"])
+                self._remarks.append(Remark(message["text"]))
+            elif kind == "readings":
+                samples = [(age, gpus, hosts) for age, gpus, hosts in message["samples"]]
+                self._remarks.append(Readings(samples, message["devices"], message["gpus"]))
 
-    def take_remarks(self) -> list[str]:
-        """Return what a person should know, once."""
+    def take_remarks(self) -> list[Change]:
+        """Return what it has said of nodes and keepers beside that, once."""
         found, self._remarks = self._remarks, []
         return found
 

@@ -155,7 +155,7 @@ class RayBackend:
         self._bridge.poll()
         if self._bridge.ended:
             return self._disconnected(self._bridge)
-        found: list[Change] = [Remark(text) for text in self._bridge.take_remarks()]
+        found: list[Change] = self._bridge.take_remarks()
         if self._bridge.nodes is not self._nodes and self._bridge.connected:
             gone = self._lost_at is not None
             self._nodes, self._lost_at = self._bridge.nodes, None

@@ -4,7 +4,8 @@ It is told by the driver over two sockets: `control`, where it says what becomes
 a line, and `doors`, where every packet orders a keeper and brings the socket for it. Both ends of a keeper's socket
 speak `worker.protocol`, of which the bridge knows nothing. When `control` closes it ends, and with it all its actors.
 
-Down: connect {address}. Up: refused {reason}, nodes {nodes}, lost {id, why, gone}, remark {text}.
+Down: connect {address}. Up: refused {reason}, nodes {nodes}, lost {id, why, gone}, remark {text},
+readings {samples, devices, gpus}.
 """
 
 from __future__ import annotations
@@ -31,9 +32,13 @@ __all__ = ["main"]
 
 _PACKET_BYTES = 1 << 16
 _LONGEST_LINE = 600
+_READ_S = 2.0
+"""Seconds between two times that a node's recorder is asked; with many nodes, `_READ_SHARE_S` for each of them."""
+
+_READ_SHARE_S = 0.02
 _KNOCK_S = 10.0
 _OWN_STORE_BYTES = 256 << 20
-_PATIENCE_S = 2 * BEAT_S
+_PATIENCE_S = 6 * BEAT_S
 """Seconds after which it is said that a keeper waits for its node's resources."""
 
 _NODES_S = 1.0
@@ -42,20 +47,48 @@ _NODES_S = 1.0
 _CLOSE_S = 10.0
 
 
+def _unpack(code: bytes) -> Path:
+    """Unpack our code on a node, before anything of ours is imported there; return its folder."""
+    import io
+    import tempfile
+    import zipfile
+
+    scratch = Path(tempfile.mkdtemp(prefix="edit-eval-"))
+    with zipfile.ZipFile(io.BytesIO(code)) as archive:
+        archive.extractall(scratch / "code")
+    sys.path.insert(0, str(scratch / "code"))
+    return scratch
+
+
+class Watcher:
+    """A node's recorder; its code travels with it, as that of `Actor`."""
+
+    def __init__(self, code: bytes) -> None:
+        import shutil
+
+        scratch = _unpack(code)
+        from edit_eval.worker.cluster.recorder import NodeRecorder
+
+        self._recorder = NodeRecorder()
+        shutil.rmtree(scratch, ignore_errors=True)
+
+    def follow(self, device: str, host: int, tokens: list[str]) -> None:
+        """See `NodeRecorder.follow`."""
+        self._recorder.follow(device, host, tokens)
+
+    def read(self) -> dict[str, Any]:
+        """See `NodeRecorder.read`."""
+        return self._recorder.read()
+
+
 class Actor:
     """What runs in the cluster; its code travels with it, so it imports nothing of ours before that is unpacked."""
 
     def __init__(self, code: bytes, spec: dict[str, Any]) -> None:
-        import io
         import shutil
-        import tempfile
-        import zipfile
 
-        scratch = Path(tempfile.mkdtemp(prefix="edit-eval-"))
+        scratch = _unpack(code)
         try:
-            with zipfile.ZipFile(io.BytesIO(code)) as archive:
-                archive.extractall(scratch / "code")
-            sys.path.insert(0, str(scratch / "code"))
             from edit_eval.worker.cluster.relay import Relay
 
             self._relay = Relay(scratch, spec)
@@ -63,9 +96,10 @@ class Actor:
             shutil.rmtree(scratch, ignore_errors=True)
             raise
 
-    async def here(self) -> bool:
-        """Say that it runs."""
-        return True
+    async def here(self) -> list[str]:
+        """Say that it runs, and which GPUs Ray gave it."""
+        tokens = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+        return [token for token in tokens.split(",") if token]
 
     async def up(self) -> tuple[bytes, dict[str, bytes], bytes]:
         """See `Relay.up`."""
@@ -99,8 +133,6 @@ async def _keep(passage: Passage, way: _Way) -> tuple[str, bool]:
 
 def _started(way: _Way, order: dict[str, Any]) -> Any:
     """Return the actor of one keeper; it may take a while until it is there."""
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
     needs = dict(order["resources"])
     kind = way.ray.remote(Actor).options(
         num_cpus=needs.pop("CPU", 0),
@@ -108,9 +140,16 @@ def _started(way: _Way, order: dict[str, Any]) -> Any:
         resources=needs,
         max_restarts=0,
         max_task_retries=0,
-        scheduling_strategy=NodeAffinitySchedulingStrategy(order["node"], soft=False),
+        scheduling_strategy=_pinned(order["node"]),
     )
     return kind.remote(way.code, order["spec"])
+
+
+def _pinned(node: str) -> Any:
+    """Return what has an actor run on that node, or not at all."""
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    return NodeAffinitySchedulingStrategy(node, soft=False)
 
 
 class _Way:
@@ -132,6 +171,8 @@ class _Bridge:
         self._over = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._nodes: list[dict[str, Any]] = []
+        self._recorders: dict[str, Any] = {}
+        self._slow: set[str] = set()
 
     async def serve(self) -> None:
         """Work until the driver goes away. Raises `RayError` where the cluster does."""
@@ -166,9 +207,11 @@ class _Bridge:
         with sock:  # the driver is told why before it sees the end
             sock.setblocking(False)
             actor = _started(way, order)
+            self._recorder(way, order["node"])
             waiting = asyncio.ensure_future(self._mind(actor, sock, order))
             try:
-                why, gone = await _keep(Passage(sock, actor, way.traffic), way)
+                passage = Passage(sock, actor, way.traffic, lambda pid: self._follow(way, actor, order, pid))
+                why, gone = await _keep(passage, way)
             finally:
                 waiting.cancel()
                 with contextlib.suppress(way.ray.exceptions.RayError, ValueError, RuntimeError):
@@ -177,6 +220,35 @@ class _Bridge:
                 await self._look()  # so that a node that is gone is known to be
             self._say("lost", id=order["id"], why=why, gone=gone)
 
+    def _follow(self, way: _Way, actor: Any, order: dict[str, Any], pid: int) -> None:
+        """Have a host's machine read what it draws."""
+        task = asyncio.ensure_future(self._follow_host(way, actor, order, pid))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _follow_host(self, way: _Way, actor: Any, order: dict[str, Any], pid: int) -> None:
+        with contextlib.suppress(way.ray.exceptions.RayError):
+            gpus = await actor.here.remote() if order["resources"].get("GPU") else []
+            await self._recorder(way, order["node"]).follow.remote(order["label"], pid, gpus)
+
+    def _recorder(self, way: _Way, node: str) -> Any:
+        """Return the recorder of a node, and have it asked from now on."""
+        if node not in self._recorders:
+            kind = way.ray.remote(Watcher).options(num_cpus=0, scheduling_strategy=_pinned(node))
+            self._recorders[node] = kind.remote(way.code)
+            task = asyncio.ensure_future(self._read(way, node))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        return self._recorders[node]
+
+    async def _read(self, way: _Way, node: str) -> None:
+        """Pass on what a node's recorder has read, until it goes away."""
+        with contextlib.suppress(way.ray.exceptions.RayError):
+            while True:
+                await asyncio.sleep(max(_READ_S, len(self._recorders) * _READ_SHARE_S))
+                self._say("readings", **await self._recorders[node].read.remote())
+        del self._recorders[node]
+
     async def _mind(self, actor: Any, sock: socket.socket, order: dict[str, Any]) -> None:
         """Say that a keeper waits for its turn, and let the driver know as long that the way to it is whole."""
         there = asyncio.ensure_future(_answer(actor))
@@ -184,12 +256,11 @@ class _Bridge:
         while not (await asyncio.wait([there], timeout=BEAT_S))[0]:
             waited += BEAT_S
             await asyncio.get_running_loop().sock_sendall(sock, line_of({"v": VERSION, "type": "beat"}))
-            if waited == _PATIENCE_S:
-                needs = ", ".join(f"{name} {much:g}" for name, much in order["resources"].items())
-                has = "; ".join(
-                    await asyncio.get_running_loop().run_in_executor(None, _use, self._ray, order)
-                )
-                self._say("remark", text=f"{order['label']} waits for {needs} of its node{has}")
+            if waited >= _PATIENCE_S and order["node"] not in self._slow:
+                self._slow.add(order["node"])
+                free = await asyncio.get_running_loop().run_in_executor(None, _free, self._ray, order)
+                why = f"its node is slow, or others hold what it needs (free in the whole cluster: {free})"
+                self._say("remark", text=f"{order['label']} has waited {waited:.0f} s for its keeper: {why}")
 
     async def _watch(self) -> None:
         """Say which nodes there are whenever that changes."""
@@ -218,10 +289,10 @@ async def _answer(actor: Any) -> None:
     await actor.here.remote()
 
 
-def _use(ray: Any, order: dict[str, Any]) -> list[str]:
-    """Return what is free of the cluster's resources that a keeper needs, for people."""
+def _free(ray: Any, order: dict[str, Any]) -> str:
+    """Return what is free of the resources that a keeper needs, for people."""
     free = ray.available_resources()
-    return [f": {free.get(name, 0.0):g} {name} free in the whole cluster" for name in order["resources"]]
+    return ", ".join(f"{name} {free.get(name, 0.0):g}" for name in order["resources"])
 
 
 def nodes_of(ray: Any) -> list[dict[str, Any]]:

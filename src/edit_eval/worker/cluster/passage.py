@@ -46,9 +46,12 @@ class Traffic:
 
 
 class Passage:
-    """Between `sock` and `actor`, until one of them ends."""
+    """Between `sock` and `actor`, until one of them ends; `started` is told the pid of every host."""
 
-    def __init__(self, sock: socket.socket, actor: Any, traffic: Traffic) -> None:
+    def __init__(
+        self, sock: socket.socket, actor: Any, traffic: Traffic, started: Callable[[int], None]
+    ) -> None:
+        self._started = started
         self._socket = sock
         self._actor = actor
         self._traffic = traffic
@@ -107,6 +110,8 @@ class Passage:
                 lines = refused + lines
             for line in lines.splitlines():
                 message = json.loads(line)
+                if message["type"] == "started":
+                    self._started(message["pid"])
                 for name in message.get("ids") or [message.get("id")]:
                     if message["type"] in ("done", "failed", "recalled"):
                         self._reads.pop(name, None)
