@@ -381,21 +381,21 @@ def _one_sample(checked: Checked, output: Path) -> Checked:
     from edit_eval.driver.place import stage_devices
 
     memory_of = GpuMemory()
-    backend = open_backend(checked.config.backend, gpus=visible_gpus())
     stages: dict[str, Any] = {}
     of_stages: Sequence[tuple[StageKind, Found | None]] = (
         ("editor", checked.editor),
         ("judge", checked.judge),
     )
-    for kind, found in of_stages:
-        stage: StageConfig | None = getattr(checked.config, kind)
-        if stage is None or found is None:
-            continue
-        devices = stage_devices(kind, stage, found, backend)
-        taken = memory_of.taken(devices)
-        first = next((one for one in devices if one not in taken), devices[0])
-        names = [f"{first.kind}:{index}" for index in first.indices]
-        stages[kind] = stage.model_copy(update={"devices": [names] if len(names) > 1 else names})
+    with closing(open_backend(checked.config.backend, gpus=visible_gpus())) as backend:
+        for kind, found in of_stages:
+            stage: StageConfig | None = getattr(checked.config, kind)
+            if stage is None or found is None:
+                continue
+            devices = stage_devices(kind, stage, found, backend)
+            taken = memory_of.taken(devices)
+            first = next((one for one in devices if one not in taken), devices[0])
+            names = ["ray:1"] if first.node else [f"{first.kind}:{index}" for index in first.indices]
+            stages[kind] = stage.model_copy(update={"devices": [names] if len(names) > 1 else names})
     changes = {"limit": 1, "repeats": 1, "output": str(output), "preflight": "off", **stages}
     return dataclasses.replace(checked, config=checked.config.model_copy(update=changes))
 

@@ -149,11 +149,28 @@ def prepare(
     config = checked.config
     if config.judge is None and "edit" not in stages:
         raise ConfigError("judge: is missing; there is nothing to score with")
-    output = output_folder(checked)
+    output_folder(checked)
     gpus = visible_gpus()
     scratch = find_scratch(config.scratch)
-
     backend = open_backend(config.backend, scratch.temporary, gpus)
+    try:
+        return _prepared(checked, stages, progress, hashes, workspace, scratch, backend)
+    except BaseException:
+        backend.close()
+        raise
+
+
+def _prepared(
+    checked: Checked,
+    stages: Sequence[StageName],
+    progress: Callable[[str], None],
+    hashes: FileHashes | None,
+    workspace: Path | None,
+    scratch: Scratch,
+    backend: Backend,
+) -> Job:
+    """Find the same, with what finds devices; see `prepare`."""
+    config, output = checked.config, output_folder(checked)
 
     def place(where: Literal["editor", "judge"], stage: StageConfig, found: Found) -> Place:
         interpreter = resolve_interpreter(where, stage.python, stage.conda)

@@ -11,6 +11,7 @@ import re
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -90,8 +91,10 @@ def judge_spec(checked: Checked) -> StageSpec:
     if config is None or found is None:
         raise ConfigError("judge: is missing")
     scratch = find_scratch(checked.config.scratch)
+    with closing(open_backend(checked.config.backend, gpus=visible_gpus())) as backend:
+        devices = stage_devices("judge", config, found, backend)
     place = Place(
-        stage_devices("judge", config, found, open_backend(checked.config.backend, gpus=visible_gpus())),
+        devices,
         resolve_interpreter("judge", config.python, config.conda),
         scratch,
         checked.config.proxy,

@@ -132,6 +132,7 @@ class RayBackend:
             "logs": str(log_folder),
             "probe": str(self._probe_in(log_folder.parent)),
             "token": self._token,
+            "accelerated": device.kind == "cuda",
         }
         return self._bridge.launch(device, resources, spec)
 

@@ -57,6 +57,12 @@ def _unpack(code: bytes) -> Path:
     with zipfile.ZipFile(io.BytesIO(code)) as archive:
         archive.extractall(scratch / "code")
     sys.path.insert(0, str(scratch / "code"))
+    try:
+        import pynvml  # noqa: F401
+    except ImportError:  # edit-eval is not installed here; Ray has its own
+        from ray._private import thirdparty
+
+        sys.path.append(thirdparty.__path__[0])
     return scratch
 
 
@@ -91,15 +97,16 @@ class Actor:
         try:
             from edit_eval.worker.cluster.relay import Relay
 
-            self._relay = Relay(scratch, spec)
+            tokens = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if spec["accelerated"] else []
+            self._gpus = [token for token in tokens if token]
+            self._relay = Relay(scratch, {**spec, "gpus": self._gpus})
         except BaseException:
             shutil.rmtree(scratch, ignore_errors=True)
             raise
 
     async def here(self) -> list[str]:
         """Say that it runs, and which GPUs Ray gave it."""
-        tokens = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-        return [token for token in tokens.split(",") if token]
+        return self._gpus
 
     async def up(self) -> tuple[bytes, dict[str, bytes], bytes]:
         """See `Relay.up`."""
@@ -228,7 +235,7 @@ class _Bridge:
 
     async def _follow_host(self, way: _Way, actor: Any, order: dict[str, Any], pid: int) -> None:
         with contextlib.suppress(way.ray.exceptions.RayError):
-            gpus = await actor.here.remote() if order["resources"].get("GPU") else []
+            gpus = await actor.here.remote()
             await self._recorder(way, order["node"]).follow.remote(order["label"], pid, gpus)
 
     def _recorder(self, way: _Way, node: str) -> Any:

@@ -28,6 +28,7 @@ class NodeRecorder:
         self._gpus = GpuReader(())
         self._processes = ProcessReader()
         self._unread: deque[tuple[float, dict[str, Reading], dict[str, Reading]]] = deque(maxlen=_MOST_UNREAD)
+        self._over = threading.Event()
         threading.Thread(target=self._run, name="recorder", daemon=True).start()
 
     def follow(self, device: str, host: int, tokens: Sequence[str]) -> None:
@@ -60,7 +61,10 @@ class NodeRecorder:
             },
         }
 
+    def end(self) -> None:
+        """Read no more."""
+        self._over.set()
+
     def _run(self) -> None:
-        while True:
+        while not self._over.wait(INTERVAL_S):
             self._unread.append((time.monotonic(), self._gpus.read(), self._processes.read()))
-            time.sleep(INTERVAL_S)

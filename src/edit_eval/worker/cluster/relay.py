@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from edit_eval.worker.cluster.carrier import Carrier, is_seen, line_of
 from edit_eval.worker.cluster.code import unpacked
+from edit_eval.worker.cluster.gpus import KeeperGpus
 from edit_eval.worker.launch import KeeperProcess, keepers_log
 
 __all__ = ["Relay", "Up"]
@@ -40,7 +41,8 @@ class Relay:
 
     Args:
         scratch: a folder of its own, which holds `edit_eval` in `code`; the keeper removes it at its end.
-        spec: of the bridge: `logs`, the folder for logs; `probe` and `token`, a file in the run directory and what it holds.
+        spec: of the bridge: `logs`, the folder for logs; `probe` and `token`, a file in the run directory and what it holds;
+            `gpus`, the ids of its GPUs on this machine.
 
     Raises:
         OSError: the keeper cannot be started.
@@ -54,6 +56,8 @@ class Relay:
         self._unread = bytearray()
         self._held: list[bytes] = []
         self._refused: list[bytes] = []
+        self._exited = False
+        self._gpus = KeeperGpus(spec["gpus"])
         environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
         with keepers_log(Path(spec["logs"]) if seen else scratch) as log:
             self._keeper = KeeperProcess(scratch / "code", str(scratch), log, environment)
@@ -65,7 +69,7 @@ class Relay:
     async def up(self) -> tuple[bytes, dict[str, bytes], bytes]:
         """Wait for what the keeper says next; the lines are empty once it has ended."""
         loop = asyncio.get_running_loop()
-        while not (found := self._taken()).lines:
+        while not (found := await self._drained()).lines:
             try:
                 data = await loop.sock_recv(self._socket, _READ_BYTES)
             except OSError:
@@ -74,6 +78,14 @@ class Relay:
                 await loop.run_in_executor(None, self._keeper.wait, _END_S)
                 return Up(b"", {}, b"")
             self._unread += data
+        return found
+
+    async def _drained(self) -> Up:
+        """Take what has arrived; that a host has ended is told once its memory is free."""
+        found = self._taken()
+        if self._exited:
+            self._exited = False
+            await self._gpus.drained()
         return found
 
     def _taken(self) -> Up:
@@ -91,6 +103,7 @@ class Relay:
                 line = line_of(message)
             elif message["type"] == "exited":
                 said += self._carrier.over()
+                self._exited = True
             lines.append(line)
         return Up(b"".join(lines), files, said)
 
@@ -102,6 +115,7 @@ class Relay:
         for line in lines:
             message = json.loads(line)
             if message["type"] == "start":
+                message = {**message, "load": self._load(message["load"])}
                 line = line_of(self._carrier.start(message, self._packages))  # noqa: PLW2901
             elif message["type"] == "task":
                 message, missing, refused = self._carrier.tasks(message)
@@ -112,6 +126,13 @@ class Relay:
         if not wanted:
             await self._pass_on()
         return wanted
+
+    def _load(self, load: dict[str, Any]) -> dict[str, Any]:
+        """Return a host's `load` message with the part of the memory that it may take, if it is to be told."""
+        options = load.get("options") or {}
+        if "memory_share" not in options:
+            return load
+        return {**load, "options": {**options, "memory_share": self._gpus.share()}}
 
     async def package(self, name: str, archive: bytes) -> None:
         """Take a package that the next hosts import. Raises `OSError`."""
