@@ -3,15 +3,18 @@
     python perf/judge.py [--samples 256] [--size 1024] [--tokens 128] [--only NAME ...] [--tiny] [--json FILE]
 
 Two images of `--size` pixels a side and a question of about 370 tokens, put to Qwen3-VL-30B-A3B with random weights (31.1 B
-parameters, bfloat16); random weights write what they like, which costs what readable replies cost, and no verdict is
-scored. Ways that share an engine share its process; each is measured through the product's judge after an unmeasured batch:
+parameters, bfloat16); random weights write what they like, which costs what readable replies cost, and a verdict is scored
+only where a schema holds the reply. Ways that share an engine share its process; each is measured through the product's
+judge after an unmeasured batch of 8 new tokens:
 
     described        transformers, the slow loop over experts (`eager`), batch 4, 16 samples: the baseline
-    transformers     the transformers engine as it comes: grouped experts, batch `--batch`, 4 batches
+    transformers     the transformers engine with its step not compiled: grouped experts, batch `--batch`, 4 batches
+    compiled         the same with a static cache and a compiled decoding step
     vllm             the vLLM engine, `--samples` samples at once, as many new tokens, whatever comes
+    vllm-schema      the same, replies held to the rubric's schema, which end when it is filled: scored, whatever the weights
     expected-1       mode expected, one dimension, in either engine (`expected-1-vllm`); expected-3: three dimensions
 
-Prints seconds a sample (start of the engine apart) and how many times faster than `described`. Needs torch and transformers
+Prints seconds a sample (apart: the engine's start, and that unmeasured batch, with what is compiled in it) and how many times faster than `described`. Needs torch and transformers
 5 or newer, and vLLM for its lines (left out where it is not there). `--tiny` uses toy models on the CPU, without vLLM, to
 try the script itself. Every line has images of its own, so that no cache of images helps a later one.
 """
@@ -28,7 +31,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -63,12 +66,17 @@ class Way:
 
 
 EXPECTED = {"mode": "expected"}
+WARM_UP_TOKENS = 8
+STARTED: dict[str, Any] = {}
+"""Engine -> the judge that was opened last with it, in this process."""
 WAYS: dict[str, Way] = {
-    BASELINE: Way("transformers", 16, 4, 3, {"experts_implementation": "eager"}),
-    "transformers": Way("transformers", 0, 0, 3, {}),
+    BASELINE: Way("transformers", 16, 4, 3, {"experts_implementation": "eager", "compile": False}),
+    "transformers": Way("transformers", 0, 0, 3, {"compile": False}),
+    "compiled": Way("transformers", 0, 0, 3, {"compile": True}),
     "expected-1": Way("transformers", 0, 0, 1, EXPECTED),
     "expected-3": Way("transformers", 0, 0, 3, EXPECTED),
     "vllm": Way("vllm", 0, 0, 3, {"ignore_eos": True}),
+    "vllm-schema": Way("vllm", 0, 0, 3, {"constrained": "auto"}),
     "expected-1-vllm": Way("vllm", 0, 0, 1, EXPECTED),
     "expected-3-vllm": Way("vllm", 0, 0, 3, EXPECTED),
 }
@@ -113,29 +121,22 @@ def requests(rubric_in_use: Any, count: int, size: int, seed: int) -> list[Any]:
 
 
 def measure(names: Sequence[str], arguments: argparse.Namespace, model: Path) -> list[dict[str, Any]]:
-    """Start the engine that these ways share, judge in each, and return the seconds of each."""
-    from random_weights import FullSizeJudge
-
-    from edit_eval.core.types import HostContext
+    """Judge in each of these ways, which share weights, and return the seconds of each."""
     from edit_eval.judges.qwen3_vl import Qwen3VL
 
-    first = WAYS[names[0]]
-    batch = first.batch or arguments.batch
-    device = "cpu" if arguments.tiny else "cuda:0"
-    context = HostContext((device,), str(model), options={"batch_size": batch})
-    kind = Qwen3VL if arguments.tiny or first.engine == "vllm" else FullSizeJudge
-    began = time.monotonic()
-    loaded = kind(params_of(first, arguments), context, [rubric(3)])
-    started = time.monotonic() - began
     found = []
     for place, name in enumerate(names):
-        way, params = WAYS[name], params_of(WAYS[name], arguments)
-        judge = copy.copy(loaded)
-        judge.params = params
+        way = WAYS[name]
+        judge, started = opened(way, arguments, model)
+        batch = way.batch or arguments.batch
         count = way.samples or (arguments.samples if way.engine == "vllm" else 4 * batch)
-        in_use = Qwen3VL.adapted(params, rubric(way.dimensions))
+        in_use = Qwen3VL.adapted(judge.params, rubric(way.dimensions))
         every = requests(in_use, count + batch, arguments.size, seed=place)
+        began = time.monotonic()
+        judge.params = replace(judge.params, max_new_tokens=min(WARM_UP_TOKENS, arguments.tokens))
         judge.judge(every[:batch])
+        judge.params = params_of(way, arguments)
+        first = time.monotonic() - began
         began = time.monotonic()
         verdicts = []
         for start in range(batch, len(every), judge.window):
@@ -147,13 +148,35 @@ def measure(names: Sequence[str], arguments: argparse.Namespace, model: Path) ->
                 "samples": len(verdicts),
                 "batch": judge.window,
                 "start_s": started,
+                "first_s": first,
                 "sample_s": seconds / len(verdicts),
+                "scored": sum(one.unscored is None for one in verdicts),
                 "tokens_in": verdicts[0].facts["tokens_in"],
                 "tokens_out": sum(one.facts["tokens_out"] for one in verdicts) / len(verdicts),
+                "engine": judge.engine_in_use.facts(),
                 **machine(),
             }
         )
     return found
+
+
+def opened(way: Way, arguments: argparse.Namespace, model: Path) -> tuple[Any, float]:
+    """Return a judge of this way, with the weights or the vLLM engine that are there already, and the seconds it took."""
+    from random_weights import FullSizeJudge
+
+    from edit_eval.core.types import HostContext
+    from edit_eval.judges.qwen3_vl import Qwen3VL
+
+    batch = way.batch or arguments.batch
+    context = HostContext(("cpu" if arguments.tiny else "cuda:0",), str(model), options={"batch_size": batch})
+    kind = Qwen3VL if arguments.tiny or way.engine == "vllm" else FullSizeJudge
+    began = time.monotonic()
+    if way.engine == "vllm" and way.engine in STARTED:
+        judge = copy.copy(STARTED[way.engine])
+        judge.params = judge.engine_in_use._params = params_of(way, arguments)  # noqa: SLF001
+    else:
+        judge = STARTED[way.engine] = kind(params_of(way, arguments), context, [rubric(3)])
+    return judge, time.monotonic() - began
 
 
 def params_of(way: Way, arguments: argparse.Namespace) -> Any:
@@ -161,16 +184,16 @@ def params_of(way: Way, arguments: argparse.Namespace) -> Any:
     from edit_eval.judges.vision import VisionParams
 
     tiny = {"dtype": "float32", "min_pixels": 4096, "max_pixels": 16384} if arguments.tiny else {}
-    return VisionParams(
-        engine=way.engine,
-        max_new_tokens=arguments.tokens,
-        retries=0,
-        constrained="off",
-        window=arguments.samples,
-        max_model_len=None if arguments.tiny else 8192,
-        load_format="dummy" if way.engine == "vllm" else "auto",
-        **{**way.params, **tiny},
-    )
+    usual = {
+        "engine": way.engine,
+        "max_new_tokens": arguments.tokens,
+        "retries": 0,
+        "constrained": "off",
+        "window": arguments.samples,
+        "max_model_len": None if arguments.tiny else 8192,
+        "load_format": "dummy" if way.engine == "vllm" else "auto",
+    }
+    return VisionParams(**{**usual, **way.params, **tiny})
 
 
 def machine() -> dict[str, str]:
@@ -189,13 +212,13 @@ def table(lines: Sequence[dict[str, Any]]) -> str:
     """Return what was measured, and how many times faster than the baseline each line is."""
     base = next((one["sample_s"] for one in lines if one["way"] == BASELINE), None)
     rows = [
-        f"{'way':<18}{'samples':>8}{'at once':>9}{'in':>7}{'out':>6}{'start s':>9}{'s a sample':>12}{'ratio':>8}"
+        f"{'way':<18}{'samples':>8}{'at once':>9}{'in':>7}{'out':>6}{'start s':>9}{'first s':>9}{'s a sample':>12}{'ratio':>8}"
     ]
     for one in lines:
         ratio = f"{base / one['sample_s']:.1f}" if base else "-"
         rows.append(
             f"{one['way']:<18}{one['samples']:>8}{one['batch']:>9}{one['tokens_in']:>7}{one['tokens_out']:>6.0f}"
-            f"{one['start_s']:>9.1f}{one['sample_s']:>12.4f}{ratio:>8}"
+            f"{one['start_s']:>9.1f}{one['first_s']:>9.1f}{one['sample_s']:>12.4f}{ratio:>8}"
         )
     return "\n".join(rows)
 

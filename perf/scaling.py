@@ -3,8 +3,9 @@
     python perf/scaling.py [--samples 384] [--tokens 128] [--devices cuda:0,cuda:1] [--tiny] [--json FILE]
 
 Drawn scenes are edited once (scripted, on CPU slots); then `edit-eval score` judges them with Qwen3-VL-30B-A3B in vLLM, with
-random weights and as many new tokens as asked for, through the real pipeline (keepers, hosts, ledgers), in turn: on the first
-device with an empty compile cache, on the first device with the cache filled, on all devices. Every verdict is unscored, for
+random weights and as many new tokens as asked for, with `preflight: warn`, in turn: on the first
+device with an empty compile cache, on the first device with the cache filled, on all devices (each time after waiting until
+nobody else holds memory of these devices). Every verdict is unscored, for
 random weights write no JSON.
 
 Prints for each: the whole time, the engine's start (order to ready, the slowest device), verdicts a second without start
@@ -19,6 +20,7 @@ import argparse
 import json
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -27,7 +29,6 @@ from pathlib import Path
 from typing import Any
 
 from edit_eval.driver.config import check_config
-from edit_eval.driver.events import DeviceState, Event, VerdictGiven
 from edit_eval.driver.job import prepare
 from edit_eval.driver.pipeline import run_job
 from edit_eval.driver.store import RunReader
@@ -40,6 +41,10 @@ from random_weights import judge_folder  # noqa: E402
 
 HEADLINE_EDITS = 900
 MOST_LOSS = 0.05
+BELOW_COVERAGE = 3
+"""Exit code of `edit-eval` where too few samples have a score."""
+MOST_USED = 2 << 30
+"""Bytes of a GPU that count as nothing."""
 
 
 @dataclass(frozen=True)
@@ -87,40 +92,60 @@ def config(arguments: argparse.Namespace, folder: Path, devices: list[str], cach
         "editor": {"type": "scripted", "devices": slots},
         "judge": judge,
         "scratch": str(folder / f"scratch-{cache}"),
+        "preflight": "warn",
         "output": str(folder / "run"),
     }
 
 
+def wait_until_free(devices: list[str], most_s: float = 900) -> None:
+    """Wait until no other program holds memory of these GPUs; after `most_s` seconds measure anyway and say so."""
+    if not devices[0].startswith("cuda"):
+        return
+    import pynvml
+
+    pynvml.nvmlInit()
+    handles = [pynvml.nvmlDeviceGetHandleByIndex(int(name.partition(":")[2])) for name in devices]
+    end = time.monotonic() + most_s
+    while any(pynvml.nvmlDeviceGetMemoryInfo(one).used > MOST_USED for one in handles):
+        if time.monotonic() > end:
+            print(
+                f"{', '.join(devices)}: still in use after {most_s:.0f} s; measured all the same", flush=True
+            )
+            return
+        time.sleep(1)
+
+
 def measure(name: str, tree: dict[str, Any], folder: Path) -> Measured:
-    """Judge a copy of the edited run."""
+    """Judge a copy of the edited run by `edit-eval score`; raises RuntimeError if it ends with anything but unscored verdicts."""
     output = folder / f"run-{name.replace(' ', '-').replace(',', '')}"
     shutil.copytree(folder / "run", output, symlinks=True)
-    checked = check_config({**tree, "output": str(output)})
-    job = prepare(checked, stages=("judge",))
-    began = time.monotonic()
+    file = folder / f"{output.name}.yaml"
+    file.write_text(json.dumps({**tree, "output": str(output)}))
+    command = [sys.executable, "-m", "edit_eval", "score", str(file), "--display", "json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != BELOW_COVERAGE:
+        raise RuntimeError(
+            f"{' '.join(command)}: exit code {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
+        )
     ready: dict[str, float] = {}
     last: dict[str, float] = {}
     count: dict[str, int] = {}
-
-    def hear(event: Event) -> None:
-        now = time.monotonic() - began
-        if isinstance(event, DeviceState) and event.stage == "judge" and event.state == "ready":
-            ready.setdefault(event.device, now)
-        elif isinstance(event, VerdictGiven):
-            last[event.device] = now
-            count[event.device] = count.get(event.device, 0) + 1
-
-    run_job(job, hear, stages=("judge",))
-    total = time.monotonic() - began
+    total = 0.0
+    for event in map(json.loads, done.stdout.splitlines()):
+        total = max(total, event.get("at", 0.0))
+        if event["event"] == "device_state" and event["stage"] == "judge" and event["state"] == "ready":
+            ready.setdefault(event["device"], event["at"])
+        elif event["event"] == "verdict_given":
+            last[event["device"]] = event["at"]
+            count[event["device"]] = count.get(event["device"], 0) + 1
     hosts = RunReader(output).info["starts"][-1]["hosts"]
-    rate = sum(count[device] / (last[device] - ready[device]) for device in count)
     return Measured(
         name,
         len(count),
         sum(count.values()),
         total,
         max(facts["load_s"] for facts in hosts.values()),
-        rate,
+        sum(number / (last[device] - ready[device]) for device, number in count.items()),
         next(iter(hosts.values())).get("engine", "?"),
     )
 
@@ -155,6 +180,7 @@ def main() -> int:
             ("one, warm", devices[:1], "a"),
             ("all, warm", devices, "a"),
         ):
+            wait_until_free(several)
             found.append(measure(title, config(arguments, folder, several, cache), folder))
             print(line(found[-1], found), flush=True)
     print("\n" + arithmetic(found[-1], found[1]))

@@ -40,6 +40,8 @@ class VisionParams(AskingParams):
             `eager`); None lets it choose.
         attn_implementation: how transformers computes attention (`sdpa`, `flash_attention_2`, `eager`); None lets it
             choose.
+        compile: transformers: whether the step that writes a token is compiled, for a cache and batches of fixed size: a
+            slow start, then faster. None: on a GPU with some hundred questions left for it.
         window: vLLM: how many edits it is given at once.
         max_model_len: vLLM: most tokens of a question and its reply; less takes less memory. None: the model's own.
         enforce_eager: vLLM: no compilation and no CUDA graphs: starts sooner, writes more slowly.
@@ -53,6 +55,7 @@ class VisionParams(AskingParams):
     max_pixels: int | None = 1024 * 1024
     experts_implementation: str | None = field(default=None, metadata={"identity": False})
     attn_implementation: str | None = field(default=None, metadata={"identity": False})
+    compile: bool | None = field(default=None, metadata={"identity": False})
     window: int = field(default=64, metadata={"identity": False})
     max_model_len: int | None = field(default=None, metadata={"identity": False})
     enforce_eager: bool = field(default=False, metadata={"identity": False})
