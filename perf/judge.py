@@ -1,6 +1,6 @@
 """Seconds a sample of every way to judge, in one run on one GPU, beside the described design as the named baseline.
 
-    python perf/judge.py [--samples 256] [--size 1024] [--tokens 128] [--only NAME ...] [--tiny] [--json FILE]
+    python perf/judge.py [--samples 256] [--size 1024] [--tokens 128] [--only NAME ...] [--keep FOLDER] [--tiny] [--json FILE]
 
 Two images of `--size` pixels a side and a question of about 370 tokens, put to Qwen3-VL-30B-A3B with random weights (31.1 B
 parameters, bfloat16); random weights write what they like, which costs what readable replies cost, and a verdict is scored
@@ -14,9 +14,10 @@ judge after an unmeasured batch of 8 new tokens:
     vllm-schema      the same, replies held to the rubric's schema, which end when it is filled: scored, whatever the weights
     expected-1       mode expected, one dimension, in either engine (`expected-1-vllm`); expected-3: three dimensions
 
-Prints seconds a sample (apart: the engine's start, and that unmeasured batch, with what is compiled in it) and how many times faster than `described`. Needs torch and transformers
-5 or newer, and vLLM for its lines (left out where it is not there). `--tiny` uses toy models on the CPU, without vLLM, to
-try the script itself. Every line has images of its own, so that no cache of images helps a later one.
+Prints seconds a sample (apart: the engine's start, and that unmeasured batch, with what is compiled in it) and how many
+times faster than `described`. Needs torch and transformers 5 or newer, and vLLM for its lines (left out where it is not
+there). Every line has images of its own, so that no cache of images helps a later one. `--keep FOLDER` keeps vLLM's compile
+cache; `--tiny` uses toy models on the CPU, without vLLM, to try the script itself.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import copy
 import importlib.util
 import itertools
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -76,9 +78,9 @@ WAYS: dict[str, Way] = {
     "expected-1": Way("transformers", 0, 0, 1, EXPECTED),
     "expected-3": Way("transformers", 0, 0, 3, EXPECTED),
     "vllm": Way("vllm", 0, 0, 3, {"ignore_eos": True}),
-    "vllm-schema": Way("vllm", 0, 0, 3, {"constrained": "auto"}),
     "expected-1-vllm": Way("vllm", 0, 0, 1, EXPECTED),
     "expected-3-vllm": Way("vllm", 0, 0, 3, EXPECTED),
+    "vllm-schema": Way("vllm", 0, 0, 3, {"constrained": "auto"}),
 }
 
 
@@ -120,11 +122,10 @@ def requests(rubric_in_use: Any, count: int, size: int, seed: int) -> list[Any]:
     return made
 
 
-def measure(names: Sequence[str], arguments: argparse.Namespace, model: Path) -> list[dict[str, Any]]:
-    """Judge in each of these ways, which share weights, and return the seconds of each."""
+def measure(names: Sequence[str], arguments: argparse.Namespace, model: Path) -> None:
+    """Judge in each of these ways, which share weights, and print the seconds of each as a line of JSON."""
     from edit_eval.judges.qwen3_vl import Qwen3VL
 
-    found = []
     for place, name in enumerate(names):
         way = WAYS[name]
         judge, started = opened(way, arguments, model)
@@ -142,22 +143,20 @@ def measure(names: Sequence[str], arguments: argparse.Namespace, model: Path) ->
         for start in range(batch, len(every), judge.window):
             verdicts += judge.judge(every[start : start + judge.window])
         seconds = time.monotonic() - began
-        found.append(
-            {
-                "way": name,
-                "samples": len(verdicts),
-                "batch": judge.window,
-                "start_s": started,
-                "first_s": first,
-                "sample_s": seconds / len(verdicts),
-                "scored": sum(one.unscored is None for one in verdicts),
-                "tokens_in": verdicts[0].facts["tokens_in"],
-                "tokens_out": sum(one.facts["tokens_out"] for one in verdicts) / len(verdicts),
-                "engine": judge.engine_in_use.facts(),
-                **machine(),
-            }
-        )
-    return found
+        found = {
+            "way": name,
+            "samples": len(verdicts),
+            "batch": judge.window,
+            "start_s": started,
+            "first_s": first,
+            "sample_s": seconds / len(verdicts),
+            "scored": sum(one.unscored is None for one in verdicts),
+            "tokens_in": verdicts[0].facts["tokens_in"],
+            "tokens_out": sum(one.facts["tokens_out"] for one in verdicts) / len(verdicts),
+            "engine": judge.engine_in_use.facts(),
+            **machine(),
+        }
+        print("\nMEASURED " + json.dumps(found), flush=True)
 
 
 def opened(way: Way, arguments: argparse.Namespace, model: Path) -> tuple[Any, float]:
@@ -233,6 +232,7 @@ def main() -> int:
     parser.add_argument("--tokens", type=int, default=128)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--only", nargs="+", choices=WAYS, default=list(WAYS))
+    parser.add_argument("--keep", type=Path)
     parser.add_argument("--tiny", action="store_true")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--these", nargs="+", choices=WAYS, help=argparse.SUPPRESS)
@@ -241,7 +241,7 @@ def main() -> int:
     if arguments.tiny:
         arguments.size, arguments.tokens, arguments.samples = 128, 8, 8
     if arguments.these:
-        print("\nMEASURED " + json.dumps(measure(arguments.these, arguments, arguments.model)))
+        measure(arguments.these, arguments, arguments.model)
         return 0
     here = [way for way in arguments.only if WAYS[way].engine != "vllm" or has_vllm(arguments)]
     if len(here) < len(arguments.only):
@@ -249,9 +249,10 @@ def main() -> int:
             f"left out, for vLLM is not here: {', '.join(way for way in arguments.only if way not in here)}"
         )
     lines: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory(prefix="edit-eval-perf-") as folder:
+    with tempfile.TemporaryDirectory(prefix="edit-eval-perf-") as temporary:
+        folder = (arguments.keep or Path(temporary)).absolute()
         for _, ways in itertools.groupby(here, key=lambda way: (way == BASELINE, WAYS[way].engine)):
-            lines += measured_apart(list(ways), Path(folder))
+            lines += measured_apart(list(ways), folder)
     print("\n" + table(lines))
     if lines:
         print({name: lines[-1].get(name) for name in ("device", "torch", "transformers", "vllm")})
@@ -271,12 +272,26 @@ def measured_apart(ways: Sequence[str], folder: Path) -> list[dict[str, Any]]:
 
     model = judge_folder(folder, full=WAYS[ways[0]].engine == "vllm")
     command = [sys.executable, __file__, *sys.argv[1:], "--these", *ways, "--model", str(model)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    said = [line for line in done.stdout.splitlines() if line.startswith("MEASURED ")]
-    if not said:
-        print(f"{', '.join(ways)}: failed\n{done.stdout[-1500:]}\n{done.stderr[-3000:]}", flush=True)
+    # What hosts are told: this process holds the engine, and compiles no kernels of experts for minutes.
+    settings = {
+        "VLLM_CACHE_ROOT": str(folder / "scratch" / "cache" / "vllm"),
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+        "VLLM_USE_FLASHINFER_MOE_FP16": "0",
+        "VLLM_NO_USAGE_STATS": "1",
+    }
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env={**settings, **os.environ}
+    )
+    lines = [
+        json.loads(line.removeprefix("MEASURED "))
+        for line in done.stdout.splitlines()
+        if line.startswith("MEASURED ")
+    ]
+    if len(lines) < len(ways):
+        failed = ", ".join(ways[len(lines) :])
+        print(f"{failed}: failed\n{done.stdout[-1500:]}\n{done.stderr[-3000:]}", flush=True)
+    if not lines:
         return []
-    lines: list[dict[str, Any]] = json.loads(said[-1].removeprefix("MEASURED "))
     print("\n".join(table(lines).splitlines()[1:]), flush=True)
     return lines
 

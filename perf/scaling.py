@@ -1,6 +1,6 @@
 """How judging scales over GPUs, with and without the engine's start, with a cold and a warm compile cache.
 
-    python perf/scaling.py [--samples 384] [--tokens 128] [--devices cuda:0,cuda:1] [--tiny] [--json FILE]
+    python perf/scaling.py [--samples 384] [--tokens 128] [--devices cuda:0,cuda:1] [--keep FOLDER] [--tiny] [--json FILE]
 
 Drawn scenes are edited once (scripted, on CPU slots); then `edit-eval score` judges them with Qwen3-VL-30B-A3B in vLLM, with
 random weights and as many new tokens as asked for, with `preflight: warn`, in turn: on the first
@@ -10,7 +10,9 @@ random weights write no JSON.
 
 Prints for each: the whole time, the engine's start (order to ready, the slowest device), verdicts a second without start
 (each device from ready to its last verdict, summed), and the ratio of that to one device, which is to be at least 0.95 n; then
-what 900 edits would take on 1 to 6 devices by arithmetic from these figures, labelled so. `--tiny` uses a toy model by
+what 900 edits would take on 1 to 6 devices by arithmetic from these figures, labelled so. `--keep FOLDER` keeps the compile
+cache; where an earlier call, or `perf/judge.py` with the same folder and as many samples as `--window`, has filled it, nothing
+is measured cold. `--tiny` uses a toy model by
 transformers on CPU slots, to try the script itself.
 """
 
@@ -60,11 +62,11 @@ class Measured:
     engine: str
 
 
-def config(arguments: argparse.Namespace, folder: Path, devices: list[str], cache: str) -> dict[str, Any]:
+def config(arguments: argparse.Namespace, folder: Path, devices: list[str], keep: Path) -> dict[str, Any]:
     """Return the config of one way."""
     judge: dict[str, Any] = {
         "type": "qwen3_vl",
-        "model": str(judge_folder(folder, full=not arguments.tiny)),
+        "model": str(judge_folder(keep, full=not arguments.tiny)),
         "rubric": str(folder / "perf.yaml"),
         "devices": devices,
         "params": {
@@ -91,7 +93,7 @@ def config(arguments: argparse.Namespace, folder: Path, devices: list[str], cach
         "benchmark": {"type": "scenes", "params": {"n": arguments.samples, "size": arguments.size}},
         "editor": {"type": "scripted", "devices": slots},
         "judge": judge,
-        "scratch": str(folder / f"scratch-{cache}"),
+        "scratch": str(keep / "scratch"),
         "preflight": "warn",
         "output": str(folder / "run"),
     }
@@ -160,6 +162,7 @@ def main() -> int:
     parser.add_argument("--tokens", type=int, default=128)
     parser.add_argument("--window", type=int, default=64)
     parser.add_argument("--devices", default="cuda:0,cuda:1")
+    parser.add_argument("--keep", type=Path)
     parser.add_argument("--tiny", action="store_true")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
@@ -169,24 +172,24 @@ def main() -> int:
     found: list[Measured] = []
     with tempfile.TemporaryDirectory(prefix="edit-eval-perf-") as name:
         folder = Path(name)
+        keep = (arguments.keep or folder / "keep").absolute()
+        warm = (keep / "scratch").exists()
         (folder / "perf.yaml").write_text(json.dumps(as_file(rubric(3))))
         run_job(
-            prepare(check_config(config(arguments, folder, devices, "edit")), stages=("edit",)),
+            prepare(check_config(config(arguments, folder, devices, keep)), stages=("edit",)),
             lambda _: None,
             stages=("edit",),
         )
-        for title, several, cache in (
-            ("one, cold", devices[:1], "a"),
-            ("one, warm", devices[:1], "a"),
-            ("all, warm", devices, "a"),
-        ):
+        ways = [("one, cold", devices[:1]), ("one, warm", devices[:1]), ("all, warm", devices)]
+        for title, several in ways[1 if warm else 0 : 3 if len(devices) > 1 else 2]:
             wait_until_free(several)
-            found.append(measure(title, config(arguments, folder, several, cache), folder))
+            found.append(measure(title, config(arguments, folder, several, keep), folder))
             print(line(found[-1], found), flush=True)
-    print("\n" + arithmetic(found[-1], found[1]))
+    single = next(one for one in found if one.name == "one, warm")
+    print("\n" + arithmetic(found[-1], single))
     if arguments.json:
         arguments.json.write_text(json.dumps([asdict(one) for one in found], indent=1) + "\n")
-    ratio = found[-1].rate / found[1].rate
+    ratio = found[-1].rate / single.rate
     return 0 if arguments.tiny or ratio >= (1 - MOST_LOSS) * found[-1].devices else 1
 
 
