@@ -20,8 +20,9 @@ from edit_eval.judges.engines.images import cuts_off, has_pixel_limits
 
 __all__ = ["VisionJudge", "VisionParams", "chosen_engine"]
 
-_PAYS_FROM = 80
-"""Questions to one device from which vLLM's longer start is taken to pay: a rule of thumb (100 s more, 1.3 s less a question)."""
+_PAYS_FROM = 250
+"""Questions to one device from which vLLM's longer start is taken to pay: 250 s more than transformers with an empty compile
+cache, 0.6 s less a question than its compiled step (`perf/judge.py`, one H200); with a full cache, from fewer."""
 
 
 @dataclass(frozen=True)

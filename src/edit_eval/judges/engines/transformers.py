@@ -186,7 +186,7 @@ class TransformersEngine(Engine):
         """Return the probability of each choice to be the first token of the reply; nothing is written."""
         questions = [one for row in rows for one in row]
         found = None
-        if self._shared_prefix is not None:
+        if self._shared_prefix is not None and any(len(row) > 1 for row in rows):
             shared = self._shared_prefix.logits([self._as_shared(row) for row in rows])
             if shared is None:
                 _say_not_shared("the texts of these questions do not end as they should")
