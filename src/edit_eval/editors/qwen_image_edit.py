@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from edit_eval.core.errors import ConfigError, ModelError
 from edit_eval.core.types import EditRequest, HostContext, StepCallback
+from edit_eval.editors._compile import CHOICES as COMPILE
 from edit_eval.editors._pipeline import (
     DTYPES,
     SIZES,
@@ -59,6 +60,8 @@ class QwenImageEditParams:
         dtype: of weights and arithmetic: bfloat16, float16 or float32.
         size: `model`: the edit as the model returns it; `source`: back at the source's size (Lanczos).
         attention_backend: diffusers' attention kernel, such as `_native_cudnn`; None: torch's choice.
+        compile: whether the transformer's blocks are compiled: `on`, `off`, or `auto`: on a GPU whose share of the run is
+            at least 400 steps. The edits are the same up to rounding.
     """
 
     num_inference_steps: int | None = None
@@ -71,6 +74,7 @@ class QwenImageEditParams:
     dtype: str = "bfloat16"
     size: str = "model"
     attention_backend: str | None = field(default=None, metadata={"identity": False})
+    compile: str = field(default="auto", metadata={"identity": False})
 
 
 class QwenImageEdit(PipelineEditor):
@@ -94,8 +98,7 @@ class QwenImageEdit(PipelineEditor):
             raise ConfigError(
                 "editor.params.num_inference_steps is 1; this checkpoint's scheduler needs 2 or more"
             )
-        if params.attention_backend is not None:
-            self.set_attention_backend(params.attention_backend)
+        self.set_up(params.attention_backend, params.compile)
 
     @classmethod
     def resolve(cls, params: QwenImageEditParams, model: str | None) -> QwenImageEditParams:
@@ -133,6 +136,10 @@ class QwenImageEdit(PipelineEditor):
         side = math.sqrt(_AREA_PX * width / height)
         chosen = _near_32(side), _near_32(side * height / width)
         return self.params.width or chosen[0], self.params.height or chosen[1]
+
+    def steps(self) -> int:
+        """Return the denoising steps of an edit."""
+        return self.params.num_inference_steps or 0
 
     def build(self) -> Any:
         """Return the checkpoint's own pipeline, on the device."""
@@ -230,7 +237,7 @@ def _with_defaults(params: QwenImageEditParams, kind: str) -> QwenImageEditParam
 
 
 def _problems(params: QwenImageEditParams) -> list[str]:
-    problems = choice_problems(params, dtype=DTYPES, size=SIZES)
+    problems = choice_problems(params, dtype=DTYPES, size=SIZES, compile=COMPILE)
     if params.num_inference_steps is not None and params.num_inference_steps < 1:
         problems.append(f"editor.params.num_inference_steps is {params.num_inference_steps}; give 1 or more")
     if not 1 <= params.max_sequence_length <= _LONGEST_TEXT:

@@ -144,6 +144,10 @@ class EditRole(Role):
         self._editor: Editor = target(_params(target, load["params"]), _context(load))
         self._inputs = Inputs()
 
+    def facts(self) -> dict[str, Any]:
+        """Return the same as every role, and what the editor says of itself."""
+        return {**super().facts(), **self._editor.facts()}
+
     def run(
         self, payloads: Sequence[dict[str, Any]], progress: Callable[[int, int], None]
     ) -> list[dict[str, Any]]:
