@@ -14,7 +14,6 @@ import inspect
 import json
 import re
 import sys
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -202,12 +201,12 @@ def _watched(processor: Any) -> Iterator[list[str]]:
     if make is None:
         yield odd
         return
+    import numpy
 
     def postprocess(image: Any, *arguments: Any, **options: Any) -> Any:
         if hasattr(image, "isfinite") and not bool(image.isfinite().all()):
             odd.append("NaN or infinity")
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "invalid value encountered in cast", RuntimeWarning)
+        with numpy.errstate(invalid="ignore"):  # of this thread; filters of warnings are of the process
             return make(image, *arguments, **options)
 
     processor.postprocess = postprocess
