@@ -201,12 +201,12 @@ def _watched(processor: Any) -> Iterator[list[str]]:
     if make is None:
         yield odd
         return
-    import numpy
+    import numpy as np
 
     def postprocess(image: Any, *arguments: Any, **options: Any) -> Any:
         if hasattr(image, "isfinite") and not bool(image.isfinite().all()):
             odd.append("NaN or infinity")
-        with numpy.errstate(invalid="ignore"):  # of this thread; filters of warnings are of the process
+        with np.errstate(invalid="ignore"):  # of this thread; filters of warnings are of the process
             return make(image, *arguments, **options)
 
     processor.postprocess = postprocess

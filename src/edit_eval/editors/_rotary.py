@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 __all__ = ["as_table", "real_rotary", "rotate"]
@@ -25,16 +26,9 @@ def real_rotary(denoiser: Any) -> Callable[[], None]:
     """
     if type(denoiser).__name__ != "QwenImageTransformer2DModel" or not hasattr(denoiser, "pos_embed"):
         return lambda: None
-    module = importlib.import_module(_MODULE)
-    complex_one = getattr(module, _FUNCTION, None)
+    module, complex_one, either = _functions()
     if complex_one is None:
         return lambda: None
-
-    def either(x: Any, freqs_cis: Any, *arguments: Any, **options: Any) -> Any:
-        if hasattr(freqs_cis, "is_complex") and not freqs_cis.is_complex():
-            return rotate(x, freqs_cis)
-        return complex_one(x, freqs_cis, *arguments, **options)
-
     hook = denoiser.pos_embed.register_forward_hook(_real_output)
     setattr(module, _FUNCTION, either)
 
@@ -43,6 +37,23 @@ def real_rotary(denoiser: Any) -> Callable[[], None]:
         setattr(module, _FUNCTION, complex_one)
 
     return back
+
+
+@cache
+def _functions() -> tuple[Any, Any, Any]:
+    """Return diffusers' module, its function, and one that takes real numbers too.
+
+    Always the same one, for compiled code is bound to it.
+    """
+    module = importlib.import_module(_MODULE)
+    complex_one = getattr(module, _FUNCTION, None)
+
+    def either(x: Any, freqs_cis: Any, *arguments: Any, **options: Any) -> Any:
+        if hasattr(freqs_cis, "is_complex") and not freqs_cis.is_complex():
+            return rotate(x, freqs_cis)
+        return complex_one(x, freqs_cis, *arguments, **options)
+
+    return module, complex_one, either
 
 
 def _real_output(_module: Any, _inputs: Any, output: Any) -> Any:
