@@ -46,7 +46,7 @@ def _functions() -> tuple[Any, Any, Any]:
     Always the same one, for compiled code is bound to it.
     """
     module = importlib.import_module(_MODULE)
-    complex_one = getattr(module, _FUNCTION, None)
+    complex_one: Any = getattr(module, _FUNCTION, None)
 
     def either(x: Any, freqs_cis: Any, *arguments: Any, **options: Any) -> Any:
         if hasattr(freqs_cis, "is_complex") and not freqs_cis.is_complex():

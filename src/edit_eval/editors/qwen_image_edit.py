@@ -26,6 +26,7 @@ from edit_eval.editors._pipeline import (
     read_index,
     signature_names,
 )
+from edit_eval.editors._reuse import reuse_qwen_parts
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -98,6 +99,7 @@ class QwenImageEdit(PipelineEditor):
             raise ConfigError(
                 "editor.params.num_inference_steps is 1; this checkpoint's scheduler needs 2 or more"
             )
+        reuse_qwen_parts(self.pipeline)
         self.set_up(params.attention_backend, params.compile)
 
     @classmethod
