@@ -27,6 +27,7 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -56,7 +57,7 @@ from random_weights import FullSizeEditor, tiny_checkpoint  # noqa: E402
 STEPS = 40
 LEAST_GAIN = 1.25
 MOST_BESIDE = 0.06
-INSTRUCTION = "Replace the red door with a blue one, keep everything else as it is."
+INSTRUCTION = "Make the door blue."
 STARTED = time.monotonic()
 
 
@@ -584,26 +585,39 @@ def main() -> int:
         bench = set_up(arguments, Path(name))
         try:
             where(bench)
-            measure(bench)
+            whole = measure(bench)
         finally:
             if arguments.json:
                 arguments.json.write_text(json.dumps(bench.found, indent=1) + "\n")
     gain = bench.found["plain_step_s"] / bench.found["our_step_s"]
-    good = gain >= LEAST_GAIN and bench.found["ours_beside"]["share"] <= MOST_BESIDE
-    return 0 if good or arguments.tiny else 1
+    good = whole and gain >= LEAST_GAIN and bench.found["ours_beside"]["share"] <= MOST_BESIDE
+    return 0 if good or (arguments.tiny and whole) else 1
 
 
-def measure(bench: Bench) -> None:
-    """Measure everything, what matters most first."""
+def measure(bench: Bench) -> bool:
+    """Measure everything, what matters most first; return whether all of it ran."""
     switch = compare_steps(bench)
-    compare_beside(bench, switch)
-    parts(bench)
-    explain(bench)
-    if bench.arguments.profile:
-        profiled(bench)
-    warm_compile(bench, switch)
-    other_ways(bench, bench.arguments.ways)
-    other_parts(bench)
+    works: dict[str, Callable[[], None]] = {
+        "beside the steps": lambda: compare_beside(bench, switch),
+        "parts": lambda: parts(bench),
+        "floor": lambda: explain(bench),
+        "profile": lambda: profiled(bench) if bench.arguments.profile else None,
+        "warm compile": lambda: warm_compile(bench, switch),
+        "other ways": lambda: other_ways(bench, bench.arguments.ways),
+        "other parts": lambda: other_parts(bench),
+    }
+    failed = [name for name, work in works.items() if not _ran(name, work)]
+    return not failed
+
+
+def _ran(name: str, work: Callable[[], None]) -> bool:
+    try:
+        work()
+    except Exception:  # noqa: BLE001 - what the others find is worth having; the exit code tells
+        print(f"{name}: failed", file=sys.stderr)
+        traceback.print_exc()
+        return False
+    return True
 
 
 if __name__ == "__main__":
