@@ -72,9 +72,9 @@ WARM_UP_TOKENS = 8
 STARTED: dict[str, Any] = {}
 """Engine -> the judge that was opened last with it, in this process."""
 WAYS: dict[str, Way] = {
-    BASELINE: Way("transformers", 16, 4, 3, {"experts_implementation": "eager", "compile": False}),
-    "transformers": Way("transformers", 0, 0, 3, {"compile": False}),
-    "compiled": Way("transformers", 0, 0, 3, {"compile": True}),
+    BASELINE: Way("transformers", 16, 4, 3, {"experts_implementation": "eager", "compile": "off"}),
+    "transformers": Way("transformers", 0, 0, 3, {"compile": "off"}),
+    "compiled": Way("transformers", 0, 0, 3, {"compile": "on"}),
     "expected-1": Way("transformers", 0, 0, 1, EXPECTED),
     "expected-3": Way("transformers", 0, 0, 3, EXPECTED),
     "vllm": Way("vllm", 0, 0, 3, {"ignore_eos": True}),
@@ -172,7 +172,7 @@ def opened(way: Way, arguments: argparse.Namespace, model: Path) -> tuple[Any, f
     began = time.monotonic()
     if way.engine == "vllm" and way.engine in STARTED:
         judge = copy.copy(STARTED[way.engine])
-        judge.params = judge.engine_in_use._params = params_of(way, arguments)  # noqa: SLF001
+        judge.params = judge.engine_in_use._params = params_of(way, arguments)
     else:
         judge = STARTED[way.engine] = kind(params_of(way, arguments), context, [rubric(3)])
     return judge, time.monotonic() - began

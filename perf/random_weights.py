@@ -182,7 +182,7 @@ class FullSizeEngine(TransformersEngine):
         config = _judge_config(lender)
         # What `from_pretrained` chooses by itself; a model made by hand would be left with the slow loop.
         chosen = self._params.experts_implementation or "grouped_mm"
-        config._experts_implementation = config.text_config._experts_implementation = chosen  # noqa: SLF001
+        config._experts_implementation = config.text_config._experts_implementation = chosen
         place = f"{self._context.device} {self._params.dtype} {chosen}"
         if place not in self._made:
             self._made[place] = _make(

@@ -44,22 +44,22 @@ class Model:
 
 @pytest.mark.models
 @pytest.mark.parametrize(
-    ("device", "wanted", "questions", "compiled"),
+    ("device", "choice", "questions", "compiled"),
     [
-        ("cuda", None, 900, True),
-        ("cuda", None, 20, False),
-        ("cpu", None, 900, False),
-        ("cuda", False, 900, False),
-        ("cpu", True, 0, True),
+        ("cuda", "auto", 900, True),
+        ("cuda", "auto", 20, False),
+        ("cpu", "auto", 900, False),
+        ("cuda", "off", 900, False),
+        ("cpu", "on", 0, True),
     ],
 )
-def test_it_is_compiled_where_that_pays_or_is_asked_for(device, wanted, questions, compiled):
-    assert (find_static_decoding(Model(device), wanted, 4, questions) is not None) == compiled
+def test_it_is_compiled_where_that_pays_or_is_asked_for(device, choice, questions, compiled):
+    assert (find_static_decoding(Model(device), choice, 4, questions) is not None) == compiled
 
 
 @pytest.mark.models
 def test_a_model_that_cannot_be_compiled_says_so_and_is_asked_as_it_comes(capsys):
-    assert find_static_decoding(Model("cuda", whole=False), None, 4, 900) is None
+    assert find_static_decoding(Model("cuda", whole=False), "auto", 4, 900) is None
     assert capsys.readouterr().err == ""
-    assert find_static_decoding(Model("cuda", whole=False), True, 4, 900) is None
+    assert find_static_decoding(Model("cuda", whole=False), "on", 4, 900) is None
     assert "the decoding step is not compiled: Model cannot be compiled as a whole" in capsys.readouterr().err

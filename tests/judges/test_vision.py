@@ -12,6 +12,7 @@ from PIL import Image
 
 from edit_eval.core.errors import ModelError, UserError
 from edit_eval.core.identity import identity_params
+from edit_eval.core.types import HostContext
 from edit_eval.driver.rubrics import load_rubric
 from edit_eval.judges.engines import Question
 from edit_eval.judges.engines.transformers import TransformersEngine
@@ -43,12 +44,12 @@ def test_a_batch_gives_the_same_replies_as_one_at_a_time(folder, size):
 def test_a_static_cache_and_full_batches_give_the_same_replies(folder, size):
     """On a CPU nothing is compiled; the arguments, the filled batches and what is dropped are those of a GPU."""
     plain = Qwen3VL(PARAMS, context(folder, size), [SHORT])
-    static = Qwen3VL(replace(PARAMS, compile=True), context(folder, size), [SHORT])
+    static = Qwen3VL(replace(PARAMS, compile="on"), context(folder, size), [SHORT])
     assert texts(static.judge(requests())) == texts(plain.judge(requests()))
-    assert (static.engine_in_use.facts()["compiled"], plain.engine_in_use.facts()["compiled"]) == (
-        not transformers_is_old(),
-        False,
-    )
+    assert static.engine_in_use.facts()["compile"] == ("off" if transformers_is_old() else "on")
+    assert plain.engine_in_use.facts()["compile"] == "off"
+    earlier = HostContext(("cpu",), str(folder), options={"batch_size": size, "compile": "on"})
+    assert Qwen3VL(PARAMS, earlier, [SHORT]).engine_in_use.facts() == static.engine_in_use.facts()
 
 
 @pytest.mark.long
@@ -58,7 +59,7 @@ def test_a_compiled_step_gives_the_same_replies_and_is_compiled_once(folder):
 
     how = CompileConfig(backend="aot_eager", mode=None)
     how._compile_all_devices = True
-    judge = Qwen3VL(replace(PARAMS, compile=True), context(folder, 3), [SHORT])
+    judge = Qwen3VL(replace(PARAMS, compile="on"), context(folder, 3), [SHORT])
     judge.engine_in_use.model.generation_config.compile_config = how
     counters.clear()
     replies = texts(judge.judge(requests()))

@@ -94,7 +94,13 @@ def _said(text: str) -> str:
 
 def _spelt_off(value: Any) -> Any:
     """Return `off` for what YAML makes of it."""
-    return "off" if value is False else value
+    return _as_written(value, ("off",))
+
+
+def _as_written(value: Any, choices: Sequence[Any]) -> Any:
+    """Return `on` or `off` for the truth value that YAML makes of it, if that word is a choice."""
+    word = {True: "on", False: "off"}.get(value) if isinstance(value, bool) else None
+    return word if word in choices else value
 
 
 _Text = Annotated[str, AfterValidator(_said)]
@@ -465,7 +471,7 @@ def _check_params(kind: Kind, found: Found, given: Mapping[str, Any]) -> tuple[A
     written = {}
     kinds = get_type_hints(found.cls.Params)
     for key in [key for key in given if key in known]:
-        value = _spelt_off(given[key]) if "off" in get_args(kinds[key]) else given[key]
+        value = _as_written(given[key], get_args(kinds[key]))
         if is_plain(value):
             written[key] = json.dumps(value)
         else:

@@ -17,7 +17,7 @@ from edit_eval.core.types import EditFailureKind, UnscoredKind, Verdict
 from edit_eval.driver.against import against_file, against_lines
 from edit_eval.driver.backends import Backend
 from edit_eval.driver.backends.local import LocalBackend
-from edit_eval.driver.choices import engine_options
+from edit_eval.driver.choices import compile_options, engine_options
 from edit_eval.driver.control import Control
 from edit_eval.driver.devices import Device, GpuMemory
 from edit_eval.driver.events import (
@@ -243,14 +243,16 @@ class Pipeline:
             remove_leftovers(self._store.path)  # every host has ended, some in the middle of a file
 
     def _specs(self, edits: Sequence[Task], verdicts: Sequence[Task]) -> list[StageSpec]:
-        specs = [self._job.editor.spec] if edits else []
+        specs = []
+        if edits and (editor := self._job.editor.spec):
+            chosen = compile_options(len(edits), len(editor.devices), self._info.get("starts") or ())
+            specs.append(editor.with_options(chosen))
         if self._judge and (edits or verdicts) and (spec := self._judge.stage.spec):
             left = [self._by_key[one.id] for one in edits] + [self._edit_of[one.id] for one in verdicts]
             earlier = starts_of(self._info, self._judge.judging)
             chosen = engine_options(self._judge.judging, left, len(spec.devices), earlier)
-            options = {**spec.message["options"], **chosen}
-            specs.append(replace(spec, message={**spec.message, "options": options}))
-        return [spec for spec in specs if spec]
+            specs.append(spec.with_options(chosen))
+        return specs
 
     def _on_free_devices(self, spec: StageSpec, memory: GpuMemory) -> StageSpec:
         """Return `spec` without the devices that others hold, if the config says that these may be left out."""

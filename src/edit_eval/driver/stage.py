@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +82,12 @@ class StageSpec:
     numbers: Mapping[Device, Sequence[str]] = field(default_factory=dict)
     shares_memory: bool = False
     proxy: str = "environment"
+
+    def with_options(self, options: Mapping[str, Any]) -> StageSpec:
+        """Return a copy whose hosts are told further options (`HostContext.options`)."""
+        return replace(
+            self, message={**self.message, "options": {**self.message.get("options", {}), **options}}
+        )
 
     def host_spec(self, device: Device, log: Path, hosts_here: int) -> dict[str, Any]:
         """Return what a keeper needs to start a host of this stage on `device`."""

@@ -42,7 +42,7 @@ class VisionParams(AskingParams):
         attn_implementation: how transformers computes attention (`sdpa`, `flash_attention_2`, `eager`); None lets it
             choose.
         compile: transformers: whether the step that writes a token is compiled, for a cache and batches of fixed size: a
-            slow start, then faster. None: on a GPU with some hundred questions left for it.
+            slow start, then faster. `on`, `off`, or `auto`: on a GPU with 150 questions or more left for it.
         window: vLLM: how many edits it is given at once.
         max_model_len: vLLM: most tokens of a question and its reply; less takes less memory. None: the model's own.
         enforce_eager: vLLM: no compilation and no CUDA graphs: starts sooner, writes more slowly.
@@ -56,7 +56,7 @@ class VisionParams(AskingParams):
     max_pixels: int | None = 1024 * 1024
     experts_implementation: str | None = field(default=None, metadata={"identity": False})
     attn_implementation: str | None = field(default=None, metadata={"identity": False})
-    compile: bool | None = field(default=None, metadata={"identity": False})
+    compile: Literal["auto", "on", "off"] = field(default="auto", metadata={"identity": False})
     window: int = field(default=64, metadata={"identity": False})
     max_model_len: int | None = field(default=None, metadata={"identity": False})
     enforce_eager: bool = field(default=False, metadata={"identity": False})

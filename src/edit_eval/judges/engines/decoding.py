@@ -48,19 +48,20 @@ class StaticDecoding:
         return {"cache_implementation": "static", "max_cache_len": self._length}
 
 
-def find_static_decoding(model: Any, wanted: bool | None, rows: int, questions: int) -> StaticDecoding | None:
+def find_static_decoding(model: Any, choice: str, rows: int, questions: int) -> StaticDecoding | None:
     """Return how to decode with a compiled step, or None to decode as it comes.
 
     Args:
         model: of transformers.
-        wanted: of the config; None: where it pays, that is on a GPU from some hundred questions.
+        choice: `on`, `off`, or `auto`: where it pays, that is on a GPU from 150 questions.
         rows: of a full batch.
         questions: left for this device.
     """
-    if wanted is False or (wanted is None and (model.device.type != "cuda" or questions < _PAYS_FROM)):
+    pays = model.device.type == "cuda" and questions >= _PAYS_FROM
+    if choice == "off" or (choice == "auto" and not pays):
         return None
     if obstacle := _obstacle(model):
-        if wanted:
+        if choice == "on":
             print(f"the decoding step is not compiled: {obstacle}", file=sys.stderr, flush=True)
         return None
     return StaticDecoding(rows)

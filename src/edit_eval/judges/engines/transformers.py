@@ -75,7 +75,7 @@ class TransformersEngine(Engine):
             facts["shared_prefix"] = self._shared_prefix is not None
         else:
             facts["constrained"] = self._grammars is not None
-            facts["compiled"] = self._static is not None
+            facts["compile"] = "off" if self._static is None else "on"
         return facts
 
     def ask(self, questions: Sequence[Question]) -> list[Reply]:
@@ -226,8 +226,9 @@ class TransformersEngine(Engine):
     def _find_static_decoding(self) -> StaticDecoding | None:
         if self._params.mode == "expected":
             return None
-        questions = int(self._context.options.get("questions", 0))
-        return find_static_decoding(self.model, self._params.compile, self._batch_size, questions)
+        options = self._context.options
+        choice = self._params.compile if self._params.compile != "auto" else options.get("compile", "auto")
+        return find_static_decoding(self.model, choice, self._batch_size, int(options.get("questions", 0)))
 
     def _as_shared(self, row: Sequence[Question]) -> Shared:
         images = tuple(part[1] for part in row[0].parts if part[0] == "image")
