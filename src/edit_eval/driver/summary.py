@@ -28,7 +28,7 @@ from edit_eval.driver.agreement import (
 from edit_eval.driver.config import Config
 from edit_eval.driver.distributions import Distribution, distribution
 from edit_eval.driver.judges import RecordedJudge, main_judge, other_judges
-from edit_eval.driver.plan import Judging, judged_again
+from edit_eval.driver.plan import Judging
 from edit_eval.driver.protocol import OFFICIAL, PARTIAL
 from edit_eval.driver.rows import Row, read_rows, rows_of
 from edit_eval.driver.runinfo import distinct, hosts_in, mapping, starts_in
@@ -300,7 +300,7 @@ def _judge_summary(
 
 
 def _noise(run: RunReader, rows: Sequence[Row], judge: RecordedJudge) -> JudgeNoise | None:
-    twice = judged_again((row.edit_key for row in rows), judge.repeat_fraction)
+    twice = run.judged_twice(judge.repeat_fraction)
     if not twice:
         return None
     again = rows_of(run, rows, judge.judging, repeat=1, among=twice)
