@@ -61,7 +61,7 @@ FINE: dict[str, set[str]] = {
     "editor.params.error_rate": {"zero"},
     "editor.params.steps": {"zero"},
     "seed": {"negative", "zero"},
-    "limit": {"null"},
+    "limit": {"null"}, "shard": {"null"},
     "grace_s": {"zero", "float"},
     "min_coverage": {"zero"},
     "judge.budget": {"null"},  # a judge without a price
