@@ -12,6 +12,9 @@ from edit_eval.driver.gather import merge as gather
 from edit_eval.driver.shards import FOLDER
 from edit_eval.serve.shown import read_shown
 from edit_eval.views.closing import closing_block
+from edit_eval.views.numbers import numbers_of
+from edit_eval.views.report import missing_block
+from edit_eval.views.usage import usage_block
 
 __all__ = ["merge"]
 
@@ -28,9 +31,14 @@ def merge(arguments: argparse.Namespace) -> int:
     )
     shown = read_shown(output)
     page, no_page = write_page(shown)
-    show(f"\n{closing_block(shown.summary)}")
-    if page:
-        show(f"\nReport: {nearest(page)}")
+    numbers = numbers_of(shown.summary, shown.rows, shown.usage)
+    blocks = [
+        closing_block(shown.summary),
+        missing_block(numbers.first_missing, numbers.missing),
+        usage_block(shown.usage) if shown.usage else None,
+        f"Report: {nearest(page)}" if page else None,
+    ]
+    show("\n" + "\n\n".join(filter(None, blocks)))
     if no_page:
         raise no_page
     return exit_code(shown.summary)

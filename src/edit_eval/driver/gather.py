@@ -7,18 +7,15 @@ read. Logs and telemetry of shards that lie elsewhere are copied below `shards/`
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edit_eval.core.errors import RunError
-from edit_eval.core.identity import file_sha256
 from edit_eval.driver.against import PREFIX
 from edit_eval.driver.judges import SAID, main_judge
-from edit_eval.driver.ledger import VERSION, json_bytes, json_value
+from edit_eval.driver.ledger import json_bytes, json_value, ledger_line
 from edit_eval.driver.merge import (
     Chosen,
     Part,
@@ -32,7 +29,8 @@ from edit_eval.driver.plan import WantedEdit
 from edit_eval.driver.refusals import cannot_write, why_not
 from edit_eval.driver.runinfo import mapping
 from edit_eval.driver.shards import FOLDER
-from edit_eval.driver.store import WHOLE, RunStore, image_is_intact, image_path, link_names, thumbnail_path
+from edit_eval.driver.store import WHOLE, RunStore, image_is_intact, image_path, link_names
+from edit_eval.driver.taken import take, take_inputs, take_thumbnails
 from edit_eval.driver.wanted import wanted_from_lines
 
 __all__ = ["Merged", "merge"]
@@ -124,20 +122,21 @@ class _Writer:
         verdicts = [(one.key, one.part) for one in chosen_verdicts(every)]
         try:
             self._take_images()
-            self._take_inputs()
-            self._take_records()
+            take_thumbnails(self._edited(), self._root, [one.path for one in self._parts])
+            take_inputs(self._wanted, self._root, [one.path for one in self._parts])
+            folders = self._take_records()
         except OSError as error:
             place = Path(error.filename2 or error.filename or self._root)
             raise cannot_write(place, error, place=self._root, instead="merge into another folder") from error
         self._link_by_id()
-        self._store.write_lines("edits.jsonl", lambda: map(_line, (one.record for one in self._edits)))
+        self._store.write_lines("edits.jsonl", lambda: map(ledger_line, (one.record for one in self._edits)))
         self._store.write_lines(
-            "verdicts.jsonl", lambda: map(_line, (one.record for one in chosen_verdicts(every)))
+            "verdicts.jsonl", lambda: map(ledger_line, (one.record for one in chosen_verdicts(every)))
         )
         for name, lines in self._compared().items():
             self._store.write_lines(name, lines.__iter__)
         self._store.write_wanted(self._wanted)
-        self._store.write_info(merged_info(self._parts, self._into, self._root))
+        self._store.write_info(merged_info(self._parts, self._into, self._root, folders))
         first = self._parts[0].shard
         return Merged(
             self._store.path,
@@ -160,73 +159,60 @@ class _Writer:
         for one in self._edits:
             if one.record["status"] != "edited":
                 continue
-            if one.part is not self._into:
-                _take(one.part.path / image_path(one.key), self._root / image_path(one.key))
-                if not image_is_intact(self._root, one.key, one.record, sha256=file_sha256):
-                    raise RunError(
-                        f"{self._root / image_path(one.key)} is not what was recorded, though it was just copied; look at "
-                        "the disk, then give the same command again"
-                    )
-        for name in self._thumbnails():
-            for part in self._parts:
-                if not (self._root / name).exists() and (part.path / name).is_file():
-                    _take(part.path / name, self._root / name)
-
-    def _thumbnails(self) -> Iterator[str]:
-        edited = {one.key for one in self._edits if one.record["status"] == "edited"}
-        for one in self._wanted:
-            if one.key in edited:
-                yield thumbnail_path(one.key)
-                yield thumbnail_path(one.source_sha256[0])
-
-    def _take_inputs(self) -> None:
-        """Take over the images that a benchmark drew in the shards' own directories."""
-        inside = f"{self._root}/"
-        for one in self._wanted:
-            sample = one.sample
-            named = (
-                *sample.images,
-                *sample.judged,
-                *sample.references,
-                *([sample.target] if sample.target else ()),
-            )
-            for relative in (path.removeprefix(inside) for path in named if path.startswith(inside)):
-                for part in self._parts:
-                    if not (self._root / relative).exists() and (part.path / relative).is_file():
-                        _take(part.path / relative, self._root / relative)
-
-    def _take_records(self) -> None:
-        """Copy logs and telemetry of shards that lie elsewhere; those below the run stay where they are."""
-        home = self._root / FOLDER
-        taken: set[str] = set()
-        for part in self._parts:
-            if part.shard is None or part.path.resolve().parent == home.resolve():
+            if one.part is self._into:
                 continue
-            name = part.shard.folder_name
-            number = 1
+            name = image_path(one.key)
+            copied = take(one.part.path / name, self._root / name)
+            if not image_is_intact(self._root, one.key, one.record, verify=copied):
+                raise RunError(
+                    f"{self._root / name} is not what was recorded, though it was just taken over from {one.part.path}; "
+                    "look at the disk, then give the same command again"
+                )
+
+    def _take_records(self) -> Mapping[str, Sequence[str]]:
+        """Copy logs and telemetry of shards that lie elsewhere; those below the run stay where they are.
+
+        Returns:
+            Where they are now, relative to the run, by shard.
+        """
+        home = self._root / FOLDER
+        there = {part.path.resolve() for part in self._parts if part.path.resolve().parent == home.resolve()}
+        taken = {path.name for path in there}
+        folders: dict[str, list[str]] = {}
+        for part in self._parts:
+            if part.shard is None:
+                continue
+            name, number = part.shard.folder_name, 1
+            if part.path.resolve() in there:
+                folders.setdefault(str(part.shard), []).append(f"{FOLDER}/{part.path.resolve().name}")
+                continue
             while name in taken or (home / name / "run.json").exists():
                 number += 1
                 name = f"{part.shard.folder_name}-{number}"
             taken.add(name)
+            folders.setdefault(str(part.shard), []).append(f"{FOLDER}/{name}")
             for source in [part.path / "telemetry.jsonl", *sorted((part.path / "logs").glob("*"))]:
                 if source.is_file():
-                    _take(source, home / name / source.relative_to(part.path), replace=True)
+                    take(source, home / name / source.relative_to(part.path), copy=True)
+        return folders
+
+    def _edited(self) -> list[WantedEdit]:
+        edited = {one.key for one in self._edits if one.record["status"] == "edited"}
+        return [one for one in self._wanted if one.key in edited]
 
     def _link_by_id(self) -> None:
         """Make the links for people; where there cannot be links, that is a note."""
-        edited = {one.key for one in self._edits if one.record["status"] == "edited"}
         config = mapping(self._parts[0].run.info.get("config"))
         if config.get("links") is False:
             return
         names = link_names(self._wanted)
-        for one in self._wanted:
-            if one.key in edited:
-                try:
-                    self._store.link_by_id(one, names[one.key])
-                except OSError as error:
-                    place = self._root / "by-id"
-                    self._notes.append(f"no links under {place}: {why_not(error, place)}")
-                    return
+        for one in self._edited():
+            try:
+                self._store.link_by_id(one, names[one.key])
+            except OSError as error:
+                place = self._root / "by-id"
+                self._notes.append(f"no links under {place}: {why_not(error, place)}")
+                return
 
     def _compared(self) -> Mapping[str, Sequence[bytes]]:
         """Return the lines of the files about runs that this one is compared with: of each sample, its own shard's."""
@@ -243,47 +229,13 @@ class _Writer:
         return {name: [line for _, (_, line) in sorted(lines.items())] for name, lines in found.items()}
 
 
-def _line(record: Mapping[str, Any]) -> bytes:
-    return json_bytes({"v": VERSION, **record}) + b"\n"
-
-
-def _take(source: Path, target: Path, *, replace: bool = False) -> None:
-    """Put a file's bytes elsewhere, as a link to them or as a copy of the same time. Raises `OSError`."""
-    if not replace and _same(source, target):
-        return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    temporary.unlink(missing_ok=True)
-    try:
-        if replace:  # what a shard may still write to
-            shutil.copy2(source, temporary)
-        else:
-            _link_or_copy(source, temporary)
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _same(source: Path, target: Path) -> bool:
-    try:
-        one, other = source.stat(), target.stat()
-    except FileNotFoundError:
-        return False
-    return (one.st_size, one.st_mtime_ns) == (other.st_size, other.st_mtime_ns)
-
-
-def _link_or_copy(source: Path, target: Path, link: Callable[[Path, Path], None] = os.link) -> None:
-    try:
-        link(source, target)
-    except OSError:  # another disk, or one without links, or one where these are not ours to link
-        target.unlink(missing_ok=True)
-        shutil.copy2(source, target)
-
-
-def merged_info(parts: Sequence[Part], into: Part | None, output: Path) -> dict[str, Any]:
+def merged_info(
+    parts: Sequence[Part], into: Part | None, output: Path, folders: Mapping[str, Sequence[str]]
+) -> dict[str, Any]:
     """Return what run.json says of the merged run.
 
     Its judges are those that the shards had, its starts those of all shards, each marked with its shard, and its own.
+    `folders`: of each shard, where its logs and telemetry lie.
     """
     infos = [one.run.info for one in parts]
     base = next((one for one in infos if main_judge(one)), infos[0])
@@ -305,7 +257,7 @@ def merged_info(parts: Sequence[Part], into: Part | None, output: Path) -> dict[
     return {
         "created": min(created, default=""),
         "name": output.name,
-        "config": before.get("config") or {**base["config"], "shard": None, "output": str(output)},
+        "config": {**mapping(own.get("config")), "shard": None, "output": str(output)},
         "identity": own.get("identity", {}),
         "data": base.get("data", {}),
         "editor": base.get("editor", ""),
@@ -313,6 +265,7 @@ def merged_info(parts: Sequence[Part], into: Part | None, output: Path) -> dict[
         "min_coverage": own.get("min_coverage", base.get("min_coverage")),
         **judges,
         **({"other_judges": others} if others else {}),
+        "shards": dict(sorted({**mapping(before.get("shards")), **folders}.items())),
         "starts": sorted([*kept, *starts], key=lambda start: str(mapping(start).get("at", ""))),
     }
 

@@ -89,6 +89,7 @@ _misfit = misfit_of(
         "repeat_fraction": (float, None),
         "other_judges": ([_OTHER_JUDGE], None),
         "starts": [(_START, None)],
+        "shards": (Each([str]), None),
     }
 )
 
@@ -111,6 +112,8 @@ def read_info(path: Path) -> dict[str, Any]:
     """
     if not (path / "run.json").is_file():
         hint = "" if path.exists() else "; it does not exist"
+        if (path / "shards").is_dir():
+            hint = f"; it has shards: 'edit-eval merge {path}/shards' makes them a run"
         raise RunError(f"{path} is no run directory (no run.json in it{hint})")
     try:
         info = json_value((path / "run.json").read_bytes())
