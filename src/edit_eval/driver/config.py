@@ -28,6 +28,7 @@ from edit_eval.core.errors import ConfigError, did_you_mean, shown
 from edit_eval.driver.parameters import validated
 from edit_eval.driver.plugins import unwritable_field
 from edit_eval.driver.registry import ALIASES, Found, Kind, find
+from edit_eval.driver.shards import Shard
 from edit_eval.driver.values import INT_64, env_problems, is_plain, message, secret_problems
 from edit_eval.driver.yamlfile import parse_yaml, read_yaml
 from edit_eval.worker.secrets import HIDDEN, holds_password, is_secret
@@ -101,6 +102,10 @@ def _as_written(value: Any, choices: Sequence[Any]) -> Any:
     """Return `on` or `off` for the truth value that YAML makes of it, if that word is a choice."""
     word = {True: "on", False: "off"}.get(value) if isinstance(value, bool) else None
     return word if word in choices else value
+
+
+def _a_shard(text: str) -> str:
+    return str(Shard.parse(text))
 
 
 _Text = Annotated[str, AfterValidator(_said)]
@@ -180,6 +185,7 @@ class Config(_Strict):
     seed: int = Field(default=0, ge=INT_64[0], le=INT_64[1])
     repeats: int = Field(default=1, ge=1, le=1000)
     limit: int | None = Field(default=None, ge=1, le=INT_64[1])
+    shard: Annotated[str, AfterValidator(_a_shard)] | None = None
     output: _Text | None = None
     hub_cache: _Text | None = None
     scratch: _Text | None = None

@@ -141,7 +141,7 @@ class Pipeline:
         self._verify = verify
         self._beside = beside
         self._repeat_fraction = repeat_fraction
-        self._twice = judged_again((one.key for one in job.wanted), repeat_fraction)
+        self._twice = judged_again((one.key for one in job.whole), repeat_fraction)
         self._tick = tick
         self._by_key = {one.key: one for one in job.wanted}
         self._edit_of: dict[str, WantedEdit] = {}  # by verdict key
@@ -164,7 +164,9 @@ class Pipeline:
         plan = self._plan()
         edits = [self._edit_task(one) for one in plan.todo] if self._editing else []
         self._edited_sha256 = plan.edited_sha256
-        self._store.write_wanted(self._job.wanted)
+        self._store.write_wanted(
+            self._job.wanted, self._job.whole if self._job.checked.config.shard else None
+        )
         hanging_on = self._verdicts_hang_on(plan)
         settled = is_settled(self._store.path, hanging_on)
         verdicts = [] if settled else self._verdict_tasks(plan.edited)
