@@ -34,6 +34,7 @@ from edit_eval.driver.yamlfile import parse_yaml, read_yaml
 from edit_eval.worker.secrets import HIDDEN, holds_password, is_secret
 
 __all__ = [
+    "BackendConfig",
     "BenchmarkConfig",
     "Checked",
     "Config",
@@ -176,12 +177,33 @@ class JudgeConfig(StageConfig):
     budget: float | None = Field(default=None, gt=0, le=1e12)
 
 
+class BackendConfig(_Strict):
+    """Where keepers run; a text stands for its `type`. See `driver.backends`."""
+
+    type: Literal["local", "ray"] = "local"
+    address: _Text | None = None
+    resources: dict[_Text, Annotated[float, Field(gt=0, le=1e6)]] = {}
+    python: _Text | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, given: Any) -> Any:
+        return {"type": given} if isinstance(given, str) else given
+
+    @model_validator(mode="after")
+    def _of_a_cluster(self) -> BackendConfig:
+        if self.type == "local" and (self.address or self.resources or self.python):
+            raise ValueError("address, resources and python are for type ray; the local backend takes none")
+        return self
+
+
 class Config(_Strict):
     """A whole run, as asked for."""
 
     benchmark: BenchmarkConfig
     editor: EditorConfig
     judge: JudgeConfig | None = None
+    backend: BackendConfig = BackendConfig()
     seed: int = Field(default=0, ge=INT_64[0], le=INT_64[1])
     repeats: int = Field(default=1, ge=1, le=1000)
     limit: int | None = Field(default=None, ge=1, le=INT_64[1])
@@ -440,6 +462,7 @@ def _home_problems(tree: Mapping[str, Any]) -> list[str]:
 
 _FIELDS: Mapping[tuple[str, ...], type[BaseModel]] = {
     (): Config,
+    ("backend",): BackendConfig,
     ("benchmark",): BenchmarkConfig,
     ("editor",): EditorConfig,
     ("judge",): JudgeConfig,

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from edit_eval.core.errors import Interrupted, ModelError, RunFailed, UserError
-from edit_eval.driver.backends import Backend
+from edit_eval.driver.backends import Backend, Joined, Left, Readings, Remark
 from edit_eval.driver.control import Control
 from edit_eval.driver.devices import GpuMemory
 from edit_eval.driver.doubts import IN_A_ROW
@@ -32,6 +32,8 @@ from edit_eval.driver.events import (
     Unloaded,
 )
 from edit_eval.driver.handler import Handler, OutcomeError
+from edit_eval.driver.nodes import IN_A_ROW as IN_A_ROW_OF_A_NODE
+from edit_eval.driver.nodes import Nodes
 from edit_eval.driver.queue import Task
 from edit_eval.driver.refusals import cannot_write
 from edit_eval.driver.scheduler import Scheduler
@@ -100,6 +102,7 @@ class Pool:
         self._memory = memory
         self._clock = clock
         self._selector = selectors.DefaultSelector()
+        self._nodes = Nodes()
         devices = list(dict.fromkeys(device for spec in stages for device in spec.devices))
         self._slots = [Slot(device) for device in devices]
         self._plan = Scheduler(self._stages, self._slots, overlap=overlap)
@@ -130,6 +133,7 @@ class Pool:
                     self._finish(stage)
                 self._receive()
                 self._check_times()
+                self._take_changes()
                 self._handler.tick()
         finally:
             self._shut_down()
@@ -221,7 +225,7 @@ class Pool:
         if len(stage.queue) and not self._plan.in_flight(stage) and self._room(stage.name, 0) == 0:
             stage.queue.drain()
         if len(stage.queue) and not stage.dead_reason:
-            if not any(stage.serves(slot.device) for slot in self._slots):
+            if not any(stage.serves(slot.device) for slot in self._slots) and not self._backend.hopes():
                 self._die(stage)
             return
         if self._plan.is_fed(stage) or self._plan.in_flight(stage):
@@ -282,6 +286,37 @@ class Pool:
             slot.host.announced = state
         self._emit(DeviceState(self._clock(), slot.device.label, stage, state, detail))
 
+    # Machines that come and go
+
+    def _take_changes(self) -> None:
+        changes = self._backend.changes()
+        for one in changes:
+            if isinstance(one, Remark):
+                self._emit(Note(self._clock(), "warning", one.text))
+            elif isinstance(one, Readings):
+                self._handler.read(one)
+            elif isinstance(one, Left):
+                self._leave(one)
+        joined = [one for one in changes if isinstance(one, Joined)]
+        for change in joined:
+            self._slots.append(Slot(change.device))
+            for stage in self._stages:
+                if stage.name in change.stages:
+                    stage.retired.discard(change.device)
+                    stage.joined.append(change.device)
+        if joined:
+            self._handler.joined([(one.device, one.stages) for one in joined])
+
+    def _leave(self, change: Left) -> None:
+        """Let go of a device that is there no more; what it had in flight is done elsewhere."""
+        for slot in [one for one in self._slots if one.device == change.device]:
+            for stage in self._stages:
+                if stage.serves(slot.device):
+                    stage.last_reason = change.why
+                    self._retire(slot, stage, change.why)
+            self._lose_keeper(slot, change.why, gone=True)
+            self._slots.remove(slot)
+
     # Hearing
 
     def _receive(self) -> None:
@@ -309,9 +344,8 @@ class Pool:
             self._on_message(slot, message)
         if link.channel.closed:
             broken = link.channel.broken
-            self._lose_keeper(
-                slot, f"the keeper spoke no protocol: {broken}" if broken else "the keeper went away"
-            )
+            why, gone = (f"the keeper spoke no protocol: {broken}", False) if broken else link.why_lost()
+            self._lose_keeper(slot, why or "the keeper went away", gone=gone)
 
     def _on_message(self, slot: Slot, message: dict[str, Any]) -> None:
         host = slot.host
@@ -384,6 +418,7 @@ class Pool:
         del host.in_flight[task.id]
         host.stage.note_duration(host.finish(task.id))
         slot.barren = 0
+        self._nodes.well(slot.device)
         if broken := host.stage.doubts.done(slot.device.name, task):
             self._on_broken(host.stage, broken)
 
@@ -446,7 +481,8 @@ class Pool:
             labels = tuple(stage.unloads)
             self._emit(Unloaded(self._clock(), stage.name, labels, max(stage.unloads.values())))
 
-    def _lose_keeper(self, slot: Slot, reason: str) -> None:
+    def _lose_keeper(self, slot: Slot, reason: str, *, gone: bool = False) -> None:
+        """A keeper has ended, or is to; `gone`: with its machine, so that no task of it is to blame."""
         if slot.link is not None:
             self._selector.unregister(slot.link.channel)
             slot.link.lost()
@@ -455,9 +491,11 @@ class Pool:
             if slot.host.phase in (Phase.STOPPING, Phase.DRAINING) and not slot.host.in_flight:
                 slot.host = None
             else:
-                self._lose_host(slot, slot.host, reason, "")
+                if gone:
+                    slot.host.stage.queue.put_all(slot.host.withdraw())
+                self._lose_host(slot, slot.host, reason, "", gone=gone)
 
-    def _lose_host(self, slot: Slot, host: HostRun, reason: str, tail: str) -> None:
+    def _lose_host(self, slot: Slot, host: HostRun, reason: str, tail: str, *, gone: bool = False) -> None:
         """A host ended that should not have: what it had begun is tried again, alone."""
         stage = host.stage
         slot.host = None
@@ -469,9 +507,12 @@ class Pool:
         self._retry(slot, stage, tasks, "timeout" if host.stalled else "crash", _with_tail(reason, tail))
         if self._is_gone(slot):
             return
-        if host.phase is Phase.STARTING:
+        if gone:
+            pass  # no fault of the device's
+        elif host.phase is Phase.STARTING:
             self._failed_load(slot, host, reason)
         elif not suspects:  # else the task is to blame, or will be
+            self._count_for_node(slot, reason)
             slot.barren += 1
             others = any(stage.serves(other.device) for other in self._slots if other is not slot)
             if slot.barren >= (_BARREN_HOSTS if others else _BARREN_HOSTS_OF_THE_LAST):
@@ -517,10 +558,27 @@ class Pool:
             host.stage.refusal = said
         self._note_failed_load(slot, host.stage, said, last=kind == "user")
 
+    def _count_for_node(self, slot: Slot, reason: str) -> None:
+        """Leave a machine of a cluster out whose devices fail time and again, if there are others."""
+        device = slot.device
+        if not device.node or self._nodes.lost(device) < IN_A_ROW_OF_A_NODE:
+            return
+        others = [one.device for one in self._slots if one.device.place != device.place]
+        for stage in self._stages:
+            here = [
+                one for one in self._slots if one.device.place == device.place and stage.serves(one.device)
+            ]
+            if here and any(stage.serves(one) for one in others):
+                for one in here:
+                    self._retire(one, stage, f"its node {device.node} is left out: {reason}")
+                text = f"{stage.name}: node {device.node} is left out, for hosts were lost on it {IN_A_ROW_OF_A_NODE} times in a row: {reason}"
+                self._emit(Note(self._clock(), "warning", text))
+
     def _note_failed_load(self, slot: Slot, stage: Stage, reason: str, *, last: bool = False) -> None:
         slot.last_reason = stage.last_reason = reason
         slot.failed_loads += 1
-        if last or slot.failed_loads >= _LOADS:
+        self._count_for_node(slot, reason)
+        if stage.serves(slot.device) and (last or slot.failed_loads >= _LOADS):
             self._retire(slot, stage, f"the model does not load: {reason}")
 
     def _retire(self, slot: Slot, stage: Stage, reason: str) -> None:

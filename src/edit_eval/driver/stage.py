@@ -142,6 +142,7 @@ class Stage:
     last_reason: str = ""
     unloads: dict[str, float] = field(default_factory=dict)
     doubts: Doubts = field(default_factory=Doubts)
+    joined: list[Device] = field(default_factory=list)  # later than the run began
     given_a_chance: set[Device] = field(default_factory=set)  # found broken, and restarted for it
     _recent_s: deque[float] = field(default_factory=lambda: deque(maxlen=101))
 
@@ -152,11 +153,12 @@ class Stage:
 
     def serves(self, device: Device) -> bool:
         """Whether `device` may hold a host of this stage."""
-        return device in self.spec.devices and device not in self.retired
+        return device not in self.retired and (device in self.spec.devices or device in self.joined)
 
     def touches(self, device: Device) -> bool:
         """Whether `device` holds a GPU or slot that a host of this stage may need."""
-        return any(one.parts & device.parts for one in self.spec.devices if one not in self.retired)
+        every = (*self.spec.devices, *self.joined)
+        return any(one.parts & device.parts for one in every if one not in self.retired)
 
     def note_duration(self, seconds: float) -> None:
         """Remember how long a task took."""

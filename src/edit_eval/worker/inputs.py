@@ -54,6 +54,13 @@ class Inputs:
         finally:
             self.check(files)
 
+    def holds(self, path: str, planned: str) -> bool:
+        """Whether the file at `path` has the hash `planned`; what cannot be read has none."""
+        try:
+            return self._sha256(path) == planned
+        except OSError:
+            return False
+
     def check(self, files: Sequence[tuple[str, str]]) -> None:
         """Raise `ChangedInputError` if one of the files (path, hash) is another file now, or none."""
         for path, planned in files:
