@@ -34,6 +34,7 @@ from edit_eval.driver.events import (
 from edit_eval.driver.handler import OutcomeError
 from edit_eval.driver.hashes import FileHashes
 from edit_eval.driver.job import Job, JudgeJob
+from edit_eval.driver.loading import weights_of
 from edit_eval.driver.outcomes import checked_edit, checked_verdict
 from edit_eval.driver.payloads import edit_payload, verdict_payload
 from edit_eval.driver.plan import EditPlan, Judging, WantedEdit, judged_again, plan_edits, verdict_is_done
@@ -243,14 +244,16 @@ class Pipeline:
             remove_leftovers(self._store.path)  # every host has ended, some in the middle of a file
 
     def _specs(self, edits: Sequence[Task], verdicts: Sequence[Task]) -> list[StageSpec]:
-        specs = [self._job.editor.spec] if edits else []
+        editor = self._job.editor
+        specs = [replace(editor.spec, weights=weights_of(editor.models))] if edits and editor.spec else []
         if self._judge and (edits or verdicts) and (spec := self._judge.stage.spec):
             left = [self._by_key[one.id] for one in edits] + [self._edit_of[one.id] for one in verdicts]
             earlier = starts_of(self._info, self._judge.judging)
             chosen = engine_options(self._judge.judging, left, len(spec.devices), earlier)
             options = {**spec.message["options"], **chosen}
-            specs.append(replace(spec, message={**spec.message, "options": options}))
-        return [spec for spec in specs if spec]
+            message, weights = {**spec.message, "options": options}, weights_of(self._judge.stage.models)
+            specs.append(replace(spec, message=message, weights=weights))
+        return specs
 
     def _on_free_devices(self, spec: StageSpec, memory: GpuMemory) -> StageSpec:
         """Return `spec` without the devices that others hold, if the config says that these may be left out."""

@@ -82,6 +82,7 @@ def stage_spec(
         numbers={device: asks.numbers(device) for device in place.devices} if asks else {},
         shares_memory=found.cls.engine,
         proxy=place.proxy,
+        prepares=found.cls.prepares if name == "judge" else False,
     )
 
 

@@ -83,6 +83,28 @@ class Scheduler:
                 return stage
         return None
 
+    def stage_to_prepare(self, slot: Slot, lead_s: float) -> Stage | None:
+        """Return the stage whose host this busy device is to prepare now, if any: the one that it will hold next.
+
+        Args:
+            slot: the device.
+            lead_s: how long before the end of its work, as far as that can be told, that is worth it.
+        """
+        host = slot.host
+        if host is None or host.phase is not Phase.READY or not self._overlap:
+            return None
+        stage = host.stage
+        after = next((one for one in self._after(stage) if one.serves(slot.device)), None)
+        if after is None or not after.spec.prepares or after.finished:
+            return None
+        left, hosts = len(stage.queue) + self.in_flight(stage), len(self.hosts(stage))
+        usual = stage.usual_s
+        soon = left <= 2 * hosts if usual is None else left * usual <= lead_s * hosts
+        return after if soon else None
+
+    def _after(self, stage: Stage) -> Sequence[Stage]:
+        return self._stages[self._stages.index(stage) + 1 :]
+
     def _is_occupied(self, slot: Slot) -> bool:
         """Whether another device that shares a part with this one holds a host."""
         return any(

@@ -13,6 +13,7 @@ from edit_eval.driver.devices import Device, GpuMemory
 from edit_eval.driver.doubts import Doubts
 from edit_eval.driver.events import StageName
 from edit_eval.driver.interpreters import Interpreter
+from edit_eval.driver.loading import Weights
 from edit_eval.driver.queue import TaskQueue
 from edit_eval.worker.proxies import is_proxy_variable
 
@@ -69,6 +70,8 @@ class StageSpec:
         numbers: device -> plain integers for `CUDA_VISIBLE_DEVICES`, for an engine that knows no UUIDs.
         shares_memory: whether its hosts are told which part of the GPU memory they may take.
         proxy: `environment`, or `none`: its hosts inherit no proxy.
+        weights: the files that its hosts load.
+        prepares: whether a host of it can import what it needs before its device is free.
     """
 
     name: StageName
@@ -82,6 +85,8 @@ class StageSpec:
     numbers: Mapping[Device, Sequence[str]] = field(default_factory=dict)
     shares_memory: bool = False
     proxy: str = "environment"
+    weights: Weights = field(default_factory=Weights)
+    prepares: bool = False
 
     def host_spec(self, device: Device, log: Path, hosts_here: int) -> dict[str, Any]:
         """Return what a keeper needs to start a host of this stage on `device`."""
@@ -155,6 +160,11 @@ class Stage:
     def note_duration(self, seconds: float) -> None:
         """Remember how long a task took."""
         self._recent_s.append(seconds)
+
+    @property
+    def usual_s(self) -> float | None:
+        """How long a task takes, by the median of the last ones; None before the first."""
+        return statistics.median(self._recent_s) if self._recent_s else None
 
     def task_deadline_s(self, *, first: bool) -> float:
         """Return how long a host may be silent now."""

@@ -24,6 +24,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn, TypeGuard
 
 from edit_eval.core.errors import UserError
+from edit_eval.worker.ahead import ReadAhead, disk_bytes
 from edit_eval.worker.images import UnreadableImageError
 from edit_eval.worker.inputs import ChangedInputError
 from edit_eval.worker.protocol import TO_HOST, Channel, ProtocolError
@@ -45,10 +46,18 @@ class Host:
         self._waiting: deque[dict[str, Any]] = deque()
         self._arrived = threading.Condition()
         self._last_progress = 0.0
+        self._facts: dict[str, Any] = {}
+        self._ahead = ReadAhead()
 
     def serve(self) -> None:
-        """Load what the keeper says, then work until `stop` or until the keeper goes away."""
+        """Load what the keeper says, then work until `stop` or until the keeper goes away.
+
+        Where the keeper says `prepare` first, import what loading will need, and wait for `load`.
+        """
         load, rest = self._first_message()
+        if load["type"] == "prepare":
+            self._prepare(load["load"])
+            load, rest = (rest[0], rest[1:]) if rest else self._first_message()
         role = self._load(load)
         threading.Thread(target=self._listen, args=(rest,), daemon=True).start()
         for _ in range(role.threads - 1):
@@ -75,15 +84,37 @@ class Host:
         while not self._channel.closed:
             messages = self._channel.receive_blocking()
             if messages:
-                if messages[0]["type"] != "load":
+                if messages[0]["type"] not in ("load", "prepare"):
                     raise ProtocolError(f"expected load, got {messages[0]['type']!r}")
                 return messages[0], messages[1:]
         raise SystemExit(0 if self._channel.broken is None else 5)
 
-    def _load(self, load: dict[str, Any]) -> Role:
-        started = time.monotonic()
+    def _prepare(self, load: dict[str, Any]) -> None:
+        """Import what `load` will need; read its weights into the page cache if it says so. Ends the process where that fails.
+
+        No accelerator may be touched: another host has it all. Whatever is wrong is found again, and told, by the host
+        that is started in place of this one.
+        """
+        began = time.monotonic()
+        if paths := load.get("ahead"):
+            self._ahead.start(paths)
         try:
-            role = _make_role(load)
+            role_class = _role_class(load)
+            role_class.prepare(load)
+        except (Exception, SystemExit):  # noqa: BLE001
+            traceback.print_exc()
+            _leave(6)
+        if _holds_accelerator():
+            print("preparing took accelerator memory, so this host ends", file=sys.stderr, flush=True)
+            _leave(7)
+        self._facts["prepared_s"] = round(time.monotonic() - began, 3)
+
+    def _load(self, load: dict[str, Any]) -> Role:
+        started, read = time.monotonic(), disk_bytes()
+        if paths := load.get("ahead"):
+            self._ahead.start(paths)
+        try:
+            role = _role_class(load)(load)
             window = role.window
         except UserError as error:
             self._refuse("user", str(error))
@@ -92,12 +123,15 @@ class Host:
             if _is_full(error):
                 self._give_up(CannotWriteError("a file of its own", error))
             self._refuse("error", _one_line(error))
+        if read is not None and (now := disk_bytes()) is not None:
+            self._facts["disk_bytes"] = now - read
+        facts = {"python": platform.python_version(), "executable": sys.executable, **role.facts()}
         self._say(
             {
                 "type": "ready",
                 "window": window,
                 "load_s": time.monotonic() - started,
-                "facts": {"python": platform.python_version(), "executable": sys.executable, **role.facts()},
+                "facts": {**facts, **self._facts, **self._ahead.facts()},
             }
         )
         return role
@@ -197,10 +231,16 @@ class Host:
         return report
 
 
-def _make_role(load: dict[str, Any]) -> Role:
+def _role_class(load: dict[str, Any]) -> type[Role]:
     role_module, role_name = load["role"].split(":")
     role_class: type[Role] = getattr(importlib.import_module(role_module), role_name)
-    return role_class(load)
+    return role_class
+
+
+def _holds_accelerator() -> bool:
+    """Whether this process has a context on an accelerator, which takes hundreds of megabytes of its memory."""
+    torch = sys.modules.get("torch")
+    return torch is not None and bool(torch.cuda.is_initialized())
 
 
 def _failure(error: BaseException) -> dict[str, str]:

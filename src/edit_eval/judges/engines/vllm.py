@@ -15,10 +15,19 @@ from edit_eval.core.types import HostContext
 from edit_eval.judges.engines import Engine, Question, Reply
 from edit_eval.judges.engines.transformers import library_error
 
-__all__ = ["VLLMEngine"]
+__all__ = ["VLLMEngine", "import_libraries"]
 
 _SHARE = 0.9
 _MOST_IMAGES = 8
+
+
+def import_libraries(model: str | None) -> None:
+    """Import vLLM as far as that can be done without a device. Raises `ImportError`."""
+    del model
+    from vllm import LLM, SamplingParams
+    from vllm.sampling_params import StructuredOutputsParams
+
+    del LLM, SamplingParams, StructuredOutputsParams
 
 
 class VLLMEngine(Engine):
