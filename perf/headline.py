@@ -42,7 +42,7 @@ from pipeline import (  # noqa: E402
     slowest,
     was_started,
 )
-from stages import Ran, Setting, devices_here, run  # noqa: E402
+from stages import Ran, Setting, devices_here, run, start_lines  # noqa: E402
 
 from edit_eval.views.usage import usage_block  # noqa: E402
 
@@ -73,6 +73,7 @@ def show_run(ran: Ran) -> None:
                 f"{name}: busy {ran.busy_share(name):.1%} of its editing, from ready to its last edit; {len(watch.edits)} "
                 f"edits, one in {watch.edit_s():.2f} s"
             )
+    print("\n".join(start_lines(ran)))
     for note in ran.notes:
         print(f"warning: {note}")
 

@@ -35,7 +35,7 @@ sys.path.insert(0, str(HERE))
 from compose import DESCRIBED_S, Composed, Described, Ours, described, ours  # noqa: E402
 from described import measured as measure_described  # noqa: E402
 from lanes import text, write_svg  # noqa: E402
-from stages import Ran, Setting, devices_here, run, vllm_is_here  # noqa: E402
+from stages import Ran, Setting, devices_here, run, start_lines, vllm_is_here  # noqa: E402
 
 PHASES = ("one", "all", "alone", "described")
 HEADLINE_EDITS, HEADLINE_STEPS, HEADLINE_DEVICES = 900, 40, 6
@@ -85,7 +85,8 @@ def was_started(setting: Setting, *, now: bool = False) -> bool:
 def measure_all(setting: Setting, devices: Sequence[str], edits: int, show: str | None = None) -> Ran:
     """Edit and judge on all devices; print the timeline, and write it as a picture where `show` says."""
     ran = run("all", setting, devices, edits)
-    print(f"\n{text(ran.start)}\n", flush=True)
+    print(f"\n{text(ran.start)}\n")
+    print("\n".join(start_lines(ran)), flush=True)
     if show:
         write_svg(ran.start, f"{edits} edits and verdicts on {len(devices)} devices", Path(show))
     return ran

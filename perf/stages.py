@@ -11,6 +11,7 @@ import importlib.util
 import itertools
 import json
 import os
+import re
 import shutil
 import statistics
 import sys
@@ -43,7 +44,7 @@ from edit_eval.driver.usage import Usage, usage
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
-__all__ = ["Models", "Ran", "Setting", "Watch", "devices_here", "run", "vllm_is_here"]
+__all__ = ["Models", "Ran", "Setting", "Watch", "devices_here", "run", "start_lines", "vllm_is_here"]
 
 Models = Literal["full", "tiny", "scripted"]
 _MEMORY_EVERY_S = 0.2
@@ -407,3 +408,13 @@ def _edit_beforehand(tree: Mapping[str, Any]) -> None:
     tree["editor"].clear()
     tree["editor"].update(quick["editor"])
     run_job(prepare(check_config(quick), stages=("edit",)), lambda _: None, stages=("edit",))
+
+
+def start_lines(ran: Ran, most: int = 30) -> list[str]:
+    """Return what a judge's log says of how long parts of its start took: vLLM's own words, of the first device."""
+    logs = sorted((ran.output / "logs").glob("judge-*.log"))
+    if not logs:
+        return []
+    words = re.compile(r"\b(took|takes|finished in|seconds|secs)\b")
+    lines = logs[0].read_text(encoding="utf-8", errors="replace").splitlines()
+    return [line.strip()[-200:] for line in lines if words.search(line)][:most]

@@ -101,12 +101,10 @@ class Host:
         try:
             role_class = _role_class(load)
             role_class.prepare(load)
-        except (Exception, SystemExit):  # noqa: BLE001
+            _refuse_accelerator()
+        except (Exception, SystemExit):  # noqa: BLE001 - goes to the log; the host that replaces this one tells the driver
             traceback.print_exc()
             _leave(6)
-        if _holds_accelerator():
-            print("preparing took accelerator memory, so this host ends", file=sys.stderr, flush=True)
-            _leave(7)
         self._facts["prepared_s"] = round(time.monotonic() - began, 3)
 
     def _load(self, load: dict[str, Any]) -> Role:
@@ -237,10 +235,11 @@ def _role_class(load: dict[str, Any]) -> type[Role]:
     return role_class
 
 
-def _holds_accelerator() -> bool:
-    """Whether this process has a context on an accelerator, which takes hundreds of megabytes of its memory."""
+def _refuse_accelerator() -> None:
+    """Raise `RuntimeError` if this process has a context on an accelerator, which takes hundreds of megabytes there."""
     torch = sys.modules.get("torch")
-    return torch is not None and bool(torch.cuda.is_initialized())
+    if torch is not None and torch.cuda.is_initialized():
+        raise RuntimeError("preparing took memory of the accelerator")
 
 
 def _failure(error: BaseException) -> dict[str, str]:

@@ -6,6 +6,8 @@ the process has ended. Compiled kernels are kept in `VLLM_CACHE_ROOT`, which the
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -22,12 +24,12 @@ _MOST_IMAGES = 8
 
 
 def import_libraries(model: str | None) -> None:
-    """Import vLLM as far as that can be done without a device. Raises `ImportError`."""
+    """Import vLLM, and what does its work on a GPU, as far as that can be done without one. Raises `ImportError`."""
     del model
-    from vllm import LLM, SamplingParams
-    from vllm.sampling_params import StructuredOutputsParams
-
-    del LLM, SamplingParams, StructuredOutputsParams
+    importlib.import_module("vllm.entrypoints.llm")
+    importlib.import_module("vllm.sampling_params")
+    with contextlib.suppress(ImportError):  # where a later version moves it, loading imports it
+        importlib.import_module("vllm.v1.worker.gpu_worker")
 
 
 class VLLMEngine(Engine):
