@@ -191,7 +191,7 @@ class Pool:
         if self._pausing() or host.given_up:
             return
         most = self._room(host.stage.name, self._plan.in_flight(host.stage))
-        tasks = self._plan.tasks_for(slot, host, most)
+        tasks = self._plan.tasks_for(slot, host, most, time.monotonic())
         if tasks:
             waited = host.announced == "waiting"
             host.dispatch(tasks)
@@ -420,7 +420,7 @@ class Pool:
             self._give_up(slot, host, f"the host sent {error}")
             return
         del host.in_flight[task.id]
-        host.stage.note_duration(host.finish(task.id))
+        host.stage.note_duration(host.finish(task.id), task.estimate)
         slot.barren = 0
         if broken := host.stage.doubts.done(slot.device.name, task):
             self._on_broken(host.stage, broken)

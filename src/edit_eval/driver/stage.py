@@ -142,7 +142,9 @@ class Stage:
     unloads: dict[str, float] = field(default_factory=dict)
     doubts: Doubts = field(default_factory=Doubts)
     given_a_chance: set[Device] = field(default_factory=set)  # found broken, and restarted for it
+    unit_s: float | None = None  # seconds in the unit of tasks' estimates, by the median of the last ones
     _recent_s: deque[float] = field(default_factory=lambda: deque(maxlen=101))
+    _recent_units: deque[float] = field(default_factory=lambda: deque(maxlen=101))
 
     @property
     def name(self) -> StageName:
@@ -157,9 +159,12 @@ class Stage:
         """Whether `device` holds a GPU or slot that a host of this stage may need."""
         return any(one.parts & device.parts for one in self.spec.devices if one not in self.retired)
 
-    def note_duration(self, seconds: float) -> None:
-        """Remember how long a task took."""
+    def note_duration(self, seconds: float, estimate: float = 1.0) -> None:
+        """Remember how long a task took, and how long it was thought to be."""
         self._recent_s.append(seconds)
+        if estimate > 0:
+            self._recent_units.append(seconds / estimate)
+            self.unit_s = statistics.median(self._recent_units)
 
     @property
     def usual_s(self) -> float | None:
