@@ -1,6 +1,6 @@
 """Every part of the whole job, ours and as described, in one run on this machine's GPUs; and a long job composed of them.
 
-    python perf/pipeline.py [--edits 16] [--steps 5] [--size 1024] [--tokens 128] [--verdicts 64] [--engine vllm]
+    python perf/pipeline.py [--edits 16] [--steps 5] [--size 1024] [--tokens 128] [--verdicts N] [--engine vllm]
                             [--scratch DIR] [--phases one all alone described] [--json FILE] [--join FILE ...] [--tiny]
 
 Full-size models with random weights (`random_weights.py`), in four phases:
@@ -163,6 +163,9 @@ def hand_over_lines(everything: Facts, alone: Facts | None) -> tuple[list[str], 
             f"{name}: last edit to first verdict {one['hand_over_s']:.1f} s: unload {one['unload_s']:.2f} s, judge ready "
             f"{one['until_judge_ready_s']:.1f} s after the last edit, first batch {one['first_batch_s']:.1f} s"
         )
+        host = everything["hosts"].get(f"judge {name}", {})
+        if "prepared_s" in host:
+            line += f"; had imported before, in {host['prepared_s']:.1f} s"
         if one["hand_over_s"] > MOST_HAND_OVER_S:
             broken.append(f"{name}: {one['hand_over_s']:.1f} s from last edit to first verdict")
         start = (alone or {"devices": {}})["devices"].get(name, {}).get("judge_load_s")
@@ -293,12 +296,15 @@ def arguments_of(parser: argparse.ArgumentParser) -> argparse.Namespace:
     """Read the command line."""
     parser.add_argument("--edits", type=int, default=16)
     parser.add_argument("--steps", type=int, default=5)
-    parser.add_argument("--verdicts", type=int, default=64, help="of each device, in the phase `alone`")
+    parser.add_argument(
+        "--verdicts", type=int, help="of each device, in the phase `alone`: 64 by vLLM, else 12"
+    )
     parser.add_argument("--phases", nargs="*", choices=PHASES, default=list(PHASES))
     parser.add_argument("--join", nargs="*", default=[])
     add_common(parser)
     arguments = parser.parse_args()
     settle(arguments)
+    arguments.verdicts = arguments.verdicts or (64 if arguments.engine == "vllm" else 12)
     if arguments.models != "full":
         arguments.edits, arguments.steps, arguments.verdicts = (6, 3, 3) if arguments.scripted else (2, 2, 1)
     return arguments
