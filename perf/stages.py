@@ -284,6 +284,7 @@ def _tree(setting: Setting, devices: Sequence[str], edits: int, output: Path, st
         "editor": {"devices": list(devices), **_editor(setting, steps)},
         "judge": {"devices": list(devices), **_judge(setting)},
         "output": str(output),
+        "preflight": "warn",
     }
     if setting.scratch:
         tree["scratch"] = str(setting.scratch)
