@@ -35,6 +35,7 @@ from edit_eval.driver.events import (
 from edit_eval.driver.handler import OutcomeError
 from edit_eval.driver.hashes import FileHashes
 from edit_eval.driver.job import Job, JudgeJob
+from edit_eval.driver.loading import weights_of
 from edit_eval.driver.outcomes import checked_edit, checked_verdict
 from edit_eval.driver.payloads import edit_payload, verdict_payload
 from edit_eval.driver.plan import EditPlan, Judging, WantedEdit, judged_again, plan_edits, verdict_is_done
@@ -248,14 +249,16 @@ class Pipeline:
 
     def _specs(self, edits: Sequence[Task], verdicts: Sequence[Task]) -> list[StageSpec]:
         specs = []
-        if edits and (editor := self._job.editor.spec):
-            chosen = compile_options(len(edits), len(editor.devices), self._info.get("starts") or ())
-            specs.append(editor.with_options(chosen))
+        editor = self._job.editor
+        if edits and editor.spec:
+            chosen = compile_options(len(edits), len(editor.spec.devices), self._info.get("starts") or ())
+            specs.append(replace(editor.spec.with_options(chosen), weights=weights_of(editor.models)))
         if self._judge and (edits or verdicts) and (spec := self._judge.stage.spec):
             left = [self._by_key[one.id] for one in edits] + [self._edit_of[one.id] for one in verdicts]
             earlier = starts_of(self._info, self._judge.judging)
             chosen = engine_options(self._judge.judging, left, len(spec.devices), earlier)
-            specs.append(spec.with_options(chosen))
+            weights = weights_of(self._judge.stage.models)
+            specs.append(replace(spec.with_options(chosen), weights=weights))
         return specs
 
     def _on_free_devices(self, spec: StageSpec, memory: GpuMemory) -> StageSpec:

@@ -83,6 +83,7 @@ class VisionJudge(AskingJudge):
         ("tokenizer.json", "tokenizer.model", "tekken.json", "vocab.json"),
     )
     name: ClassVar[str] = "vlm"
+    prepares: ClassVar[bool] = True
 
     def __init__(self, params: Any, context: HostContext, rubrics: Sequence[Rubric]) -> None:
         if len(context.devices) > 1:
@@ -104,6 +105,15 @@ class VisionJudge(AskingJudge):
         from edit_eval.judges.engines.transformers import TransformersEngine
 
         return TransformersEngine(self.params, self.context)
+
+    @classmethod
+    def prepare(cls, params: Any, context: HostContext) -> None:
+        """Import the engine that `open_engine` will take, with its libraries."""
+        if chosen_engine(params.engine, context.device, context.options) == "vllm":
+            from edit_eval.judges.engines.vllm import import_libraries
+        else:
+            from edit_eval.judges.engines.transformers import import_libraries
+        import_libraries(context.model)
 
     @classmethod
     def resolve(cls, params: Any, model: str | None) -> Any:

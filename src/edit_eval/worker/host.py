@@ -26,6 +26,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NoReturn, TypeGuard
 
 from edit_eval.core.errors import UserError
+from edit_eval.worker.ahead import ReadAhead, disk_bytes
 from edit_eval.worker.images import UnreadableImageError
 from edit_eval.worker.inputs import ChangedInputError
 from edit_eval.worker.protocol import TO_HOST, Channel, ProtocolError
@@ -50,10 +51,18 @@ class Host:
         self._role: Role | None = None
         self._beside = ThreadPoolExecutor(1, "rest")
         self._rest: Future[None] | None = None
+        self._facts: dict[str, Any] = {}
+        self._ahead = ReadAhead()
 
     def serve(self) -> None:
-        """Load what the keeper says, then work until `stop` or until the keeper goes away."""
+        """Load what the keeper says, then work until `stop` or until the keeper goes away.
+
+        Where the keeper says `prepare` first, import what loading will need, and wait for `load`.
+        """
         load, rest = self._first_message()
+        if load["type"] == "prepare":
+            self._prepare(load["load"])
+            load, rest = (rest[0], rest[1:]) if rest else self._first_message()
         self._role = role = self._load(load)
         threading.Thread(target=self._listen, args=(rest,), daemon=True).start()
         for _ in range(role.threads - 1):
@@ -80,15 +89,35 @@ class Host:
         while not self._channel.closed:
             messages = self._channel.receive_blocking()
             if messages:
-                if messages[0]["type"] != "load":
+                if messages[0]["type"] not in ("load", "prepare"):
                     raise ProtocolError(f"expected load, got {messages[0]['type']!r}")
                 return messages[0], messages[1:]
         raise SystemExit(0 if self._channel.broken is None else 5)
 
-    def _load(self, load: dict[str, Any]) -> Role:
-        started = time.monotonic()
+    def _prepare(self, load: dict[str, Any]) -> None:
+        """Import what `load` will need; read its weights into the page cache if it says so. Ends the process where that fails.
+
+        No accelerator may be touched: another host has it all. Whatever is wrong is found again, and told, by the host
+        that is started in place of this one.
+        """
+        began = time.monotonic()
+        if paths := load.get("ahead"):
+            self._ahead.start(paths)
         try:
-            role = _make_role(load)
+            role_class = _role_class(load)
+            role_class.prepare(load)
+            _refuse_accelerator()
+        except (Exception, SystemExit):  # noqa: BLE001 - goes to the log; the host that replaces this one tells the driver
+            traceback.print_exc()
+            _leave(6)
+        self._facts["prepared_s"] = round(time.monotonic() - began, 3)
+
+    def _load(self, load: dict[str, Any]) -> Role:
+        started, read = time.monotonic(), disk_bytes()
+        if paths := load.get("ahead"):
+            self._ahead.start(paths)
+        try:
+            role = _role_class(load)(load)
             window = role.window
         except UserError as error:
             self._refuse("user", str(error))
@@ -97,12 +126,15 @@ class Host:
             if _is_full(error):
                 self._give_up(CannotWriteError("a file of its own", error))
             self._refuse("error", _one_line(error))
+        if read is not None and (now := disk_bytes()) is not None:
+            self._facts["disk_bytes"] = now - read
+        facts = {"python": platform.python_version(), "executable": sys.executable, **role.facts()}
         self._say(
             {
                 "type": "ready",
                 "window": window,
                 "load_s": time.monotonic() - started,
-                "facts": {"python": platform.python_version(), "executable": sys.executable, **role.facts()},
+                "facts": {**facts, **self._facts, **self._ahead.facts()},
             }
         )
         return role
@@ -236,10 +268,17 @@ class Host:
         return report
 
 
-def _make_role(load: dict[str, Any]) -> Role:
+def _role_class(load: dict[str, Any]) -> type[Role]:
     role_module, role_name = load["role"].split(":")
     role_class: type[Role] = getattr(importlib.import_module(role_module), role_name)
-    return role_class(load)
+    return role_class
+
+
+def _refuse_accelerator() -> None:
+    """Raise `RuntimeError` if this process has a context on an accelerator, which takes hundreds of megabytes there."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        raise RuntimeError("preparing took memory of the accelerator")
 
 
 def _failure(error: BaseException) -> dict[str, str]:

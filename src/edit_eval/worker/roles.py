@@ -92,6 +92,11 @@ class Role:
     def __init__(self, load: dict[str, Any]) -> None:
         raise NotImplementedError
 
+    @classmethod
+    def prepare(cls, load: dict[str, Any]) -> None:
+        """Import what loading will need, and touch no accelerator; called before, or never."""
+        _target(load)
+
     def run(
         self, payloads: Sequence[dict[str, Any]], progress: Callable[[int, int], None]
     ) -> list[dict[str, Any]]:
@@ -302,6 +307,13 @@ class JudgeRole(Role):
         self.threads = _count(self._judge.threads, "threads")
         self._progress = threading.local()  # what is told in one thread is not about the task of another
         self._judge.progress = self._report
+
+    @classmethod
+    def prepare(cls, load: dict[str, Any]) -> None:
+        """Import Pillow, the judge, and what the judge says."""
+        _require_pillow("judge")
+        target = _target(load)
+        target.prepare(_params(target, load["params"]), _context(load))
 
     @property
     def batch(self) -> int:  # type: ignore[override]

@@ -24,7 +24,7 @@ from edit_eval.judges.engines.grammar import Grammars, find_grammars
 from edit_eval.judges.engines.images import cuts_off, limit_pixels
 from edit_eval.judges.engines.prefix import Shared, SharedPrefix
 
-__all__ = ["TransformersEngine", "library_error"]
+__all__ = ["TransformersEngine", "import_libraries", "library_error"]
 
 _BATCH_SIZE = 4
 _HALF_PRECISION = 0.05
@@ -32,6 +32,18 @@ _HALF_PRECISION = 0.05
 
 _LIBRARIES = ("torch", "torchvision", "PIL", "transformers")
 _INSTALL = "torch torchvision transformers accelerate pillow"
+
+
+def import_libraries(model: str | None) -> None:
+    """Import torch, transformers and the code of this checkpoint's model; no device is touched. Raises `ImportError`."""
+    for name in _LIBRARIES:
+        importlib.import_module(name)
+    from transformers import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING, AutoConfig, AutoProcessor
+
+    del AutoProcessor
+    if model is not None:
+        config = AutoConfig.from_pretrained(model, local_files_only=True, trust_remote_code=False)
+        MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING.get(type(config), None)
 
 
 class TransformersEngine(Engine):
