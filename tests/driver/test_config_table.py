@@ -30,7 +30,7 @@ KEYS = [
     "editor.components", "editor.components.transformer", "editor.params.error_rate", "editor.params.steps",
     "editor.lora", "editor.lora.model", "editor.lora.scale", "hub_cache", "scratch", "lock", "links", "proxy",
     "judge.rubric", "judge.against", "judge.batch_size", "judge.params.seconds",
-    "seed", "repeats", "limit", "output", "stages", "busy_gpus", "grace_s", "min_coverage", "no_such_key",
+    "seed", "repeats", "limit", "shard", "output", "stages", "busy_gpus", "grace_s", "min_coverage", "no_such_key",
     "judge.budget", "preflight", "backend", "backend.type", "backend.address", "backend.resources", "backend.python",
 ]  # fmt: skip
 VALUES = {
@@ -65,7 +65,7 @@ FINE: dict[str, set[str]] = {
     "editor.params.error_rate": {"zero"},
     "editor.params.steps": {"zero"},
     "seed": {"negative", "zero"},
-    "limit": {"null"},
+    "limit": {"null"}, "shard": {"null"},
     "grace_s": {"zero", "float"},
     "min_coverage": {"zero"},
     "judge.budget": {"null"},  # a judge without a price

@@ -66,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_price(report)
 
+    _add_merge(commands)
     _add_compare(commands)
     _add_view(commands)
     _add_export(commands)
@@ -114,6 +115,25 @@ def _add_score(commands: argparse._SubParsersAction[_Parser]) -> None:
         help="judge this share of the edits a second time, always the same ones, and say how sure the judge is (e.g. 0.1)",
     )
     _add_run_options(_add_config(score))
+
+
+def _add_merge(commands: argparse._SubParsersAction[_Parser]) -> None:
+    merge = commands.add_parser(
+        "merge",
+        help="put the shards of a run together",
+        description="Write the run that shards (edit-eval run --shard I/N) are parts of. Shards are only read; merging again "
+        "adds what is new.",
+    )
+    merge.add_argument("shards", metavar="SHARD", nargs="+", help="run directories, or a folder with them")
+    merge.add_argument(
+        "--output",
+        metavar="RUN",
+        type=_named,
+        help="run directory (default: the one in whose folder 'shards' they lie)",
+    )
+    merge.add_argument(
+        "--partial", action="store_true", help="merge although shards are missing or not finished"
+    )
 
 
 def _add_compare(commands: argparse._SubParsersAction[_Parser]) -> None:
@@ -238,6 +258,12 @@ def _add_config(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
 
 def _add_run_options(parser: argparse.ArgumentParser) -> None:
     _add_place_options(parser)
+    parser.add_argument(
+        "--shard",
+        metavar="I/N",
+        type=_shard,
+        help="only shard I of N (0/N to N-1/N), in shards/I-of-N of the run directory; edit-eval merge puts them together",
+    )
     _add_dry_run(parser, "say what would be done, where and for how long; do nothing")
     parser.add_argument("--display", choices=_DISPLAYS, help="default: rich on a terminal, else plain")
     parser.add_argument(
@@ -266,6 +292,15 @@ def _price(text: str) -> float:
     if not 0 <= price < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r} is no price; give a number such as 2.50")
     return price
+
+
+def _shard(text: str) -> str:
+    from edit_eval.driver.shards import Shard
+
+    try:
+        return str(Shard.parse(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: {error}") from None
 
 
 def _fraction(text: str) -> float:

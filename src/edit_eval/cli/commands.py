@@ -18,6 +18,7 @@ from edit_eval.cli.demo import demo
 from edit_eval.cli.exports import export
 from edit_eval.cli.garbage import collected
 from edit_eval.cli.listing import ls
+from edit_eval.cli.merging import merge
 from edit_eval.cli.output import nearest, say, show, show_json, without_secrets
 from edit_eval.cli.performing import exit_code, perform, write_page
 from edit_eval.core.errors import ConfigError, did_you_mean
@@ -186,6 +187,7 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "edit": edit,
     "score": score,
     "report": report,
+    "merge": merge,
     "compare": compare,
     "view": view,
     "export": export,

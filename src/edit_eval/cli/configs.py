@@ -13,7 +13,9 @@ from typing import Any
 from edit_eval.cli import config_argument
 from edit_eval.core.errors import ConfigError
 from edit_eval.driver.config import Checked, check_config, read_tree
+from edit_eval.driver.job import in_shard
 from edit_eval.driver.runinfo import needed, read_info
+from edit_eval.driver.shards import Shard
 from edit_eval.worker.proxies import is_proxy_variable
 
 __all__ = ["checked_config", "described"]
@@ -29,6 +31,8 @@ def checked_config(
     `replace` has sections that take the place of the config's. With `proxy: none` this process forgets its proxies too.
     """
     checked = check_config(described(arguments, base, replace))
+    if shard := getattr(arguments, "shard", None):
+        checked = in_shard(checked, Shard.parse(shard))
     if checked.config.proxy == "none":
         for name in [name for name in os.environ if is_proxy_variable(name)]:
             del os.environ[name]

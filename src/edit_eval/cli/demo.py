@@ -12,6 +12,7 @@ from edit_eval.cli.comparing import compare
 from edit_eval.cli.configs import checked_config
 from edit_eval.cli.output import show
 from edit_eval.cli.performing import perform
+from edit_eval.driver.shards import FOLDER
 
 __all__ = ["demo"]
 
@@ -20,9 +21,12 @@ _EDITORS = {"careful": 0.1, "sloppy": 0.4}
 
 
 def demo(arguments: argparse.Namespace) -> int:
-    """`edit-eval demo`: two runs and their comparison, in a folder of their own unless one is named."""
+    """`edit-eval demo`: two runs and their comparison, in a folder of their own unless one is named.
+
+    Shards are of the same two runs, and compared once they are merged.
+    """
     text = importlib.resources.files("edit_eval.cli").joinpath("demo.yaml").read_text(encoding="utf-8")
-    folder = Path(arguments.output) if arguments.output else _free(Path("runs") / "demo")
+    folder = Path(arguments.output) if arguments.output else _free(Path("runs") / "demo", arguments.shard)
     spoken = arguments.display != "json"
     codes = []
     for name, error_rate in _EDITORS.items():
@@ -37,14 +41,28 @@ def demo(arguments: argparse.Namespace) -> int:
     if arguments.dry_run or not spoken:
         return max(codes)
     runs = [str(folder / name) for name in _EDITORS]
+    if arguments.shard:
+        show("Once all shards are done:")
+        for run in runs:
+            show(f"  edit-eval merge {run}/{FOLDER}")
+        show(f"  edit-eval compare {' '.join(runs)}")
+        return max(codes)
     asked = argparse.Namespace(runs=runs, output=str(folder / "compare"), any_protocol=False, format="text")
     return max(*codes, compare(asked))
 
 
-def _free(path: Path) -> Path:
+def _free(path: Path, shard: str | None = None) -> Path:
+    """Return a folder that is not there yet; for a shard also one with shards of a demo that is not whole yet."""
     number = 1
     candidate = path
-    while candidate.exists():
+    while candidate.exists() and not (shard and _has_shards_only(candidate)):
         number += 1
         candidate = path.with_name(f"{path.name}-{number}")
     return candidate
+
+
+def _has_shards_only(folder: Path) -> bool:
+    runs = [folder / name for name in _EDITORS]
+    return any((run / FOLDER).is_dir() for run in runs) and not any(
+        (run / "run.json").exists() for run in runs
+    )

@@ -18,12 +18,14 @@ from edit_eval.cli.signals import obey_signals
 from edit_eval.core.errors import RunError
 from edit_eval.driver.config import Checked
 from edit_eval.driver.control import Control
+from edit_eval.driver.divide import begin_shard
 from edit_eval.driver.events import Event, RunStarted, StageName
 from edit_eval.driver.forecast import forecast
-from edit_eval.driver.job import Job, prepare
+from edit_eval.driver.job import Job, output_folder, prepare
 from edit_eval.driver.judges import is_beside
 from edit_eval.driver.pipeline import run_job
 from edit_eval.driver.runinfo import read_info
+from edit_eval.driver.shards import Shard
 from edit_eval.driver.summary import Summary
 from edit_eval.serve.shown import Shown, read_shown
 from edit_eval.views.closing import closing_block
@@ -58,6 +60,8 @@ def perform(
     }
     if arguments.dry_run:
         return _foresee(arguments, checked, how)
+    if checked.config.shard:
+        begin_shard(output_folder(checked), Shard.parse(checked.config.shard), lock=checked.config.lock)
     job = prepare(checked, stages=stages, progress=say)
     control = Control()
     with (
@@ -136,6 +140,8 @@ def write_page(shown: Shown) -> tuple[Path, None] | tuple[None, RunError]:
 
 
 def _nothing_to_do(job: Job, summary: Summary) -> str:
+    if not job.wanted:
+        return f"Nothing to do: no sample falls to shard {job.checked.config.shard}."
     again = sum(summary.edit_failed.values()) + sum(summary.unscored.values())
     hint = f" --retry-failed takes up the {again} failed or unscored again." if again else ""
     return f"Nothing to do: everything in {nearest(job.output)} is done already.{hint}"

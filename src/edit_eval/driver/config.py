@@ -28,6 +28,7 @@ from edit_eval.core.errors import ConfigError, did_you_mean, shown
 from edit_eval.driver.parameters import validated
 from edit_eval.driver.plugins import unwritable_field
 from edit_eval.driver.registry import ALIASES, Found, Kind, find
+from edit_eval.driver.shards import Shard
 from edit_eval.driver.values import INT_64, env_problems, is_plain, message, secret_problems
 from edit_eval.driver.yamlfile import parse_yaml, read_yaml
 from edit_eval.worker.secrets import HIDDEN, holds_password, is_secret
@@ -95,7 +96,17 @@ def _said(text: str) -> str:
 
 def _spelt_off(value: Any) -> Any:
     """Return `off` for what YAML makes of it."""
-    return "off" if value is False else value
+    return _as_written(value, ("off",))
+
+
+def _as_written(value: Any, choices: Sequence[Any]) -> Any:
+    """Return `on` or `off` for the truth value that YAML makes of it, if that word is a choice."""
+    word = {True: "on", False: "off"}.get(value) if isinstance(value, bool) else None
+    return word if word in choices else value
+
+
+def _a_shard(text: str) -> str:
+    return str(Shard.parse(text))
 
 
 _Text = Annotated[str, AfterValidator(_said)]
@@ -196,6 +207,7 @@ class Config(_Strict):
     seed: int = Field(default=0, ge=INT_64[0], le=INT_64[1])
     repeats: int = Field(default=1, ge=1, le=1000)
     limit: int | None = Field(default=None, ge=1, le=INT_64[1])
+    shard: Annotated[str, AfterValidator(_a_shard)] | None = None
     output: _Text | None = None
     hub_cache: _Text | None = None
     scratch: _Text | None = None
@@ -488,7 +500,7 @@ def _check_params(kind: Kind, found: Found, given: Mapping[str, Any]) -> tuple[A
     written = {}
     kinds = get_type_hints(found.cls.Params)
     for key in [key for key in given if key in known]:
-        value = _spelt_off(given[key]) if "off" in get_args(kinds[key]) else given[key]
+        value = _as_written(given[key], get_args(kinds[key]))
         if is_plain(value):
             written[key] = json.dumps(value)
         else:

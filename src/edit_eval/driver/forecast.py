@@ -129,9 +129,9 @@ def forecast(
     is_new = not (output / "run.json").is_file()
     if output.is_file() or not os.access(nearest_folder(output), os.W_OK | os.X_OK):
         raise RunError(f"cannot write the run directory {output}; set another output")
-    # Without ledgers there is no key to compare with, so nothing need be hashed.
+    # Without ledgers there is no key to compare with, so nothing need be hashed; but what a shard has hangs on hashes.
     known = find_scratch(checked.config.scratch).hashes
-    hashes = UnreadHashes() if is_new else FileHashes(known, keep=False)
+    hashes = UnreadHashes() if is_new and not checked.config.shard else FileHashes(known, keep=False)
     with tempfile.TemporaryDirectory(prefix="edit-eval-dry-run-") as workspace:
         job = prepare(checked, stages=stages, hashes=hashes, workspace=Path(workspace))
         with closing(job.backend):
@@ -166,7 +166,7 @@ class _Foreseen:
         self._edits_left = len(self._plan.todo) if "edit" in stages else 0
         self._verdicts_left = self._verdicts_done = 0
         if job.judge:
-            twice = judged_again((one.key for one in job.wanted), repeat_fraction)
+            twice = judged_again((one.key for one in job.whole), repeat_fraction)
             keys = [
                 job.judge.judging.key(one, edits[one.key]["image"]["sha256"], repeat=repeat)
                 for one in self._plan.edited

@@ -19,7 +19,7 @@ from edit_eval.core.types import Sample
 from edit_eval.driver.against import find_against
 from edit_eval.driver.backends import Backend
 from edit_eval.driver.checkpoints import inspect_checkpoint, refuse_cut_off
-from edit_eval.driver.config import Checked, EditorConfig, JudgeConfig, StageConfig
+from edit_eval.driver.config import Checked, Config, EditorConfig, JudgeConfig, StageConfig
 from edit_eval.driver.devices import visible_gpus
 from edit_eval.driver.events import StageName
 from edit_eval.driver.hashes import FileHashes
@@ -36,10 +36,11 @@ from edit_eval.driver.registry import Found
 from edit_eval.driver.runinfo import needed
 from edit_eval.driver.samples import check_images, load_samples, outside_images
 from edit_eval.driver.scratch import Scratch, find_scratch
+from edit_eval.driver.shards import Shard
 from edit_eval.driver.stage import StageSpec
 from edit_eval.driver.store import RunReader, refuse_foreign
 
-__all__ = ["Job", "JudgeJob", "StageJob", "output_folder", "prepare", "stage_cache"]
+__all__ = ["Job", "JudgeJob", "StageJob", "in_shard", "output_folder", "prepare", "stage_cache"]
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,8 @@ class JudgeJob:
         headlines: the benchmark's own numbers, the most important first.
         label: the name people know it by.
         batch_size: how many edits it judges at once.
-        budget: money that judging may cost in this run directory; None: any.
+        budget: money that judging may cost in this run directory (of a shard, its part of what the whole run may cost);
+            None: any.
         most_cost: tokens of a question -> the most money that a verdict may cost; 0 where it costs none.
     """
 
@@ -95,12 +97,13 @@ class Job:
     Attributes:
         checked: the config and its classes.
         output: run directory.
-        wanted: every edit, in the benchmark's order, repeats of a sample side by side.
+        wanted: every edit, in the benchmark's order, repeats of a sample side by side; of a shard, its own.
         editor, judge: the stages.
         protocol: id of what is measured.
         scratch: where hosts put caches and temporary files.
         backend: finds devices and starts keepers; who holds a job closes it.
         data: config key -> repository and commit of what the benchmark reads from a hub.
+        whole: of a shard, every edit of the run that it is a part of; else `wanted`.
     """
 
     checked: Checked
@@ -112,6 +115,7 @@ class Job:
     scratch: Scratch
     backend: Backend
     data: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
+    whole: Sequence[WantedEdit] = ()
 
     def identity(self) -> dict[str, Any]:
         """Return what may not change silently between two starts of one run."""
@@ -191,15 +195,23 @@ def _prepared(
             if line := outside_images(checked, samples, workspace or output):
                 progress(line)
             editor = _editor_job(checked, editor_place, known, progress)
-            wanted: Sequence[WantedEdit] = _wanted(checked, samples, editor, known)
+            whole: Sequence[WantedEdit] = _wanted(checked, samples, editor, known)
             if line := _finished_edits(checked, samples, editor):
                 progress(line)
         else:
-            editor, wanted = _recorded(output, known)
-        protocol = counted(protocol, (one.sample for one in wanted))
-        judge = _judge_job(checked, judge_place, protocol, wanted, known, progress) if judge_place else None
+            editor, whole = _recorded(output, known)
+        protocol = counted(protocol, (one.sample for one in whole))
+        judge = _judge_job(checked, judge_place, protocol, whole, known, progress) if judge_place else None
     data = find_data(checked).commits if editor_place else {}
-    return Job(checked, output, wanted, editor, judge, protocol.id, scratch, backend, data)
+    wanted = _share(config, whole)
+    if judge and judge.budget is not None and whole:
+        judge = dataclasses.replace(judge, budget=judge.budget * len(wanted) / len(whole))
+    return Job(checked, output, wanted, editor, judge, protocol.id, scratch, backend, data, whole)
+
+
+def _share(config: Config, whole: Sequence[WantedEdit]) -> Sequence[WantedEdit]:
+    """Return which edits this start is about."""
+    return Shard.parse(config.shard).share(whole) if config.shard else whole
 
 
 def _find_cheap_faults(checked: Checked, protocol: ProtocolInUse, *, edit: bool, judge: bool) -> None:
@@ -292,7 +304,7 @@ def _recorded(output: Path, hashes: FileHashes) -> tuple[StageJob, Sequence[Want
     )
     check_images([one.sample for one in run.wanted], hashes)
     _refuse_changed(run.wanted, hashes)
-    return StageJob(None, None, identity, title, size_policy), run.wanted
+    return StageJob(None, None, identity, title, size_policy), run.whole
 
 
 def _refuse_changed(wanted: Sequence[WantedEdit], hashes: FileHashes) -> None:
@@ -337,7 +349,10 @@ def _unreadable(sample: Sample, error: OSError) -> DataError:
 
 
 def output_folder(checked: Checked) -> Path:
-    """Return the run directory: the config's `output`, or one named after editor and benchmark under `runs/`."""
+    """Return the run directory: the config's `output`, or one named after editor and benchmark under `runs/`.
+
+    What is said to be a shard is one in this directory: `in_shard` gives it one of its own.
+    """
     config = checked.config
     if config.output:
         if "\0" in config.output:
@@ -345,6 +360,21 @@ def output_folder(checked: Checked) -> Path:
         return Path(config.output).expanduser().absolute()
     model = (config.editor.model or checked.editor.name).rstrip("/").split("/")[-1]
     return (Path("runs") / f"{model}-{checked.benchmark.cls.name}").absolute()
+
+
+def in_shard(checked: Checked, shard: Shard) -> Checked:
+    """Return the config of one shard: the same run, its own directory below the run's.
+
+    Raises:
+        ConfigError: it is that of another shard.
+    """
+    known = checked.config.shard
+    if known == str(shard):
+        return checked
+    if known:
+        raise ConfigError(f"shard: this is shard {known} already, and none of it is {shard}")
+    given = {"shard": str(shard), "output": str(shard.folder(output_folder(checked)))}
+    return dataclasses.replace(checked, config=checked.config.model_copy(update=given))
 
 
 def _model(

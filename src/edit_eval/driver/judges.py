@@ -15,9 +15,9 @@ from edit_eval.core.headlines import Headline
 from edit_eval.core.identity import canonical_json
 from edit_eval.driver.plan import Judging
 
-__all__ = ["RecordedJudge", "is_beside", "judges_info", "main_judge", "other_judges", "same_judging"]
+__all__ = ["SAID", "RecordedJudge", "is_beside", "judges_info", "main_judge", "other_judges", "same_judging"]
 
-_SAID = ("protocol", "judge", "judge_size_policy", "judging", "headlines", "repeat_fraction")
+SAID = ("protocol", "judge", "judge_size_policy", "judging", "headlines", "repeat_fraction")
 """What run.json says of a judge; of another than its own also `config`, its section of a config."""
 
 
@@ -80,7 +80,7 @@ def judges_info(
             that is asked now; None if none is.
         beside: whether it is asked beside the run's own.
     """
-    own: dict[str, Any] = {name: before.get(name) for name in _SAID}
+    own: dict[str, Any] = {name: before.get(name) for name in SAID}
     others = list(before.get("other_judges") or ())
     if now is not None:
         known = [one for one in (own, *others) if one["judging"] and _says_same(one, now)]
@@ -96,7 +96,7 @@ def judges_info(
                 config = (before.get("config") or {}).get("judge")
                 others = _with(others, {**own, "config": config})
             others = [one for one in others if not _says_same(one, now)]
-            own = {name: now[name] for name in _SAID}
+            own = {name: now[name] for name in SAID}
     return {**own, "other_judges": others} if others else own
 
 

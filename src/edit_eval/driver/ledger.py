@@ -35,6 +35,7 @@ __all__ = [
     "found_of_edit",
     "json_bytes",
     "json_value",
+    "ledger_line",
     "read_ledger",
     "tells_of_edit",
     "tells_of_verdict",
@@ -53,6 +54,11 @@ def json_bytes(value: Any, option: int = 0) -> bytes:
         return orjson.dumps(value, option=option)
     except TypeError:
         return json.dumps(value, allow_nan=False).encode()
+
+
+def ledger_line(record: Mapping[str, Any]) -> bytes:
+    """Return one record (it must have `key`) as its line, with its end."""
+    return json_bytes({"v": VERSION, **record}) + b"\n"
 
 
 def json_value(text: bytes) -> Any:
@@ -296,7 +302,7 @@ class Ledger:
             RunError: the disk is full or not writable; the ledger is left whole.
         """
         line = {"v": VERSION, **record}
-        data = (b"\n" if self._torn else b"") + json_bytes(line) + b"\n"
+        data = (b"\n" if self._torn else b"") + ledger_line(record)
         size = os.fstat(self._file).st_size
         written = 0
         try:

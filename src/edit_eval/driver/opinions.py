@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 from edit_eval.core.types import Rubric, Verdict
 from edit_eval.driver.judges import RecordedJudge, main_judge, other_judges
-from edit_eval.driver.plan import judged_again
 from edit_eval.driver.rows import Row, rows_of
 from edit_eval.driver.store import RunReader
 
@@ -83,7 +82,7 @@ def _asked(
 ) -> list[tuple[RecordedJudge, str, Sequence[Row]]]:
     """Return whose verdicts there may be beside those that count, what they are called, and the rows with them."""
     found: list[tuple[RecordedJudge, str, Sequence[Row]]] = []
-    twice = judged_again((row.edit_key for row in rows), own.repeat_fraction)
+    twice = run.judged_twice(own.repeat_fraction)
     if twice:
         found.append((own, "", rows_of(run, rows, own.judging, repeat=1, among=twice)))
     found += [(one, one.title, rows_of(run, rows, one.judging)) for one in other_judges(run.info)]

@@ -17,7 +17,7 @@ from edit_eval.core.errors import RunError, shown
 from edit_eval.core.types import EditFailureKind, UnscoredKind, Verdict
 from edit_eval.driver.against import against_file, against_lines
 from edit_eval.driver.backends import Backend, Readings
-from edit_eval.driver.choices import engine_options
+from edit_eval.driver.choices import compile_options, engine_options
 from edit_eval.driver.control import Control
 from edit_eval.driver.devices import Device, GpuMemory
 from edit_eval.driver.events import (
@@ -35,6 +35,7 @@ from edit_eval.driver.events import (
 from edit_eval.driver.handler import OutcomeError
 from edit_eval.driver.hashes import FileHashes
 from edit_eval.driver.job import Job, JudgeJob
+from edit_eval.driver.loading import weights_of
 from edit_eval.driver.outcomes import checked_edit, checked_verdict
 from edit_eval.driver.payloads import edit_payload, verdict_payload
 from edit_eval.driver.plan import EditPlan, Judging, WantedEdit, judged_again, plan_edits, verdict_is_done
@@ -143,7 +144,7 @@ class Pipeline:
         self._verify = verify
         self._beside = beside
         self._repeat_fraction = repeat_fraction
-        self._twice = judged_again((one.key for one in job.wanted), repeat_fraction)
+        self._twice = judged_again((one.key for one in job.whole), repeat_fraction)
         self._tick = tick
         self._by_key = {one.key: one for one in job.wanted}
         self._edit_of: dict[str, WantedEdit] = {}  # by verdict key
@@ -166,7 +167,9 @@ class Pipeline:
         plan = self._plan()
         edits = [self._edit_task(one) for one in plan.todo] if self._editing else []
         self._edited_sha256 = plan.edited_sha256
-        self._store.write_wanted(self._job.wanted)
+        self._store.write_wanted(
+            self._job.wanted, self._job.whole if self._job.checked.config.shard else None
+        )
         hanging_on = self._verdicts_hang_on(plan)
         settled = is_settled(self._store.path, hanging_on)
         verdicts = [] if settled else self._verdict_tasks(plan.edited)
@@ -245,14 +248,18 @@ class Pipeline:
             remove_leftovers(self._store.path)  # every host has ended, some in the middle of a file
 
     def _specs(self, edits: Sequence[Task], verdicts: Sequence[Task]) -> list[StageSpec]:
-        specs = [self._job.editor.spec] if edits else []
+        specs = []
+        editor = self._job.editor
+        if edits and editor.spec:
+            chosen = compile_options(len(edits), len(editor.spec.devices), self._info.get("starts") or ())
+            specs.append(replace(editor.spec.with_options(chosen), weights=weights_of(editor.models)))
         if self._judge and (edits or verdicts) and (spec := self._judge.stage.spec):
             left = [self._by_key[one.id] for one in edits] + [self._edit_of[one.id] for one in verdicts]
             earlier = starts_of(self._info, self._judge.judging)
             chosen = engine_options(self._judge.judging, left, len(spec.devices), earlier)
-            options = {**spec.message["options"], **chosen}
-            specs.append(replace(spec, message={**spec.message, "options": options}))
-        return [spec for spec in specs if spec]
+            weights = weights_of(self._judge.stage.models)
+            specs.append(replace(spec.with_options(chosen), weights=weights))
+        return specs
 
     def _on_free_devices(self, spec: StageSpec, memory: GpuMemory) -> StageSpec:
         """Return `spec` without the devices that others hold, if the config says that these may be left out."""

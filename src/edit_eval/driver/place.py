@@ -86,6 +86,7 @@ def stage_spec(
         numbers={one: asks.numbers(one) for one in place.devices if not one.node} if asks else {},
         shares_memory=found.cls.engine,
         proxy=place.proxy,
+        prepares=found.cls.prepares if name == "judge" else False,
     )
 
 

@@ -32,6 +32,7 @@ from edit_eval.driver.events import (
     Unloaded,
 )
 from edit_eval.driver.handler import Handler, OutcomeError
+from edit_eval.driver.loading import PREPARE_S, LoadGate
 from edit_eval.driver.nodes import IN_A_ROW as IN_A_ROW_OF_A_NODE
 from edit_eval.driver.nodes import Nodes
 from edit_eval.driver.queue import Task
@@ -78,6 +79,7 @@ class Pool:
         control: how the run is told to end or to pause.
         room: stage, how many of its tasks are at hosts -> how many more may be; None: any number. Once it is 0 with none
             at a host, what waits is dropped, and stays undone.
+        gate: how many hosts may load at once.
     """
 
     def __init__(
@@ -93,6 +95,7 @@ class Pool:
         clock: Callable[[], float] = time.monotonic,
         control: Control | None = None,
         room: Callable[[StageName, int], int | None] = lambda _stage, _in_flight: None,
+        gate: LoadGate | None = None,
     ) -> None:
         self._stages = [Stage(spec) for spec in stages]
         self._handler = handler
@@ -106,6 +109,7 @@ class Pool:
         devices = list(dict.fromkeys(device for spec in stages for device in spec.devices))
         self._slots = [Slot(device) for device in devices]
         self._plan = Scheduler(self._stages, self._slots, overlap=overlap)
+        self._gate = gate or LoadGate()
         self._control = control or Control()
         self._room = room
         self._was_paused = self._was_ending = False
@@ -157,8 +161,11 @@ class Pool:
             host = slot.host
             if host is None:
                 stage = self._plan.stage_for(slot, time.monotonic())
-                if stage:
+                if stage and self._has_room(slot, stage):
                     self._start(slot, stage)
+                elif slot.held_back and stage is None:
+                    slot.held_back = False
+                    self._say(slot, "off")
             elif host.phase is Phase.READY:
                 self._feed(slot, host)
         for slot in self._slots:
@@ -166,6 +173,7 @@ class Pool:
                 self._stop(slot, slot.host)
             elif slot.host and slot.host.is_idle:
                 self._help_out(slot, slot.host)
+            self._prepare_next(slot)
 
     def _wound_down(self) -> bool:
         """Once asked to end: take back what has not begun, and say whether all that has is finished, or overdue."""
@@ -187,7 +195,7 @@ class Pool:
         if self._pausing() or host.given_up:
             return
         most = self._room(host.stage.name, self._plan.in_flight(host.stage))
-        tasks = self._plan.tasks_for(slot, host, most)
+        tasks = self._plan.tasks_for(slot, host, most, time.monotonic())
         if tasks:
             waited = host.announced == "waiting"
             host.dispatch(tasks)
@@ -242,6 +250,40 @@ class Pool:
 
     # Acting
 
+    def _has_room(self, slot: Slot, stage: Stage) -> bool:
+        """Whether the machine's memory has room for one more host that loads; say once if it has not."""
+        loading = [
+            one.host.stage.spec.weights
+            for one in self._slots
+            if one.host and one.host.phase is Phase.STARTING and one.host.stage.spec.weights.size
+        ]
+        if self._gate.admits(stage.spec.weights, loading):
+            slot.held_back = False
+            return True
+        if not slot.held_back:
+            slot.held_back = True
+            text = f"for memory of the machine: {self._gate.at_once(stage.spec.weights)} load at a time"
+            self._emit(DeviceState(self._clock(), slot.device.label, stage.name, "waiting", text))
+        return False
+
+    def _prepare_next(self, slot: Slot) -> None:
+        """Near the end of a device's work have the next stage's host import, and one of them read its weights ahead."""
+        if slot.prepared or slot.link is None:
+            return
+        stage = self._plan.stage_to_prepare(slot, PREPARE_S)
+        if stage is None or not self._gate.may_prepare(len(self._slots)):
+            return
+        slot.prepared = True
+        slot.send("prepare", **self._order(slot, stage))
+
+    def _order(self, slot: Slot, stage: Stage) -> dict[str, Any]:
+        """Return what a keeper is told of a host that it is to start or to prepare."""
+        log = self._log_folder / f"{stage.name}-{slot.device.name}.log"
+        load = stage.spec.load(slot.device, self._memory)
+        if ahead := self._gate.ahead(stage.spec.weights):
+            load["ahead"] = ahead
+        return {"host": stage.spec.host_spec(slot.device, log, len(self._slots)), "load": load}
+
     def _launch(self, slot: Slot, stage: Stage) -> bool:
         """Start the device's keeper, if it has none; where the machine has no room for one, try again later."""
         if slot.link is None:
@@ -262,12 +304,8 @@ class Pool:
             slot.baseline_bytes = self._memory.used_bytes(slot.device)
         stage.started_at = stage.started_at or time.monotonic()
         slot.host = HostRun(stage, time.monotonic())
-        log = self._log_folder / f"{stage.name}-{slot.device.name}.log"
-        slot.send(
-            "start",
-            host=stage.spec.host_spec(slot.device, log, len(self._slots)),
-            load=stage.spec.load(slot.device, self._memory),
-        )
+        slot.prepared = False
+        slot.send("start", **self._order(slot, stage))
         self._say(
             slot, "starting" if not slot.barren and not slot.failed_loads else "restarting", slot.last_reason
         )
@@ -416,7 +454,7 @@ class Pool:
             self._give_up(slot, host, f"the host sent {error}")
             return
         del host.in_flight[task.id]
-        host.stage.note_duration(host.finish(task.id))
+        host.stage.note_duration(host.finish(task.id), task.estimate)
         slot.barren = 0
         self._nodes.well(slot.device)
         if broken := host.stage.doubts.done(slot.device.name, task):
@@ -487,6 +525,7 @@ class Pool:
             self._selector.unregister(slot.link.channel)
             slot.link.lost()
             slot.link = None
+            slot.prepared = False
         if slot.host is not None:
             if slot.host.phase in (Phase.STOPPING, Phase.DRAINING) and not slot.host.in_flight:
                 slot.host = None

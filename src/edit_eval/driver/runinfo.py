@@ -26,6 +26,7 @@ __all__ = [
     "needed",
     "read_info",
     "rebuild_with",
+    "shard_of",
     "starts_in",
 ]
 
@@ -70,7 +71,7 @@ _misfit = misfit_of(
     {
         "created": str,
         "name": str,
-        "config": {"editor": {"params": dict}, "judge": ({"params": dict}, None)},
+        "config": {"editor": {"params": dict}, "judge": ({"params": dict}, None), "shard": (str, None)},
         "identity": {
             "editor": ({"!params": dict}, None),
             "judge": ({"!params": dict}, None),
@@ -88,6 +89,7 @@ _misfit = misfit_of(
         "repeat_fraction": (float, None),
         "other_judges": ([_OTHER_JUDGE], None),
         "starts": [(_START, None)],
+        "shards": (Each([str]), None),
     }
 )
 
@@ -110,6 +112,8 @@ def read_info(path: Path) -> dict[str, Any]:
     """
     if not (path / "run.json").is_file():
         hint = "" if path.exists() else "; it does not exist"
+        if (path / "shards").is_dir():
+            hint = f"; it has shards: 'edit-eval merge {path}/shards' makes them a run"
         raise RunError(f"{path} is no run directory (no run.json in it{hint})")
     try:
         info = json_value((path / "run.json").read_bytes())
@@ -176,6 +180,12 @@ def starts_in(info: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 def hosts_in(starts: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Return what each host of these starts said of itself."""
     return [mapping(host) for start in starts for host in mapping(start.get("hosts")).values()]
+
+
+def shard_of(info: Mapping[str, Any]) -> str | None:
+    """Return which shard of a run this is (`0/4`), or None for a whole run."""
+    shard: str | None = mapping(info.get("config")).get("shard")
+    return shard
 
 
 def distinct(values: Iterable[Any]) -> str:

@@ -41,6 +41,8 @@ def verdicts_hang_on(root: Path, judging: Judging, *, twice: float, retry_failed
         return ""
     try:
         facts = [file_fact(name, os.stat(root / name)) for name in _FILES]  # noqa: PTH116
+        with contextlib.suppress(FileNotFoundError):  # of a shard alone, says what is judged twice
+            facts.append(file_fact("whole.jsonl", os.stat(root / "whole.jsonl")))  # noqa: PTH116
     except OSError:
         return ""
     return digest([__version__, judging.id, judging.reads, twice, retry_failed, facts])

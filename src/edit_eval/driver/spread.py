@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from edit_eval.core.stats import Variance, split
 from edit_eval.driver.judges import RecordedJudge
-from edit_eval.driver.plan import judged_again
 from edit_eval.driver.rows import Row, rows_of
 from edit_eval.driver.store import RunReader
 
@@ -21,7 +20,7 @@ def variance_of(run: RunReader, rows: Sequence[Row], judge: RecordedJudge) -> Va
         rows: all of its rows, with this judge's verdicts.
         judge: whose second verdicts count.
     """
-    twice = judged_again((row.edit_key for row in rows), judge.repeat_fraction)
+    twice = run.judged_twice(judge.repeat_fraction)
     if not twice and not any(row.repeat for row in rows):
         return None
     again = rows_of(run, rows, judge.judging, repeat=1, among=twice) if twice else []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from edit_eval.driver.devices import Device, GpuMemory
 from edit_eval.driver.doubts import Doubts
 from edit_eval.driver.events import StageName
 from edit_eval.driver.interpreters import Interpreter
+from edit_eval.driver.loading import Weights
 from edit_eval.driver.queue import TaskQueue
 from edit_eval.worker.proxies import is_proxy_variable
 
@@ -69,6 +70,8 @@ class StageSpec:
         numbers: device -> plain integers for `CUDA_VISIBLE_DEVICES`, for an engine that knows no UUIDs.
         shares_memory: whether its hosts are told which part of the GPU memory they may take.
         proxy: `environment`, or `none`: its hosts inherit no proxy.
+        weights: the files that its hosts load.
+        prepares: whether a host of it can import what it needs before its device is free.
     """
 
     name: StageName
@@ -82,6 +85,14 @@ class StageSpec:
     numbers: Mapping[Device, Sequence[str]] = field(default_factory=dict)
     shares_memory: bool = False
     proxy: str = "environment"
+    weights: Weights = field(default_factory=Weights)
+    prepares: bool = False
+
+    def with_options(self, options: Mapping[str, Any]) -> StageSpec:
+        """Return a copy whose hosts are told further options (`HostContext.options`)."""
+        return replace(
+            self, message={**self.message, "options": {**self.message.get("options", {}), **options}}
+        )
 
     def host_spec(self, device: Device, log: Path, hosts_here: int) -> dict[str, Any]:
         """Return what a keeper needs to start a host of this stage on `device`."""
@@ -138,7 +149,9 @@ class Stage:
     doubts: Doubts = field(default_factory=Doubts)
     joined: list[Device] = field(default_factory=list)  # later than the run began
     given_a_chance: set[Device] = field(default_factory=set)  # found broken, and restarted for it
+    unit_s: float | None = None  # seconds in the unit of tasks' estimates, by the median of the last ones
     _recent_s: deque[float] = field(default_factory=lambda: deque(maxlen=101))
+    _recent_units: deque[float] = field(default_factory=lambda: deque(maxlen=101))
 
     @property
     def name(self) -> StageName:
@@ -154,9 +167,17 @@ class Stage:
         every = (*self.spec.devices, *self.joined)
         return any(one.parts & device.parts for one in every if one not in self.retired)
 
-    def note_duration(self, seconds: float) -> None:
-        """Remember how long a task took."""
+    def note_duration(self, seconds: float, estimate: float = 1.0) -> None:
+        """Remember how long a task took, and how long it was thought to be."""
         self._recent_s.append(seconds)
+        if estimate > 0:
+            self._recent_units.append(seconds / estimate)
+            self.unit_s = statistics.median(self._recent_units)
+
+    @property
+    def usual_s(self) -> float | None:
+        """How long a task takes, by the median of the last ones; None before the first."""
+        return statistics.median(self._recent_s) if self._recent_s else None
 
     def task_deadline_s(self, *, first: bool) -> float:
         """Return how long a host may be silent now."""

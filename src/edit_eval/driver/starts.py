@@ -15,6 +15,7 @@ from edit_eval.driver.config import without_secrets
 from edit_eval.driver.job import Job, JudgeJob
 from edit_eval.driver.judges import is_beside, judges_info, main_judge
 from edit_eval.driver.plan import Judging
+from edit_eval.driver.shards import FOLDER, Shard
 
 __all__ = ["next_info", "starts_of"]
 
@@ -55,7 +56,7 @@ def next_info(
     }
     info = {
         "created": before.get("created", at),
-        "name": job.output.name,
+        "name": _name(job),
         "config": config,
         "identity": identity,
         "data": {name: dict(facts) for name, facts in job.data.items()} or before.get("data", {}),
@@ -64,8 +65,17 @@ def next_info(
         "min_coverage": job.checked.config.min_coverage,
         **judges,
         "starts": [*before.get("starts", []), *([start] if working else [])],
+        **({"shards": before["shards"]} if before.get("shards") else {}),
     }
     return info, changes(known, identity) if known is not None else []
+
+
+def _name(job: Job) -> str:
+    """Return what the run is called: its directory's name; of a shard below a run, that run's and its own."""
+    output, shard = job.output, job.checked.config.shard
+    if shard and output.parent.name == FOLDER and output.name == Shard.parse(shard).folder_name:
+        return f"{output.parent.parent.name} shard {shard}"
+    return output.name
 
 
 def _of_judge(job: Job, judge: JudgeJob, config: Any) -> dict[str, Any]:

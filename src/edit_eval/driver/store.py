@@ -1,14 +1,14 @@
 """The run directory: one folder with everything about one evaluation, and the lock that keeps others out.
 
 run.json       config, identity, protocol, provenance of every start
-samples.jsonl  the samples as they were, with the keys of their edits
+samples.jsonl  the samples as they were, with the keys of their edits; in a shard whole.jsonl has those of all shards
 edits.jsonl    ledger of edits
 verdicts.jsonl ledger of verdicts
 images/ab/…    edits by key; thumbs/ab/… thumbnails; by-id/<tag>/<id>.png links for people
 inputs/        images that a benchmark made itself
 against-….jsonl the edits of another run with which these were compared (driver.against)
 telemetry.jsonl what every device did and drew (driver.telemetry)
-logs/ report/
+logs/ report/ shards/
 """
 
 from __future__ import annotations
@@ -41,13 +41,14 @@ from edit_eval.driver.ledger import (
     tells_of_verdict,
 )
 from edit_eval.driver.mounts import local_locks, mount_of
-from edit_eval.driver.plan import WantedEdit
+from edit_eval.driver.plan import WantedEdit, judged_again
 from edit_eval.driver.refusals import cannot_read, cannot_write
-from edit_eval.driver.runinfo import FORMAT, DamagedInfo, read_info, rebuild_with
+from edit_eval.driver.runinfo import FORMAT, DamagedInfo, read_info, rebuild_with, shard_of
 from edit_eval.driver.settled import ledger_is_as_noted
 from edit_eval.driver.wanted import wanted_from_lines, wanted_lines
 
 __all__ = [
+    "WHOLE",
     "RunReader",
     "RunStore",
     "flock_fault",
@@ -58,6 +59,10 @@ __all__ = [
     "refuse_foreign",
     "thumbnail_path",
 ]
+
+
+WHOLE = "whole.jsonl"
+"""In a shard: the samples of the run that it is a part of, as samples.jsonl has its own."""
 
 
 def image_path(key: str) -> str:
@@ -128,6 +133,15 @@ class RunReader:
             raise _damaged_wanted(self.path / "samples.jsonl", "it is empty")
         return found
 
+    @cached_property
+    def whole(self) -> list[WantedEdit]:
+        """What the run is about that this one is a shard of; of one that is none, the same as `wanted`."""
+        return _read_wanted(self.path / WHOLE) if shard_of(self.info) else self.wanted
+
+    def judged_twice(self, fraction: float) -> frozenset[str]:
+        """Return the keys of the edits that a judge is asked about twice: a share of all, whichever this shard has."""
+        return judged_again((one.key for one in self.whole), fraction) if fraction else frozenset()
+
 
 def _read_wanted(path: Path) -> list[WantedEdit]:
     try:
@@ -158,9 +172,11 @@ _OURS = frozenset(
         "run.json",
         "run.json.damaged",
         "samples.jsonl",
+        "shards",
         "telemetry.jsonl",
         "thumbs",
         "verdicts.jsonl",
+        "whole.jsonl",
     ]
 )
 
@@ -298,9 +314,14 @@ class RunStore:
         text = json_bytes({"format": FORMAT, **info}, orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
         self._write("run.json", lambda: [text])
 
-    def write_wanted(self, wanted: Sequence[WantedEdit]) -> None:
-        """Replace samples.jsonl, what this run is about; what it says already is not written again."""
+    def write_wanted(self, wanted: Sequence[WantedEdit], whole: Sequence[WantedEdit] | None = None) -> None:
+        """Replace samples.jsonl, what this run is about; what it says already is not written again.
+
+        `whole`: of a shard, what the run is about that it is a part of.
+        """
         root = self.path.absolute()
+        if whole is not None:
+            self._write(WHOLE, lambda: wanted_lines(whole, root))
         self._write("samples.jsonl", lambda: wanted_lines(wanted, root))
 
     def write_lines(self, name: str, lines: Callable[[], Iterable[bytes]]) -> None:
@@ -372,23 +393,6 @@ class RunStore:
         if self._lock_file is not None:
             os.close(self._lock_file)
             self._lock_file = None
-
-
-def _wanted_line(one: WantedEdit) -> bytes:
-    return (
-        json_bytes(
-            {
-                "index": one.index,
-                "key": one.key,
-                "repeat": one.repeat,
-                "seed": one.seed,
-                "source_sha256": one.source_sha256,
-                "beside_sha256": one.beside_sha256,
-                "sample": one.sample.to_json(),
-            }
-        )
-        + b"\n"
-    )
 
 
 def _holds(path: Path, pieces: Iterable[bytes]) -> bool:

@@ -28,10 +28,10 @@ from edit_eval.driver.agreement import (
 from edit_eval.driver.config import Config
 from edit_eval.driver.distributions import Distribution, distribution
 from edit_eval.driver.judges import RecordedJudge, main_judge, other_judges
-from edit_eval.driver.plan import Judging, judged_again
+from edit_eval.driver.plan import Judging
 from edit_eval.driver.protocol import OFFICIAL, PARTIAL
 from edit_eval.driver.rows import Row, read_rows, rows_of
-from edit_eval.driver.runinfo import distinct, hosts_in, mapping, starts_in
+from edit_eval.driver.runinfo import distinct, hosts_in, mapping, shard_of, starts_in
 from edit_eval.driver.spending import Spent, spent_on
 from edit_eval.driver.store import RunReader
 
@@ -173,7 +173,7 @@ class Summary:
     def reaches(self, *, judged: bool) -> bool:
         """Whether the share of what is wanted reaches `min_coverage`: of scores, or (not `judged`) of edits alone."""
         share = self.coverage if judged else _share(self.edited, self.wanted)
-        return share >= self.min_coverage
+        return share >= self.min_coverage or not self.wanted  # a shard to which no sample falls
 
 
 def _share(part: int, whole: int) -> float:
@@ -300,7 +300,7 @@ def _judge_summary(
 
 
 def _noise(run: RunReader, rows: Sequence[Row], judge: RecordedJudge) -> JudgeNoise | None:
-    twice = judged_again((row.edit_key for row in rows), judge.repeat_fraction)
+    twice = run.judged_twice(judge.repeat_fraction)
     if not twice:
         return None
     again = rows_of(run, rows, judge.judging, repeat=1, among=twice)
@@ -479,5 +479,7 @@ def _facts(info: Mapping[str, Any], judge: RecordedJudge | None) -> dict[str, st
         facts[label] = distinct(host.get(name) for host in hosts)
     facts["edit-eval"] = ", ".join(sorted({str(start.get("edit_eval", "?")) for start in starts}))
     facts["starts"] = str(len(starts))
+    facts["shard"] = shard_of(info)
+    facts["merged from shards"] = ", ".join(mapping(info.get("shards")))
     facts["seed"] = mapping(info.get("config")).get("seed")
     return {label: str(text) for label, text in facts.items() if text not in (None, "")}

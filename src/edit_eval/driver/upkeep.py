@@ -34,7 +34,7 @@ _TIDY = ".tidy"
 """Holds what `_layout` returned when everything was in its place."""
 
 _LEFTOVERS: Mapping[str, re.Pattern[str]] = {
-    ".": re.compile(r"\.(run\.json|samples\.jsonl)\.\d+\.tmp"),
+    ".": re.compile(r"\.(run\.json|(samples|whole|edits|verdicts|against-\w+)\.jsonl)\.\d+\.tmp"),
     "images/*": re.compile(r"\..*\.tmp"),
     "thumbs/*": re.compile(r"\..*\.tmp"),
     "by-id/*": re.compile(r"\..*\.\d+"),

@@ -123,6 +123,10 @@ class Editor:
         del params
         return "in: the source's size; out: the source's size, or as the editor returns it"
 
+    def facts(self) -> dict[str, Any]:
+        """Return provenance of this host beyond its libraries: text, numbers, booleans; recorded in run.json."""
+        return {}
+
     def edit_size(self, request: EditRequest) -> tuple[int, int] | None:
         """Return the (width, height) in pixels that the edit of this request has by `size_policy`; None: any.
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from edit_eval.driver.opinions import opinions_on
 from edit_eval.driver.provenance import provenance_of
+from edit_eval.driver.shard_telemetry import read_all_telemetry
 from edit_eval.driver.store import RunReader
 from edit_eval.driver.summary import Row, Summary, read_rows, summarize
-from edit_eval.driver.telemetry import read_telemetry
 from edit_eval.driver.timeline import timelines
 from edit_eval.driver.usage import Usage, usage_of
 from edit_eval.views.numbers import made_from
@@ -63,6 +63,6 @@ def read_shown(run_dir: Path, price: float | None = None, *, thumbnails: bool = 
     stamp = made_from(run_dir, price)
     run = RunReader(run_dir)
     rows = read_rows(run, thumbnails=thumbnails)
-    starts = timelines(read_telemetry(run.path))
+    starts = timelines(read_all_telemetry(run.path, run.info))
     background = Background(timeline_of(starts), provenance_of(run.info))
     return Shown(run, rows, summarize(run, rows), usage_of(starts, price), background, stamp)

@@ -82,6 +82,10 @@ def _labelled(rows: Sequence[tuple[str, str]], indent: str = "  ") -> list[str]:
 
 def _facts(summary: Summary) -> list[tuple[str, str]]:
     facts = [("Editor", clean(summary.editor))]
+    if shard := summary.facts.get("shard"):
+        facts.insert(
+            0, ("Shard", f"{clean(shard)}, a part of the run's samples; edit-eval merge puts them together")
+        )
     if summary.judge is None:
         return [
             *facts,

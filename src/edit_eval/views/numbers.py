@@ -67,7 +67,8 @@ def made_from(run_dir: Path, price: float | None = None) -> str:
         price: of a GPU hour.
     """
     facts: list[object] = [__version__, price, os.path.realpath(run_dir)]  # links of the page are relative
-    for name in [*_READ, *sorted(one.name for one in run_dir.glob(f"{PREFIX}*"))]:
+    beside = [*run_dir.glob(f"{PREFIX}*"), *run_dir.glob("shards/*/telemetry.jsonl")]
+    for name in [*_READ, *sorted(str(one.relative_to(run_dir)) for one in beside)]:
         try:
             facts.append(file_fact(name, os.stat(run_dir / name)))  # noqa: PTH116
         except OSError:
