@@ -128,13 +128,13 @@ def test_a_cluster_with_too_few_says_what_it_has_and_what_is_missing(tmp_path, c
     assert not (tmp_path / "run" / "edits.jsonl").exists()
 
 
-@pytest.mark.parametrize(
-    "patched", ["ray.__version__ = '1.2.3'", "platform.python_version = lambda: '3.9.1'"]
-)
-def test_another_version_than_the_clusters_is_said_in_one_line(tmp_path, cluster, patched):
+@pytest.mark.parametrize("versions", ["'1.2.3', platform.python_version()", "ray.__version__, '3.9.1'"])
+def test_another_version_than_the_clusters_is_said_in_one_line(tmp_path, cluster, versions):
     make_benchmark(tmp_path / "data", ["ok"])
     (tmp_path / "site").mkdir()
-    (tmp_path / "site" / "sitecustomize.py").write_text(f"import platform, ray\n{patched}\n")
+    (tmp_path / "site" / "sitecustomize.py").write_text(
+        f"import platform, ray, ray._private.utils as utils\nutils.compute_version_info = lambda: ({versions})\n"
+    )
     python = tmp_path / "python"
     python.write_text(f'#!/bin/sh\nPYTHONPATH={tmp_path}/site exec {sys.executable} "$@"\n')
     python.chmod(0o755)
@@ -220,7 +220,9 @@ def test_a_node_whose_hosts_are_always_lost_is_left_out_and_named(apart, cluster
     benchmark = make_benchmark(apart / "data", ["ok"] * 12)
     config = tree(apart, cluster)
     config["editor"]["python"] = str(apart / "python")
-    (apart / "python").symlink_to(sys.executable)  # which one of the nodes does not see
+    python = apart / "python"  # which one of the nodes does not see
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
     ran = Ran(config)
     assert ran.canonical() == Ran(config_tree(apart / "local", benchmark)).canonical()
     retired = {event.device: event.detail for event in ran.of(DeviceState) if event.state == "retired"}

@@ -26,7 +26,7 @@ from edit_eval.worker.protocol import FROM_KEEPER, Channel
 
 __all__ = ["Bridge", "RayKeeper"]
 
-_CONNECT_S = 90.0
+_CONNECT_S = 150.0
 _END_S = 15.0
 _BOOT = """
 import sys

@@ -110,7 +110,7 @@ class RayBackend:
         needed = " and ".join(f"{name} {amount:g}" for name, amount in resources.items())
         lines = [
             f"{self._name_of(node)} {', '.join(f'{what} {much:g}' for what, much in sorted(node['resources'].items())) or 'nothing'}"
-            for node in self._nodes[:_MOST_NODES_SHOWN]
+            for node in sorted(self._nodes, key=self._name_of)[:_MOST_NODES_SHOWN]
         ]
         if len(self._nodes) > _MOST_NODES_SHOWN:
             lines.append(f"{len(self._nodes) - _MOST_NODES_SHOWN} more nodes")

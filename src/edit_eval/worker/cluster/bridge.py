@@ -316,7 +316,7 @@ def nodes_of(ray: Any) -> list[dict[str, Any]]:
                 if ":" not in name and "memory" not in name
             },
         }
-        for one in ray.nodes()
+        for one in sorted(ray.nodes(), key=lambda one: str(one["NodeID"]))
         if one["Alive"]
     ]
 
