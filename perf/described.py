@@ -73,7 +73,7 @@ def _load_editor(arguments: argparse.Namespace) -> Any:
     if arguments.models == "scripted":
         from edit_eval.editors.scripted import Scripted, ScriptedParams
 
-        seconds = 0.03 * arguments.steps + 0.05
+        seconds = 0.15 * arguments.steps + 0.05
         return Scripted(ScriptedParams(seconds=seconds, steps=arguments.steps), HostContext())
     from random_weights import FullSizeEditor, tiny_checkpoint
 
