@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from edit_eval.core.errors import ConfigError, DeviceError, ModelError, UserError, did_you_mean
 from edit_eval.core.types import EditRequest, HostContext, Sample, StepCallback
 from edit_eval.editors import Editor
+from edit_eval.editors._approximate import approximate, breaks_graphs
 from edit_eval.editors._compile import compile_if_it_pays, denoiser_of
 from edit_eval.editors._overlays import as_folder, from_original, put_lora
 from edit_eval.worker.images import resize_to
@@ -129,6 +130,8 @@ class PipelineEditor(Editor):
             extra["callback_on_step_end"] = _reporter(step)
         if self._trying and "num_inference_steps" in known and "strength" not in known:
             extra["num_inference_steps"] = _TRIAL_STEPS
+        if reset := getattr(denoiser_of(self.pipeline), "_reset_stateful_cache", None):
+            reset()  # diffusers does so after an edit, but not after one that failed
         with _watched(getattr(self.pipeline, "image_processor", None)) as odd:
             edited: Image = self.pipeline(**{**arguments, **extra})[0][0]
         edited = edited.convert("RGB")
@@ -145,21 +148,24 @@ class PipelineEditor(Editor):
         declared = inspect.signature(type(self.pipeline).__call__).parameters.get("num_inference_steps")
         return declared.default if declared and isinstance(declared.default, int) else 0
 
-    def set_up(self, attention_backend: str | None, compile_choice: str) -> None:
-        """Choose the attention kernel, and have the denoiser compiled if that is wanted (`_compile`).
+    def set_up(self) -> None:
+        """Do what `params` say of attention_backend, approximations and compile.
 
         Raises:
             UserError: the installed libraries, the denoiser or this machine cannot do what was asked for.
         """
-        if attention_backend is not None:
-            self.set_attention_backend(attention_backend)
+        params, denoiser = self.params, denoiser_of(self.pipeline)
+        if params.attention_backend is not None:
+            self.set_attention_backend(params.attention_backend)
+        approximate(self.pipeline, denoiser, params.approximations, params.dtype)
         self._facts = compile_if_it_pays(
-            denoiser_of(self.pipeline),
-            compile_choice,
+            denoiser,
+            params.compile,
             self.context.options,
             self.steps(),
             self.context.device,
             self._try_out,
+            fullgraph=not breaks_graphs(params.approximations),
         )
 
     def _try_out(self) -> None:

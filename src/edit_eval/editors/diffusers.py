@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from edit_eval.core.errors import ConfigError, ModelError, did_you_mean
 from edit_eval.core.types import EditRequest, HostContext, StepCallback
-from edit_eval.editors._compile import CHOICES as COMPILE
+from edit_eval.editors._approximate import approximation_problems
 from edit_eval.editors._pipeline import (
     DTYPES,
     SIZES,
@@ -59,6 +59,7 @@ class DiffusersParams:
         attention_backend: diffusers' attention kernel, such as `_native_cudnn`; None: torch's choice.
         compile: whether the denoiser's blocks are compiled: `on`, `off`, or `auto`: on a GPU whose share of the run is at
             least 400 steps. The edits are the same up to rounding.
+        approximations: what makes edits faster or smaller, and others: name -> options (`editors._approximate`).
     """
 
     pipeline: str | None = None
@@ -67,7 +68,8 @@ class DiffusersParams:
     size: str = "model"
     several_images: str = "refuse"
     attention_backend: str | None = field(default=None, metadata={"identity": False})
-    compile: str = field(default="auto", metadata={"identity": False})
+    compile: Literal["auto", "on", "off"] = field(default="auto", metadata={"identity": False})
+    approximations: dict[str, dict[str, Any]] = field(default_factory=dict, metadata={"identity": "given"})
 
 
 class Diffusers(PipelineEditor):
@@ -84,7 +86,7 @@ class Diffusers(PipelineEditor):
             UserError: see `PipelineEditor`; also a pipeline without image or prompt, and arguments it has not.
         """
         super().__init__(params, context)
-        self.set_up(params.attention_backend, params.compile)
+        self.set_up()
 
     @classmethod
     def resolve(cls, params: DiffusersParams, model: str | None) -> DiffusersParams:
@@ -138,7 +140,8 @@ class Diffusers(PipelineEditor):
 
 
 def _problems(params: DiffusersParams) -> list[str]:
-    problems = choice_problems(params, dtype=DTYPES, size=SIZES, several_images=_SEVERAL, compile=COMPILE)
+    problems = choice_problems(params, dtype=DTYPES, size=SIZES, several_images=_SEVERAL)
+    problems += approximation_problems(params.approximations)
     for name in sorted(set(params.call) & set(_OURS)):
         problems.append(f"editor.params.call.{name} is set by edit-eval for every sample; leave it out")
     try:
