@@ -20,7 +20,7 @@ from edit_eval.editors._approximate import (
 from edit_eval.editors.qwen_image_edit import QwenImageEdit, QwenImageEditParams
 
 PARAMS = QwenImageEditParams(num_inference_steps=4, height=64, width=64, dtype="float32")
-CACHE = {"first_block_cache": {"threshold": 0.9}}
+CACHE = {"first_block_cache": {"threshold": 100}}
 
 
 class TestWhatIsAskedFor:
@@ -30,7 +30,7 @@ class TestWhatIsAskedFor:
 
     def test_nothing_is_asked_for(self):
         assert approximation_problems({}) == []
-        approximate(None, None, {}, "float32")
+        approximate(None, None, {}, "float32", lambda: None)
         assert not breaks_graphs({})
 
     @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ class TestIdentity:
         assert approximations_of(PARAMS) == []
         assert approximations_of(SimpleNamespace()) == []
         wanted = {"fp8": {}, "cache_dit": {"b": [1, 2], "a": 0.5}}
-        assert approximations_of(replace(PARAMS, approximations=wanted)) == ["cache_dit-a-0.5-b-1-2-", "fp8"]
+        assert approximations_of(replace(PARAMS, approximations=wanted)) == ["cache_dit-a-0.5-b-1x2", "fp8"]
 
 
 def request(seed=7):
@@ -104,7 +104,7 @@ class TestOnTheModel:
     def test_weights_stored_in_float8(self, editor):
         exact = editor.edit(request(), no_step).tobytes()
         pipeline = editor.pipeline
-        approximate(pipeline, pipeline.transformer, {"layerwise_casting": {}}, "float32")
+        approximate(pipeline, pipeline.transformer, {"layerwise_casting": {}}, "float32", lambda: None)
         dtypes = {str(one.dtype) for one in pipeline.transformer.parameters()}
         assert "torch.float8_e4m3fn" in dtypes
         assert editor.edit(request(), no_step).tobytes() != exact
@@ -114,13 +114,26 @@ class TestOnTheModel:
         for name, package in (("cache_dit", "cache-dit"), ("fp8", "torchao")):
             if not _is_installed(package):
                 with pytest.raises(ModelError, match=f"has no {package}; .* -m pip install {package}$"):
-                    approximate(pipeline, pipeline.transformer, {name: {}}, "float32")
+                    approximate(pipeline, pipeline.transformer, {name: {}}, "float32", lambda: None)
         with pytest.raises(ConfigError, match=r"no option 'treshold'.*threshold"):
-            approximate(pipeline, pipeline.transformer, {"first_block_cache": {"treshold": 0.1}}, "float32")
+            approximate(
+                pipeline,
+                pipeline.transformer,
+                {"first_block_cache": {"treshold": 0.1}},
+                "float32",
+                lambda: None,
+            )
         with pytest.raises(UserError, match="takes no cache"):
-            approximate(pipeline, SimpleNamespace(), CACHE, "float32")
+            approximate(pipeline, SimpleNamespace(), CACHE, "float32", lambda: None)
         with pytest.raises(UserError, match="cannot store its weights so"):
-            approximate(pipeline, SimpleNamespace(), {"layerwise_casting": {}}, "float32")
+            approximate(pipeline, SimpleNamespace(), {"layerwise_casting": {}}, "float32", lambda: None)
+
+    def test_a_pipeline_that_bears_none_is_told_at_once(self, editor):
+        def try_out():
+            raise ValueError("No cache context is set.")
+
+        with pytest.raises(UserError, match=r"^editor.params.approximations: .* No cache context is set"):
+            approximate(editor.pipeline, editor.pipeline.transformer, CACHE, "float32", try_out)
 
     def test_cache_dit(self, tiny):
         pytest.importorskip("cache_dit")

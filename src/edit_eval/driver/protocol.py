@@ -90,10 +90,15 @@ def approximations_of(params: Any) -> list[str]:
     `first_block_cache-threshold-0.08`: an edit that was approximated is not what the benchmark's authors measured.
     """
     wanted: Mapping[str, Mapping[str, Any]] = getattr(params, "approximations", None) or {}
-    return [
-        re.sub(r"[^\w.-]+", "-", "-".join([name, *(f"{key}-{options[key]}" for key in sorted(options))]))
-        for name, options in sorted(wanted.items())
-    ]
+    named = []
+    for name, options in sorted(wanted.items()):
+        texts = {
+            key: "x".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+            for key, value in sorted(options.items())
+        }
+        parts = [name, *(f"{key}-{text}" for key, text in texts.items())]
+        named.append(re.sub(r"[^\w.-]+", "-", "-".join(parts)))
+    return named
 
 
 def counted(protocol: ProtocolInUse, samples: Iterable[Sample]) -> ProtocolInUse:

@@ -6,11 +6,12 @@ own library's options; what they do to a score is for `edit-eval compare` to say
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from edit_eval.core.errors import ConfigError, ModelError, UserError, did_you_mean
@@ -63,14 +64,21 @@ def breaks_graphs(wanted: Mapping[str, Any]) -> bool:
     return any(name != _FP8 for name in wanted)
 
 
-def approximate(pipeline: Any, denoiser: Any, wanted: Mapping[str, Mapping[str, Any]], dtype: str) -> None:
-    """Put approximations on a pipeline's denoiser.
+def approximate(
+    pipeline: Any,
+    denoiser: Any,
+    wanted: Mapping[str, Mapping[str, Any]],
+    dtype: str,
+    try_out: Callable[[], None],
+) -> None:
+    """Put approximations on a pipeline's denoiser, and run it once with them: some pipelines bear none.
 
     Args:
         pipeline: of diffusers.
         denoiser: its transformer or UNet.
         wanted: name -> options; `approximation_problems` found nothing wrong.
         dtype: torch's name of the dtype of its arithmetic.
+        try_out: makes an edit.
 
     Raises:
         ModelError: a package is not installed, or too old for it.
@@ -79,7 +87,7 @@ def approximate(pipeline: Any, denoiser: Any, wanted: Mapping[str, Mapping[str, 
     """
     for name in sorted(wanted, key=APPROXIMATIONS.index, reverse=True):  # weights first, then what wraps them
         options, where = wanted[name], f"editor.params.approximations.{name}"
-        try:
+        with _typed_failures(denoiser, where):
             if name == _LAYERWISE:
                 _store_in_float8(denoiser, options, dtype, where)
             elif name == _FP8:
@@ -88,14 +96,24 @@ def approximate(pipeline: Any, denoiser: Any, wanted: Mapping[str, Mapping[str, 
                 _cache_dit(pipeline, options, where)
             else:
                 _cache(pipeline, denoiser, name, options, where)
-        except UserError:
+    if wanted:
+        with _typed_failures(denoiser, "editor.params.approximations"):
+            try_out()
+
+
+@contextlib.contextmanager
+def _typed_failures(denoiser: Any, where: str) -> Iterator[None]:
+    """Turn what a library raises into a `UserError`, save for want of memory."""
+    try:
+        yield
+    except UserError:
+        raise
+    except (ImportError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        if type(error).__name__ == "OutOfMemoryError":
             raise
-        except (ImportError, NotImplementedError, RuntimeError, TypeError, ValueError, KeyError) as error:
-            if type(error).__name__ == "OutOfMemoryError":
-                raise
-            raise UserError(
-                f"{where}: {type(denoiser).__name__} cannot do it here: {' '.join(str(error).split())[:300]}"
-            ) from error
+        raise UserError(
+            f"{where}: {type(denoiser).__name__} cannot do it here: {' '.join(str(error).split())[:300]}"
+        ) from error
 
 
 def _cache(pipeline: Any, denoiser: Any, name: str, options: Mapping[str, Any], where: str) -> None:

@@ -157,7 +157,7 @@ class PipelineEditor(Editor):
         params, denoiser = self.params, denoiser_of(self.pipeline)
         if params.attention_backend is not None:
             self.set_attention_backend(params.attention_backend)
-        approximate(self.pipeline, denoiser, params.approximations, params.dtype)
+        approximate(self.pipeline, denoiser, params.approximations, params.dtype, self._try_out)
         self._facts = compile_if_it_pays(
             denoiser,
             params.compile,
