@@ -129,7 +129,9 @@ class TestTurns:
 def eager_backend(monkeypatch):
     """Have blocks traced, and run as traced: what torch's compiler does to a graph takes a minute."""
     monkeypatch.setattr(
-        _compile, "compile_blocks", lambda denoiser: compile_blocks(denoiser, backend="eager")
+        _compile,
+        "compile_blocks",
+        lambda denoiser, **options: compile_blocks(denoiser, **options, backend="eager"),
     )
 
 
@@ -161,7 +163,9 @@ class TestEdits:
             raise RuntimeError("no such luck")
 
         monkeypatch.setattr(
-            _compile, "compile_blocks", lambda denoiser: compile_blocks(denoiser, backend=broken)
+            _compile,
+            "compile_blocks",
+            lambda denoiser, **options: compile_blocks(denoiser, **options, backend=broken),
         )
         context = HostContext(model=str(tiny("qwen-image-edit-plus")), options={"compile": "on"})
         editor = QwenImageEdit(PARAMS, context)

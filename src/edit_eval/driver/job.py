@@ -31,7 +31,7 @@ from edit_eval.driver.lint import FolderOfEdits, summary_line
 from edit_eval.driver.models import Model, find_lora, find_model, resolve_lora, resolve_model
 from edit_eval.driver.place import Place, open_backend, remote_name, stage_devices, stage_spec
 from edit_eval.driver.plan import Judging, WantedEdit
-from edit_eval.driver.protocol import ProtocolInUse, counted, protocol_in_use
+from edit_eval.driver.protocol import ProtocolInUse, approximations_of, counted, protocol_in_use
 from edit_eval.driver.registry import Found
 from edit_eval.driver.runinfo import needed
 from edit_eval.driver.samples import check_images, load_samples, outside_images
@@ -483,6 +483,7 @@ def _stage_job(
     title = f"{found.name} {config.model}" if config.model else found.name
     if isinstance(config, EditorConfig) and config.lora:
         title += f" + {config.lora.model} x {config.lora.scale:g}"
+    title += "".join(f" + {one}" for one in approximations_of(params))
     spec = stage_spec(name, config, found, place, whole)
     models = (model,) if model else ()
     return StageJob(spec, params, identity, title, found.size_policy(params), models)

@@ -31,7 +31,8 @@ class Editor:
 
     Class attributes:
         Params: a frozen standard-library dataclass; its fields are the config's `params`. A field with
-            `metadata={"identity": False}` does not change pixels and is not part of the edit's key.
+            `metadata={"identity": False}` does not change pixels and is not part of the edit's key; one with
+            `metadata={"identity": "given"}` is part of it where it is not empty.
         version: raise it by hand whenever the same parameters give other pixels.
         model_file: file that a model folder must hold (`model_index.json`); empty if the kind takes no model.
         hub_files: patterns of the files that `edit-eval fetch` brings of a model; empty: those that a diffusers

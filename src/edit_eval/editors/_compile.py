@@ -24,7 +24,6 @@ from edit_eval.core.identity import digest
 from edit_eval.editors._rotary import real_rotary
 
 __all__ = [
-    "CHOICES",
     "LEAST_STEPS",
     "compile_blocks",
     "compile_if_it_pays",
@@ -33,8 +32,6 @@ __all__ = [
     "is_wanted",
     "lacks",
 ]
-
-CHOICES = ("auto", "on", "off")
 
 LEAST_STEPS = 400
 """Denoising steps of one device from which compiling pays: it takes 20 to 60 s, and saves about 0.15 s a step of the
@@ -56,7 +53,7 @@ def is_wanted(choice: str, options: Mapping[str, Any], steps: int, device: str) 
     """Whether the denoiser is to be compiled.
 
     Args:
-        choice: one of `CHOICES`.
+        choice: `auto`, `on` or `off`.
         options: of `HostContext`: `compile`: `on` or `off`, as a host of this run had it before; `edits`: how many each
             device will make, about.
         steps: denoising steps of an edit.
@@ -87,6 +84,8 @@ def compile_if_it_pays(
     steps: int,
     device: str,
     try_out: Callable[[], None],
+    *,
+    fullgraph: bool = True,
 ) -> dict[str, Any]:
     """Compile a pipeline's denoiser, and run it once, if that is wanted.
 
@@ -97,6 +96,7 @@ def compile_if_it_pays(
         steps: likewise.
         device: likewise.
         try_out: makes an edit with it, so that all is compiled before the first task.
+        fullgraph: see `compile_blocks`.
 
     Returns:
         Facts of the host: `compile`: `on` or `off`; `compile_s`: seconds that it took.
@@ -111,7 +111,7 @@ def compile_if_it_pays(
     if why:
         why = f"compiling needs {why}"
     else:
-        back = compile_blocks(denoiser)
+        back = compile_blocks(denoiser, fullgraph=fullgraph)
         try:
             with first_alone(denoiser):
                 try_out()

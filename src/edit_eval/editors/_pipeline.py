@@ -14,13 +14,15 @@ import inspect
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from edit_eval.core.errors import ConfigError, DeviceError, ModelError, UserError, did_you_mean
 from edit_eval.core.types import EditRequest, HostContext, Sample, StepCallback
 from edit_eval.editors import Editor
+from edit_eval.editors._approximate import approximate, breaks_graphs
+from edit_eval.editors._calling import reporter, watched
 from edit_eval.editors._compile import compile_if_it_pays, denoiser_of
 from edit_eval.editors._overlays import as_folder, from_original, put_lora
 from edit_eval.worker.images import resize_to
@@ -126,10 +128,12 @@ class PipelineEditor(Editor):
         if "output_type" in known:
             extra["output_type"] = "pil"
         if "callback_on_step_end" in known:
-            extra["callback_on_step_end"] = _reporter(step)
+            extra["callback_on_step_end"] = reporter(step)
         if self._trying and "num_inference_steps" in known and "strength" not in known:
             extra["num_inference_steps"] = _TRIAL_STEPS
-        with _watched(getattr(self.pipeline, "image_processor", None)) as odd:
+        if reset := getattr(denoiser_of(self.pipeline), "_reset_stateful_cache", None):
+            reset()  # diffusers does so after an edit, but not after one that failed
+        with watched(getattr(self.pipeline, "image_processor", None)) as odd:
             edited: Image = self.pipeline(**{**arguments, **extra})[0][0]
         edited = edited.convert("RGB")
         if size == "source":
@@ -145,21 +149,24 @@ class PipelineEditor(Editor):
         declared = inspect.signature(type(self.pipeline).__call__).parameters.get("num_inference_steps")
         return declared.default if declared and isinstance(declared.default, int) else 0
 
-    def set_up(self, attention_backend: str | None, compile_choice: str) -> None:
-        """Choose the attention kernel, and have the denoiser compiled if that is wanted (`_compile`).
+    def set_up(self) -> None:
+        """Do what `params` say of attention_backend, approximations and compile.
 
         Raises:
             UserError: the installed libraries, the denoiser or this machine cannot do what was asked for.
         """
-        if attention_backend is not None:
-            self.set_attention_backend(attention_backend)
+        params, denoiser = self.params, denoiser_of(self.pipeline)
+        if params.attention_backend is not None:
+            self.set_attention_backend(params.attention_backend)
+        approximate(self.pipeline, denoiser, params.approximations, params.dtype, self._try_out)
         self._facts = compile_if_it_pays(
-            denoiser_of(self.pipeline),
-            compile_choice,
+            denoiser,
+            params.compile,
             self.context.options,
             self.steps(),
             self.context.device,
             self._try_out,
+            fullgraph=not breaks_graphs(params.approximations),
         )
 
     def _try_out(self) -> None:
@@ -188,43 +195,6 @@ class PipelineEditor(Editor):
             raise UserError(
                 f"editor.params.attention_backend: {name!r} is not usable: {_reason(error)}"
             ) from error
-
-
-@contextlib.contextmanager
-def _watched(processor: Any) -> Iterator[list[str]]:
-    """Yield a list that is no longer empty once a `VaeImageProcessor` was given NaN or infinity to make images of.
-
-    diffusers makes them black without a word. What it makes of anything else is not touched.
-    """
-    odd: list[str] = []
-    make = getattr(processor, "postprocess", None)
-    if make is None:
-        yield odd
-        return
-    import numpy as np
-
-    def postprocess(image: Any, *arguments: Any, **options: Any) -> Any:
-        if hasattr(image, "isfinite") and not bool(image.isfinite().all()):
-            odd.append("NaN or infinity")
-        with np.errstate(invalid="ignore"):  # of this thread; filters of warnings are of the process
-            return make(image, *arguments, **options)
-
-    processor.postprocess = postprocess
-    try:
-        yield odd
-    finally:
-        del processor.postprocess
-
-
-def _reporter(step: StepCallback) -> Callable[[Any, int, Any, dict[str, Any]], dict[str, Any]]:
-    """Return a `callback_on_step_end` that tells `step` and changes nothing."""
-
-    def on_step_end(pipeline: Any, index: int, _timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
-        steps = getattr(pipeline, "num_timesteps", None) or 0
-        step(index + 1, max(index + 1, int(steps)))
-        return tensors
-
-    return on_step_end
 
 
 def _no_step(_step: int, _steps: int) -> None:

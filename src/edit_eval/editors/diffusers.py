@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from edit_eval.core.errors import ConfigError, ModelError, did_you_mean
 from edit_eval.core.types import EditRequest, HostContext, StepCallback
+from edit_eval.editors._approximate import approximation_problems
 from edit_eval.editors._pipeline import (
     DTYPES,
     SIZES,
@@ -58,6 +59,7 @@ class DiffusersParams:
         attention_backend: diffusers' attention kernel, such as `_native_cudnn`; None: torch's choice.
         compile: whether the denoiser's blocks are compiled: `on`, `off`, or `auto`: on a GPU whose share of the run is at
             least 400 steps. The edits are the same up to rounding.
+        approximations: what makes edits faster or smaller, and others: name -> options (`editors._approximate`).
     """
 
     pipeline: str | None = None
@@ -67,6 +69,7 @@ class DiffusersParams:
     several_images: str = "refuse"
     attention_backend: str | None = field(default=None, metadata={"identity": False})
     compile: Literal["auto", "on", "off"] = field(default="auto", metadata={"identity": False})
+    approximations: dict[str, dict[str, Any]] = field(default_factory=dict, metadata={"identity": "given"})
 
 
 class Diffusers(PipelineEditor):
@@ -83,7 +86,7 @@ class Diffusers(PipelineEditor):
             UserError: see `PipelineEditor`; also a pipeline without image or prompt, and arguments it has not.
         """
         super().__init__(params, context)
-        self.set_up(params.attention_backend, params.compile)
+        self.set_up()
 
     @classmethod
     def resolve(cls, params: DiffusersParams, model: str | None) -> DiffusersParams:
@@ -138,6 +141,7 @@ class Diffusers(PipelineEditor):
 
 def _problems(params: DiffusersParams) -> list[str]:
     problems = choice_problems(params, dtype=DTYPES, size=SIZES, several_images=_SEVERAL)
+    problems += approximation_problems(params.approximations)
     for name in sorted(set(params.call) & set(_OURS)):
         problems.append(f"editor.params.call.{name} is set by edit-eval for every sample; leave it out")
     try:

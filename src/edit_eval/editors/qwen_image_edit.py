@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from edit_eval.core.errors import ConfigError, ModelError
 from edit_eval.core.types import EditRequest, HostContext, StepCallback
+from edit_eval.editors._approximate import approximation_problems
 from edit_eval.editors._pipeline import (
     DTYPES,
     SIZES,
@@ -62,6 +63,7 @@ class QwenImageEditParams:
         attention_backend: diffusers' attention kernel, such as `_native_cudnn`; None: torch's choice.
         compile: whether the transformer's blocks are compiled: `on`, `off`, or `auto`: on a GPU whose share of the run is
             at least 400 steps. The edits are the same up to rounding.
+        approximations: what makes edits faster or smaller, and others: name -> options (`editors._approximate`).
     """
 
     num_inference_steps: int | None = None
@@ -75,6 +77,7 @@ class QwenImageEditParams:
     size: str = "model"
     attention_backend: str | None = field(default=None, metadata={"identity": False})
     compile: Literal["auto", "on", "off"] = field(default="auto", metadata={"identity": False})
+    approximations: dict[str, dict[str, Any]] = field(default_factory=dict, metadata={"identity": "given"})
 
 
 class QwenImageEdit(PipelineEditor):
@@ -99,7 +102,7 @@ class QwenImageEdit(PipelineEditor):
                 "editor.params.num_inference_steps is 1; this checkpoint's scheduler needs 2 or more"
             )
         reuse_qwen_parts(self.pipeline)
-        self.set_up(params.attention_backend, params.compile)
+        self.set_up()
 
     @classmethod
     def resolve(cls, params: QwenImageEditParams, model: str | None) -> QwenImageEditParams:
@@ -239,6 +242,7 @@ def _with_defaults(params: QwenImageEditParams, kind: str) -> QwenImageEditParam
 
 def _problems(params: QwenImageEditParams) -> list[str]:
     problems = choice_problems(params, dtype=DTYPES, size=SIZES)
+    problems += approximation_problems(params.approximations)
     if params.num_inference_steps is not None and params.num_inference_steps < 1:
         problems.append(f"editor.params.num_inference_steps is {params.num_inference_steps}; give 1 or more")
     if not 1 <= params.max_sequence_length <= _LONGEST_TEXT:
