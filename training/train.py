@@ -83,7 +83,7 @@ class Plan:
 
 _SMOKE: dict[str, Any] = {
     "minutes": 1.0, "batch": 8, "workers": 1, "capacity": 2_000, "first": 50, "compiled": False, "warm_up": 20,
-    "shape": {"width": 64, "source_channels": 32, "channels": 32, "condition": 32, "encoder_layers": 2,
+    "shape": {"size": 48, "width": 64, "source_channels": 32, "channels": 32, "condition": 32, "encoder_layers": 2,
               "denoiser_layers": 1},
     "validation": 8, "test": 16, "ending": 0.0, "every": 60.0,
 }  # fmt: skip
@@ -144,6 +144,11 @@ class Training:
         self.drawing.stop()
         self._write({})
         self._finish()
+
+    def stop(self) -> None:
+        """End the processes that draw."""
+        for drawing in (self.drawing, self._validation, self._test):
+            drawing.stop()
 
     def _compiled(self) -> Any:
         """Return the loss function, compiled where that works, after a step on nothing to have that behind us."""
@@ -360,7 +365,7 @@ def main() -> None:
     try:
         training.run()
     finally:
-        training.drawing.stop()
+        training.stop()
 
 
 if __name__ == "__main__":
