@@ -20,7 +20,13 @@ _SHARPEST = 0.05
 
 
 def flow_loss(
-    model: TinyEditor, source: Tensor, target: Tensor, words: Tensor, noise: Tensor, time: Tensor
+    model: TinyEditor,
+    source: Tensor,
+    target: Tensor,
+    words: Tensor,
+    noise: Tensor,
+    time: Tensor,
+    weighted: bool = True,
 ) -> Tensor:
     """Return the loss of each pair: squared error of the velocity, weighted by how little the edit changes.
 
@@ -35,6 +41,7 @@ def flow_loss(
         words: (batch, length).
         noise: (batch * draws, 3, size, size); each pair is encoded once and denoised `draws` times.
         time: (batch * draws,) in 0..1.
+        weighted: whether small edits weigh more.
 
     Returns:
         (batch * draws,).
@@ -47,7 +54,7 @@ def flow_loss(
     noisy = (1.0 - late) * noise + late * target
     estimate = model.denoiser(noisy, time, source, fine, coarse, whole)
     error = (estimate - target).square().mean(dim=(1, 2, 3)) / (1.0 - time).clamp(min=_SHARPEST).square()
-    return error * _weight(source, target)
+    return error * _weight(source, target) if weighted else error
 
 
 def _weight(source: Tensor, target: Tensor) -> Tensor:

@@ -37,6 +37,7 @@ class Shape:
         encoder_layers: of attention in the encoder.
         denoiser_layers: of attention in the denoiser.
         ratio: hidden channels of a perceptron, in widths.
+        gated: 1 if the denoiser has a gate that keeps the source; 0 to see what it is worth.
     """
 
     vocabulary: int
@@ -49,6 +50,7 @@ class Shape:
     encoder_layers: int = 5
     denoiser_layers: int = 2
     ratio: int = 3
+    gated: int = 1
 
     def as_dict(self) -> dict[str, int]:
         """Return what a file of weights keeps."""
@@ -72,8 +74,8 @@ class Encoder(nn.Module):
         super().__init__()
         width, side = shape.width, shape.size // (2 * CELL)
         self.words = nn.Embedding(shape.vocabulary, width)
-        self.places = nn.Parameter(0.02 * torch.randn(shape.length, width))
-        self.grid = nn.Parameter(_waves(side, width))
+        self.places = nn.Parameter(0.3 * _waves(shape.length, width))
+        self.grid = nn.Parameter(_plane_waves(side, width))
         self.stem = nn.Conv2d(3 * CELL * CELL, shape.source_channels, 3, padding=1)
         self.cells = Residual(shape.source_channels)
         self.down = nn.Conv2d(4 * shape.source_channels, width, 1)
@@ -117,6 +119,7 @@ class Denoiser(nn.Module):
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         width, channels, condition = shape.width, shape.channels, shape.condition
+        self.gated = bool(shape.gated)
         self.time = nn.Sequential(nn.Linear(64, condition), nn.SiLU(), nn.Linear(condition, condition))
         self.stem = nn.Conv2d(6 * CELL * CELL, channels, 3, padding=1)
         self.first = Residual(channels, condition)
@@ -160,6 +163,8 @@ class Denoiser(nn.Module):
             made = spread(self.out(functional.silu(_normed(cells.float(), self.scale))), CELL)
             velocity, gate = made[:, :3], torch.sigmoid(made[:, 3:])
             changed = noisy + (1.0 - time)[:, None, None, None] * velocity
+            if not self.gated:
+                return changed
             return source + gate * (changed - source)
 
 
@@ -268,11 +273,16 @@ def _rhythms(time: Tensor) -> Tensor:
     return torch.cat([angles.sin(), angles.cos()], dim=1)
 
 
-def _waves(side: int, width: int) -> Tensor:
-    """Return (side * side, width) sines and cosines of row and column, from which training goes on."""
-    rates = torch.exp(-torch.arange(width // 4) * (math.log(100.0) / (width // 4)))
-    angles = torch.arange(side)[:, None] * rates[None, :]
-    one = torch.cat([angles.sin(), angles.cos()], dim=1)
+def _waves(count: int, width: int) -> Tensor:
+    """Return (count, width) sines and cosines of the place in a row, from which training goes on."""
+    rates = torch.exp(-torch.arange(width // 2) * (math.log(100.0) / (width // 2)))
+    angles = torch.arange(count)[:, None] * rates[None, :]
+    return torch.cat([angles.sin(), angles.cos()], dim=1)
+
+
+def _plane_waves(side: int, width: int) -> Tensor:
+    """Return (side * side, width): half of it tells the row, half the column."""
+    one = _waves(side, width // 2)
     rows = one[:, None, :].expand(side, side, -1)
     columns = one[None, :, :].expand(side, side, -1)
     return 0.5 * torch.cat([rows, columns], dim=2).reshape(side * side, width)

@@ -52,6 +52,7 @@ class Plan:
         rate: the highest learning rate.
         warm_up: steps until it is reached.
         nulls: share of pairs whose instruction is left out, for guidance.
+        weighted: whether small edits weigh more in the loss.
         workers: processes that draw.
         capacity: pairs that are kept.
         first: pairs that are waited for before the first step.
@@ -59,7 +60,7 @@ class Plan:
         shape: of the network, where it differs from the usual one.
         validation: scenes of the scores on the way.
         test: scenes of the scores at the end.
-        ending: seconds that are kept for the scores at the end.
+        ending: seconds that are kept for the scores at the end, at most a quarter of all.
         every: seconds between scores on the way.
     """
 
@@ -67,9 +68,10 @@ class Plan:
     seed: int = 0
     batch: int = 256
     draws: int = 2
-    rate: float = 2e-3
+    rate: float = 1.6e-3
     warm_up: int = 400
     nulls: float = 0.1
+    weighted: bool = True
     workers: int = max(1, (os.cpu_count() or 2) - 2)
     capacity: int = 600_000
     first: int = 6_000
@@ -136,7 +138,8 @@ class Training:
         )
         loss_of = self._compiled()
         self.validation = Scenes.of(self._validation.everything(), plan.validation, self.device)
-        while self.pool.filled < plan.first:
+        latest = self.begun + 15.0 * plan.minutes
+        while self.pool.filled < plan.batch or (self.pool.filled < plan.first and time.monotonic() < latest):
             self._take_in(100)
             time.sleep(0.05)
         self.say(f"{self.pool.filled:,} pairs; training begins")
@@ -162,7 +165,9 @@ class Training:
             try:
                 for _ in range(2):
                     with self._autocast():
-                        compiled(self.model, source, source, words, noise, moments).mean().backward()
+                        compiled(
+                            self.model, source, source, words, noise, moments, plan.weighted
+                        ).mean().backward()
                     self.optimizer.zero_grad(set_to_none=True)
             except _COMPILING_FAILED as error:
                 self.say(f"not compiled: {type(error).__name__}: {str(error)[:300]}")
@@ -184,7 +189,7 @@ class Training:
     def _train(self, loss_of: Any) -> None:
         plan = self.plan
         began = time.monotonic()
-        ends = self.begun + 60.0 * plan.minutes - plan.ending
+        ends = self.begun + 60.0 * plan.minutes - min(plan.ending, 15.0 * plan.minutes)
         scored, noted, kept = began, began, copy.deepcopy(self.averaged.state_dict())
         losses: list[Tensor] = []
         while (now := time.monotonic()) < ends:
@@ -220,7 +225,7 @@ class Training:
         for group in self.optimizer.param_groups:
             group["lr"] = group["highest"] * _rate_share(self.step, plan.warm_up, share)
         with self._autocast():
-            loss = loss_of(self.model, source, target, words, noise, moments).mean()
+            loss = loss_of(self.model, source, target, words, noise, moments, plan.weighted).mean()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
@@ -352,6 +357,9 @@ def main() -> None:
     for name in ("seed", "batch", "draws", "workers", "capacity", "warm-up"):
         parser.add_argument(f"--{name}", type=int)
     parser.add_argument("--rate", type=float, help="highest learning rate")
+    parser.add_argument(
+        "--without", choices=("gate", "weights"), help="leave out the gate, or the loss's weights"
+    )
     parser.add_argument("--no-compile", action="store_true", help="do not compile the network")
     given = parser.parse_args()
     plan = Plan(**_SMOKE) if given.smoke else Plan()
@@ -359,6 +367,10 @@ def main() -> None:
     plan = replace(plan, **{name: getattr(given, name) for name in names if getattr(given, name) is not None})
     if given.no_compile:
         plan = replace(plan, compiled=False)
+    if given.without == "gate":
+        plan = replace(plan, shape={**plan.shape, "gated": 0})
+    if given.without == "weights":
+        plan = replace(plan, weighted=False)
     device = torch.device(given.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     torch.set_float32_matmul_precision("high")
     training = Training(plan, given.output, device)
