@@ -46,6 +46,7 @@ class Plan:
 
     Attributes:
         minutes: from the start of the program to its end, drawing and scoring included.
+        most_steps: after which training ends before its time.
         seed: of everything.
         batch: pairs in a step.
         draws: noises and times for each of them.
@@ -62,9 +63,12 @@ class Plan:
         test: scenes of the scores at the end.
         ending: seconds that are kept for the scores at the end, at most a quarter of all.
         every: seconds between scores on the way.
+        settings: ways to sample that are compared at the end, at most.
+        noted: steps between entries of the log.
     """
 
     minutes: float = 11.0
+    most_steps: int = 1_000_000
     seed: int = 0
     batch: int = 256
     draws: int = 2
@@ -81,13 +85,15 @@ class Plan:
     test: int = 500
     ending: float = 60.0
     every: float = 75.0
+    settings: int = 100
+    noted: int = 50
 
 
 _SMOKE: dict[str, Any] = {
     "minutes": 1.0, "batch": 8, "workers": 1, "capacity": 2_000, "first": 50, "compiled": False, "warm_up": 20,
     "shape": {"size": 48, "width": 64, "source_channels": 32, "channels": 32, "condition": 32, "encoder_layers": 2,
               "denoiser_layers": 1},
-    "validation": 8, "test": 16, "ending": 0.0, "every": 60.0,
+    "validation": 8, "test": 16, "ending": 0.0, "every": 60.0, "settings": 3, "noted": 10,
 }  # fmt: skip
 
 
@@ -192,12 +198,12 @@ class Training:
         ends = self.begun + 60.0 * plan.minutes - min(plan.ending, 15.0 * plan.minutes)
         scored, noted, kept = began, began, copy.deepcopy(self.averaged.state_dict())
         losses: list[Tensor] = []
-        while (now := time.monotonic()) < ends:
+        while (now := time.monotonic()) < ends and self.step < plan.most_steps:
             if self.step % 10 == 0:
                 self._take_in(40)
-            share = (now - began) / (ends - began)
+            share = max((now - began) / (ends - began), self.step / plan.most_steps)
             losses.append(self._one_step(loss_of, share))
-            if self.step % 50 == 0:
+            if self.step % plan.noted == 0:
                 loss = torch.stack(losses).mean().item()
                 losses = []
                 if not math.isfinite(loss):
@@ -263,7 +269,7 @@ class Training:
         model, scenes = self.averaged, self.validation
         tried: list[dict[str, Any]] = []
         last = self.begun + 60.0 * self.plan.minutes - 0.3 * self.plan.ending
-        for setting in _settings():
+        for setting in _settings()[: self.plan.settings]:
             if tried and time.monotonic() > last:
                 self.say("no time for further settings")
                 break
