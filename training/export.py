@@ -37,6 +37,7 @@ def save(model: TinyEditor, folder: Path, told: dict[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     weights = {name: one.detach().half().cpu().contiguous() for name, one in model.state_dict().items()}
     save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
+    (folder / WEIGHTS).chmod(0o644)
     text = json.dumps({"shape": model.shape.as_dict(), **told}, ensure_ascii=False, indent=1)
     (folder / ABOUT).write_text(text + "\n", encoding="utf-8")
 

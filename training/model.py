@@ -218,8 +218,8 @@ class Layer(nn.Module):
     def _attention(self, tokens: Tensor) -> Tensor:
         batch, count, width = tokens.shape
         split = self.query_key_value(tokens).reshape(batch, count, 3, self.heads, 32).permute(2, 0, 3, 1, 4)
-        query = _normed_last(split[0], self.query_scale)
-        key = _normed_last(split[1], self.key_scale)
+        query = _normed_last(split[0], self.query_scale).to(split.dtype)
+        key = _normed_last(split[1], self.key_scale).to(split.dtype)
         mixed = functional.scaled_dot_product_attention(query, key, split[2])
         return self.attended(mixed.transpose(1, 2).reshape(batch, count, width))
 

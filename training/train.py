@@ -25,7 +25,7 @@ from torch import Tensor
 
 from edit_eval.editors._tiny_tokens import Vocabulary
 from training.drawing import CHUNK, SERIES, Drawing
-from training.export import save, write_graphs
+from training.export import load, save, write_graphs
 from training.flow import flow_loss
 from training.model import Shape, TinyEditor
 from training.pool import Pool
@@ -48,6 +48,7 @@ class Plan:
         minutes: from the start of the program to its end, drawing and scoring included.
         most_steps: after which training ends before its time.
         seed: of everything.
+        start: folder of weights to go on from; empty: from scratch.
         batch: pairs in a step.
         draws: noises and times for each of them.
         rate: the highest learning rate.
@@ -70,6 +71,7 @@ class Plan:
     minutes: float = 11.0
     most_steps: int = 1_000_000
     seed: int = 0
+    start: str = ""
     batch: int = 256
     draws: int = 2
     rate: float = 1.6e-3
@@ -120,7 +122,10 @@ class Training:
         self._validation = self._drawing([SERIES - 1], plan.validation)
         self._test = self._drawing([0], plan.test)
         torch.manual_seed(plan.seed)
-        self.model = TinyEditor(self.shape).to(device)
+        self.model = TinyEditor(self.shape)
+        if plan.start:
+            self.model.load_state_dict(load(Path(plan.start)).state_dict())
+        self.model = self.model.to(device)
         self.averaged = copy.deepcopy(self.model).eval().requires_grad_(False)
         self.optimizer = _optimizer(self.model, plan.rate, device)
         self.pool = Pool(plan.capacity, self.shape.size, LENGTH, device)
@@ -369,7 +374,7 @@ def main() -> None:
     parser.add_argument("--no-compile", action="store_true", help="do not compile the network")
     given = parser.parse_args()
     plan = Plan(**_SMOKE) if given.smoke else Plan()
-    names = ("minutes", "seed", "batch", "draws", "workers", "capacity", "warm_up", "rate")
+    names = ("minutes", "seed", "start", "batch", "draws", "workers", "capacity", "warm_up", "rate")
     plan = replace(plan, **{name: getattr(given, name) for name in names if getattr(given, name) is not None})
     if given.no_compile:
         plan = replace(plan, compiled=False)
