@@ -40,6 +40,15 @@ CPU = torch.device("cpu")
 pytestmark = pytest.mark.models
 
 
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Several would wait for each other on a machine that does other work, and small networks gain nothing."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module")
 def words() -> list[str]:
     return vocabulary_words(SERIES - 2)
@@ -233,8 +242,8 @@ def test_scores_are_those_of_the_judge(words: list[str]) -> None:
 def test_a_whole_training(tmp_path: Path) -> None:
     """A few steps of it; the loss falls even so."""
     plan = Plan(
-        minutes=4, most_steps=40, batch=16, workers=1, capacity=200, first=50, compiled=False, warm_up=5, shape=SMALL,
-        validation=2, test=4, ending=0.0, every=2.0, settings=1, noted=10,
+        minutes=4, most_steps=60, batch=16, workers=1, capacity=200, first=50, compiled=False, warm_up=5, shape=SMALL,
+        validation=2, test=4, ending=0.0, every=2.0, settings=1, noted=20,
     )  # fmt: skip
     training = Training(plan, tmp_path, CPU)
     try:
