@@ -104,7 +104,8 @@ class Encoder(nn.Module):
         together = self.norm(together)
         count = picture.shape[1]
         picture, said = together[:, :count], together[:, count:]
-        whole = self.whole(said.mean(dim=1))
+        real = (words > 0).to(said.dtype)[:, :, None]
+        whole = self.whole((said * real).sum(dim=1) / real.sum(dim=1).clamp(min=1.0))
         fine = spread(as_grid(self.up(picture)), 2) + self.across(cells)
         return self.fine(fine, functional.silu(whole)), as_grid(self.tokens(picture)), whole
 
