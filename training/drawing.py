@@ -33,7 +33,7 @@ SERIES = 1 << 40
 CHUNK = 50
 """Pairs in a file."""
 
-_WAITING = 300
+_WAITING = 1000
 """Files that may lie about before the processes wait."""
 
 _WHOLE = ".pairs"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from training.drawing import Chunk
@@ -31,9 +33,14 @@ class Pool:
         count = min(len(chunk.kinds), self.capacity - self.filled)
         if count:
             place = slice(self.filled, self.filled + count)
-            self._pictures[place] = torch.from_numpy(chunk.pictures[:count].copy()).to(self.device)
-            self._tokens[place] = torch.from_numpy(chunk.tokens[:count].copy()).to(self.device)
+            self._pictures[place].copy_(self._at_hand(chunk.pictures[:count]), non_blocking=True)
+            self._tokens[place].copy_(self._at_hand(chunk.tokens[:count]), non_blocking=True)
             self.filled += count
+
+    def _at_hand(self, values: NDArray[np.generic]) -> Tensor:
+        """Return values from where an accelerator fetches them by itself, so that nothing waits for what it does now."""
+        copied = torch.from_numpy(values.copy())
+        return copied.pin_memory() if self.device.type == "cuda" else copied
 
     def batch(self, count: int) -> tuple[Tensor, Tensor, Tensor]:
         """Return so many pairs by chance: sources and targets in -1..1, and tokens in a language by chance."""
