@@ -26,7 +26,7 @@ from torch import Tensor
 from edit_eval.editors._tiny_tokens import Vocabulary
 from training.drawing import CHUNK, SERIES, Drawing
 from training.export import load, save, write_graphs
-from training.flow import flow_loss
+from training.flow import flow_loss, moments
 from training.model import Shape, TinyEditor
 from training.pool import Pool
 from training.scoring import Scenes, Setting, baselines, mean_scores, scene_scores
@@ -170,14 +170,14 @@ class Training:
         source = torch.zeros(plan.batch, 3, size, size, device=self.device)
         words = torch.zeros(plan.batch, LENGTH, dtype=torch.int64, device=self.device)
         noise = torch.zeros(plan.batch * plan.draws, 3, size, size, device=self.device)
-        moments = torch.linspace(0.0, 0.9, len(noise), device=self.device)
+        times = torch.linspace(0.0, 0.9, len(noise), device=self.device)
         if plan.compiled:
             compiled = torch.compile(flow_loss, dynamic=False)
             try:
                 for _ in range(2):
                     with self._autocast():
                         compiled(
-                            self.model, source, source, words, noise, moments, plan.weighted
+                            self.model, source, source, words, noise, times, plan.weighted
                         ).mean().backward()
                     self.optimizer.zero_grad(set_to_none=True)
             except _COMPILING_FAILED as error:
@@ -232,11 +232,11 @@ class Training:
         words = words.masked_fill(empty, 0)
         count = plan.batch * plan.draws
         noise = torch.randn(count, *source.shape[1:], device=self.device)
-        moments = (torch.randperm(count, device=self.device) + torch.rand(count, device=self.device)) / count
+        times = moments(count, self.device)
         for group in self.optimizer.param_groups:
             group["lr"] = group["highest"] * _rate_share(self.step, plan.warm_up, share)
         with self._autocast():
-            loss = loss_of(self.model, source, target, words, noise, moments, plan.weighted).mean()
+            loss = loss_of(self.model, source, target, words, noise, times, plan.weighted).mean()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
@@ -323,7 +323,7 @@ def _settings() -> list[Setting]:
         for until in (0.3, 0.6, 1.0)
         for shift in (1.0,)
     ]
-    shifted = [Setting(guidance=1.5, shift=shift) for shift in (0.5, 2.0)]
+    shifted = [Setting(guidance=1.5, shift=shift) for shift in (0.5, 2.0, 4.0)]
     fewer = [Setting(steps=steps) for steps in (1, 2, 4, 10, 40)]
     return [*plain, *fewer, *guided, *shifted]
 
