@@ -316,16 +316,14 @@ class Training:
 
 def _settings() -> list[Setting]:
     """Return the ways to sample that are compared, the most likely ones first."""
-    plain = [Setting(), Setting(guidance=1.0)]
+    fewer = [Setting(steps=steps) for steps in (2, 1, 4, 10, 40)]
     guided = [
-        Setting(guidance=guidance, guided_until=until, shift=shift)
-        for guidance in (1.25, 1.5, 2.0, 3.0)
-        for until in (0.3, 0.6, 1.0)
-        for shift in (1.0,)
+        Setting(guidance=guidance, shift=shift)
+        for shift in (1.0, 2.0, 4.0, 8.0)
+        for guidance in (1.0, 1.5, 2.0, 3.0)
     ]
-    shifted = [Setting(guidance=1.5, shift=shift) for shift in (0.5, 2.0, 4.0)]
-    fewer = [Setting(steps=steps) for steps in (1, 2, 4, 10, 40)]
-    return [*plain, *fewer, *guided, *shifted]
+    longer = [Setting(guided_until=until, shift=2.0) for until in (0.1, 0.3, 1.0)]
+    return [Setting(), *fewer, *guided, *longer]
 
 
 def _rate_share(step: int, warm_up: int, share: float) -> float:
