@@ -109,7 +109,7 @@ class Pool:
         devices = list(dict.fromkeys(device for spec in stages for device in spec.devices))
         self._slots = [Slot(device) for device in devices]
         self._plan = Scheduler(self._stages, self._slots, overlap=overlap)
-        self._gate = gate or LoadGate()
+        self._gates = {"": gate or LoadGate()}  # by machine
         self._control = control or Control()
         self._room = room
         self._was_paused = self._was_ending = False
@@ -255,23 +255,28 @@ class Pool:
         loading = [
             one.host.stage.spec.weights
             for one in self._slots
-            if one.host and one.host.phase is Phase.STARTING and one.host.stage.spec.weights.size
+            if one.host and one.host.phase is Phase.STARTING and one.device.place == slot.device.place
+            if one.host.stage.spec.weights.size
         ]
-        if self._gate.admits(stage.spec.weights, loading):
+        if self._gate(slot).admits(stage.spec.weights, loading):
             slot.held_back = False
             return True
         if not slot.held_back:
             slot.held_back = True
-            text = f"for memory of the machine: {self._gate.at_once(stage.spec.weights)} load at a time"
+            text = f"for memory of the machine: {self._gate(slot).at_once(stage.spec.weights)} load at a time"
             self._emit(DeviceState(self._clock(), slot.device.label, stage.name, "waiting", text))
         return False
+
+    def _gate(self, slot: Slot) -> LoadGate:
+        """Return what lets hosts load on a device's machine; of another one's memory nothing is known here."""
+        return self._gates.setdefault(slot.device.place, LoadGate(memory=lambda: None))
 
     def _prepare_next(self, slot: Slot) -> None:
         """Near the end of a device's work have the next stage's host import, and one of them read its weights ahead."""
         if slot.prepared or slot.link is None:
             return
         stage = self._plan.stage_to_prepare(slot, PREPARE_S)
-        if stage is None or not self._gate.may_prepare(len(self._slots)):
+        if stage is None or not self._gate(slot).may_prepare(len(self._slots)):
             return
         slot.prepared = True
         slot.send("prepare", **self._order(slot, stage))
@@ -280,7 +285,7 @@ class Pool:
         """Return what a keeper is told of a host that it is to start or to prepare."""
         log = self._log_folder / f"{stage.name}-{slot.device.name}.log"
         load = stage.spec.load(slot.device, self._memory)
-        if ahead := self._gate.ahead(stage.spec.weights):
+        if ahead := self._gate(slot).ahead(stage.spec.weights):
             load["ahead"] = ahead
         return {"host": stage.spec.host_spec(slot.device, log, len(self._slots)), "load": load}
 
