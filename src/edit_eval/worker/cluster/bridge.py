@@ -375,6 +375,7 @@ def _init(ray: Any, address: str | None) -> None:
             return
     if address == "local":  # Ray's own default is a third of the memory, which weights want
         quiet |= {"include_dashboard": False, "object_store_memory": _OWN_STORE_BYTES}
+        quiet["_node_ip_address"] = "127.0.0.1"  # so that it listens on this machine only
     ray.init(address=address, **quiet)
 
 
