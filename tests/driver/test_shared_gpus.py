@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from edit_eval.cli import _parser
 from edit_eval.cli.configs import checked_config
 from edit_eval.core.errors import DeviceError, UserError
-from edit_eval.driver import devices, readings
+from edit_eval.driver import devices
 from edit_eval.driver.config import check_config
 from edit_eval.driver.devices import Device, GpuMemory, gpu_notes, parse_devices, visible_gpus
 from edit_eval.driver.events import DeviceState, EditFailed, EditFinished, Note
@@ -26,6 +26,7 @@ from edit_eval.driver.job import prepare
 from edit_eval.driver.pipeline import run_job
 from edit_eval.driver.telemetry import read_telemetry
 from edit_eval.driver.visibility import visible
+from edit_eval.worker import readings
 
 GIB = 1 << 30
 MIGS = [f"MIG-{index}eadbeef-0000-1111-2222-333344445555" for index in range(7)]
@@ -398,7 +399,7 @@ def test_an_engine_gets_numbers_and_its_share(tmp_path, machine, plugin):
     )
     Ran(tree)
     log = (tmp_path / "run" / "logs" / "edit-cuda-0.log").read_text()
-    assert json.loads(log.split("sees:")[1].splitlines()[0]) == ["1", {"memory_share": 0.975}]
+    assert json.loads(log.split("sees:")[1].splitlines()[0]) == ["1", {"edits": 1, "memory_share": 0.975}]
 
 
 def test_an_engine_on_what_has_no_number_is_refused_before_the_start(tmp_path, machine, plugin):

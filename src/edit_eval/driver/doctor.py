@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import edit_eval
-from edit_eval.core.errors import ConfigError, RunFailed, UserError
+from edit_eval.core.errors import ConfigError, DeviceError, RunFailed, UserError
 from edit_eval.core.types import Sample
 from edit_eval.driver.backends import Backend
 from edit_eval.driver.config import Checked, StageConfig, check_config
@@ -197,10 +197,18 @@ def _examine(
         yield from _benchmark(checked, output, disk_usage)
     measured: Measured = {}
     kinds: tuple[StageKind, ...] = ("editor", "judge")
-    with closing(open_backend(checked.config.backend, gpus=visible_gpus())) as backend:
+    with closing(open_backend(checked.config.backend, gpus=_gpus_if_any())) as backend:
         for kind in kinds:
             if kind not in lost:
                 yield from _stage(kind, checked, measured, backend, deep=deep)
+
+
+def _gpus_if_any() -> Sequence[Gpu]:
+    """Return the GPUs that are visible; none where they cannot be told, which is a finding of its own."""
+    try:
+        return visible_gpus()
+    except DeviceError:
+        return ()
 
 
 def _stage(
