@@ -7,7 +7,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edit_eval.driver.loading import LoadGate, Weights, weights_of
+from edit_eval.driver.loading import LoadGate, Weights, loading_text, weights_of
 from edit_eval.driver.machine import Memory
 from edit_eval.driver.models import Model
 
@@ -92,3 +92,26 @@ def test_the_files_that_are_loaded_are_found_with_their_bytes(tmp_path):
         ]
     )
     assert found == Weights((str(part / "model.safetensors"), str(tmp_path / "lora.safetensors")), 8)
+
+
+def test_seconds_a_gigabyte_stand_beside_what_the_disk_gave():
+    hosts = [
+        {
+            "load_s": 20.0,
+            "weights_bytes": 50 * 10**9,
+            "disk_bytes": 40 * 10**9,
+            "ahead_disk_bytes": 30 * 10**9,
+            "ahead_disk_s": 15.0,
+        },
+        {"load_s": 25.0, "weights_bytes": 50 * 10**9, "disk_bytes": 10**9},
+    ]
+    assert loading_text(hosts) == (
+        "50.0 GB in 25.0 s, 0.50 s a GB (the slowest of 2), 41.0 GB from disk by all of them, "
+        "which gave 2.0 GB a second to the one that read ahead"
+    )
+
+
+def test_of_small_weights_and_damaged_records_nothing_is_said():
+    assert loading_text([]) == ""
+    assert loading_text([{"load_s": 1.0, "weights_bytes": 10**6}]) == ""
+    assert loading_text([{"load_s": True, "weights_bytes": "x"}, {}]) == ""

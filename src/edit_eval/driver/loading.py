@@ -6,15 +6,17 @@ hold all weights once more on their way to its device, so that as many hosts loa
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeGuard
 
 from edit_eval.driver import machine
 from edit_eval.driver.models import Model
 from edit_eval.driver.weightfiles import WEIGHT_SUFFIXES, weight_files
 
-__all__ = ["PREPARE_S", "LoadGate", "Weights", "weights_of"]
+__all__ = ["PREPARE_S", "LoadGate", "Weights", "loading_text", "weights_of"]
 
 PREPARE_S = 180.0
 """How long before the end of a device's work in one stage the next stage's host is prepared: imports, reading ahead."""
@@ -53,6 +55,41 @@ def _weight_paths(root: str) -> Iterable[str]:
         for folder, _, names in sorted(os.walk(root))
         for name in weight_files(names)[1]
     ]
+
+
+_WORTH_BYTES = 10**9
+"""Weights of less are no matter of seconds a GB."""
+
+
+def loading_text(hosts: Sequence[Mapping[str, Any]]) -> str:
+    """Return how fast the hosts of one stage loaded, beside what the disk gave; empty where it does not matter.
+
+    Args:
+        hosts: what run.json has of each: `load_s`, `weights_bytes`, `disk_bytes` (that its process had fetched from disks
+            while it loaded), `ahead_disk_bytes` and `ahead_disk_s` (of the one that read ahead).
+    """
+    known = [
+        (one["load_s"], one["weights_bytes"])
+        for one in hosts
+        if _is_number(one.get("load_s")) and _is_number(one.get("weights_bytes"))
+    ]
+    if not known or max(size for _, size in known) < _WORTH_BYTES:
+        return ""
+    seconds, size = max(known)
+    said = [f"{size / 1e9:.1f} GB in {seconds:.1f} s, {seconds / size * 1e9:.2f} s a GB"]
+    if len(known) > 1:
+        said[0] += f" (the slowest of {len(known)})"
+    from_disk = sum(one["disk_bytes"] for one in hosts if _is_number(one.get("disk_bytes")))
+    said.append(f"{from_disk / 1e9:.1f} GB from disk by all of them")
+    ahead = [(one.get("ahead_disk_bytes"), one.get("ahead_disk_s")) for one in hosts]
+    rates = [read / took / 1e9 for read, took in ahead if _is_number(read) and _is_number(took) and took > 0]
+    if rates:
+        said.append(f"which gave {max(rates):.1f} GB a second to the one that read ahead")
+    return ", ".join(said)
+
+
+def _is_number(value: Any) -> TypeGuard[float]:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < math.inf
 
 
 class LoadGate:

@@ -417,7 +417,9 @@ class Pipeline:
                 f"{where}: {path} changed while the run went on, so what was loaded is not what was hashed; what was "
                 "finished before is kept: give the same command again once the model is whole"
             )
-        self._info["starts"][-1]["hosts"][f"{stage} {device.label}"] = facts
+        size = weights_of(parts).size
+        known = {"weights_bytes": size} if size else {}
+        self._info["starts"][-1]["hosts"][f"{stage} {device.label}"] = {**facts, **known}
         self._store.write_info(self._info)
 
     def progress(self, stage: StageName, task: Task, device: Device, step: int, steps: int) -> None:

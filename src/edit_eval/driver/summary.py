@@ -28,6 +28,7 @@ from edit_eval.driver.agreement import (
 from edit_eval.driver.config import Config
 from edit_eval.driver.distributions import Distribution, distribution
 from edit_eval.driver.judges import RecordedJudge, main_judge, other_judges
+from edit_eval.driver.loading import loading_text
 from edit_eval.driver.plan import Judging
 from edit_eval.driver.protocol import OFFICIAL, PARTIAL
 from edit_eval.driver.rows import Row, read_rows, rows_of
@@ -478,6 +479,11 @@ def _facts(info: Mapping[str, Any], judge: RecordedJudge | None) -> dict[str, st
         ("host python", "python"),
     ):
         facts[label] = distinct(host.get(name) for host in hosts)
+    last = mapping(starts[-1].get("hosts")) if starts else {}
+    for stage, label in (("edit", "editor loaded"), ("judge", "judge loaded")):
+        facts[label] = loading_text(
+            [mapping(one) for name, one in last.items() if name.startswith(f"{stage} ")]
+        )
     facts["edit-eval"] = ", ".join(sorted({str(start.get("edit_eval", "?")) for start in starts}))
     facts["starts"] = str(len(starts))
     facts["shard"] = shard_of(info)
