@@ -1,6 +1,6 @@
 """One edit on one GPU, at full size with random weights: ours beside a plain diffusers loop, in one run.
 
-    python perf/edit.py [--steps 4] [--repeats 3] [--profile] [--ways gelu qkv ...] [--budget 340] [--json FILE] [--tiny]
+    python perf/edit.py [--steps 4] [--repeats 3] [--profile] [--ways qkv tuned ...] [--budget 340] [--json FILE] [--tiny]
 
 Qwen-Image-Edit-2509 (28.9 B parameters, bfloat16), one source of 1024 x 1024, true CFG. Prints, each as it is known:
 
@@ -122,7 +122,7 @@ def other_ways(bench: Bench, names: list[str]) -> None:
             continue
         try:
             compile_s, back = first_call(bench, WAYS[name])
-        except (RuntimeError, ImportError, TypeError, AttributeError, ValueError) as error:
+        except (RuntimeError, ImportError, OSError, TypeError, AttributeError, ValueError) as error:
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
             bench.say(f"way_{name}", {"error": reason}, f"way {name}: does not run here: {reason}")
             continue

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from edit_flash3 import flash3
+
 __all__ = ["Floor", "Shape", "attention_lines", "busy", "floor", "kernel_lines", "kinds_of", "seconds_of"]
 
 _KINDS = (
@@ -125,7 +127,7 @@ def _attention_seconds(shape: Shape, text: int, device: str) -> list[tuple[str, 
     for name, work in _attentions(parts):
         try:
             found.append((name, seconds_of(work)))
-        except (RuntimeError, ImportError, TypeError) as error:
+        except (RuntimeError, ImportError, OSError, TypeError) as error:
             print(f"attention, {name}: not here ({' '.join(str(error).split())[:120]})")
     return found
 
@@ -151,9 +153,10 @@ def _attentions(parts: Sequence[Any]) -> Iterable[tuple[str, Callable[[], Any]]]
     yield "native", native
     yield "_native_flash", by(SDPBackend.FLASH_ATTENTION)
     yield "_native_cudnn", by(SDPBackend.CUDNN_ATTENTION)
-    for module in ("flash_attn_interface", "fa3_fwd_interface", "flash_attn", "flash_attn.cute"):
-        if importlib.util.find_spec(module.partition(".")[0]) is not None:
+    for module in ("flash_attn_interface", "flash_attn"):
+        if importlib.util.find_spec(module) is not None:
             yield module, lambda module=module: importlib.import_module(module).flash_attn_func(*parts)
+    yield "FlashAttention 3 of vLLM", lambda: flash3()(*parts)
 
 
 # Under the profiler ----------------------------------------------------------------------------------------------

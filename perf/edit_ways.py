@@ -11,7 +11,10 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-from edit_eval.editors._compile import compile_blocks
+from edit_flash3 import use_flash3
+
+from edit_eval.editors._gelu import fused_gelu
+from edit_eval.editors._rotary import real_rotary
 
 __all__ = ["OURS", "PARTS", "WAYS", "Switch", "Way", "encoder_compiled", "vae_channels_last", "vae_compiled"]
 
@@ -26,7 +29,7 @@ class Way:
         name: for the command line and the table.
         what: in words.
         options: of `compile_blocks`.
-        real_rotary: whether queries and keys are turned in real numbers.
+        rewritten: which parts of a block are written anew before it is compiled (`editors._rotary`, `editors._gelu`).
         before: what else is changed before compiling; returns how it is taken back.
         slow: whether it is only measured when it is named: it takes minutes.
     """
@@ -34,7 +37,7 @@ class Way:
     name: str
     what: str
     options: Mapping[str, Any] = field(default_factory=dict)
-    real_rotary: bool = True
+    rewritten: tuple[Callable[[Any], Back], ...] = (real_rotary, fused_gelu)
     before: Callable[[Any], Back] | None = None
     slow: bool = False
 
@@ -49,9 +52,9 @@ class Way:
             for one in reversed(backs):
                 one()
 
-        compiled = compile_blocks if self.real_rotary else _as_diffusers
         try:
-            backs.append(compiled(pipeline.transformer, **{**self.options, **backend}))
+            backs += [one(pipeline.transformer) for one in self.rewritten]
+            backs.append(_compiled_blocks(pipeline.transformer, **{**self.options, **backend}))
         except BaseException:
             back()
             raise
@@ -62,9 +65,7 @@ class Switch:
     """A way that was applied and compiled, to be turned off and on again without compiling."""
 
     def __init__(self, pipeline: Any, back: Back) -> None:
-        from edit_eval.editors._rotary import real_rotary
-
-        self._denoiser, self._back, self._rotary = pipeline.transformer, back, real_rotary
+        self._denoiser, self._back = pipeline.transformer, back
         self._compiled = {
             module: module._compiled_call_impl for module in self._denoiser.modules() if _is_compiled(module)
         }
@@ -75,25 +76,25 @@ class Switch:
 
     def on(self) -> None:
         """Have it run compiled again."""
-        self._back = self._with_rotary(self._rotary(self._denoiser))
+        backs = [one(self._denoiser) for one in OURS.rewritten]
         for module, compiled in self._compiled.items():
             module._compiled_call_impl = compiled
 
-    def _with_rotary(self, rotary_back: Back) -> Back:
         def back() -> None:
-            rotary_back()
             for module in self._compiled:
                 module._compiled_call_impl = None
+            for one in backs:
+                one()
 
-        return back
+        self._back = back
 
 
 def _is_compiled(module: Any) -> bool:
     return getattr(module, "_compiled_call_impl", None) is not None
 
 
-def _as_diffusers(denoiser: Any, **options: Any) -> Back:
-    """Compile the blocks as they are."""
+def _compiled_blocks(denoiser: Any, **options: Any) -> Back:
+    """Compile the blocks as they are now."""
     denoiser.compile_repeated_blocks(**{"fullgraph": True, "dynamic": True, **options})
 
     def back() -> None:
@@ -102,46 +103,6 @@ def _as_diffusers(denoiser: Any, **options: Any) -> Back:
                 module._compiled_call_impl = None
 
     return back
-
-
-def _fused_gelu(pipeline: Any) -> Back:
-    """Have the matrix product in front of a GELU (tanh) apply it: cuBLASLt's epilogue, on sums in float32."""
-    del pipeline
-    from diffusers.models import activations
-
-    plain = activations.GELU.forward
-    linear_gelu = _linear_gelu()
-
-    def forward(self: Any, hidden_states: Any) -> Any:
-        if self.approximate != "tanh" or not hidden_states.is_cuda:
-            return plain(self, hidden_states)
-        return linear_gelu(hidden_states, self.proj.weight, self.proj.bias)
-
-    activations.GELU.forward = forward
-
-    def back() -> None:
-        activations.GELU.forward = plain
-
-    return back
-
-
-@cache
-def _linear_gelu() -> Any:
-    """Return an operator that torch's compiler does not take apart."""
-    import torch
-
-    schema = "(Tensor x, Tensor weight, Tensor bias) -> Tensor"
-
-    @torch.library.custom_op("edit_eval_perf::linear_gelu", mutates_args=(), schema=schema)
-    def linear_gelu(x: Any, weight: Any, bias: Any) -> Any:
-        flat = torch._addmm_activation(bias, x.flatten(0, -2), weight.t(), use_gelu=True)
-        return flat.view(*x.shape[:-1], weight.shape[0])
-
-    @linear_gelu.register_fake
-    def _(x: Any, weight: Any, bias: Any) -> Any:  # noqa: ARG001
-        return x.new_empty(*x.shape[:-1], weight.shape[0])
-
-    return linear_gelu
 
 
 def _fused_qkv(pipeline: Any) -> Back:
@@ -223,17 +184,18 @@ def _cublaslt(pipeline: Any) -> Back:
     return back
 
 
-OURS = Way("ours", "regional compile, rotary in real numbers")
+OURS = Way("ours", "regional compile, rotary in real numbers, GELU within its product")
 _TUNED = {"coordinate_descent_tuning": True}
 WAYS = {
     way.name: way
     for way in (
-        Way("gelu", "ours, GELU as an epilogue of the matrix product", before=_fused_gelu),
-        Way("complex-rotary", "regional compile of diffusers' blocks as they are", real_rotary=False),
+        Way("flash3", "ours, FlashAttention 3 of the vLLM installed", before=use_flash3),
+        Way("gelu-apart", "ours, GELU not within its product", rewritten=(real_rotary,)),
+        Way("diffusers", "regional compile of diffusers' blocks as they are", rewritten=()),
+        Way("tuned", "ours, fused kernels tuned by coordinate descent", {"options": _TUNED}),
+        Way("qkv", "ours, queries, keys and values from one product", before=_fused_qkv),
         Way("cublaslt", "ours, cuBLASLt preferred", before=_cublaslt),
         Way("static", "ours, sizes dynamic only where they were seen to vary", {"dynamic": None}),
-        Way("qkv", "ours, queries, keys and values from one product", before=_fused_qkv),
-        Way("tuned", "ours, fused kernels tuned by coordinate descent", {"options": _TUNED}),
         Way("graphs", "ours, mode reduce-overhead (CUDA graphs)", {"mode": "reduce-overhead"}, slow=True),
         Way("autotune", "ours, mode max-autotune-no-cudagraphs", {"mode": "max-autotune-no-cudagraphs"}, slow=True),
     )

@@ -21,6 +21,7 @@ from typing import Any
 
 from edit_eval.core.errors import UserError
 from edit_eval.core.identity import digest
+from edit_eval.editors._gelu import fused_gelu
 from edit_eval.editors._rotary import real_rotary
 
 __all__ = [
@@ -147,14 +148,15 @@ def compile_blocks(denoiser: Any, *, fullgraph: bool = True, **options: Any) -> 
         if hasattr(settings, name):
             setattr(settings, name, max(_RECOMPILES, getattr(settings, name)))
             break
-    rotary_back = real_rotary(denoiser)
+    backs = [real_rotary(denoiser), fused_gelu(denoiser)]
     denoiser.compile_repeated_blocks(fullgraph=fullgraph, **{"dynamic": True, **options})
 
     def back() -> None:
         for module in denoiser.modules():
             if getattr(module, "_compiled_call_impl", None) is not None:
                 module._compiled_call_impl = None  # noqa: SLF001 - torch has no public way back
-        rotary_back()
+        for one in backs:
+            one()
 
     return back
 

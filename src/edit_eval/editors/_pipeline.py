@@ -24,6 +24,7 @@ from edit_eval.editors import Editor
 from edit_eval.editors._approximate import approximate, breaks_graphs
 from edit_eval.editors._calling import reporter, watched
 from edit_eval.editors._compile import compile_if_it_pays, denoiser_of
+from edit_eval.editors._memory import breaks_blocks, offload, stays
 from edit_eval.editors._overlays import as_folder, from_original, put_lora
 from edit_eval.worker.images import resize_to
 from edit_eval.worker.returned import mark_nan
@@ -95,6 +96,8 @@ class PipelineEditor(Editor):
                 "not supported by this editor; give one device per replica, as in [cuda:0, cuda:1]"
             )
         self.pipeline = self.build()
+        if params.memory != "full":
+            offload(self.pipeline, params.memory, context.device)
         self.pipeline.set_progress_bar_config(disable=True)
         self._trying = False
         self._facts: dict[str, Any] = {}
@@ -150,7 +153,7 @@ class PipelineEditor(Editor):
         return declared.default if declared and isinstance(declared.default, int) else 0
 
     def set_up(self) -> None:
-        """Do what `params` say of attention_backend, approximations and compile.
+        """Do what `params` say of attention_backend, approximations and compile, in this order.
 
         Raises:
             UserError: the installed libraries, the denoiser or this machine cannot do what was asked for.
@@ -166,7 +169,7 @@ class PipelineEditor(Editor):
             self.steps(),
             self.context.device,
             self._try_out,
-            fullgraph=not breaks_graphs(params.approximations),
+            fullgraph=not (breaks_graphs(params.approximations) or breaks_blocks(params.memory)),
         )
 
     def _try_out(self) -> None:
@@ -280,13 +283,14 @@ def _check_components(model: str | None, components: Mapping[str, str]) -> None:
 # Loading ---------------------------------------------------------------------------------------------------------
 
 
-def load_pipeline(context: HostContext, dtype: str, class_name: str) -> Any:
+def load_pipeline(context: HostContext, dtype: str, class_name: str, memory: str = "full") -> Any:
     """Return the pipeline of `context.model`, every model of it read straight to `context.device`.
 
     Args:
         context: model folder, device, the components that are taken from elsewhere, and a LoRA over it all.
         dtype: one of `DTYPES`.
         class_name: a pipeline class of diffusers.
+        memory: one of `MEMORY`; models that do not stay on the device are read to main memory.
 
     Raises:
         ModelError: a library or class is missing, a file is missing or damaged, or a checkpoint lacks weights (the
@@ -312,7 +316,8 @@ def load_pipeline(context: HostContext, dtype: str, class_name: str) -> Any:
             part_class = _part_class(library, part_class_name)
             if name in taken and part_class is not None and (path is not None or _is_model(part_class)):
                 place = Path(path) if path else folder / name
-                parts[name] = _load_part(part_class, place, folder / name, dtype, context.device)
+                device = context.device if stays(name, memory) else "cpu"
+                parts[name] = _load_part(part_class, place, folder / name, dtype, device)
     if lost := sorted(set(context.components) - set(parts)):
         raise ModelError(
             f"editor.components.{lost[0]}: {class_name} has no use for it, or its class is not installed"

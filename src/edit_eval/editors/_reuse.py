@@ -83,11 +83,15 @@ def reuse_qwen_parts(pipeline: Any) -> Callable[[], None]:
     kept = [(pipeline, "encode_prompt", 2 * _SOURCES), (pipeline.vae, "encode", _SOURCES)]
     if visual is not None:
         kept.append((visual, "forward", 1))  # for the prompt, then for the negative one
+    before = [vars(owner).get(name) for owner, name, _ in kept]  # a hook's, where layers are offloaded
     for owner, name, keep in kept:
         setattr(owner, name, Reuse(getattr(owner, name), keep))
 
     def back() -> None:
-        for owner, name, _ in kept:
-            delattr(owner, name)
+        for (owner, name, _), old in zip(kept, before, strict=True):
+            if old is None:
+                delattr(owner, name)
+            else:
+                setattr(owner, name, old)
 
     return back

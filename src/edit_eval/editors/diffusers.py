@@ -59,6 +59,8 @@ class DiffusersParams:
         attention_backend: diffusers' attention kernel, such as `_native_cudnn`; None: torch's choice.
         compile: whether the denoiser's blocks are compiled: `on`, `off`, or `auto`: on a GPU whose share of the run is at
             least 400 steps. The edits are the same up to rounding.
+        memory: `full`: all models stay on the device; `encoder_offload`: layers of the encoders come to it when they are
+            used; `group_offload`: blocks of the denoiser too. The edits are the same.
         approximations: what makes edits faster or smaller, and others: name -> options (`editors._approximate`).
     """
 
@@ -69,6 +71,9 @@ class DiffusersParams:
     several_images: str = "refuse"
     attention_backend: str | None = field(default=None, metadata={"identity": False})
     compile: Literal["auto", "on", "off"] = field(default="auto", metadata={"identity": False})
+    memory: Literal["full", "encoder_offload", "group_offload"] = field(
+        default="full", metadata={"identity": False}
+    )
     approximations: dict[str, dict[str, Any]] = field(default_factory=dict, metadata={"identity": "given"})
 
 
@@ -118,7 +123,7 @@ class Diffusers(PipelineEditor):
         """Return the pipeline, on the device."""
         name = self.params.pipeline or pipeline_class_name(read_index(self.context.model))
         _check_call(name, self.params.call)
-        return load_pipeline(self.context, self.params.dtype, name)
+        return load_pipeline(self.context, self.params.dtype, name, self.params.memory)
 
     def edit(self, request: EditRequest, step: StepCallback) -> Image:
         """Return the edit of the request's image, RGB.

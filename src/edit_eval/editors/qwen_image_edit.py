@@ -63,6 +63,8 @@ class QwenImageEditParams:
         attention_backend: diffusers' attention kernel, such as `_native_cudnn`; None: torch's choice.
         compile: whether the transformer's blocks are compiled: `on`, `off`, or `auto`: on a GPU whose share of the run is
             at least 400 steps. The edits are the same up to rounding.
+        memory: `full`: all models stay on the device; `encoder_offload`: layers of the encoders come to it when they are
+            used; `group_offload`: blocks of the denoiser too. The edits are the same.
         approximations: what makes edits faster or smaller, and others: name -> options (`editors._approximate`).
     """
 
@@ -77,6 +79,9 @@ class QwenImageEditParams:
     size: str = "model"
     attention_backend: str | None = field(default=None, metadata={"identity": False})
     compile: Literal["auto", "on", "off"] = field(default="auto", metadata={"identity": False})
+    memory: Literal["full", "encoder_offload", "group_offload"] = field(
+        default="full", metadata={"identity": False}
+    )
     approximations: dict[str, dict[str, Any]] = field(default_factory=dict, metadata={"identity": "given"})
 
 
@@ -149,7 +154,7 @@ class QwenImageEdit(PipelineEditor):
         """Return the checkpoint's own pipeline, on the device."""
         kind = _pipeline_of(self.context.model)
         _refuse_ignored_size(pipeline_class(kind))
-        pipeline = load_pipeline(self.context, self.params.dtype, kind)
+        pipeline = load_pipeline(self.context, self.params.dtype, kind, self.params.memory)
         _refuse_ignored_settings(pipeline.transformer)
         return pipeline
 
