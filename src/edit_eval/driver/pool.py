@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from edit_eval.core.errors import Interrupted, ModelError, RunFailed, UserError
+from edit_eval.driver.attention import Attention
 from edit_eval.driver.backends import Backend
 from edit_eval.driver.control import Control
 from edit_eval.driver.devices import GpuMemory
@@ -41,6 +42,7 @@ from edit_eval.driver.stage import Stage, StageSpec
 __all__ = ["Pool"]
 
 _TICK_S = 0.25
+"""Seconds between two looks at everything, and the longest wait for a message."""
 _STOP_GRACE_S = 2.0
 _KEEPER_SILENT_S = 60.0
 _DRAIN_S = 15.0
@@ -108,10 +110,16 @@ class Pool:
         self._was_paused = self._was_ending = False
         self._fault: Exception | None = None
         self._looked_at = time.monotonic()
+        self._check_at = 0.0
+        self._attention = Attention(_TICK_S)
+        self._draining: list[Slot] = []
+        self._clogged: list[Slot] = []  # whose keepers have not taken all that they were sent
 
     def add(self, stage: StageName, tasks: Iterable[Task]) -> None:
         """Put tasks into a stage's queue."""
-        self._plan.stage(stage).queue.put_all(tasks)
+        into = self._plan.stage(stage)
+        into.queue.put_all(tasks)
+        self._attention.stir_if_waiting(into)
 
     def run(self) -> None:
         """Work until every stage is finished; every process has ended when this returns or raises.
@@ -149,6 +157,20 @@ class Pool:
     # Deciding, by the scheduler's word
 
     def _schedule(self) -> None:
+        """Give work to the devices that have room for it, or look at everything."""
+        if not self._attention.wants_all(time.monotonic(), self._slots):
+            for slot in self._attention.take():
+                host = slot.host
+                if host and host.phase is Phase.READY:
+                    self._feed(slot, host)
+                    if host.is_idle:
+                        self._stir()
+            if not self._attention.wants_all(time.monotonic(), self._slots):
+                return
+        self._look_at_everything()
+
+    def _look_at_everything(self) -> None:
+        self._plan.count()
         for slot in self._plan.in_turn():
             host = slot.host
             if host is None:
@@ -162,6 +184,12 @@ class Pool:
                 self._stop(slot, slot.host)
             elif slot.host and slot.host.is_idle:
                 self._help_out(slot, slot.host)
+        self._attention.note_waiting(self._stages, self._slots, lambda stage, slot: stage.serves(slot.device))
+
+    def _stir(self) -> None:
+        """Have everything looked at: more than one device's work has changed."""
+        self._plan.forget()
+        self._attention.stir()
 
     def _wound_down(self) -> bool:
         """Once asked to end: take back what has not begun, and say whether all that has is finished, or overdue."""
@@ -173,7 +201,7 @@ class Pool:
             self._was_ending = True
             for slot, host in hosts:
                 if ids := [task.id for task in host.not_begun()]:
-                    slot.send("recall", ids=ids)
+                    self._send(slot, "recall", ids=ids)
             grace = f"at most {self._control.grace_s:g} s"
             text = f"stopping: {begun} begun finish first, {grace}; a second signal stops at once"
             self._emit(Note(self._clock(), "info", text))
@@ -186,16 +214,18 @@ class Pool:
         tasks = self._plan.tasks_for(slot, host, most)
         if tasks:
             waited = host.announced == "waiting"
+            self._plan.sent(host, len(tasks))
             host.dispatch(tasks)
             if waited:
                 self._say(slot, "ready")
-            slot.send("task", tasks=[task.message() for task in tasks])
+            self._send(slot, "task", tasks=[task.message() for task in tasks])
             self._handler.sent(host.stage.name, slot.device)
 
     def _pausing(self) -> bool:
         paused = self._control.paused
         if paused != self._was_paused:
             self._was_paused = paused
+            self._stir()
             text = (
                 "paused: nothing new is begun while the file 'pause' is in the run directory"
                 if paused
@@ -211,7 +241,8 @@ class Pool:
             busy, task = loan
             if busy.host:
                 busy.host.recalling.add(task.id)
-            busy.send("recall", ids=[task.id])
+            self._plan.recalled(host.stage)
+            self._send(busy, "recall", ids=[task.id])
         elif host.announced != "waiting":
             self._say(slot, "waiting")
 
@@ -227,12 +258,14 @@ class Pool:
         if self._plan.is_fed(stage) or self._plan.in_flight(stage):
             return
         stage.finished = True
+        self._stir()
         if stage.started_at is not None:
             self._emit(StageFinished(self._clock(), stage.name, time.monotonic() - stage.started_at))
 
     def _die(self, stage: Stage) -> None:
         """No device is left for this stage: what waits stays undone, other stages go on."""
         left = len(stage.queue.drain())
+        self._stir()
         stage.dead_reason = f"no device left for {left} tasks; last reason: {stage.last_reason}"
         self._emit(Note(self._clock(), "warning", f"{stage.name}: {stage.dead_reason}"))
 
@@ -258,8 +291,10 @@ class Pool:
             slot.baseline_bytes = self._memory.used_bytes(slot.device)
         stage.started_at = stage.started_at or time.monotonic()
         slot.host = HostRun(stage, time.monotonic())
+        self._plan.started(slot, slot.host)
         log = self._log_folder / f"{stage.name}-{slot.device.name}.log"
-        slot.send(
+        self._send(
+            slot,
             "start",
             host=stage.spec.host_spec(slot.device, log, len(self._slots)),
             load=stage.spec.load(slot.device, self._memory),
@@ -270,10 +305,11 @@ class Pool:
 
     def _stop(self, slot: Slot, host: HostRun) -> None:
         grace_s = 0.0 if host.phase is Phase.STARTING else _STOP_GRACE_S  # one that loads does not listen
+        self._plan.stopping(host)
         host.phase = Phase.STOPPING
         host.stop_at = time.monotonic()
         host.gone_by = host.stop_at + grace_s + _END_S
-        slot.send("stop", grace_s=grace_s)
+        self._send(slot, "stop", grace_s=grace_s)
         self._say(slot, "stopping")
 
     def _say(self, slot: Slot, state: DeviceStateName, detail: str = "") -> None:
@@ -285,19 +321,22 @@ class Pool:
     # Hearing
 
     def _receive(self) -> None:
-        for slot in self._slots:
-            if slot.link:
-                mask = selectors.EVENT_READ | (selectors.EVENT_WRITE if slot.link.channel.unsent else 0)
-                self._selector.modify(slot.link.channel, mask, slot)
         if not self._selector.get_map():
             time.sleep(0.01)
             return
-        for key, _ in self._selector.select(_TICK_S if self._settled() else 0.02):
+        for key, _ in self._selector.select(0.02 if self._draining else _TICK_S):
             self._hear(key.data)
+        for slot in [one for one in self._clogged if not (one.link and one.link.channel.unsent)]:
+            self._clogged.remove(slot)
+            if slot.link:
+                self._selector.modify(slot.link.channel, selectors.EVENT_READ, slot)
 
-    def _settled(self) -> bool:
-        """Whether nothing is due before the next message (no back-off, no draining memory)."""
-        return all(slot.host is None or slot.host.phase is not Phase.DRAINING for slot in self._slots)
+    def _send(self, slot: Slot, kind: str, /, **fields: Any) -> None:
+        """Send a keeper a message; what it does not take now is sent when it can take more."""
+        slot.send(kind, **fields)
+        if slot.link and slot.link.channel.unsent and slot not in self._clogged:
+            self._clogged.append(slot)
+            self._selector.modify(slot.link.channel, selectors.EVENT_READ | selectors.EVENT_WRITE, slot)
 
     def _hear(self, slot: Slot) -> None:
         link = slot.link
@@ -326,6 +365,7 @@ class Pool:
             self._on_refused(slot, host, message)
         elif kind == "begun":
             host.begin(message["ids"])
+            self._attention.stir_if_waiting(host.stage)
         elif kind == "progress":
             self._on_progress(slot, host, message)
         elif kind == "done":
@@ -336,6 +376,7 @@ class Pool:
             self._on_recalled(host, message["ids"])
         elif kind == "window":
             host.window = message["window"]
+            self._attention.touch(slot)
         elif kind == "fatal":
             error = OSError(message["errno"], message["reason"], message["path"])
             self._fault = cannot_write(message["path"], error)
@@ -350,13 +391,14 @@ class Pool:
     def _on_refused(self, slot: Slot, host: HostRun, message: dict[str, Any]) -> None:
         if host.phase is Phase.STARTING:
             host.refused = (message["kind"], message["reason"])
-            slot.send("stop", grace_s=_STOP_GRACE_S)  # it ends by itself, or is ended
+            self._send(slot, "stop", grace_s=_STOP_GRACE_S)  # it ends by itself, or is ended
         elif message["kind"] == "user":
             self._fault = self._fault or UserError(message["reason"])
 
     def _on_ready(self, slot: Slot, host: HostRun, message: dict[str, Any]) -> None:
         if host.phase is not Phase.STARTING:
             return  # it was told to stop meanwhile
+        self._stir()
         host.phase = Phase.READY
         host.window = message["window"]
         host.touch()
@@ -382,6 +424,9 @@ class Pool:
             self._give_up(slot, host, f"the host sent {error}")
             return
         del host.in_flight[task.id]
+        self._plan.answered(host)
+        self._attention.touch(slot)
+        self._attention.stir_if_waiting(host.stage)
         host.stage.note_duration(host.finish(task.id))
         slot.barren = 0
         if broken := host.stage.doubts.done(slot.device.name, task):
@@ -391,6 +436,7 @@ class Pool:
         task = host.in_flight.pop(message["id"], None)
         if task is None:
             return
+        self._stir()
         host.finish(task.id)
         slot.last_failure = message["reason"]
         others = message["kind"] not in _OF_A_FILE and self._plan.may_take(host.stage) != {slot.device.name}
@@ -409,10 +455,12 @@ class Pool:
         if slot.device in stage.given_a_chance:
             self._retire(slot, stage, reason)
         stage.given_a_chance.add(slot.device)
+        self._stir()
         stage.queue.put_all(slot.host.withdraw())
         self._give_up(slot, slot.host, reason)
 
     def _on_recalled(self, host: HostRun, ids: Sequence[str]) -> None:
+        self._stir()
         host.recalling.clear()
         for one in ids:
             task = host.in_flight.pop(one, None)
@@ -423,6 +471,7 @@ class Pool:
         if host.phase is Phase.STOPPING and not host.in_flight:
             host.phase = Phase.DRAINING
             host.gone_by = float("inf")
+            self._draining.append(slot)
             self._drain(slot, host)
             return
         self._lose_host(slot, host, _why(message, host), message["tail"])
@@ -440,6 +489,8 @@ class Pool:
             self._emit(Note(self._clock(), "warning", text))
         stage.unloads[slot.device.label] = waited
         slot.host = None
+        self._draining.remove(slot)
+        self._stir()
         self._emit(DeviceState(self._clock(), slot.device.label, stage.name, "off"))
         no_more = not len(stage.queue) and not self._plan.is_fed(stage) and not self._plan.in_flight(stage)
         if no_more and not self._plan.hosts(stage):
@@ -447,6 +498,9 @@ class Pool:
             self._emit(Unloaded(self._clock(), stage.name, labels, max(stage.unloads.values())))
 
     def _lose_keeper(self, slot: Slot, reason: str) -> None:
+        self._stir()
+        if slot in self._draining:
+            self._draining.remove(slot)
         if slot.link is not None:
             self._selector.unregister(slot.link.channel)
             slot.link.lost()
@@ -459,6 +513,7 @@ class Pool:
 
     def _lose_host(self, slot: Slot, host: HostRun, reason: str, tail: str) -> None:
         """A host ended that should not have: what it had begun is tried again, alone."""
+        self._stir()
         stage = host.stage
         slot.host = None
         slot.last_reason = stage.last_reason = reason
@@ -524,6 +579,7 @@ class Pool:
             self._retire(slot, stage, f"the model does not load: {reason}")
 
     def _retire(self, slot: Slot, stage: Stage, reason: str) -> None:
+        self._stir()
         stage.retired.add(slot.device)
         slot.barren = slot.failed_loads = 0
         self._emit(DeviceState(self._clock(), slot.device.label, stage.name, "retired", reason))
@@ -532,15 +588,19 @@ class Pool:
 
     def _check_times(self) -> None:
         now, before = time.monotonic(), self._looked_at
+        for slot in list(self._draining):
+            if slot.host:
+                self._drain(slot, slot.host)
+        if now < self._check_at:
+            return
+        self._check_at = now + _TICK_S
         away = now - before > _AWAY_S
         self._looked_at = float("inf") if away else now  # so that it is never twice in a row
         if away:
             return  # this process itself stood still; what was said to it meanwhile is heard first
         for slot in self._slots:
             host = slot.host
-            if host and host.phase is Phase.DRAINING:
-                self._drain(slot, host)
-            elif host and not host.given_up and now > host.deadline():
+            if host and not host.given_up and now > host.deadline():
                 host.stalled = True
                 what = "loading" if host.phase is Phase.STARTING else "working"
                 self._give_up(slot, host, f"no sign of life while {what} for {now - host.touched_at:.0f} s")
@@ -553,7 +613,7 @@ class Pool:
         """End a host at once; what it had in flight is tried elsewhere."""
         host.given_up = reason
         host.gone_by = time.monotonic() + _END_S
-        slot.send("kill")
+        self._send(slot, "kill")
 
     def _shut_down(self) -> None:
         """Take what has arrived, then end all keepers at once, and with them everything below them."""

@@ -6,6 +6,7 @@ import statistics
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +139,11 @@ class Stage:
     doubts: Doubts = field(default_factory=Doubts)
     given_a_chance: set[Device] = field(default_factory=set)  # found broken, and restarted for it
     _recent_s: deque[float] = field(default_factory=lambda: deque(maxlen=101))
+    _median_s: float | None = None
+
+    @cached_property
+    def _devices(self) -> frozenset[Device]:
+        return frozenset(self.spec.devices)
 
     @property
     def name(self) -> StageName:
@@ -146,15 +152,18 @@ class Stage:
 
     def serves(self, device: Device) -> bool:
         """Whether `device` may hold a host of this stage."""
-        return device in self.spec.devices and device not in self.retired
+        return device in self._devices and device not in self.retired
 
     def touches(self, device: Device) -> bool:
         """Whether `device` holds a GPU or slot that a host of this stage may need."""
-        return any(one.parts & device.parts for one in self.spec.devices if one not in self.retired)
+        return self.serves(device) or any(
+            one.parts & device.parts for one in self.spec.devices if one not in self.retired
+        )
 
     def note_duration(self, seconds: float) -> None:
         """Remember how long a task took."""
         self._recent_s.append(seconds)
+        self._median_s = None
 
     def task_deadline_s(self, *, first: bool) -> float:
         """Return how long a host may be silent now."""
@@ -163,4 +172,6 @@ class Stage:
             return max(limits.first_task_s, limits.task_s)
         if not self._recent_s:
             return limits.task_s
-        return max(limits.task_s, limits.task_factor * statistics.median(self._recent_s))
+        if self._median_s is None:
+            self._median_s = statistics.median(self._recent_s)
+        return max(limits.task_s, limits.task_factor * self._median_s)

@@ -128,6 +128,7 @@ class Recorder:
             self._give_up(error)
             return self
         every = list(dict.fromkeys(device for many in devices.values() for device in many))
+        serving = {stage: frozenset(many) for stage, many in devices.items()}
         gpus = GpuReader(token for device in every for token in device.tokens)
         if gpus.missing:
             self._emit(Note(self._clock(), "info", f"no readings of GPUs: no NVML here ({gpus.missing})"))
@@ -138,7 +139,7 @@ class Recorder:
                     "device": device.label,
                     "kind": device.kind,
                     "gpus": [gpus.info[token].id for token in device.tokens],
-                    "stages": [stage for stage, many in devices.items() if device in many],
+                    "stages": [stage for stage, many in serving.items() if device in many],
                 }
                 for device in every
             ],
