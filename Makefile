@@ -25,7 +25,7 @@ test: $(STAMPS)/test browser
 	$(BIN)/python -m pytest -m "not long" --numprocesses 3 --dist worksteal
 
 test-long: $(STAMPS)/test browser
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 3 --dist worksteal
 
 check: $(STAMPS)/check
 	$(BIN)/ruff check .

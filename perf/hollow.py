@@ -10,12 +10,15 @@ import hashlib
 import io
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
 from edit_eval.core.types import Rubric
+from edit_eval.driver.backends import Change, DevicesAsked
+from edit_eval.driver.backends.local import LocalBackend
 from edit_eval.driver.devices import Device
 from edit_eval.judges.contract import verdict_from_scores
 from edit_eval.worker.images import png_bytes
@@ -44,6 +47,21 @@ class HollowBackend:
         Image.new("RGB", (8, 8)).save(buffer, "WEBP")
         self.thumbnail = buffer.getvalue()
         self.outcome: dict[str, Any] = {}
+
+    def devices(self, asked: DevicesAsked) -> list[Device]:
+        """Return those that a config names, of this machine."""
+        return LocalBackend().devices(asked)
+
+    def changes(self) -> Sequence[Change]:
+        """Return nothing: none comes or goes."""
+        return ()
+
+    def hopes(self) -> bool:
+        """Return that none will come."""
+        return False
+
+    def close(self) -> None:
+        """Do nothing."""
 
     def launch(self, device: Device, log_folder: Path) -> _Link:
         """Return a link to a host that does nothing."""
@@ -145,6 +163,10 @@ class _Link:
 
     def __init__(self, backend: HollowBackend) -> None:
         self.channel = _Channel(backend)
+
+    def why_lost(self) -> tuple[str, bool]:
+        """Return nothing: it never is."""
+        return "", False
 
     def lost(self) -> None:
         """Nothing is left behind."""

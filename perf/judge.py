@@ -1,19 +1,23 @@
 """Seconds a sample of every way to judge, in one run on one GPU, beside the described design as the named baseline.
 
-    python perf/judge.py [--samples 256] [--size 1024] [--tokens 128] [--only NAME ...] [--tiny] [--json FILE]
+    python perf/judge.py [--samples 256] [--size 1024] [--tokens 128] [--only NAME ...] [--keep FOLDER] [--tiny] [--json FILE]
 
 Two images of `--size` pixels a side and a question of about 370 tokens, put to Qwen3-VL-30B-A3B with random weights (31.1 B
-parameters, bfloat16); random weights write what they like, which costs what readable replies cost, and no verdict is
-scored. Ways that share an engine share its process; each is measured through the product's judge after an unmeasured batch:
+parameters, bfloat16); random weights write what they like, which costs what readable replies cost, and a verdict is scored
+only where a schema holds the reply. Ways that share an engine share its process; each is measured through the product's
+judge after an unmeasured batch of 8 new tokens:
 
     described        transformers, the slow loop over experts (`eager`), batch 4, 16 samples: the baseline
-    transformers     the transformers engine as it comes: grouped experts, batch `--batch`, 4 batches
+    transformers     the transformers engine with its step not compiled: grouped experts, batch `--batch`, 4 batches
+    compiled         the same with a static cache and a compiled decoding step
     vllm             the vLLM engine, `--samples` samples at once, as many new tokens, whatever comes
+    vllm-schema      the same, replies held to the rubric's schema, which end when it is filled: scored, whatever the weights
     expected-1       mode expected, one dimension, in either engine (`expected-1-vllm`); expected-3: three dimensions
 
-Prints seconds a sample (start of the engine apart) and how many times faster than `described`. Needs torch and transformers
-5 or newer, and vLLM for its lines (left out where it is not there). `--tiny` uses toy models on the CPU, without vLLM, to
-try the script itself. Every line has images of its own, so that no cache of images helps a later one.
+Prints seconds a sample (apart: the engine's start, and that unmeasured batch, with what is compiled in it) and how many
+times faster than `described`. Needs torch and transformers 5 or newer, and vLLM for its lines (left out where it is not
+there). Every line has images of its own, so that no cache of images helps a later one. `--keep FOLDER` keeps vLLM's compile
+cache; `--tiny` uses toy models on the CPU, without vLLM, to try the script itself.
 """
 
 from __future__ import annotations
@@ -23,12 +27,13 @@ import copy
 import importlib.util
 import itertools
 import json
+import os
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -63,14 +68,19 @@ class Way:
 
 
 EXPECTED = {"mode": "expected"}
+WARM_UP_TOKENS = 8
+STARTED: dict[str, Any] = {}
+"""Engine -> the judge that was opened last with it, in this process."""
 WAYS: dict[str, Way] = {
-    BASELINE: Way("transformers", 16, 4, 3, {"experts_implementation": "eager"}),
-    "transformers": Way("transformers", 0, 0, 3, {}),
+    BASELINE: Way("transformers", 16, 4, 3, {"experts_implementation": "eager", "compile": "off"}),
+    "transformers": Way("transformers", 0, 0, 3, {"compile": "off"}),
+    "compiled": Way("transformers", 0, 0, 3, {"compile": "on"}),
     "expected-1": Way("transformers", 0, 0, 1, EXPECTED),
     "expected-3": Way("transformers", 0, 0, 3, EXPECTED),
     "vllm": Way("vllm", 0, 0, 3, {"ignore_eos": True}),
     "expected-1-vllm": Way("vllm", 0, 0, 1, EXPECTED),
     "expected-3-vllm": Way("vllm", 0, 0, 3, EXPECTED),
+    "vllm-schema": Way("vllm", 0, 0, 3, {"constrained": "auto"}),
 }
 
 
@@ -112,48 +122,60 @@ def requests(rubric_in_use: Any, count: int, size: int, seed: int) -> list[Any]:
     return made
 
 
-def measure(names: Sequence[str], arguments: argparse.Namespace, model: Path) -> list[dict[str, Any]]:
-    """Start the engine that these ways share, judge in each, and return the seconds of each."""
-    from random_weights import FullSizeJudge
-
-    from edit_eval.core.types import HostContext
+def measure(names: Sequence[str], arguments: argparse.Namespace, model: Path) -> None:
+    """Judge in each of these ways, which share weights, and print the seconds of each as a line of JSON."""
     from edit_eval.judges.qwen3_vl import Qwen3VL
 
-    first = WAYS[names[0]]
-    batch = first.batch or arguments.batch
-    device = "cpu" if arguments.tiny else "cuda:0"
-    context = HostContext((device,), str(model), options={"batch_size": batch})
-    kind = Qwen3VL if arguments.tiny or first.engine == "vllm" else FullSizeJudge
-    began = time.monotonic()
-    loaded = kind(params_of(first, arguments), context, [rubric(3)])
-    started = time.monotonic() - began
-    found = []
     for place, name in enumerate(names):
-        way, params = WAYS[name], params_of(WAYS[name], arguments)
-        judge = copy.copy(loaded)
-        judge.params = params
+        way = WAYS[name]
+        judge, started = opened(way, arguments, model)
+        batch = way.batch or arguments.batch
         count = way.samples or (arguments.samples if way.engine == "vllm" else 4 * batch)
-        in_use = Qwen3VL.adapted(params, rubric(way.dimensions))
+        in_use = Qwen3VL.adapted(judge.params, rubric(way.dimensions))
         every = requests(in_use, count + batch, arguments.size, seed=place)
+        began = time.monotonic()
+        judge.params = replace(judge.params, max_new_tokens=min(WARM_UP_TOKENS, arguments.tokens))
         judge.judge(every[:batch])
+        judge.params = params_of(way, arguments)
+        first = time.monotonic() - began
         began = time.monotonic()
         verdicts = []
         for start in range(batch, len(every), judge.window):
             verdicts += judge.judge(every[start : start + judge.window])
         seconds = time.monotonic() - began
-        found.append(
-            {
-                "way": name,
-                "samples": len(verdicts),
-                "batch": judge.window,
-                "start_s": started,
-                "sample_s": seconds / len(verdicts),
-                "tokens_in": verdicts[0].facts["tokens_in"],
-                "tokens_out": sum(one.facts["tokens_out"] for one in verdicts) / len(verdicts),
-                **machine(),
-            }
-        )
-    return found
+        found = {
+            "way": name,
+            "samples": len(verdicts),
+            "batch": judge.window,
+            "start_s": started,
+            "first_s": first,
+            "sample_s": seconds / len(verdicts),
+            "scored": sum(one.unscored is None for one in verdicts),
+            "tokens_in": verdicts[0].facts["tokens_in"],
+            "tokens_out": sum(one.facts["tokens_out"] for one in verdicts) / len(verdicts),
+            "engine": judge.engine_in_use.facts(),
+            **machine(),
+        }
+        print("\nMEASURED " + json.dumps(found), flush=True)
+
+
+def opened(way: Way, arguments: argparse.Namespace, model: Path) -> tuple[Any, float]:
+    """Return a judge of this way, with the weights or the vLLM engine that are there already, and the seconds it took."""
+    from random_weights import FullSizeJudge
+
+    from edit_eval.core.types import HostContext
+    from edit_eval.judges.qwen3_vl import Qwen3VL
+
+    batch = way.batch or arguments.batch
+    context = HostContext(("cpu" if arguments.tiny else "cuda:0",), str(model), options={"batch_size": batch})
+    kind = Qwen3VL if arguments.tiny or way.engine == "vllm" else FullSizeJudge
+    began = time.monotonic()
+    if way.engine == "vllm" and way.engine in STARTED:
+        judge = copy.copy(STARTED[way.engine])
+        judge.params = judge.engine_in_use._params = params_of(way, arguments)
+    else:
+        judge = STARTED[way.engine] = kind(params_of(way, arguments), context, [rubric(3)])
+    return judge, time.monotonic() - began
 
 
 def params_of(way: Way, arguments: argparse.Namespace) -> Any:
@@ -161,16 +183,16 @@ def params_of(way: Way, arguments: argparse.Namespace) -> Any:
     from edit_eval.judges.vision import VisionParams
 
     tiny = {"dtype": "float32", "min_pixels": 4096, "max_pixels": 16384} if arguments.tiny else {}
-    return VisionParams(
-        engine=way.engine,
-        max_new_tokens=arguments.tokens,
-        retries=0,
-        constrained="off",
-        window=arguments.samples,
-        max_model_len=None if arguments.tiny else 8192,
-        load_format="dummy" if way.engine == "vllm" else "auto",
-        **{**way.params, **tiny},
-    )
+    usual = {
+        "engine": way.engine,
+        "max_new_tokens": arguments.tokens,
+        "retries": 0,
+        "constrained": "off",
+        "window": arguments.samples,
+        "max_model_len": None if arguments.tiny else 8192,
+        "load_format": "dummy" if way.engine == "vllm" else "auto",
+    }
+    return VisionParams(**{**usual, **way.params, **tiny})
 
 
 def machine() -> dict[str, str]:
@@ -189,13 +211,13 @@ def table(lines: Sequence[dict[str, Any]]) -> str:
     """Return what was measured, and how many times faster than the baseline each line is."""
     base = next((one["sample_s"] for one in lines if one["way"] == BASELINE), None)
     rows = [
-        f"{'way':<18}{'samples':>8}{'at once':>9}{'in':>7}{'out':>6}{'start s':>9}{'s a sample':>12}{'ratio':>8}"
+        f"{'way':<18}{'samples':>8}{'at once':>9}{'in':>7}{'out':>6}{'start s':>9}{'first s':>9}{'s a sample':>12}{'ratio':>8}"
     ]
     for one in lines:
         ratio = f"{base / one['sample_s']:.1f}" if base else "-"
         rows.append(
             f"{one['way']:<18}{one['samples']:>8}{one['batch']:>9}{one['tokens_in']:>7}{one['tokens_out']:>6.0f}"
-            f"{one['start_s']:>9.1f}{one['sample_s']:>12.4f}{ratio:>8}"
+            f"{one['start_s']:>9.1f}{one['first_s']:>9.1f}{one['sample_s']:>12.4f}{ratio:>8}"
         )
     return "\n".join(rows)
 
@@ -210,6 +232,7 @@ def main() -> int:
     parser.add_argument("--tokens", type=int, default=128)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--only", nargs="+", choices=WAYS, default=list(WAYS))
+    parser.add_argument("--keep", type=Path)
     parser.add_argument("--tiny", action="store_true")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--these", nargs="+", choices=WAYS, help=argparse.SUPPRESS)
@@ -218,7 +241,7 @@ def main() -> int:
     if arguments.tiny:
         arguments.size, arguments.tokens, arguments.samples = 128, 8, 8
     if arguments.these:
-        print("\nMEASURED " + json.dumps(measure(arguments.these, arguments, arguments.model)))
+        measure(arguments.these, arguments, arguments.model)
         return 0
     here = [way for way in arguments.only if WAYS[way].engine != "vllm" or has_vllm(arguments)]
     if len(here) < len(arguments.only):
@@ -226,9 +249,10 @@ def main() -> int:
             f"left out, for vLLM is not here: {', '.join(way for way in arguments.only if way not in here)}"
         )
     lines: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory(prefix="edit-eval-perf-") as folder:
+    with tempfile.TemporaryDirectory(prefix="edit-eval-perf-") as temporary:
+        folder = (arguments.keep or Path(temporary)).absolute()
         for _, ways in itertools.groupby(here, key=lambda way: (way == BASELINE, WAYS[way].engine)):
-            lines += measured_apart(list(ways), Path(folder))
+            lines += measured_apart(list(ways), folder)
     print("\n" + table(lines))
     if lines:
         print({name: lines[-1].get(name) for name in ("device", "torch", "transformers", "vllm")})
@@ -248,12 +272,26 @@ def measured_apart(ways: Sequence[str], folder: Path) -> list[dict[str, Any]]:
 
     model = judge_folder(folder, full=WAYS[ways[0]].engine == "vllm")
     command = [sys.executable, __file__, *sys.argv[1:], "--these", *ways, "--model", str(model)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    said = [line for line in done.stdout.splitlines() if line.startswith("MEASURED ")]
-    if not said:
-        print(f"{', '.join(ways)}: failed\n{done.stdout[-1500:]}\n{done.stderr[-3000:]}", flush=True)
+    # What hosts are told: this process holds the engine, and compiles no kernels of experts for minutes.
+    settings = {
+        "VLLM_CACHE_ROOT": str(folder / "scratch" / "cache" / "vllm"),
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+        "VLLM_USE_FLASHINFER_MOE_FP16": "0",
+        "VLLM_NO_USAGE_STATS": "1",
+    }
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env={**settings, **os.environ}
+    )
+    lines = [
+        json.loads(line.removeprefix("MEASURED "))
+        for line in done.stdout.splitlines()
+        if line.startswith("MEASURED ")
+    ]
+    if len(lines) < len(ways):
+        failed = ", ".join(ways[len(lines) :])
+        print(f"{failed}: failed\n{done.stdout[-1500:]}\n{done.stderr[-3000:]}", flush=True)
+    if not lines:
         return []
-    lines: list[dict[str, Any]] = json.loads(said[-1].removeprefix("MEASURED "))
     print("\n".join(table(lines).splitlines()[1:]), flush=True)
     return lines
 

@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from edit_eval.editors.qwen_image_edit import QwenImageEdit
 from edit_eval.judges.engines.transformers import TransformersEngine
@@ -167,7 +167,12 @@ def judge_folder(folder: Path, *, full: bool) -> Path:
 
 
 class FullSizeEngine(TransformersEngine):
-    """Qwen3-VL-30B-A3B at full size; `model` is a tiny checkpoint that lends the processor."""
+    """Qwen3-VL-30B-A3B at full size; `model` is a tiny checkpoint that lends the processor.
+
+    Engines of one process that compute alike share their weights.
+    """
+
+    _made: ClassVar[dict[str, Any]] = {}
 
     def build(self) -> tuple[Any, Any]:
         """Return the model, its weights made on the device, and the processor."""
@@ -177,11 +182,13 @@ class FullSizeEngine(TransformersEngine):
         config = _judge_config(lender)
         # What `from_pretrained` chooses by itself; a model made by hand would be left with the slow loop.
         chosen = self._params.experts_implementation or "grouped_mm"
-        config._experts_implementation = config.text_config._experts_implementation = chosen  # noqa: SLF001
-        model = _make(
-            lambda: Qwen3VLMoeForConditionalGeneration(config), self._context.device, self._params.dtype
-        )
-        return model, AutoProcessor.from_pretrained(lender)
+        config._experts_implementation = config.text_config._experts_implementation = chosen
+        place = f"{self._context.device} {self._params.dtype} {chosen}"
+        if place not in self._made:
+            self._made[place] = _make(
+                lambda: Qwen3VLMoeForConditionalGeneration(config), self._context.device, self._params.dtype
+            )
+        return self._made[place], AutoProcessor.from_pretrained(lender)
 
 
 class FullSizeJudge(Qwen3VL):

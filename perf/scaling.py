@@ -1,15 +1,18 @@
 """How judging scales over GPUs, with and without the engine's start, with a cold and a warm compile cache.
 
-    python perf/scaling.py [--samples 384] [--tokens 128] [--devices cuda:0,cuda:1] [--tiny] [--json FILE]
+    python perf/scaling.py [--samples 384] [--tokens 128] [--devices cuda:0,cuda:1] [--keep FOLDER] [--tiny] [--json FILE]
 
 Drawn scenes are edited once (scripted, on CPU slots); then `edit-eval score` judges them with Qwen3-VL-30B-A3B in vLLM, with
-random weights and as many new tokens as asked for, through the real pipeline (keepers, hosts, ledgers), in turn: on the first
-device with an empty compile cache, on the first device with the cache filled, on all devices. Every verdict is unscored, for
+random weights and as many new tokens as asked for, with `preflight: warn`, in turn: on the first
+device with an empty compile cache, on the first device with the cache filled, on all devices (each time after waiting until
+nobody else holds memory of these devices). Every verdict is unscored, for
 random weights write no JSON.
 
 Prints for each: the whole time, the engine's start (order to ready, the slowest device), verdicts a second without start
 (each device from ready to its last verdict, summed), and the ratio of that to one device, which is to be at least 0.95 n; then
-what 900 edits would take on 1 to 6 devices by arithmetic from these figures, labelled so. `--tiny` uses a toy model by
+what 900 edits would take on 1 to 6 devices by arithmetic from these figures, labelled so. `--keep FOLDER` keeps the compile
+cache; where an earlier call, or `perf/judge.py` with the same folder and as many samples as `--window`, has filled it, nothing
+is measured cold. `--tiny` uses a toy model by
 transformers on CPU slots, to try the script itself.
 """
 
@@ -19,6 +22,7 @@ import argparse
 import json
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -27,7 +31,6 @@ from pathlib import Path
 from typing import Any
 
 from edit_eval.driver.config import check_config
-from edit_eval.driver.events import DeviceState, Event, VerdictGiven
 from edit_eval.driver.job import prepare
 from edit_eval.driver.pipeline import run_job
 from edit_eval.driver.store import RunReader
@@ -40,6 +43,10 @@ from random_weights import judge_folder  # noqa: E402
 
 HEADLINE_EDITS = 900
 MOST_LOSS = 0.05
+BELOW_COVERAGE = 3
+"""Exit code of `edit-eval` where too few samples have a score."""
+MOST_USED = 2 << 30
+"""Bytes of a GPU that count as nothing."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +62,11 @@ class Measured:
     engine: str
 
 
-def config(arguments: argparse.Namespace, folder: Path, devices: list[str], cache: str) -> dict[str, Any]:
+def config(arguments: argparse.Namespace, folder: Path, devices: list[str], keep: Path) -> dict[str, Any]:
     """Return the config of one way."""
     judge: dict[str, Any] = {
         "type": "qwen3_vl",
-        "model": str(judge_folder(folder, full=not arguments.tiny)),
+        "model": str(judge_folder(keep, full=not arguments.tiny)),
         "rubric": str(folder / "perf.yaml"),
         "devices": devices,
         "params": {
@@ -86,41 +93,61 @@ def config(arguments: argparse.Namespace, folder: Path, devices: list[str], cach
         "benchmark": {"type": "scenes", "params": {"n": arguments.samples, "size": arguments.size}},
         "editor": {"type": "scripted", "devices": slots},
         "judge": judge,
-        "scratch": str(folder / f"scratch-{cache}"),
+        "scratch": str(keep / "scratch"),
+        "preflight": "warn",
         "output": str(folder / "run"),
     }
 
 
+def wait_until_free(devices: list[str], most_s: float = 900) -> None:
+    """Wait until no other program holds memory of these GPUs; after `most_s` seconds measure anyway and say so."""
+    if not devices[0].startswith("cuda"):
+        return
+    import pynvml
+
+    pynvml.nvmlInit()
+    handles = [pynvml.nvmlDeviceGetHandleByIndex(int(name.partition(":")[2])) for name in devices]
+    end = time.monotonic() + most_s
+    while any(pynvml.nvmlDeviceGetMemoryInfo(one).used > MOST_USED for one in handles):
+        if time.monotonic() > end:
+            print(
+                f"{', '.join(devices)}: still in use after {most_s:.0f} s; measured all the same", flush=True
+            )
+            return
+        time.sleep(1)
+
+
 def measure(name: str, tree: dict[str, Any], folder: Path) -> Measured:
-    """Judge a copy of the edited run."""
+    """Judge a copy of the edited run by `edit-eval score`; raises RuntimeError if it ends with anything but unscored verdicts."""
     output = folder / f"run-{name.replace(' ', '-').replace(',', '')}"
     shutil.copytree(folder / "run", output, symlinks=True)
-    checked = check_config({**tree, "output": str(output)})
-    job = prepare(checked, stages=("judge",))
-    began = time.monotonic()
+    file = folder / f"{output.name}.yaml"
+    file.write_text(json.dumps({**tree, "output": str(output)}))
+    command = [sys.executable, "-m", "edit_eval", "score", str(file), "--display", "json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != BELOW_COVERAGE:
+        raise RuntimeError(
+            f"{' '.join(command)}: exit code {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
+        )
     ready: dict[str, float] = {}
     last: dict[str, float] = {}
     count: dict[str, int] = {}
-
-    def hear(event: Event) -> None:
-        now = time.monotonic() - began
-        if isinstance(event, DeviceState) and event.stage == "judge" and event.state == "ready":
-            ready.setdefault(event.device, now)
-        elif isinstance(event, VerdictGiven):
-            last[event.device] = now
-            count[event.device] = count.get(event.device, 0) + 1
-
-    run_job(job, hear, stages=("judge",))
-    total = time.monotonic() - began
+    total = 0.0
+    for event in map(json.loads, done.stdout.splitlines()):
+        total = max(total, event.get("at", 0.0))
+        if event["event"] == "device_state" and event["stage"] == "judge" and event["state"] == "ready":
+            ready.setdefault(event["device"], event["at"])
+        elif event["event"] == "verdict_given":
+            last[event["device"]] = event["at"]
+            count[event["device"]] = count.get(event["device"], 0) + 1
     hosts = RunReader(output).info["starts"][-1]["hosts"]
-    rate = sum(count[device] / (last[device] - ready[device]) for device in count)
     return Measured(
         name,
         len(count),
         sum(count.values()),
         total,
         max(facts["load_s"] for facts in hosts.values()),
-        rate,
+        sum(number / (last[device] - ready[device]) for device, number in count.items()),
         next(iter(hosts.values())).get("engine", "?"),
     )
 
@@ -135,6 +162,7 @@ def main() -> int:
     parser.add_argument("--tokens", type=int, default=128)
     parser.add_argument("--window", type=int, default=64)
     parser.add_argument("--devices", default="cuda:0,cuda:1")
+    parser.add_argument("--keep", type=Path)
     parser.add_argument("--tiny", action="store_true")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
@@ -144,23 +172,24 @@ def main() -> int:
     found: list[Measured] = []
     with tempfile.TemporaryDirectory(prefix="edit-eval-perf-") as name:
         folder = Path(name)
+        keep = (arguments.keep or folder / "keep").absolute()
+        warm = (keep / "scratch").exists()
         (folder / "perf.yaml").write_text(json.dumps(as_file(rubric(3))))
         run_job(
-            prepare(check_config(config(arguments, folder, devices, "edit")), stages=("edit",)),
+            prepare(check_config(config(arguments, folder, devices, keep)), stages=("edit",)),
             lambda _: None,
             stages=("edit",),
         )
-        for title, several, cache in (
-            ("one, cold", devices[:1], "a"),
-            ("one, warm", devices[:1], "a"),
-            ("all, warm", devices, "a"),
-        ):
-            found.append(measure(title, config(arguments, folder, several, cache), folder))
+        ways = [("one, cold", devices[:1]), ("one, warm", devices[:1]), ("all, warm", devices)]
+        for title, several in ways[1 if warm else 0 : 3 if len(devices) > 1 else 2]:
+            wait_until_free(several)
+            found.append(measure(title, config(arguments, folder, several, keep), folder))
             print(line(found[-1], found), flush=True)
-    print("\n" + arithmetic(found[-1], found[1]))
+    single = next(one for one in found if one.name == "one, warm")
+    print("\n" + arithmetic(found[-1], single))
     if arguments.json:
         arguments.json.write_text(json.dumps([asdict(one) for one in found], indent=1) + "\n")
-    ratio = found[-1].rate / found[1].rate
+    ratio = found[-1].rate / single.rate
     return 0 if arguments.tiny or ratio >= (1 - MOST_LOSS) * found[-1].devices else 1
 
 

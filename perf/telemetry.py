@@ -21,10 +21,10 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from edit_eval.driver import readings
 from edit_eval.driver.devices import Device, visible_gpus
 from edit_eval.driver.events import DeviceState, Event, StepProgress
 from edit_eval.driver.telemetry import Recorder
+from edit_eval.worker import readings
 
 HERE = Path(__file__).resolve().parent
 MOST_MS = 10.0

@@ -14,6 +14,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+pytest_plugins = ["faults.reporting"]
+
 # A machine that does something else beside is slow, and the first example imports libraries: no property is a stopwatch.
 hypothesis.settings.register_profile("suite", deadline=None)
 hypothesis.settings.load_profile("suite")

@@ -9,7 +9,7 @@ import pytest
 from harness import config_tree, make_benchmark
 
 from edit_eval.core.types import Sample
-from edit_eval.driver.choices import engine_options
+from edit_eval.driver.choices import compile_options, engine_options
 from edit_eval.driver.config import check_config
 from edit_eval.driver.job import prepare
 from edit_eval.driver.pipeline import run_job
@@ -45,14 +45,25 @@ def test_a_run_goes_on_with_the_engine_that_its_last_judge_had():
     first, second = start(a={"engine": "vllm"}), start(a={"engine": "transformers"}, b={})
     assert options(starts=[first])["engine"] == "vllm"
     assert options(starts=[first, second, None, {"at": "", "hosts": None}])["engine"] == "transformers"
+    compiled = start(a={"engine": "transformers", "compile": "on"})
+    assert options(starts=[compiled, second])["compile"] == "on"
     assert "engine" not in options(starts=[start(a={"torch": "2"}), {"hosts": {"edit a": {"engine": "x"}}}])
+
+
+def test_edits_are_counted_for_each_device_and_compiling_is_as_before():
+    assert compile_options(11, 2, ()) == {"edits": 6}
+    assert compile_options(0, 2, ()) == {"edits": 0}
+    first = {"hosts": {"edit a": {"compile": "on"}, "judge a": {"compile": "off"}}}
+    second = {"hosts": {"edit a": {"compile": "off"}, "edit b": {}}}
+    assert compile_options(1, 1, [first, None, {"hosts": None}]) == {"edits": 1, "compile": "on"}
+    assert compile_options(1, 1, [first, second]) == {"edits": 1, "compile": "off"}
 
 
 @pytest.mark.parametrize(
     ("wanted_engine", "device", "given", "has_vllm", "taken"),
     [
-        ("auto", "cuda:0", {"questions": 80}, True, "vllm"),
-        ("auto", "cuda:0", {"questions": 79}, True, "transformers"),
+        ("auto", "cuda:0", {"questions": 250}, True, "vllm"),
+        ("auto", "cuda:0", {"questions": 249}, True, "transformers"),
         ("auto", "cuda:0", {"questions": 900}, False, "transformers"),
         ("auto", "cpu", {"questions": 900}, True, "transformers"),
         ("auto", "cuda:0", {}, True, "transformers"),

@@ -289,7 +289,7 @@ stages: parallel
         ("diffusion_mode", "did you mean 'diffusion_model'?"),
         ("reward", "did you mean 'reward_model'?"),
         ("editr", "did you mean 'editor'?"),
-        ("zzz", "there are benchmark, busy_gpus, editor"),
+        ("zzz", "there are backend, benchmark, busy_gpus, editor"),
     ],
 )
 def test_an_unknown_section_has_its_hint_in_either_shape(faults, key, hint):

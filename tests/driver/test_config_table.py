@@ -31,7 +31,7 @@ KEYS = [
     "editor.lora", "editor.lora.model", "editor.lora.scale", "hub_cache", "scratch", "lock", "links", "proxy",
     "judge.rubric", "judge.against", "judge.batch_size", "judge.params.seconds",
     "seed", "repeats", "limit", "shard", "output", "stages", "busy_gpus", "grace_s", "min_coverage", "no_such_key",
-    "judge.budget", "preflight",
+    "judge.budget", "preflight", "backend", "backend.type", "backend.address", "backend.resources", "backend.python",
 ]  # fmt: skip
 VALUES = {
     "null": "null", "true": "true", "no": "no", "negative": "-1", "zero": "0", "huge": "1" + "0" * 40,
@@ -55,6 +55,10 @@ FINE: dict[str, set[str]] = {
     "editor.params": {"mapping"},
     "judge.params": {"mapping"},
     "judge": {"null"},
+    "backend": {"mapping"},
+    "backend.address": {"null"},
+    "backend.resources": {"mapping"},
+    "backend.python": {"null"},
     "judge.rubric": {"null"},
     "judge.against": {"null"},
     "judge.params.seconds": {"zero", "float"},

@@ -9,11 +9,11 @@ import pytest
 from fake_nvml import FakeNvml
 from harness import Ran, config_tree, make_benchmark
 
-from edit_eval.driver import readings, telemetry
 from edit_eval.driver.devices import Device
 from edit_eval.driver.events import DeviceState, Note, StageFinished
 from edit_eval.driver.telemetry import Recorder, read_telemetry
 from edit_eval.driver.usage import usage
+from edit_eval.worker import readings, telemetry
 
 GPUS = [Device("cuda", (index,), (str(index),)) for index in range(8)]
 CPUS = [Device("cpu", (index,)) for index in range(2)]

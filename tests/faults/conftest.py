@@ -1,33 +1,15 @@
-"""What the fault suite shares: the undisturbed runs, and the table that is printed at the end."""
+"""What the fault suite shares: the undisturbed runs, and the table."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from faults.rows import FAULTS
+from faults.reporting import TABLE
 from faults.suite import Fault, Reference, Trial, outcome_of, results_key
 from faults.table import Table
-
-TABLE = pytest.StashKey[Table]()
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.stash[TABLE] = Table()
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Print the table; write it where `EDIT_EVAL_FAULT_TABLE` says: into a Markdown page, or to a `.json` file."""
-    table = config.stash[TABLE]
-    if not table.lines:
-        return
-    terminalreporter.section("faults")
-    terminalreporter.write_line(table.text())
-    if path := os.environ.get("EDIT_EVAL_FAULT_TABLE"):
-        table.write(Path(path), [(fault.family, fault.name) for fault in FAULTS])
 
 
 @pytest.fixture(scope="session")

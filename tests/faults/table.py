@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 BEGIN, END = "<!-- fault table -->", "<!-- end of fault table -->"
 """Lines of a Markdown file between which the table stands."""
@@ -49,6 +50,34 @@ class Table:
         line.survived += injected if right else 0
         line.lost += lost
         line.doubled += doubled
+
+    def join(self, other: Table) -> None:
+        """Add what another table has."""
+        for (family, name), line in other.lines.items():
+            mine = self.lines.setdefault((family, name), Line(family, name))
+            for count in HEADS[1:]:
+                setattr(mine, count, getattr(mine, count) + getattr(line, count))
+        self.notes |= other.notes
+
+    def in_order(self, order: Sequence[tuple[str, str]]) -> Table:
+        """Return the same table with its lines in this order of families and names; others come last."""
+        place = {one: number for number, one in enumerate(order)}
+        ordered = Table(
+            sorted(self.lines.values(), key=lambda line: place.get((line.family, line.name), len(place)))
+        )
+        ordered.notes = self.notes
+        return ordered
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain data, see `from_json`."""
+        return {"lines": [asdict(line) for line in self.lines.values()], "notes": self.notes}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Table:
+        """Return the table that `to_json` gave; an empty one of no data."""
+        table = cls(Line(**line) for line in data.get("lines", ()))
+        table.notes = dict(data.get("notes", {}))
+        return table
 
     def text(self) -> str:
         """Return the table for a terminal."""

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
+
+import pytest
 
 from faults.rows import FAULTS
 from faults.suite import trials
 from faults.table import BEGIN, END, Line, Table, lines_in, notes_in
 
-PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
+HERE = Path(__file__).parent
+PAGE = HERE.parents[1] / "docs" / "reliability.md"
 
 
 def table_of(*lines: Line) -> Table:
@@ -26,6 +32,37 @@ def test_trials_add_up_and_one_that_failed_is_not_survived():
         "fault  injected  survived  lost  doubled",
         "x             5         2     1        2",
     ]
+
+
+def test_tables_of_several_processes_make_one(tmp_path):
+    first, second = (
+        table_of(Line("a", "y", 2, 2), Line("a", "x", 1, 0, 3)),
+        table_of(Line("a", "x", 4, 4, 0, 1)),
+    )
+    second.notes["x"] = "took 3 s"
+    whole = Table()
+    for one in (first, second, Table()):
+        whole.join(Table.from_json(json.loads(json.dumps(one.to_json()))))
+    assert list(whole.in_order([("a", "x"), ("a", "y")]).lines.values()) == [
+        Line("a", "x", 5, 4, 3, 1),
+        Line("a", "y", 2, 2),
+    ]
+    assert whole.in_order([]).notes == {"x": "took 3 s"}
+    assert whole.in_order([]).lines.keys() == whole.lines.keys()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("how", [(), ("--numprocesses", "2")])
+def test_the_table_is_printed_whoever_ran_the_trials(tmp_path, how):
+    page = tmp_path / "table.json"
+    test = f"{HERE / 'test_faults.py'}::test_nothing_is_lost_or_done_twice"
+    shots = [f"{test}[messages: garbage from a keeper {number}]" for number in range(2)]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *how, *shots]
+    env = {**os.environ, "EDIT_EVAL_FAULT_TABLE": str(page)}
+    done = subprocess.run(command, cwd=HERE.parents[1], env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (line,) = json.loads(page.read_text())
+    assert (line["injected"], line["survived"], line["lost"], line["doubled"]) == (2, 2, 0, 0), done.stdout
 
 
 def test_a_page_keeps_what_was_not_injected_now(tmp_path):

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from PIL import Image
 
 from edit_eval.core.errors import ModelError, UserError
 from edit_eval.core.identity import identity_params
+from edit_eval.core.types import HostContext
 from edit_eval.driver.rubrics import load_rubric
 from edit_eval.judges.engines import Question
 from edit_eval.judges.engines.transformers import TransformersEngine
@@ -36,6 +38,34 @@ def test_a_batch_gives_the_same_replies_as_one_at_a_time(folder, size):
     together = Qwen3VL(PARAMS, context(folder, size), [SHORT]).judge(requests())
     assert texts(together) == texts(alone)
     assert all("\n\n" in one.reply for one in alone)
+
+
+@pytest.mark.parametrize("size", [3, 8])
+def test_a_static_cache_and_full_batches_give_the_same_replies(folder, size):
+    """On a CPU nothing is compiled; the arguments, the filled batches and what is dropped are those of a GPU."""
+    plain = Qwen3VL(PARAMS, context(folder, size), [SHORT])
+    static = Qwen3VL(replace(PARAMS, compile="on"), context(folder, size), [SHORT])
+    assert texts(static.judge(requests())) == texts(plain.judge(requests()))
+    assert static.engine_in_use.facts()["compile"] == ("off" if transformers_is_old() else "on")
+    assert plain.engine_in_use.facts()["compile"] == "off"
+    earlier = HostContext(("cpu",), str(folder), options={"batch_size": size, "compile": "on"})
+    assert Qwen3VL(PARAMS, earlier, [SHORT]).engine_in_use.facts() == static.engine_in_use.facts()
+
+
+@pytest.mark.long
+def test_a_compiled_step_gives_the_same_replies_and_is_compiled_once(folder):
+    from torch._dynamo.utils import counters
+    from transformers import CompileConfig
+
+    how = CompileConfig(backend="aot_eager", mode=None)
+    how._compile_all_devices = True
+    judge = Qwen3VL(replace(PARAMS, compile="on"), context(folder, 3), [SHORT])
+    judge.engine_in_use.model.generation_config.compile_config = how
+    counters.clear()
+    replies = texts(judge.judge(requests()))
+    assert replies == texts(Qwen3VL(PARAMS, context(folder, 3), [SHORT]).judge(requests()))
+    assert counters["stats"]["unique_graphs"] == 1
+    assert not counters["graph_break"]
 
 
 def test_the_same_question_gets_the_same_reply_in_bfloat16(dense):

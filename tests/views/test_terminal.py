@@ -7,9 +7,17 @@ import re
 import pytest
 from rich.cells import cell_len
 
-from edit_eval.driver.events import DeviceState, EditFinished, Event, StageStarted, StepProgress, VerdictGiven
+from edit_eval.driver.events import (
+    DeviceState,
+    EditFinished,
+    Event,
+    RunStarted,
+    StageStarted,
+    StepProgress,
+    VerdictGiven,
+)
 from edit_eval.views.board import Board
-from edit_eval.views.frame import draw
+from edit_eval.views.frame import draw, told
 from edit_eval.views.terminal import NoDisplay, open_display
 from edit_eval.views.terminal_json import JsonDisplay
 from edit_eval.views.terminal_plain import PlainDisplay
@@ -365,3 +373,31 @@ def test_long_labels_and_reasons_end_in_an_ellipsis() -> None:
     label = "GPU 0+1+2+3+4+5+6+7"
     line = picture([DeviceState(0, label, "edit", "restarting", "the host ended with signal 9 " * 5)], 60)[0]
     assert line == "[GPU 0+1+2+3+4+5…] Restarting the editor [00:12]: the host…"
+
+
+def test_many_devices_of_a_cluster_have_a_line_a_node() -> None:
+    devices = tuple(f"node-{node}/GPU {number}" for node in range(4) for number in range(8))
+    board = Board()
+    board.observe(RunStarted(0.0, "runs/x", "editor", None, 100, {"edit": devices}, 1))
+    for number, label in enumerate(devices):
+        state = "retired" if number == 31 else "loading" if number % 8 > 5 else "ready"
+        board.observe(DeviceState(0.0, label, "edit", state))
+    assert list(told(board, 10.0, Ink()))[:4] == [
+        "[node-0] 6 Editing; 2 Loading the editor [00:10]",
+        "[node-1] 6 Editing; 2 Loading the editor [00:10]",
+        "[node-2] 6 Editing; 2 Loading the editor [00:10]",
+        "[node-3] 6 Editing; 1 Loading the editor [00:10]; 1 Retired",
+    ]
+    drawn = ["".join(text for text, _ in line) for line in draw(board, 10.0, 40, 24, Ink())]
+    assert drawn[0] == "[node-0] 6 Editing; 2 Loading the edito…"
+    assert all(len(line) <= 40 for line in drawn)
+
+
+def test_more_nodes_than_lines_are_counted_over_all_of_them() -> None:
+    devices = tuple(f"node-{node}/GPU {number}" for node in range(20) for number in range(2))
+    board = Board()
+    board.observe(RunStarted(0.0, "runs/x", "editor", None, 100, {"edit": devices}, 1))
+    for label in devices:
+        board.observe(DeviceState(0.0, label, "edit", "ready"))
+    [line] = list(told(board, 10.0, Ink()))[:1]
+    assert line.startswith("[40 of 40] Editing: node-0/GPU 0-1, node-1/GPU 0-1, ")

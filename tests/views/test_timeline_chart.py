@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edit_eval.driver.readings import GPU_COLUMNS
 from edit_eval.driver.timeline import Lane, Segment, Series, Start
 from edit_eval.views.templating import _environment
 from edit_eval.views.timeline_chart import MOST_BYTES, TONES, Timeline, time_text, timeline_of
+from edit_eval.worker.readings import GPU_COLUMNS
 
 STATES = {"edit": "working", "judge": "working", "load": "loading", "wait": "waiting", "other": "stopping"}
 

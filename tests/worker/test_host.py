@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 from edit_eval.worker.host import Host
+from edit_eval.worker.protocol import FROM_HOST, Channel
+from edit_eval.worker.roles import CannotWriteError, Role
 
 
 def test_tasks_of_one_message_wake_a_thread_each():
@@ -29,3 +34,91 @@ def test_tasks_of_one_message_wake_a_thread_each():
             host._arrived.notify_all()  # else a failure would never end
         assert asleep == 0
         assert sorted(one.result()[0]["id"] for one in taken) == ["0", "1", "2", "3"]
+
+
+class Restful(Role):
+    """Begins at once, and leaves what the payload holds to be done beside."""
+
+    beside = True
+
+    def __init__(self):
+        self.begun = []
+        self.ahead = []
+
+    def begin(self, payloads, progress):
+        self.begun += [payload["name"] for payload in payloads]
+        return [payload["rest"] for payload in payloads]
+
+    def look_ahead(self, payload):
+        self.ahead.append(payload["name"])
+
+
+def serving(right, *rests):
+    """Return a host, its role, and tasks named 0, 1, ... that leave these rests."""
+    host, role = Host(right), Restful()
+    host._role = role
+    tasks = [{"id": str(n), "payload": {"name": str(n), "rest": rest}} for n, rest in enumerate(rests)]
+    host._hear({"type": "task", "tasks": tasks})
+    return host, role
+
+
+def told(left, count):
+    channel, messages = Channel(left, FROM_HOST), []
+    while len(messages) < count:
+        messages += channel.receive_blocking()
+    return [(one["type"], one.get("id", one.get("ids"))) for one in messages]
+
+
+def test_what_is_left_of_a_task_is_done_beside_the_next_one():
+    left, right = socket.socketpair()
+    with left, right:
+        second_begun = threading.Event()
+        host, role = serving(right, lambda: {"waited": second_begun.wait(10)}, dict)
+        for _ in range(2):
+            host._work(role, host._take(1))
+            if role.begun == ["0", "1"]:
+                second_begun.set()
+        assert told(left, 4) == [("begun", ["0"]), ("begun", ["1"]), ("done", "0"), ("done", "1")]
+        assert role.ahead == ["0", "1"]
+
+
+@pytest.mark.parametrize("outcome", [ValueError("no"), {"a": {1, 2}}, MemoryError("much")])
+def test_what_goes_wrong_beside_fails_its_task_alone(outcome, capsys):
+    def rest():
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    left, right = socket.socketpair()
+    with left, right:
+        host, role = serving(right, rest, dict)
+        host._work(role, host._take(1))
+        host._rest.result(10)
+        host._work(role, host._take(1))
+        assert told(left, 4) == [("begun", ["0"]), ("failed", "0"), ("begun", ["1"]), ("done", "1")]
+
+
+def test_a_disk_that_is_full_beside_ends_the_run():
+    def rest():
+        raise CannotWriteError("a.png", OSError(errno.ENOSPC, "No space left on device"))
+
+    left, right = socket.socketpair()
+    with left, right:
+        host, role = serving(right, rest)
+        host._work(role, host._take(1))
+        assert told(left, 2) == [("begun", ["0"]), ("fatal", None)]
+
+
+def test_what_would_end_the_process_ends_it_beside_too(monkeypatch, capsys):
+    left = []
+    monkeypatch.setattr("edit_eval.worker.host._leave", left.append)
+
+    def rest():
+        raise SystemExit(1)
+
+    one, other = socket.socketpair()
+    with one, other:
+        host, role = serving(other, rest)
+        host._work(role, host._take(1))
+        host._rest.result(10)
+    assert left == [1]

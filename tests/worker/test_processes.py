@@ -121,6 +121,27 @@ def test_exit_status_of_what_ended_by_itself_is_kept():
     assert done.stdout.strip() == "7 []"
 
 
+def test_one_child_and_what_is_below_it_can_be_spared():
+    code = (
+        "import json, os, subprocess, sys\n"
+        "from edit_eval.worker.processes import adopt_orphans, descendants, kill_descendants\n"
+        "adopt_orphans()\n"
+        'nested = \'import subprocess, sys, time; one = subprocess.Popen(["sleep", "60"]); print(one.pid, flush=True); \'\n'
+        "nested += 'time.sleep(60)'\n"
+        "spared, other = (subprocess.Popen([sys.executable, '-c', nested], stdout=subprocess.PIPE) for _ in range(2))\n"
+        "below = [int(one.stdout.readline()) for one in (spared, other)]\n"
+        "reaped, left = kill_descendants(spare=spared.pid)\n"
+        "after = descendants(os.getpid())\n"
+        "kill_descendants()\n"
+        "print(json.dumps([sorted(reaped) == sorted([other.pid, below[1]]), left, sorted(after) == sorted([spared.pid, "
+        "below[0]]), descendants(os.getpid())]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert json.loads(done.stdout) == [True, [], True, []]
+
+
 def test_a_child_dies_with_its_parent():
     code = (
         "import subprocess, sys, time\n"

@@ -16,11 +16,10 @@ from edit_eval.worker.protocol import Channel
 
 ROLE = """
 import sys
+from edit_eval.worker.roles import Role
 
-class Echo:
-    threads = 1
+class Echo(Role):
     window = 3
-    batch = 1
 
     def __init__(self, load):
         self.load = load

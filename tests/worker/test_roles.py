@@ -14,7 +14,7 @@ from PIL import Image
 from edit_eval.core.identity import file_sha256
 from edit_eval.core.types import Dimension, EditFailureKind, Rubric, Sample, Verdict
 from edit_eval.worker.host import _failure
-from edit_eval.worker.images import UnreadableImageError
+from edit_eval.worker.images import UnreadableImageError, open_image
 from edit_eval.worker.inputs import ChangedInputError, Inputs
 from edit_eval.worker.protocol import FROM_HOST, _check
 from edit_eval.worker.returned import UnusableEditError
@@ -35,6 +35,7 @@ def editing(tmp_path, edited, sources=("source.png",), thumbs: str = "out", **mo
     role = EditRole.__new__(EditRole)
     role._editor = SimpleNamespace(**{"edit": lambda request, step: edited, **more})
     role._inputs = Inputs()
+    role._ahead = {}
     sample = Sample("s", "make it blue", tuple(str(tmp_path / name) for name in sources))
     payload = {
         "sample": sample.to_json(),
@@ -138,6 +139,7 @@ def judging(tmp_path, verdicts, altered=False, removed=False, meanwhile=lambda p
     role._progress = threading.local()
     role._judge = SimpleNamespace(judge=lambda requests: meanwhile(source) or verdicts)
     role._inputs = Inputs()
+    role._ahead = {}
     sample = Sample("s", "make it blue", (str(source),))
     sha = "0" * 64 if altered else hashlib.sha256(source.read_bytes()).hexdigest()
     payload = {
@@ -229,3 +231,60 @@ def test_a_window_that_is_none_is_named(window):
     role._judge = SimpleNamespace(window=window)
     with pytest.raises(ValueError, match=f"window is {window!r}; it must be a whole number"):
         _ = role.window
+
+
+def ahead(tmp_path):
+    """A role that edits nothing, and the payload of a task of it."""
+    Image.new("RGB", (8, 6), "red").save(tmp_path / "source.png")
+    role = EditRole.__new__(EditRole)
+    role._editor = SimpleNamespace(edit=lambda request, step: request.images[0])
+    role._inputs, role._ahead = Inputs(), {}
+    sample = Sample("s", "make it blue", (str(tmp_path / "source.png"),))
+    names = ("image", "thumbnail", "source_thumbnail")
+    return role, {
+        "sample": sample.to_json(),
+        "inputs": inputs_of(sample),
+        "seed": 1,
+        "repeat": 0,
+        **{name: str(tmp_path / "out" / name) for name in names},
+    }
+
+
+def test_sources_are_opened_ahead_once(tmp_path, monkeypatch):
+    role, payload = ahead(tmp_path)
+    opened = []
+    monkeypatch.setattr(
+        "edit_eval.worker.roles.open_image", lambda path: opened.append(path) or open_image(path)
+    )
+    role.look_ahead(payload)
+    role.look_ahead(payload)
+    assert role.run([payload], lambda step, steps: None)[0]["source_size"] == [8, 6]
+    assert len(opened) == 1
+    role.run([payload], lambda step, steps: None)
+    assert len(opened) == 2
+
+
+def test_a_source_replaced_after_it_was_opened_ahead_makes_no_edit(tmp_path):
+    role, payload = ahead(tmp_path)
+    role.look_ahead(payload)
+    role._ahead[payload["image"]].result(10)
+    Image.new("RGB", (8, 6), "blue").save(tmp_path / "source.png")
+    with pytest.raises(ChangedInputError):
+        role.run([payload], lambda step, steps: None)
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_cannot_be_opened_ahead_fails_its_own_task(tmp_path):
+    role, payload = ahead(tmp_path)
+    (tmp_path / "source.png").write_text("hello")
+    payload["inputs"] = inputs_of(Sample.from_json(payload["sample"]))
+    role.look_ahead(payload)
+    with pytest.raises(UnreadableImageError, match="is a text file"):
+        role.run([payload], lambda step, steps: None)
+
+
+def test_what_is_opened_ahead_is_bounded(tmp_path):
+    role, payload = ahead(tmp_path)
+    for number in range(10):
+        role.look_ahead({**payload, "image": f"{number}.png"})
+    assert list(role._ahead) == ["8.png", "9.png"]

@@ -228,7 +228,7 @@ def _add_lint(commands: argparse._SubParsersAction[_Parser]) -> None:
     )
     _add_edits(lint, "the folder, in place of the config's editor")
     _add_set(_add_config(lint))
-    lint.set_defaults(output=None, devices=None, limit=None)
+    lint.set_defaults(output=None, backend=None, devices=None, limit=None)
 
 
 def _add_edits(parser: argparse.ArgumentParser, what: str) -> None:
@@ -245,7 +245,7 @@ def _add_fetch(commands: argparse._SubParsersAction[_Parser]) -> None:
     )
     _add_set(_add_config(fetch))
     _add_dry_run(fetch, "say what is needed and how large it is; fetch nothing large")
-    fetch.set_defaults(output=None, devices=None, limit=None)
+    fetch.set_defaults(output=None, backend=None, devices=None, limit=None)
 
 
 def _add_config(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
@@ -332,6 +332,9 @@ def _add_place_options(parser: argparse.ArgumentParser) -> None:
         "--limit",
         metavar="N",
         help="only so many samples, spread over the benchmark's groups (config key: limit)",
+    )
+    parser.add_argument(
+        "--backend", choices=("local", "ray"), help="where models run (config key: backend.type)"
     )
     parser.add_argument(
         "--devices", metavar="LIST", help="devices of both stages, e.g. cuda:0,cuda:1 or cpu:0 or all"

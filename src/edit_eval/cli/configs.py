@@ -60,13 +60,26 @@ def described(
         elif Path(path).is_dir():
             raise ConfigError(f"{path} is a folder without run.json; name a config file or a run directory")
     tree = read_tree(path, overrides, base, replace)
+    devices: Any = None
     if arguments.devices:
         parts = [part.strip() for part in arguments.devices.split(",")]
         devices = [int(part) if re.fullmatch("[0-9]{1,4}", part) else part for part in parts]
-        stages = [
-            name
-            for name in ("editor", "judge")
-            if isinstance(tree.get(name), dict) and (name == "judge" or name not in (replace or {}))
-        ]
+    stages = [
+        name
+        for name in ("editor", "judge")
+        if isinstance(tree.get(name), dict) and (name == "judge" or name not in (replace or {}))
+    ]
+    moved = _moved(tree, arguments.backend)
+    if devices is not None or moved:
         tree |= {name: {**tree[name], "devices": devices} for name in stages}
     return tree
+
+
+def _moved(tree: dict[str, Any], backend: str | None) -> bool:
+    """Take over `--backend`; whether that is another one than the config's, so that its devices are of no use."""
+    before = tree.get("backend")
+    given = before if isinstance(before, dict) else {"type": before or "local"}
+    if backend is None or given.get("type", "local") == backend:
+        return False
+    tree["backend"] = {**given, "type": backend} if backend == "ray" else {"type": backend}
+    return True

@@ -84,13 +84,15 @@ def sample_seed(base_seed: int, sample_id: str, repeat: int) -> int:
 def identity_params(params: Any) -> dict[str, Any]:
     """Return the fields of a `Params` dataclass that belong to the identity.
 
-    A field declared with `metadata={"identity": False}` (simulated time, attention backend ...) is left out.
+    A field declared with `metadata={"identity": False}` (simulated time, attention backend ...) is left out; one with
+    `metadata={"identity": "given"}` where it is empty, so that keys made before there was such a field stay.
     """
-    return {
-        one.name: getattr(params, one.name)
-        for one in dataclasses.fields(params)
-        if one.metadata.get("identity", True)
-    }
+    kept = {}
+    for one in dataclasses.fields(params):
+        value, belongs = getattr(params, one.name), one.metadata.get("identity", True)
+        if value if belongs == "given" else belongs:
+            kept[one.name] = value
+    return kept
 
 
 def edit_key(

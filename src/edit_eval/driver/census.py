@@ -27,6 +27,7 @@ class Count:
         in_flight: tasks at hosts.
         recalling: whether a task is being taken back from a host.
         waiting: whether a host has a task at hand beside the one it works on; None: not looked.
+        least_busy: how long the host that is free next is busy (`Scheduler`); None: not looked.
     """
 
     hosts: int = 0
@@ -35,6 +36,11 @@ class Count:
     in_flight: int = 0
     recalling: bool = False
     waiting: bool | None = None
+    least_busy: float | None = None
+
+    def changed(self) -> None:
+        """Have looked anew at what hangs on every single host."""
+        self.waiting = self.least_busy = None
 
 
 @dataclass
@@ -70,6 +76,7 @@ class Census:
         count = self.stages[host.stage.name]
         count.hosts += 1
         count.starting += 1
+        count.changed()
 
     def stopping(self, host: HostRun) -> None:
         """A host is about to be told to end."""
@@ -82,14 +89,14 @@ class Census:
         count = self.stages[host.stage.name]
         count.idle -= host.is_idle
         count.in_flight += tasks
-        count.waiting = None
+        count.changed()
 
     def answered(self, host: HostRun) -> None:
         """A host has answered a task, which is no longer at it."""
         count = self.stages[host.stage.name]
         count.in_flight -= 1
         count.idle += host.is_idle
-        count.waiting = None
+        count.changed()
 
     def is_occupied(self, slot: Slot) -> bool:
         """Whether another device that shares a part with this empty one holds a host."""

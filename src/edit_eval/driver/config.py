@@ -34,6 +34,7 @@ from edit_eval.driver.yamlfile import parse_yaml, read_yaml
 from edit_eval.worker.secrets import HIDDEN, holds_password, is_secret
 
 __all__ = [
+    "BackendConfig",
     "BenchmarkConfig",
     "Checked",
     "Config",
@@ -95,7 +96,13 @@ def _said(text: str) -> str:
 
 def _spelt_off(value: Any) -> Any:
     """Return `off` for what YAML makes of it."""
-    return "off" if value is False else value
+    return _as_written(value, ("off",))
+
+
+def _as_written(value: Any, choices: Sequence[Any]) -> Any:
+    """Return `on` or `off` for the truth value that YAML makes of it, if that word is a choice."""
+    word = {True: "on", False: "off"}.get(value) if isinstance(value, bool) else None
+    return word if word in choices else value
 
 
 def _a_shard(text: str) -> str:
@@ -170,12 +177,33 @@ class JudgeConfig(StageConfig):
     budget: float | None = Field(default=None, gt=0, le=1e12)
 
 
+class BackendConfig(_Strict):
+    """Where keepers run; a text stands for its `type`. See `driver.backends`."""
+
+    type: Literal["local", "ray"] = "local"
+    address: _Text | None = None
+    resources: dict[_Text, Annotated[float, Field(gt=0, le=1e6)]] = {}
+    python: _Text | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, given: Any) -> Any:
+        return {"type": given} if isinstance(given, str) else given
+
+    @model_validator(mode="after")
+    def _of_a_cluster(self) -> BackendConfig:
+        if self.type == "local" and (self.address or self.resources or self.python):
+            raise ValueError("address, resources and python are for type ray; the local backend takes none")
+        return self
+
+
 class Config(_Strict):
     """A whole run, as asked for."""
 
     benchmark: BenchmarkConfig
     editor: EditorConfig
     judge: JudgeConfig | None = None
+    backend: BackendConfig = BackendConfig()
     seed: int = Field(default=0, ge=INT_64[0], le=INT_64[1])
     repeats: int = Field(default=1, ge=1, le=1000)
     limit: int | None = Field(default=None, ge=1, le=INT_64[1])
@@ -434,6 +462,7 @@ def _home_problems(tree: Mapping[str, Any]) -> list[str]:
 
 _FIELDS: Mapping[tuple[str, ...], type[BaseModel]] = {
     (): Config,
+    ("backend",): BackendConfig,
     ("benchmark",): BenchmarkConfig,
     ("editor",): EditorConfig,
     ("judge",): JudgeConfig,
@@ -471,7 +500,7 @@ def _check_params(kind: Kind, found: Found, given: Mapping[str, Any]) -> tuple[A
     written = {}
     kinds = get_type_hints(found.cls.Params)
     for key in [key for key in given if key in known]:
-        value = _spelt_off(given[key]) if "off" in get_args(kinds[key]) else given[key]
+        value = _as_written(given[key], get_args(kinds[key]))
         if is_plain(value):
             written[key] = json.dumps(value)
         else:

@@ -53,27 +53,35 @@ class Device:
     Attributes:
         kind: `cuda` or `cpu`.
         indices: of its GPUs (in the inherited order), or of its CPU slot.
-        tokens: of its GPUs, for the host's `CUDA_VISIBLE_DEVICES`.
+        tokens: of its GPUs, for the host's `CUDA_VISIBLE_DEVICES`; none on another machine, which knows them itself.
+        node: the machine of a cluster that it is on, as people know it; empty: this one.
+        place: the same, as the backend knows it.
+        threads: for its hosts' libraries; 0: a share of this machine's cores.
     """
 
     kind: str
     indices: tuple[int, ...]
     tokens: tuple[str, ...] = ()
+    node: str = ""
+    place: str = ""
+    threads: int = 0
 
     @property
     def label(self) -> str:
-        """The name people read: `GPU 0`, `GPU 0+1`, `CPU 2`."""
-        return f"{'GPU' if self.kind == 'cuda' else 'CPU'} {'+'.join(map(str, self.indices))}"
+        """The name people read: `GPU 0`, `GPU 0+1`, `CPU 2`; `a/GPU 0` on the node a of a cluster."""
+        own = f"{'GPU' if self.kind == 'cuda' else 'CPU'} {'+'.join(map(str, self.indices))}"
+        return f"{self.node}/{own}" if self.node else own
 
     @property
     def name(self) -> str:
         """The name a config uses, fit for a file name: `cuda-0`, `cuda-0-1`, `cpu-2`."""
-        return "-".join([self.kind, *map(str, self.indices)])
+        node = [re.sub(r"[^\w.-]", "_", self.node)] if self.node else []
+        return "-".join([*node, self.kind, *map(str, self.indices)])
 
     @property
-    def parts(self) -> frozenset[tuple[str, int]]:
+    def parts(self) -> frozenset[tuple[str, str, int]]:
         """What it occupies; two devices that share a part cannot hold a model at the same time."""
-        return frozenset((self.kind, index) for index in self.indices)
+        return frozenset((self.place, self.kind, index) for index in self.indices)
 
     @property
     def torch_devices(self) -> tuple[str, ...]:
@@ -84,13 +92,20 @@ class Device:
 
     def environment(self, hosts_here: int) -> dict[str, str | None]:
         """Return what must be set before a host's Python starts. `hosts_here`: hosts sharing this machine's cores."""
-        threads = 1 if self.kind == "cpu" else max(1, cpu_count() // max(1, hosts_here))
+        shared = 1 if self.kind == "cpu" else max(1, cpu_count() // max(1, hosts_here))
+        threads = self.threads or shared
         names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
         return {
             **dict.fromkeys(names, str(threads)),
             "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
-            "CUDA_VISIBLE_DEVICES": ",".join(self.tokens) if self.kind == "cuda" else "",
+            **self._visible(),
         }
+
+    def _visible(self) -> dict[str, str | None]:
+        """Return which GPUs a host sees; on another machine those that its keeper was given there."""
+        if self.kind == "cuda" and self.node:
+            return {}
+        return {"CUDA_VISIBLE_DEVICES": ",".join(self.tokens) if self.kind == "cuda" else ""}
 
 
 _GONE = {15, 16}
@@ -121,7 +136,7 @@ class GpuMemory:
         return self._memory(device, "used")
 
     def _memory(self, device: Device, what: str) -> int | None:
-        if self._nvml is None or device.kind != "cuda":
+        if self._nvml is None or not device.tokens:
             return None
         try:
             return sum(
@@ -137,7 +152,7 @@ class GpuMemory:
 
     def model_name(self, device: Device) -> str | None:
         """Return what the first GPU of `device` is called (`NVIDIA H100 80GB HBM3`); None as above."""
-        if self._nvml is None or device.kind != "cuda":
+        if self._nvml is None or not device.tokens:
             return None
         try:
             name = self._nvml.nvmlDeviceGetName(self._handle(device.tokens[0]))
@@ -166,7 +181,7 @@ class GpuMemory:
 
     def _processes(self, device: Device) -> list[tuple[str, int]]:
         """Return the processes on a device as text, each with its bytes (0: unknown)."""
-        if self._nvml is None or device.kind != "cuda":
+        if self._nvml is None or not device.tokens:
             return []
         found = []
         for token in device.tokens:
@@ -182,7 +197,7 @@ class GpuMemory:
 
     def fault(self, device: Device) -> str:
         """Return why a device cannot be used any more (`GPU 3 is gone: GPU is lost`); empty if nothing is known of it."""
-        if self._nvml is None or device.kind != "cuda":
+        if self._nvml is None or not device.tokens:
             return ""
         for index, token in zip(device.indices, device.tokens, strict=True):
             try:
@@ -221,7 +236,7 @@ class GpuMemory:
         Rounded down to a thousandth and never below 0: what vLLM calls `gpu_memory_utilization`, which it takes of
         the whole memory and not of what is free. None for CPUs and where NVML cannot tell.
         """
-        if self._nvml is None or device.kind != "cuda":
+        if self._nvml is None or not device.tokens:
             return None
         shares = []
         for token in device.tokens:
@@ -241,7 +256,7 @@ class GpuMemory:
         Raises:
             DeviceError: there is no such number.
         """
-        if self._nvml is None or device.kind != "cuda" or all(token.isdigit() for token in device.tokens):
+        if self._nvml is None or all(token.isdigit() for token in device.tokens):
             return device.tokens
         every = [one for one in units(self._nvml) if one.permitted]
         found = []
@@ -353,6 +368,8 @@ def parse_devices(wanted: Any, where: str, gpus: Sequence[Gpu]) -> list[Device]:
         DeviceError: unknown or doubled devices, or more GPUs than there are.
     """
     entries = list(wanted) if isinstance(wanted, (list, tuple)) else [wanted]
+    if any("ray" in one if isinstance(one, dict) else str(one).partition(":")[0] == "ray" for one in entries):
+        raise DeviceError(f"{where}: {shown(wanted)} needs backend: ray; else write all, cuda:0 or cpu:0")
     if not entries:
         raise DeviceError(f"{where}: an empty list; name at least one device, such as cpu:0 or all")
     found: list[Device] = []
@@ -364,7 +381,7 @@ def parse_devices(wanted: Any, where: str, gpus: Sequence[Gpu]) -> list[Device]:
         else:
             found.append(_single(entry, where))
     _check_counts(found, where, gpus)
-    taken: set[tuple[str, int]] = set()
+    taken: set[tuple[str, str, int]] = set()
     for device in found:
         if device.parts & taken:
             raise DeviceError(f"{where}: {device.label} is named twice")

@@ -13,12 +13,14 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import edit_eval
 from edit_eval.core.errors import ConfigError, RunFailed, UserError
 from edit_eval.core.types import Sample
+from edit_eval.driver.backends import Backend
 from edit_eval.driver.config import Checked, StageConfig, check_config
 from edit_eval.driver.devices import Device, Gpu, GpuMemory, gpu_notes, nvml_fault, visible_gpus
 from edit_eval.driver.findings import Finding, bad, from_error, ok, salvaged, warn
@@ -28,6 +30,7 @@ from edit_eval.driver.ledger import read_ledger, tells_of_edit
 from edit_eval.driver.machine import cores, memory, nearest_folder, size_text
 from edit_eval.driver.mounts import local_locks, mount_of
 from edit_eval.driver.pipeline import run_job
+from edit_eval.driver.place import open_backend
 from edit_eval.driver.preflight import judge_spec, try_judge
 from edit_eval.driver.registry import Found
 from edit_eval.driver.rubrics import load_rubric
@@ -50,6 +53,7 @@ _LONGEST_SCRATCH = 54
 
 _LIBRARIES = ("numpy", "pillow", "pydantic", "nvidia-ml-py", "rich")
 
+StageKind = Literal["editor", "judge"]
 DiskUsage = Callable[[Path], Any]
 
 
@@ -192,12 +196,16 @@ def _examine(
     if "benchmark" not in lost:
         yield from _benchmark(checked, output, disk_usage)
     measured: Measured = {}
-    for kind in ("editor", "judge"):
-        if kind not in lost:
-            yield from _stage(kind, checked, measured, deep=deep)
+    kinds: tuple[StageKind, ...] = ("editor", "judge")
+    with closing(open_backend(checked.config.backend, gpus=visible_gpus())) as backend:
+        for kind in kinds:
+            if kind not in lost:
+                yield from _stage(kind, checked, measured, backend, deep=deep)
 
 
-def _stage(kind: str, checked: Checked, measured: Measured, *, deep: bool) -> Iterator[Finding]:
+def _stage(
+    kind: StageKind, checked: Checked, measured: Measured, backend: Backend, *, deep: bool
+) -> Iterator[Finding]:
     config: StageConfig | None = checked.config.editor if kind == "editor" else checked.config.judge
     found: Found | None = checked.editor if kind == "editor" else checked.judge
     if config is None or found is None:
@@ -206,7 +214,7 @@ def _stage(kind: str, checked: Checked, measured: Measured, *, deep: bool) -> It
     leave_out = checked.config.busy_gpus == "leave_out"
     params = checked.params["editor" if kind == "editor" else "judge"]
     cache = stage_cache(checked, config)
-    check = StageCheck(kind, config, found, params, measured, cache, leave_out=leave_out, deep=deep)
+    check = StageCheck(kind, config, found, params, measured, cache, backend, leave_out=leave_out, deep=deep)
     seen = list(check.findings())
     yield from seen
     if checked.config.judge and kind == "judge":
@@ -372,17 +380,22 @@ def _one_sample(checked: Checked, output: Path) -> Checked:
 
     from edit_eval.driver.place import stage_devices
 
-    gpus, memory_of = visible_gpus(), GpuMemory()
+    memory_of = GpuMemory()
     stages: dict[str, Any] = {}
-    for kind, found in (("editor", checked.editor), ("judge", checked.judge)):
-        stage: StageConfig | None = getattr(checked.config, kind)
-        if stage is None or found is None:
-            continue
-        devices = stage_devices(kind, stage, found, gpus)
-        taken = memory_of.taken(devices)
-        first = next((one for one in devices if one not in taken), devices[0])
-        names = [f"{first.kind}:{index}" for index in first.indices]
-        stages[kind] = stage.model_copy(update={"devices": [names] if len(names) > 1 else names})
+    of_stages: Sequence[tuple[StageKind, Found | None]] = (
+        ("editor", checked.editor),
+        ("judge", checked.judge),
+    )
+    with closing(open_backend(checked.config.backend, gpus=visible_gpus())) as backend:
+        for kind, found in of_stages:
+            stage: StageConfig | None = getattr(checked.config, kind)
+            if stage is None or found is None:
+                continue
+            devices = stage_devices(kind, stage, found, backend)
+            taken = memory_of.taken(devices)
+            first = next((one for one in devices if one not in taken), devices[0])
+            names = ["ray:1"] if first.node else [f"{first.kind}:{index}" for index in first.indices]
+            stages[kind] = stage.model_copy(update={"devices": [names] if len(names) > 1 else names})
     changes = {"limit": 1, "repeats": 1, "output": str(output), "preflight": "off", **stages}
     return dataclasses.replace(checked, config=checked.config.model_copy(update=changes))
 

@@ -14,6 +14,7 @@ from edit_eval.core.types import EditFailureKind, Verdict
 __all__ = [
     "DeviceState",
     "DeviceStateName",
+    "DevicesJoined",
     "EditFailed",
     "EditFinished",
     "Emit",
@@ -60,6 +61,13 @@ class RunStarted(Event):
     samples: int
     devices: Mapping[StageName, tuple[str, ...]]
     batch_size: int
+
+
+@dataclass(frozen=True)
+class DevicesJoined(Event):
+    """Devices of a cluster that came while the run goes on, by label, for each stage that they serve."""
+
+    devices: Mapping[StageName, tuple[str, ...]]
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import shutil
 import statistics
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -133,10 +134,11 @@ def forecast(
     hashes = UnreadHashes() if is_new and not checked.config.shard else FileHashes(known, keep=False)
     with tempfile.TemporaryDirectory(prefix="edit-eval-dry-run-") as workspace:
         job = prepare(checked, stages=stages, hashes=hashes, workspace=Path(workspace))
-        foreseen = _Foreseen(
-            job, stages, retry_failed=retry_failed, verify=verify, repeat_fraction=repeat_fraction
-        )
-        return foreseen.told(is_new, disk_usage)
+        with closing(job.backend):
+            foreseen = _Foreseen(
+                job, stages, retry_failed=retry_failed, verify=verify, repeat_fraction=repeat_fraction
+            )
+            return foreseen.told(is_new, disk_usage)
 
 
 class _Foreseen:

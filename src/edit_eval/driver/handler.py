@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from typing import Any, Protocol
 
+from edit_eval.driver.backends import Readings
 from edit_eval.driver.devices import Device
 from edit_eval.driver.events import StageName
 from edit_eval.driver.queue import Task
@@ -25,6 +27,12 @@ class Handler(Protocol):
 
     def failed(self, stage: StageName, task: Task, kind: str, reason: str, device: Device) -> None:
         """A task has failed and will not be tried again."""
+
+    def joined(self, devices: Sequence[tuple[Device, Collection[StageName]]]) -> None:
+        """Devices came, each for these stages."""
+
+    def read(self, readings: Readings) -> None:
+        """A node's recorder has read its GPUs and processes."""
 
     def started(self, stage: StageName, device: Device, pid: int) -> None:
         """A host's process was started."""

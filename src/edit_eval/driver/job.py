@@ -10,13 +10,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from edit_eval.core.errors import ConfigError, DataError, ModelError, RunError, shown
 from edit_eval.core.headlines import Headline
 from edit_eval.core.identity import identity_params
 from edit_eval.core.types import Sample
 from edit_eval.driver.against import find_against
+from edit_eval.driver.backends import Backend
 from edit_eval.driver.checkpoints import inspect_checkpoint, refuse_cut_off
 from edit_eval.driver.config import Checked, Config, EditorConfig, JudgeConfig, StageConfig
 from edit_eval.driver.devices import visible_gpus
@@ -28,9 +29,9 @@ from edit_eval.driver.interpreters import resolve_interpreter
 from edit_eval.driver.keys import edit_keys, seeds
 from edit_eval.driver.lint import FolderOfEdits, summary_line
 from edit_eval.driver.models import Model, find_lora, find_model, resolve_lora, resolve_model
-from edit_eval.driver.place import Place, remote_name, stage_devices, stage_spec
+from edit_eval.driver.place import Place, open_backend, remote_name, stage_devices, stage_spec
 from edit_eval.driver.plan import Judging, WantedEdit
-from edit_eval.driver.protocol import ProtocolInUse, counted, protocol_in_use
+from edit_eval.driver.protocol import ProtocolInUse, approximations_of, counted, protocol_in_use
 from edit_eval.driver.registry import Found
 from edit_eval.driver.runinfo import needed
 from edit_eval.driver.samples import check_images, load_samples, outside_images
@@ -100,6 +101,7 @@ class Job:
         editor, judge: the stages.
         protocol: id of what is measured.
         scratch: where hosts put caches and temporary files.
+        backend: finds devices and starts keepers; who holds a job closes it.
         data: config key -> repository and commit of what the benchmark reads from a hub.
         whole: of a shard, every edit of the run that it is a part of; else `wanted`.
     """
@@ -111,6 +113,7 @@ class Job:
     judge: JudgeJob | None
     protocol: str
     scratch: Scratch
+    backend: Backend
     data: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
     whole: Sequence[WantedEdit] = ()
 
@@ -150,13 +153,32 @@ def prepare(
     config = checked.config
     if config.judge is None and "edit" not in stages:
         raise ConfigError("judge: is missing; there is nothing to score with")
-    output = output_folder(checked)
+    output_folder(checked)
     gpus = visible_gpus()
     scratch = find_scratch(config.scratch)
+    backend = open_backend(config.backend, scratch.temporary, gpus)
+    try:
+        return _prepared(checked, stages, progress, hashes, workspace, scratch, backend)
+    except BaseException:
+        backend.close()
+        raise
 
-    def place(where: str, stage: StageConfig, found: Found) -> Place:
+
+def _prepared(
+    checked: Checked,
+    stages: Sequence[StageName],
+    progress: Callable[[str], None],
+    hashes: FileHashes | None,
+    workspace: Path | None,
+    scratch: Scratch,
+    backend: Backend,
+) -> Job:
+    """Find the same, with what finds devices; see `prepare`."""
+    config, output = checked.config, output_folder(checked)
+
+    def place(where: Literal["editor", "judge"], stage: StageConfig, found: Found) -> Place:
         interpreter = resolve_interpreter(where, stage.python, stage.conda)
-        return Place(stage_devices(where, stage, found, gpus), interpreter, scratch, config.proxy)
+        return Place(stage_devices(where, stage, found, backend), interpreter, scratch, config.proxy)
 
     editor_place = place("editor", config.editor, checked.editor) if "edit" in stages else None
     judge_place = None
@@ -184,7 +206,7 @@ def prepare(
     wanted = _share(config, whole)
     if judge and judge.budget is not None and whole:
         judge = dataclasses.replace(judge, budget=judge.budget * len(wanted) / len(whole))
-    return Job(checked, output, wanted, editor, judge, protocol.id, scratch, data, whole)
+    return Job(checked, output, wanted, editor, judge, protocol.id, scratch, backend, data, whole)
 
 
 def _share(config: Config, whole: Sequence[WantedEdit]) -> Sequence[WantedEdit]:
@@ -461,6 +483,7 @@ def _stage_job(
     title = f"{found.name} {config.model}" if config.model else found.name
     if isinstance(config, EditorConfig) and config.lora:
         title += f" + {config.lora.model} x {config.lora.scale:g}"
+    title += "".join(f" + {one}" for one in approximations_of(params))
     spec = stage_spec(name, config, found, place, whole)
     models = (model,) if model else ()
     return StageJob(spec, params, identity, title, found.size_policy(params), models)

@@ -6,7 +6,8 @@ Edits become verdict tasks as they finish. Owns the run directory while it runs;
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property, partial
@@ -15,12 +16,12 @@ from typing import Any, cast
 from edit_eval.core.errors import RunError, shown
 from edit_eval.core.types import EditFailureKind, UnscoredKind, Verdict
 from edit_eval.driver.against import against_file, against_lines
-from edit_eval.driver.backends import Backend
-from edit_eval.driver.backends.local import LocalBackend
-from edit_eval.driver.choices import engine_options
+from edit_eval.driver.backends import Backend, Readings
+from edit_eval.driver.choices import compile_options, engine_options
 from edit_eval.driver.control import Control
 from edit_eval.driver.devices import Device, GpuMemory
 from edit_eval.driver.events import (
+    DevicesJoined,
     EditFailed,
     EditFinished,
     Emit,
@@ -34,6 +35,7 @@ from edit_eval.driver.events import (
 from edit_eval.driver.handler import OutcomeError
 from edit_eval.driver.hashes import FileHashes
 from edit_eval.driver.job import Job, JudgeJob
+from edit_eval.driver.loading import weights_of
 from edit_eval.driver.outcomes import checked_edit, checked_verdict
 from edit_eval.driver.payloads import edit_payload, verdict_payload
 from edit_eval.driver.plan import EditPlan, Judging, WantedEdit, judged_again, plan_edits, verdict_is_done
@@ -87,7 +89,7 @@ def run_job(
         verify: hash every edit's image instead of trusting its size and modification time.
         beside: the job's judge judges beside the run's own, which stays what it is.
         repeat_fraction: share of the edits that the judge is asked about twice, 0..1.
-        backend: where keepers run; by default this machine, with the job's scratch folder.
+        backend: where keepers run; by default the job's own. It is closed at the end.
         tick: called a few times a second, for displays.
         control: how the run is told to end or to pause.
 
@@ -114,7 +116,8 @@ def run_job(
             repeat_fraction=repeat_fraction,
             tick=tick,
         )
-        return pipeline.run(backend or LocalBackend(job.scratch.temporary), control)
+        with closing(backend or job.backend) as keepers:
+            return pipeline.run(keepers, control)
 
 
 class Pipeline:
@@ -251,14 +254,18 @@ class Pipeline:
             remove_leftovers(self._store.path)  # every host has ended, some in the middle of a file
 
     def _specs(self, edits: Sequence[Task], verdicts: Sequence[Task]) -> list[StageSpec]:
-        specs = [self._job.editor.spec] if edits else []
+        specs = []
+        editor = self._job.editor
+        if edits and editor.spec:
+            chosen = compile_options(len(edits), len(editor.spec.devices), self._info.get("starts") or ())
+            specs.append(replace(editor.spec.with_options(chosen), weights=weights_of(editor.models)))
         if self._judge and (edits or verdicts) and (spec := self._judge.stage.spec):
             left = [self._by_key[one.id] for one in edits] + [self._edit_of[one.id] for one in verdicts]
             earlier = starts_of(self._info, self._judge.judging)
             chosen = engine_options(self._judge.judging, left, len(spec.devices), earlier)
-            options = {**spec.message["options"], **chosen}
-            specs.append(replace(spec, message={**spec.message, "options": options}))
-        return [spec for spec in specs if spec]
+            weights = weights_of(self._judge.stage.models)
+            specs.append(replace(spec.with_options(chosen), weights=weights))
+        return specs
 
     def _on_free_devices(self, spec: StageSpec, memory: GpuMemory) -> StageSpec:
         """Return `spec` without the devices that others hold, if the config says that these may be left out."""
@@ -390,6 +397,20 @@ class Pipeline:
             self._store.write_info(self._info)
 
     # What the pool tells
+
+    def joined(self, devices: Sequence[tuple[Device, Collection[StageName]]]) -> None:
+        """Say which devices came, and have them recorded."""
+        by_stage: dict[StageName, tuple[Device, ...]] = {}
+        for device, stages in devices:
+            for stage in stages:
+                by_stage[stage] = (*by_stage.get(stage, ()), device)
+        self._recorder.joined(by_stage)
+        labels = {stage: tuple(one.label for one in many) for stage, many in by_stage.items()}
+        self._emit(DevicesJoined(self._now(), labels))
+
+    def read(self, readings: Readings) -> None:
+        """Have recorded what a node read."""
+        self._recorder.read(readings)
 
     def started(self, stage: StageName, device: Device, pid: int) -> None:
         """Have a host's processes counted."""

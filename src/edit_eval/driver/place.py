@@ -6,19 +6,21 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import edit_eval
 from edit_eval.core.errors import ConfigError
-from edit_eval.driver.config import EditorConfig, JudgeConfig, StageConfig
-from edit_eval.driver.devices import Device, Gpu, GpuMemory, default_devices, parse_devices
+from edit_eval.driver.backends import Backend, DevicesAsked
+from edit_eval.driver.backends.local import LocalBackend
+from edit_eval.driver.config import BackendConfig, EditorConfig, JudgeConfig, StageConfig
+from edit_eval.driver.devices import Device, Gpu, GpuMemory
 from edit_eval.driver.events import StageName
 from edit_eval.driver.interpreters import Interpreter
 from edit_eval.driver.registry import Found
 from edit_eval.driver.scratch import Scratch
 from edit_eval.driver.stage import Deadlines, StageSpec
 
-__all__ = ["Place", "remote_name", "stage_devices", "stage_spec"]
+__all__ = ["Place", "open_backend", "remote_name", "stage_devices", "stage_spec"]
 
 
 @dataclass(frozen=True)
@@ -38,24 +40,26 @@ def remote_name(stage: StageConfig, found: Found, where: str = "judge") -> str |
     return stage.model if found.cls.remote_model else None
 
 
-def stage_devices(where: str, stage: StageConfig, found: Found, gpus: Sequence[Gpu]) -> list[Device]:
-    """Return the devices of a stage, defaults included; `auto` is one, free if any is. Raises `DeviceError`."""
-    accelerated, devices = found.cls.accelerated, stage.devices
-    if found.cls.remote_model and devices in (None, "auto", ["auto"]):
-        devices = ["cpu:0"]  # one process holds any number of connections
-    if devices is None:
-        devices = default_devices(accelerated=accelerated)
-    if devices in ("auto", ["auto"]):
-        devices = _one_device(gpus) if gpus else ["cuda:0" if accelerated else "cpu:0"]
-    return parse_devices(devices, f"{where}.devices", gpus)
+def open_backend(config: BackendConfig, temporary: Path | None = None, gpus: Sequence[Gpu] = ()) -> Backend:
+    """Return what finds devices and starts keepers; whatever it holds, it takes when it is first asked for something.
+
+    Args:
+        config: `backend` of the config.
+        temporary: folder for temporary files, where not that of every program.
+        gpus: of this machine.
+    """
+    if config.type == "local":
+        return LocalBackend(temporary, gpus)
+    from edit_eval.driver.backends.ray import RayBackend
+
+    return RayBackend(config)
 
 
-def _one_device(gpus: Sequence[Gpu]) -> list[str]:
-    """Return the first GPU whose memory nobody else holds; the first of all where every one is held."""
-    asks = GpuMemory()
-    every = [Device("cuda", (gpu.index,), (gpu.token,)) for gpu in gpus]
-    free = [device for device in every if not asks.taken([device])]
-    return [f"cuda:{(free or every)[0].indices[0]}"]
+def stage_devices(
+    where: Literal["editor", "judge"], stage: StageConfig, found: Found, backend: Backend
+) -> list[Device]:
+    """Return the devices of a stage, defaults included. Raises `DeviceError`."""
+    return backend.devices(DevicesAsked(where, stage.devices, found.cls.accelerated, found.cls.remote_model))
 
 
 def stage_spec(
@@ -79,9 +83,10 @@ def stage_spec(
         message=message,
         deadlines=Deadlines(**config.deadlines.model_dump()),
         max_attempts=config.max_attempts,
-        numbers={device: asks.numbers(device) for device in place.devices} if asks else {},
+        numbers={one: asks.numbers(one) for one in place.devices if not one.node} if asks else {},
         shares_memory=found.cls.engine,
         proxy=place.proxy,
+        prepares=found.cls.prepares if name == "judge" else False,
     )
 
 

@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from edit_eval.core.errors import Interrupted, ModelError, RunFailed, UserError
 from edit_eval.driver.attention import Attention
-from edit_eval.driver.backends import Backend
+from edit_eval.driver.backends import Backend, Joined, Left, Readings, Remark
 from edit_eval.driver.control import Control
 from edit_eval.driver.devices import GpuMemory
 from edit_eval.driver.doubts import IN_A_ROW
@@ -33,6 +33,9 @@ from edit_eval.driver.events import (
     Unloaded,
 )
 from edit_eval.driver.handler import Handler, OutcomeError
+from edit_eval.driver.loading import PREPARE_S, LoadGate, Weights
+from edit_eval.driver.nodes import IN_A_ROW as IN_A_ROW_OF_A_NODE
+from edit_eval.driver.nodes import Nodes
 from edit_eval.driver.queue import Task
 from edit_eval.driver.refusals import cannot_write
 from edit_eval.driver.scheduler import Scheduler
@@ -78,6 +81,7 @@ class Pool:
         control: how the run is told to end or to pause.
         room: stage, how many of its tasks are at hosts -> how many more may be; None: any number. Once it is 0 with none
             at a host, what waits is dropped, and stays undone.
+        gate: how many hosts may load at once.
     """
 
     def __init__(
@@ -93,6 +97,7 @@ class Pool:
         clock: Callable[[], float] = time.monotonic,
         control: Control | None = None,
         room: Callable[[StageName, int], int | None] = lambda _stage, _in_flight: None,
+        gate: LoadGate | None = None,
     ) -> None:
         self._stages = [Stage(spec) for spec in stages]
         self._handler = handler
@@ -102,9 +107,11 @@ class Pool:
         self._memory = memory
         self._clock = clock
         self._selector = selectors.DefaultSelector()
+        self._nodes = Nodes()
         devices = list(dict.fromkeys(device for spec in stages for device in spec.devices))
         self._slots = [Slot(device) for device in devices]
         self._plan = Scheduler(self._stages, self._slots, overlap=overlap)
+        self._gate = gate or LoadGate()
         self._control = control or Control()
         self._room = room
         self._was_paused = self._was_ending = False
@@ -113,6 +120,7 @@ class Pool:
         self._check_at = 0.0
         self._attention = Attention(_TICK_S)
         self._draining: list[Slot] = []
+        self._loading: list[Weights] | None = None  # what hosts load now; None: not looked
         self._clogged: list[Slot] = []  # whose keepers have not taken all that they were sent
 
     def add(self, stage: StageName, tasks: Iterable[Task]) -> None:
@@ -138,6 +146,7 @@ class Pool:
                     self._finish(stage)
                 self._receive()
                 self._check_times()
+                self._take_changes()
                 self._handler.tick()
         finally:
             self._shut_down()
@@ -171,12 +180,16 @@ class Pool:
 
     def _look_at_everything(self) -> None:
         self._plan.count()
+        self._loading = None
         for slot in self._plan.in_turn():
             host = slot.host
             if host is None:
                 stage = self._plan.stage_for(slot, time.monotonic())
-                if stage:
+                if stage and self._has_room(slot, stage):
                     self._start(slot, stage)
+                elif slot.held_back and stage is None:
+                    slot.held_back = False
+                    self._say(slot, "off")
             elif host.phase is Phase.READY:
                 self._feed(slot, host)
         for slot in self._slots:
@@ -184,12 +197,20 @@ class Pool:
                 self._stop(slot, slot.host)
             elif slot.host and slot.host.is_idle:
                 self._help_out(slot, slot.host)
+            self._prepare_next(slot)
         self._attention.note_waiting(self._stages, self._slots, lambda stage, slot: stage.serves(slot.device))
 
     def _stir(self) -> None:
         """Have everything looked at: more than one device's work has changed."""
         self._plan.forget()
         self._attention.stir()
+
+    def _note_change(self, stage: Stage) -> None:
+        """A host of this stage has begun or ended a task: who waits is looked at, and who is the next to be free."""
+        if stage.queue.varied and len(stage.queue):
+            self._attention.stir()
+        else:
+            self._attention.stir_if_waiting(stage)
 
     def _wound_down(self) -> bool:
         """Once asked to end: take back what has not begun, and say whether all that has is finished, or overdue."""
@@ -211,7 +232,7 @@ class Pool:
         if self._pausing() or host.given_up:
             return
         most = self._room(host.stage.name, self._plan.in_flight(host.stage))
-        tasks = self._plan.tasks_for(slot, host, most)
+        tasks = self._plan.tasks_for(slot, host, most, time.monotonic())
         if tasks:
             waited = host.announced == "waiting"
             self._plan.sent(host, len(tasks))
@@ -252,7 +273,7 @@ class Pool:
         if len(stage.queue) and not self._plan.in_flight(stage) and self._room(stage.name, 0) == 0:
             stage.queue.drain()
         if len(stage.queue) and not stage.dead_reason:
-            if not any(stage.serves(slot.device) for slot in self._slots):
+            if not any(stage.serves(slot.device) for slot in self._slots) and not self._backend.hopes():
                 self._die(stage)
             return
         if self._plan.is_fed(stage) or self._plan.in_flight(stage):
@@ -270,6 +291,41 @@ class Pool:
         self._emit(Note(self._clock(), "warning", f"{stage.name}: {stage.dead_reason}"))
 
     # Acting
+
+    def _has_room(self, slot: Slot, stage: Stage) -> bool:
+        """Whether the machine's memory has room for one more host that loads; say once if it has not."""
+        if self._loading is None:
+            self._loading = [
+                one.host.stage.spec.weights
+                for one in self._slots
+                if one.host and one.host.phase is Phase.STARTING and one.host.stage.spec.weights.size
+            ]
+        if self._gate.admits(stage.spec.weights, self._loading):
+            slot.held_back = False
+            return True
+        if not slot.held_back:
+            slot.held_back = True
+            text = f"for memory of the machine: {self._gate.at_once(stage.spec.weights)} load at a time"
+            self._emit(DeviceState(self._clock(), slot.device.label, stage.name, "waiting", text))
+        return False
+
+    def _prepare_next(self, slot: Slot) -> None:
+        """Near the end of a device's work have the next stage's host import, and one of them read its weights ahead."""
+        if slot.prepared or slot.link is None:
+            return
+        stage = self._plan.stage_to_prepare(slot, PREPARE_S)
+        if stage is None or not self._gate.may_prepare(len(self._slots)):
+            return
+        slot.prepared = True
+        self._send(slot, "prepare", **self._order(slot, stage))
+
+    def _order(self, slot: Slot, stage: Stage) -> dict[str, Any]:
+        """Return what a keeper is told of a host that it is to start or to prepare."""
+        log = self._log_folder / f"{stage.name}-{slot.device.name}.log"
+        load = stage.spec.load(slot.device, self._memory)
+        if ahead := self._gate.ahead(stage.spec.weights):
+            load["ahead"] = ahead
+        return {"host": stage.spec.host_spec(slot.device, log, len(self._slots)), "load": load}
 
     def _launch(self, slot: Slot, stage: Stage) -> bool:
         """Start the device's keeper, if it has none; where the machine has no room for one, try again later."""
@@ -292,13 +348,10 @@ class Pool:
         stage.started_at = stage.started_at or time.monotonic()
         slot.host = HostRun(stage, time.monotonic())
         self._plan.started(slot, slot.host)
-        log = self._log_folder / f"{stage.name}-{slot.device.name}.log"
-        self._send(
-            slot,
-            "start",
-            host=stage.spec.host_spec(slot.device, log, len(self._slots)),
-            load=stage.spec.load(slot.device, self._memory),
-        )
+        if self._loading is not None and stage.spec.weights.size:
+            self._loading.append(stage.spec.weights)
+        slot.prepared = False
+        self._send(slot, "start", **self._order(slot, stage))
         self._say(
             slot, "starting" if not slot.barren and not slot.failed_loads else "restarting", slot.last_reason
         )
@@ -317,6 +370,37 @@ class Pool:
         if slot.host:
             slot.host.announced = state
         self._emit(DeviceState(self._clock(), slot.device.label, stage, state, detail))
+
+    # Machines that come and go
+
+    def _take_changes(self) -> None:
+        changes = self._backend.changes()
+        for one in changes:
+            if isinstance(one, Remark):
+                self._emit(Note(self._clock(), "warning", one.text))
+            elif isinstance(one, Readings):
+                self._handler.read(one)
+            elif isinstance(one, Left):
+                self._leave(one)
+        joined = [one for one in changes if isinstance(one, Joined)]
+        for change in joined:
+            self._slots.append(Slot(change.device))
+            for stage in self._stages:
+                if stage.name in change.stages:
+                    stage.retired.discard(change.device)
+                    stage.joined.append(change.device)
+        if joined:
+            self._handler.joined([(one.device, one.stages) for one in joined])
+
+    def _leave(self, change: Left) -> None:
+        """Let go of a device that is there no more; what it had in flight is done elsewhere."""
+        for slot in [one for one in self._slots if one.device == change.device]:
+            for stage in self._stages:
+                if stage.serves(slot.device):
+                    stage.last_reason = change.why
+                    self._retire(slot, stage, change.why)
+            self._lose_keeper(slot, change.why, gone=True)
+            self._slots.remove(slot)
 
     # Hearing
 
@@ -348,9 +432,8 @@ class Pool:
             self._on_message(slot, message)
         if link.channel.closed:
             broken = link.channel.broken
-            self._lose_keeper(
-                slot, f"the keeper spoke no protocol: {broken}" if broken else "the keeper went away"
-            )
+            why, gone = (f"the keeper spoke no protocol: {broken}", False) if broken else link.why_lost()
+            self._lose_keeper(slot, why or "the keeper went away", gone=gone)
 
     def _on_message(self, slot: Slot, message: dict[str, Any]) -> None:
         host = slot.host
@@ -365,7 +448,7 @@ class Pool:
             self._on_refused(slot, host, message)
         elif kind == "begun":
             host.begin(message["ids"])
-            self._attention.stir_if_waiting(host.stage)
+            self._note_change(host.stage)
         elif kind == "progress":
             self._on_progress(slot, host, message)
         elif kind == "done":
@@ -426,9 +509,10 @@ class Pool:
         del host.in_flight[task.id]
         self._plan.answered(host)
         self._attention.touch(slot)
-        self._attention.stir_if_waiting(host.stage)
-        host.stage.note_duration(host.finish(task.id))
+        self._note_change(host.stage)
+        host.stage.note_duration(host.finish(task.id), task.estimate)
         slot.barren = 0
+        self._nodes.well(slot.device)
         if broken := host.stage.doubts.done(slot.device.name, task):
             self._on_broken(host.stage, broken)
 
@@ -497,7 +581,8 @@ class Pool:
             labels = tuple(stage.unloads)
             self._emit(Unloaded(self._clock(), stage.name, labels, max(stage.unloads.values())))
 
-    def _lose_keeper(self, slot: Slot, reason: str) -> None:
+    def _lose_keeper(self, slot: Slot, reason: str, *, gone: bool = False) -> None:
+        """A keeper has ended, or is to; `gone`: with its machine, so that no task of it is to blame."""
         self._stir()
         if slot in self._draining:
             self._draining.remove(slot)
@@ -505,13 +590,16 @@ class Pool:
             self._selector.unregister(slot.link.channel)
             slot.link.lost()
             slot.link = None
+            slot.prepared = False
         if slot.host is not None:
             if slot.host.phase in (Phase.STOPPING, Phase.DRAINING) and not slot.host.in_flight:
                 slot.host = None
             else:
-                self._lose_host(slot, slot.host, reason, "")
+                if gone:
+                    slot.host.stage.queue.put_all(slot.host.withdraw())
+                self._lose_host(slot, slot.host, reason, "", gone=gone)
 
-    def _lose_host(self, slot: Slot, host: HostRun, reason: str, tail: str) -> None:
+    def _lose_host(self, slot: Slot, host: HostRun, reason: str, tail: str, *, gone: bool = False) -> None:
         """A host ended that should not have: what it had begun is tried again, alone."""
         self._stir()
         stage = host.stage
@@ -524,9 +612,12 @@ class Pool:
         self._retry(slot, stage, tasks, "timeout" if host.stalled else "crash", _with_tail(reason, tail))
         if self._is_gone(slot):
             return
-        if host.phase is Phase.STARTING:
+        if gone:
+            pass  # no fault of the device's
+        elif host.phase is Phase.STARTING:
             self._failed_load(slot, host, reason)
         elif not suspects:  # else the task is to blame, or will be
+            self._count_for_node(slot, reason)
             slot.barren += 1
             others = any(stage.serves(other.device) for other in self._slots if other is not slot)
             if slot.barren >= (_BARREN_HOSTS if others else _BARREN_HOSTS_OF_THE_LAST):
@@ -572,10 +663,27 @@ class Pool:
             host.stage.refusal = said
         self._note_failed_load(slot, host.stage, said, last=kind == "user")
 
+    def _count_for_node(self, slot: Slot, reason: str) -> None:
+        """Leave a machine of a cluster out whose devices fail time and again, if there are others."""
+        device = slot.device
+        if not device.node or self._nodes.lost(device) < IN_A_ROW_OF_A_NODE:
+            return
+        others = [one.device for one in self._slots if one.device.place != device.place]
+        for stage in self._stages:
+            here = [
+                one for one in self._slots if one.device.place == device.place and stage.serves(one.device)
+            ]
+            if here and any(stage.serves(one) for one in others):
+                for one in here:
+                    self._retire(one, stage, f"its node {device.node} is left out: {reason}")
+                text = f"{stage.name}: node {device.node} is left out, for hosts were lost on it {IN_A_ROW_OF_A_NODE} times in a row: {reason}"
+                self._emit(Note(self._clock(), "warning", text))
+
     def _note_failed_load(self, slot: Slot, stage: Stage, reason: str, *, last: bool = False) -> None:
         slot.last_reason = stage.last_reason = reason
         slot.failed_loads += 1
-        if last or slot.failed_loads >= _LOADS:
+        self._count_for_node(slot, reason)
+        if stage.serves(slot.device) and (last or slot.failed_loads >= _LOADS):
             self._retire(slot, stage, f"the model does not load: {reason}")
 
     def _retire(self, slot: Slot, stage: Stage, reason: str) -> None:

@@ -11,6 +11,7 @@ import re
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from edit_eval.driver.devices import visible_gpus
 from edit_eval.driver.findings import Finding, bad, from_error
 from edit_eval.driver.hubcache import open_cache
 from edit_eval.driver.interpreters import resolve_interpreter
-from edit_eval.driver.place import Place, remote_name, stage_devices, stage_spec
+from edit_eval.driver.place import Place, open_backend, remote_name, stage_devices, stage_spec
 from edit_eval.driver.protocol import protocol_in_use
 from edit_eval.driver.scratch import find_scratch
 from edit_eval.driver.stage import StageSpec
@@ -77,8 +78,9 @@ def _local(checked: Checked) -> Iterator[Finding]:
     if config is None or found is None:
         return
     cache = open_cache(config.hub, checked.config.hub_cache)
+    backend = open_backend(checked.config.backend)
     check = StageCheck(
-        "judge", config, found, checked.params["judge"], {}, cache, leave_out=False, deep=False
+        "judge", config, found, checked.params["judge"], {}, cache, backend, leave_out=False, deep=False
     )
     yield from check.before_editing()
 
@@ -88,10 +90,13 @@ def judge_spec(checked: Checked) -> StageSpec:
     config, found = checked.config.judge, checked.judge
     if config is None or found is None:
         raise ConfigError("judge: is missing")
+    scratch = find_scratch(checked.config.scratch)
+    with closing(open_backend(checked.config.backend, gpus=visible_gpus())) as backend:
+        devices = stage_devices("judge", config, found, backend)
     place = Place(
-        stage_devices("judge", config, found, visible_gpus()),
+        devices,
         resolve_interpreter("judge", config.python, config.conda),
-        find_scratch(checked.config.scratch),
+        scratch,
         checked.config.proxy,
     )
     model = remote_name(config, found)

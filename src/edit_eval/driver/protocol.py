@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from edit_eval.benchmarks import Protocol
 from edit_eval.core.errors import ConfigError
@@ -14,7 +15,7 @@ from edit_eval.core.types import Rubric, Sample
 from edit_eval.driver.config import Checked
 from edit_eval.driver.rubrics import load_rubric
 
-__all__ = ["OFFICIAL", "PARTIAL", "ProtocolInUse", "counted", "protocol_in_use"]
+__all__ = ["OFFICIAL", "PARTIAL", "ProtocolInUse", "approximations_of", "counted", "protocol_in_use"]
 
 OFFICIAL = "+official"
 """End of the id of a run in which everything is as the benchmark's authors have it, and nothing is missing."""
@@ -56,6 +57,7 @@ def protocol_in_use(checked: Checked, *, judging: bool) -> ProtocolInUse:
     benchmark = checked.benchmark.cls
     name = f"{benchmark.name}/v{benchmark.version}"
     limit = [f"limit-{checked.config.limit}"] if checked.config.limit else []
+    limit += approximations_of(checked.params["editor"])
     config, judge = checked.config.judge, checked.judge
     if not judging or config is None or judge is None:
         return ProtocolInUse("+".join([name, *limit]), {}, ())
@@ -80,6 +82,23 @@ def protocol_in_use(checked: Checked, *, judging: bool) -> ProtocolInUse:
         deviations.append(f"judge-{_short(model)}")
     whole = "+".join([name, *deviations]) if deviations else name + OFFICIAL
     return ProtocolInUse(whole, rubrics, protocol.headlines)
+
+
+def approximations_of(params: Any) -> list[str]:
+    """Return the approximations that an editor's parameters ask for, each with its options, as parts of an id.
+
+    `first_block_cache-threshold-0.08`: an edit that was approximated is not what the benchmark's authors measured.
+    """
+    wanted: Mapping[str, Mapping[str, Any]] = getattr(params, "approximations", None) or {}
+    named = []
+    for name, options in sorted(wanted.items()):
+        texts = {
+            key: "x".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+            for key, value in sorted(options.items())
+        }
+        parts = [name, *(f"{key}-{text}" for key, text in texts.items())]
+        named.append(re.sub(r"[^\w.-]+", "-", "-".join(parts)))
+    return named
 
 
 def counted(protocol: ProtocolInUse, samples: Iterable[Sample]) -> ProtocolInUse:

@@ -76,6 +76,7 @@ def _starts_facts(starts: list[Mapping[str, Any]]) -> dict[str, str]:
         start.get("python") for start in starts
     )
     facts |= {name: distinct(host.get(name) for host in hosts) for name in _LIBRARIES}
+    facts["compiled"] = distinct(host.get("compile") for host in hosts)
     facts["accelerators"] = distinct(host.get("accelerator") for host in hosts)
     facts["starts"] = ", ".join(_text(start.get("at")) for start in starts[:10]) + (
         f" and {len(starts) - 10} more" if len(starts) > 10 else ""

@@ -58,6 +58,9 @@ class TaskQueue:
         self._heaps: dict[frozenset[str], list[_Entry]] = {}
         self._order = 0
         self._length = 0
+        self._first_estimate: float | None = None
+        self.varied = False
+        """Whether tasks of different lengths have been here."""
 
     def __len__(self) -> int:
         return self._length
@@ -72,6 +75,9 @@ class TaskQueue:
         if not task.order:
             self._order += 1
             task.order = self._order
+            if self._first_estimate is None:
+                self._first_estimate = task.estimate
+            self.varied = self.varied or task.estimate != self._first_estimate
         heap = self._heaps.setdefault(frozenset(task.lost_on), [])
         heapq.heappush(heap, (task.solo, -task.estimate, task.order, task))
         self._length += 1
@@ -99,6 +105,22 @@ class TaskQueue:
             del self._heaps[chosen]
         self._length -= 1
         return task
+
+    def free_choice(self, most: int) -> list[Task]:
+        """Return what waits, if that is at most so many tasks, all unsuspected and fit for every device; else nothing."""
+        if not 0 < self._length <= most or list(self._heaps) != [frozenset()]:
+            return []
+        tasks = [entry[3] for entry in self._heaps[frozenset()]]
+        return [] if any(task.solo for task in tasks) else tasks
+
+    def remove(self, task: Task) -> None:
+        """Take out one task of `free_choice`."""
+        heap = self._heaps[frozenset()]
+        heap[:] = [entry for entry in heap if entry[3] is not task]
+        heapq.heapify(heap)
+        if not heap:
+            del self._heaps[frozenset()]
+        self._length -= 1
 
     def drain(self) -> list[Task]:
         """Remove and return everything."""

@@ -10,8 +10,10 @@ What an answer hangs on is counted anew for every question, unless whoever asks 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from edit_eval.driver.assignment import SOME, assign
 from edit_eval.driver.census import Census, Count
 from edit_eval.driver.events import StageName
 from edit_eval.driver.queue import Task
@@ -31,6 +33,7 @@ class Scheduler:
         self._stages = stages
         self._slots = slots
         self._overlap = overlap
+        self._assignments: dict[StageName, tuple[Any, Mapping[str, Slot]]] = {}
         self._kept: Census | None = None
 
     # Keeping count
@@ -126,6 +129,29 @@ class Scheduler:
                 return stage
         return None
 
+    def stage_to_prepare(self, slot: Slot, lead_s: float) -> Stage | None:
+        """Return the stage whose host this busy device is to prepare now, if any: the one that it will hold next.
+
+        Args:
+            slot: the device.
+            lead_s: how long before the end of its work, as far as that can be told, that is worth it.
+        """
+        host = slot.host
+        if host is None or host.phase is not Phase.READY or not self._overlap:
+            return None
+        stage = host.stage
+        after = next((one for one in self._after(stage) if one.serves(slot.device)), None)
+        if after is None or not after.spec.prepares or after.finished:
+            return None
+        count = self._of(stage)
+        left, hosts = len(stage.queue) + count.in_flight, count.hosts
+        usual = stage.usual_s
+        soon = left <= 2 * hosts if usual is None else left * usual <= lead_s * hosts
+        return after if soon else None
+
+    def _after(self, stage: Stage) -> Sequence[Stage]:
+        return self._stages[self._stages.index(stage) + 1 :]
+
     def may_take(self, stage: Stage) -> set[str]:
         """Return the names of devices that have a host of `stage`, or can have one as soon as there is work."""
         census = self._census()
@@ -143,10 +169,13 @@ class Scheduler:
             return 0
         return len(before.queue) + self.in_flight(before)
 
-    def tasks_for(self, slot: Slot, host: HostRun, most: int | None = None) -> list[Task]:
+    def tasks_for(
+        self, slot: Slot, host: HostRun, most: int | None = None, now: float | None = None
+    ) -> list[Task]:
         """Take from the queue what this ready host should be sent now, at most `most`.
 
-        As many as its window has room for, but near the end no more than its share, and a suspect only alone.
+        As many as its window has room for, but near the end no more than its share, and a suspect only alone. The last
+        few tasks of known length are given out so that all are done soonest. `now`: on the clock by which tasks begin.
         """
         stage = host.stage
         if len(host.in_flight) >= host.window or not len(stage.queue):
@@ -156,19 +185,92 @@ class Scheduler:
         room = min(host.window, max(1, share)) - len(host.in_flight)
         if host.in_flight:  # those with nothing to do come first
             room = min(room, len(stage.queue) - count.idle)
+            if stage.queue.varied and not self._is_next_free(slot, stage, now):
+                return []
+        elif stage.queue.varied:
+            room = min(room, 1)  # one that is at hand at once is taken from those who will be free sooner
         room = room if most is None else min(room, most)
         if room <= 0 or any(task.solo for task in host.in_flight.values()):
             return []
         among = self.may_take(stage) if stage.queue.has_lost else frozenset()
         tasks: list[Task] = []
         while len(tasks) < room:
-            task = stage.queue.take(slot.device.name, among, alone=not host.in_flight and not tasks)
+            waiting = stage.queue.free_choice(SOME) if stage.queue.varied else []
+            if waiting:
+                task = self._best_of_few(slot, host, waiting, tasks, now)
+            else:
+                task = stage.queue.take(slot.device.name, among, alone=not host.in_flight and not tasks)
             if task is None:
                 break
             tasks.append(task)
             if task.solo:
                 break
         return tasks
+
+    def _best_of_few(
+        self, slot: Slot, host: HostRun, waiting: Sequence[Task], more: Sequence[Task], now: float | None
+    ) -> Task | None:
+        """Take the task that this host does if the few that wait are all to be done soonest; None: none of them.
+
+        Args:
+            slot: the device.
+            host: its host.
+            waiting: what waits.
+            more: tasks that it was given just now.
+            now: as of `tasks_for`.
+        """
+        stage = host.stage
+        own = [task for task in waiting if self._assigned(stage, waiting, now)[task.id] is slot]
+        if own:
+            chosen = max(own, key=lambda task: (task.estimate, -task.order))
+        elif not host.in_flight and not more:
+            chosen = min(
+                waiting, key=lambda task: (task.estimate, -task.order)
+            )  # sooner begun is never later done
+        else:
+            return None
+        stage.queue.remove(chosen)
+        return chosen
+
+    def _assigned(self, stage: Stage, waiting: Sequence[Task], now: float | None) -> Mapping[str, Slot]:
+        """Return the device of each task that waits; made anew when one was taken, has ended or has come."""
+        slots = self.hosts(stage)
+        key = (
+            tuple(task.id for task in waiting),
+            *((slot.device.name, *slot.host.in_flight) for slot in slots if slot.host),
+        )
+        if self._assignments.get(stage.name, (None, {}))[0] != key:
+            free_at = [self._busy_for(slot, stage, now) for slot in slots]
+            devices = assign([task.estimate for task in waiting], free_at)
+            found = {task.id: slots[device] for task, device in zip(waiting, devices, strict=True)}
+            self._assignments[stage.name] = (key, found)
+        return self._assignments[stage.name][1]
+
+    def _is_next_free(self, slot: Slot, stage: Stage, now: float | None) -> bool:
+        """Whether no other device will be done with what it has before this one.
+
+        Else, where tasks differ in length, one at hand here would wait for longer than elsewhere.
+        """
+        count = self._of(stage)
+        if count.least_busy is None:
+            count.least_busy = min(self._busy_for(one, stage, now) for one in self.hosts(stage))
+        return self._busy_for(slot, stage, now) <= count.least_busy
+
+    def _busy_for(self, slot: Slot, stage: Stage, now: float | None) -> float:
+        """Return how long a device is busy with what it has, in the unit of tasks' estimates."""
+        host = slot.host
+        if host is None:
+            return 0.0
+        left = sum(task.estimate for task in host.in_flight.values())
+        unit = stage.unit_s
+        if now is None or not unit:
+            return left
+        done = sum(
+            min(host.in_flight[one].estimate, (now - at) / unit)
+            for one, at in host.begun.items()
+            if one in host.in_flight
+        )
+        return max(0.0, left - done)
 
     def is_surplus(self, slot: Slot, host: HostRun) -> bool:
         """Whether this host should end: nothing is left for it, or its device is needed by another stage."""

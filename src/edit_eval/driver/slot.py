@@ -113,6 +113,8 @@ class Slot:
     failed_loads: int = 0
     last_reason: str = ""
     last_failure: str = ""
+    prepared: bool = False  # its keeper was told to have the next stage's host import
+    held_back: bool = False  # it waits until others have loaded
 
     def send(self, kind: str, /, **fields: Any) -> None:
         """Send the keeper a message."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from edit_eval.driver.devices import Device, GpuMemory
 from edit_eval.driver.doubts import Doubts
 from edit_eval.driver.events import StageName
 from edit_eval.driver.interpreters import Interpreter
+from edit_eval.driver.loading import Weights
 from edit_eval.driver.queue import TaskQueue
 from edit_eval.worker.proxies import is_proxy_variable
 
@@ -70,6 +71,8 @@ class StageSpec:
         numbers: device -> plain integers for `CUDA_VISIBLE_DEVICES`, for an engine that knows no UUIDs.
         shares_memory: whether its hosts are told which part of the GPU memory they may take.
         proxy: `environment`, or `none`: its hosts inherit no proxy.
+        weights: the files that its hosts load.
+        prepares: whether a host of it can import what it needs before its device is free.
     """
 
     name: StageName
@@ -83,6 +86,14 @@ class StageSpec:
     numbers: Mapping[Device, Sequence[str]] = field(default_factory=dict)
     shares_memory: bool = False
     proxy: str = "environment"
+    weights: Weights = field(default_factory=Weights)
+    prepares: bool = False
+
+    def with_options(self, options: Mapping[str, Any]) -> StageSpec:
+        """Return a copy whose hosts are told further options (`HostContext.options`)."""
+        return replace(
+            self, message={**self.message, "options": {**self.message.get("options", {}), **options}}
+        )
 
     def host_spec(self, device: Device, log: Path, hosts_here: int) -> dict[str, Any]:
         """Return what a keeper needs to start a host of this stage on `device`."""
@@ -137,8 +148,11 @@ class Stage:
     last_reason: str = ""
     unloads: dict[str, float] = field(default_factory=dict)
     doubts: Doubts = field(default_factory=Doubts)
+    joined: list[Device] = field(default_factory=list)  # later than the run began
     given_a_chance: set[Device] = field(default_factory=set)  # found broken, and restarted for it
+    unit_s: float | None = None  # seconds in the unit of tasks' estimates, by the median of the last ones
     _recent_s: deque[float] = field(default_factory=lambda: deque(maxlen=101))
+    _recent_units: deque[float] = field(default_factory=lambda: deque(maxlen=101))
     _median_s: float | None = None
 
     @cached_property
@@ -152,26 +166,34 @@ class Stage:
 
     def serves(self, device: Device) -> bool:
         """Whether `device` may hold a host of this stage."""
-        return device in self._devices and device not in self.retired
+        return device not in self.retired and (device in self._devices or device in self.joined)
 
     def touches(self, device: Device) -> bool:
         """Whether `device` holds a GPU or slot that a host of this stage may need."""
+        every = (*self.spec.devices, *self.joined)
         return self.serves(device) or any(
-            one.parts & device.parts for one in self.spec.devices if one not in self.retired
+            one.parts & device.parts for one in every if one not in self.retired
         )
 
-    def note_duration(self, seconds: float) -> None:
-        """Remember how long a task took."""
+    def note_duration(self, seconds: float, estimate: float = 1.0) -> None:
+        """Remember how long a task took, and how long it was thought to be."""
         self._recent_s.append(seconds)
         self._median_s = None
+        if estimate > 0:
+            self._recent_units.append(seconds / estimate)
+            self.unit_s = statistics.median(self._recent_units)
+
+    @property
+    def usual_s(self) -> float | None:
+        """How long a task takes, by the median of the last ones; None before the first."""
+        if self._median_s is None and self._recent_s:
+            self._median_s = statistics.median(self._recent_s)
+        return self._median_s
 
     def task_deadline_s(self, *, first: bool) -> float:
         """Return how long a host may be silent now."""
         limits = self.spec.deadlines
         if first:
             return max(limits.first_task_s, limits.task_s)
-        if not self._recent_s:
-            return limits.task_s
-        if self._median_s is None:
-            self._median_s = statistics.median(self._recent_s)
-        return max(limits.task_s, limits.task_factor * self._median_s)
+        usual = self.usual_s
+        return limits.task_s if usual is None else max(limits.task_s, limits.task_factor * usual)

@@ -9,12 +9,13 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from edit_eval.core.errors import ModelError, UserError
+from edit_eval.driver.backends import Backend
 from edit_eval.driver.checkpoints import Checkpoint, inspect_checkpoint, memory_need, refuse_cut_off
 from edit_eval.driver.config import StageConfig
-from edit_eval.driver.devices import Device, GpuMemory, visible_gpus
+from edit_eval.driver.devices import Device, GpuMemory
 from edit_eval.driver.environments import Environment, TorchFacts, older, probe_environment
 from edit_eval.driver.findings import Finding, bad, from_error, ok, warn
 from edit_eval.driver.hubcache import FETCH, HubCache
@@ -54,18 +55,20 @@ class StageCheck:
         params: its parameters, checked.
         measured: by earlier checks; added to.
         cache: where models of a hub are looked for.
+        backend: finds the devices.
         leave_out: whether GPUs that others hold may be left out.
         deep: whether to import torch also where there is no GPU.
     """
 
     def __init__(
         self,
-        kind: str,
+        kind: Literal["editor", "judge"],
         config: StageConfig,
         found: Found,
         params: Any,
         measured: Measured,
         cache: HubCache,
+        backend: Backend,
         *,
         leave_out: bool,
         deep: bool,
@@ -76,6 +79,7 @@ class StageCheck:
         self._params = params
         self._measured = measured
         self._cache = cache
+        self._backend = backend
         self._leave_out = leave_out
         self._deep = deep
         self._memory = GpuMemory()
@@ -103,7 +107,7 @@ class StageCheck:
     def _look_at_devices(self) -> Iterator[Finding]:
         what = self._key("devices")
         try:
-            self._devices = stage_devices(self._kind, self._config, self._found, visible_gpus())
+            self._devices = stage_devices(self._kind, self._config, self._found, self._backend)
         except UserError as error:
             yield from from_error(what, error, f"correct {what}")
             return

@@ -173,7 +173,8 @@ class Summary:
     def reaches(self, *, judged: bool) -> bool:
         """Whether the share of what is wanted reaches `min_coverage`: of scores, or (not `judged`) of edits alone."""
         share = self.coverage if judged else _share(self.edited, self.wanted)
-        return share >= self.min_coverage or not self.wanted  # a shard to which no sample falls
+        falls_to_none = not self.wanted and "shard" in self.facts
+        return share >= self.min_coverage or falls_to_none
 
 
 def _share(part: int, whole: int) -> float:

@@ -6,6 +6,7 @@ it), `at` (seconds since this start began) and `time` (seconds since 1970):
 | `type` | keys |
 |---|---|
 | `start` | `devices` (list of `device`, `kind`, `gpus` (ids), `stages`), `gpus` (id -> `name`, `memory_bytes`), `nvml` (null, or why there is none), `interval_s` |
+| `devices` | `devices`, `gpus` as of `start`: of devices that came later, or of whose GPUs more became known |
 | `state` | `device`, `stage` (or null), `state` (as in `events.DeviceState`, and `working`), `detail` |
 | `host` | `device`, `stage`, `pid`: a host was started |
 | `task` | `device`, `stage`, `ok`, `seconds` (of the host), `steps`: a task has ended |
@@ -29,12 +30,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, get_args
 
+from edit_eval.driver.backends import Readings
 from edit_eval.driver.devices import Device
 from edit_eval.driver.events import DeviceState, Emit, Event, Note, StageFinished, StageName
 from edit_eval.driver.ledger import json_bytes, json_value
-from edit_eval.driver.readings import GPU_COLUMNS, HOST_COLUMNS, GpuReader, ProcessReader, Reading
 from edit_eval.driver.refusals import why_not
 from edit_eval.driver.shapes import Each, misfit_of
+from edit_eval.worker.readings import GPU_COLUMNS, HOST_COLUMNS, GpuReader, ProcessReader, Reading
 
 __all__ = ["INTERVAL_S", "VERSION", "Recorder", "read_telemetry"]
 
@@ -74,6 +76,10 @@ _SHAPES: Mapping[str, Mapping[str, Any]] = {
         "!devices": [{"!device": str, "!kind": str, "!gpus": [str], "!stages": [str]}],
         "!gpus": Each({"!memory_bytes": (int, None)}),
     },
+    "devices": {
+        "!devices": [{"!device": str, "!kind": str, "!gpus": [str], "!stages": [str]}],
+        "!gpus": Each({"!memory_bytes": (int, None)}),
+    },
     "state": {"!device": str, "!stage": (_STAGE, None), "!state": str, "!detail": str},
     "task": {"!device": str, "!stage": _STAGE, "!ok": bool, "!seconds": float, "!steps": int},
     "stage": {"!stage": _STAGE},
@@ -96,6 +102,21 @@ def _tells(record: dict[str, Any]) -> bool:
     )
 
 
+def _lanes(devices: Mapping[StageName, Sequence[Device]], gpus: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Return what is recorded of devices; `gpus`: token -> id."""
+    every = dict.fromkeys(device for many in devices.values() for device in many)
+    serving = {stage: frozenset(many) for stage, many in devices.items()}
+    return [
+        {
+            "device": device.label,
+            "kind": device.kind,
+            "gpus": [gpus[token] for token in device.tokens],
+            "stages": [stage for stage, many in serving.items() if device in many],
+        }
+        for device in every
+    ]
+
+
 class Recorder:
     """Records one start of a run between `begin` and `close`; before and after, it only passes events on.
 
@@ -114,6 +135,7 @@ class Recorder:
         self._unwritten: list[bytes] = []
         self._written_at = 0.0
         self._states: dict[str, str] = {}
+        self._lanes: dict[str, dict[str, Any]] = {}
         self._processes = ProcessReader()
         self._sampler: _Sampler | None = None
 
@@ -128,21 +150,14 @@ class Recorder:
             self._give_up(error)
             return self
         every = list(dict.fromkeys(device for many in devices.values() for device in many))
-        serving = {stage: frozenset(many) for stage, many in devices.items()}
         gpus = GpuReader(token for device in every for token in device.tokens)
-        if gpus.missing:
+        if gpus.missing and not all(device.node for device in every):
             self._emit(Note(self._clock(), "info", f"no readings of GPUs: no NVML here ({gpus.missing})"))
+        lanes = _lanes(devices, {token: one.id for token, one in gpus.info.items()})
+        self._lanes = {one["device"]: one for one in lanes}
         self._record(
             "start",
-            devices=[
-                {
-                    "device": device.label,
-                    "kind": device.kind,
-                    "gpus": [gpus.info[token].id for token in device.tokens],
-                    "stages": [stage for stage, many in serving.items() if device in many],
-                }
-                for device in every
-            ],
+            devices=lanes,
             gpus={one.id: {"name": one.name, "memory_bytes": one.memory_bytes} for one in gpus.info.values()},
             nvml=gpus.missing or None,
             interval_s=INTERVAL_S,
@@ -174,6 +189,26 @@ class Recorder:
 
     # What it is told
 
+    def joined(self, devices: Mapping[StageName, Sequence[Device]]) -> None:
+        """Devices came."""
+        lanes = _lanes(devices, {})
+        self._lanes |= {one["device"]: one for one in lanes}
+        self._record("devices", devices=lanes, gpus={})
+
+    def read(self, readings: Readings) -> None:
+        """A node's recorder has read something; what GPUs a device there has is known only now."""
+        found = [
+            {**self._lanes[device], "gpus": list(gpus)}
+            for device, gpus in readings.devices.items()
+            if device in self._lanes and self._lanes[device]["gpus"] != list(gpus)
+        ]
+        if found:
+            self._lanes |= {one["device"]: one for one in found}
+            self._record("devices", devices=found, gpus=readings.gpus)
+        at, seconds = self._clock(), time.time()
+        for age, gpus, hosts in readings.samples:
+            self._record("sample", (max(0.0, at - age), seconds - age), gpus=gpus, hosts=hosts)
+
     def emit(self, event: Event) -> None:
         """Record what an event says of a device or a stage, and pass it on."""
         if isinstance(event, DeviceState):
@@ -187,7 +222,8 @@ class Recorder:
         if self._states.get(device.label) == "restarting":  # the wait after a loss is over
             self._state(device.label, stage, "loading", "")
         self._record("host", device=device.label, stage=stage, pid=pid)
-        self._processes.follow(device.label, pid)
+        if not device.node:  # else its own machine looks after it
+            self._processes.follow(device.label, pid)
 
     def sent(self, stage: StageName, device: Device) -> None:
         """A host was sent tasks."""

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from edit_eval.driver.readings import GPU_COLUMNS, HOST_COLUMNS
+from edit_eval.worker.readings import GPU_COLUMNS, HOST_COLUMNS
 
 __all__ = ["Doing", "Lane", "Segment", "Series", "Start", "Task", "timelines"]
 
@@ -190,6 +190,13 @@ def timelines(records: Iterable[Mapping[str, Any]]) -> list[Start]:
         ends[number] = max(ends.get(number, record["at"]), record["at"])
         if kind == "start":
             heads[number] = record
+        elif kind == "devices" and number in heads:
+            later = heads[number]
+            heads[number] = {
+                **later,
+                "devices": [*later["devices"], *record["devices"]],
+                "gpus": {**later["gpus"], **record["gpus"]},
+            }
         elif kind == "sample":
             gpus, hosts = series.setdefault(number, ({}, {}))
             _add(gpus, record, record["gpus"], len(GPU_COLUMNS))

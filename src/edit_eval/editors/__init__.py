@@ -31,7 +31,8 @@ class Editor:
 
     Class attributes:
         Params: a frozen standard-library dataclass; its fields are the config's `params`. A field with
-            `metadata={"identity": False}` does not change pixels and is not part of the edit's key.
+            `metadata={"identity": False}` does not change pixels and is not part of the edit's key; one with
+            `metadata={"identity": "given"}` is part of it where it is not empty.
         version: raise it by hand whenever the same parameters give other pixels.
         model_file: file that a model folder must hold (`model_index.json`); empty if the kind takes no model.
         hub_files: patterns of the files that `edit-eval fetch` brings of a model; empty: those that a diffusers
@@ -122,6 +123,10 @@ class Editor:
         """Say in words what size goes in and what size comes out; recorded in the run."""
         del params
         return "in: the source's size; out: the source's size, or as the editor returns it"
+
+    def facts(self) -> dict[str, Any]:
+        """Return provenance of this host beyond its libraries: text, numbers, booleans; recorded in run.json."""
+        return {}
 
     def edit_size(self, request: EditRequest) -> tuple[int, int] | None:
         """Return the (width, height) in pixels that the edit of this request has by `size_policy`; None: any.

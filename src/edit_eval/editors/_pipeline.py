@@ -14,14 +14,16 @@ import inspect
 import json
 import re
 import sys
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from edit_eval.core.errors import ConfigError, DeviceError, ModelError, UserError, did_you_mean
-from edit_eval.core.types import EditRequest, HostContext, StepCallback
+from edit_eval.core.types import EditRequest, HostContext, Sample, StepCallback
 from edit_eval.editors import Editor
+from edit_eval.editors._approximate import approximate, breaks_graphs
+from edit_eval.editors._calling import reporter, watched
+from edit_eval.editors._compile import compile_if_it_pays, denoiser_of
 from edit_eval.editors._overlays import as_folder, from_original, put_lora
 from edit_eval.worker.images import resize_to
 from edit_eval.worker.returned import mark_nan
@@ -60,6 +62,9 @@ _SINCE = {
 }
 """The first diffusers that has a pipeline, where the oldest that we run has not."""
 
+_TRIAL = "Make it brighter."
+_TRIAL_STEPS = 2
+
 _DTYPE_KEYWORD_SINCE = (0, 40)
 """diffusers from 0.40 calls it `dtype`; older ones call it `torch_dtype` and ignore the new word silently."""
 
@@ -91,6 +96,8 @@ class PipelineEditor(Editor):
             )
         self.pipeline = self.build()
         self.pipeline.set_progress_bar_config(disable=True)
+        self._trying = False
+        self._facts: dict[str, Any] = {}
 
     @classmethod
     def check(cls, model: str, components: Mapping[str, str]) -> None:
@@ -121,13 +128,57 @@ class PipelineEditor(Editor):
         if "output_type" in known:
             extra["output_type"] = "pil"
         if "callback_on_step_end" in known:
-            extra["callback_on_step_end"] = _reporter(step)
-        with _watched(getattr(self.pipeline, "image_processor", None)) as odd:
-            edited: Image = self.pipeline(**arguments, **extra)[0][0]
+            extra["callback_on_step_end"] = reporter(step)
+        if self._trying and "num_inference_steps" in known and "strength" not in known:
+            extra["num_inference_steps"] = _TRIAL_STEPS
+        if reset := getattr(denoiser_of(self.pipeline), "_reset_stateful_cache", None):
+            reset()  # diffusers does so after an edit, but not after one that failed
+        with watched(getattr(self.pipeline, "image_processor", None)) as odd:
+            edited: Image = self.pipeline(**{**arguments, **extra})[0][0]
         edited = edited.convert("RGB")
         if size == "source":
             edited = resize_to(edited, request.images[0].size)
         return mark_nan(edited) if odd else edited
+
+    def facts(self) -> dict[str, Any]:
+        """Return whether the denoiser is compiled, and how many seconds that took."""
+        return self._facts
+
+    def steps(self) -> int:
+        """Return the denoising steps of an edit, as far as the pipeline declares them."""
+        declared = inspect.signature(type(self.pipeline).__call__).parameters.get("num_inference_steps")
+        return declared.default if declared and isinstance(declared.default, int) else 0
+
+    def set_up(self) -> None:
+        """Do what `params` say of attention_backend, approximations and compile.
+
+        Raises:
+            UserError: the installed libraries, the denoiser or this machine cannot do what was asked for.
+        """
+        params, denoiser = self.params, denoiser_of(self.pipeline)
+        if params.attention_backend is not None:
+            self.set_attention_backend(params.attention_backend)
+        approximate(self.pipeline, denoiser, params.approximations, params.dtype, self._try_out)
+        self._facts = compile_if_it_pays(
+            denoiser,
+            params.compile,
+            self.context.options,
+            self.steps(),
+            self.context.device,
+            self._try_out,
+            fullgraph=not breaks_graphs(params.approximations),
+        )
+
+    def _try_out(self) -> None:
+        """Make an edit of two steps, of nothing."""
+        from PIL import Image
+
+        blank = Image.new("RGB", (1024, 1024), "grey")
+        self._trying = True
+        try:
+            self.edit(EditRequest(Sample("trial", _TRIAL, ("",)), _TRIAL, (blank,), 0), _no_step)
+        finally:
+            self._trying = False
 
     def set_attention_backend(self, name: str) -> None:
         """Choose diffusers' attention kernel for the denoiser.
@@ -135,8 +186,7 @@ class PipelineEditor(Editor):
         Raises:
             UserError: the installed diffusers, the denoiser or this machine does not have it.
         """
-        denoiser = getattr(self.pipeline, "transformer", None) or getattr(self.pipeline, "unet", None)
-        choose = getattr(denoiser, "set_attention_backend", None)
+        choose = getattr(denoiser_of(self.pipeline), "set_attention_backend", None)
         if choose is None:
             raise UserError("editor.params.attention_backend: this pipeline has none to choose; leave it out")
         try:
@@ -147,41 +197,8 @@ class PipelineEditor(Editor):
             ) from error
 
 
-@contextlib.contextmanager
-def _watched(processor: Any) -> Iterator[list[str]]:
-    """Yield a list that is no longer empty once a `VaeImageProcessor` was given NaN or infinity to make images of.
-
-    diffusers makes them black without a word. What it makes of anything else is not touched.
-    """
-    odd: list[str] = []
-    make = getattr(processor, "postprocess", None)
-    if make is None:
-        yield odd
-        return
-
-    def postprocess(image: Any, *arguments: Any, **options: Any) -> Any:
-        if hasattr(image, "isfinite") and not bool(image.isfinite().all()):
-            odd.append("NaN or infinity")
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "invalid value encountered in cast", RuntimeWarning)
-            return make(image, *arguments, **options)
-
-    processor.postprocess = postprocess
-    try:
-        yield odd
-    finally:
-        del processor.postprocess
-
-
-def _reporter(step: StepCallback) -> Callable[[Any, int, Any, dict[str, Any]], dict[str, Any]]:
-    """Return a `callback_on_step_end` that tells `step` and changes nothing."""
-
-    def on_step_end(pipeline: Any, index: int, _timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
-        steps = getattr(pipeline, "num_timesteps", None) or 0
-        step(index + 1, max(index + 1, int(steps)))
-        return tensors
-
-    return on_step_end
+def _no_step(_step: int, _steps: int) -> None:
+    """Tell nobody."""
 
 
 def choice_problems(params: Any, **known: Sequence[str]) -> list[str]:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from edit_eval.core.errors import ConfigError, ModelError, did_you_mean
 from edit_eval.core.types import EditRequest, HostContext, StepCallback
+from edit_eval.editors._approximate import approximation_problems
 from edit_eval.editors._pipeline import (
     DTYPES,
     SIZES,
@@ -56,6 +57,9 @@ class DiffusersParams:
         several_images: a sample with several source images is failed (`refuse`), or the pipeline gets all of them
             as a list (`list`; right only for pipelines that take several references), or the first (`first`).
         attention_backend: diffusers' attention kernel, such as `_native_cudnn`; None: torch's choice.
+        compile: whether the denoiser's blocks are compiled: `on`, `off`, or `auto`: on a GPU whose share of the run is at
+            least 400 steps. The edits are the same up to rounding.
+        approximations: what makes edits faster or smaller, and others: name -> options (`editors._approximate`).
     """
 
     pipeline: str | None = None
@@ -64,6 +68,8 @@ class DiffusersParams:
     size: str = "model"
     several_images: str = "refuse"
     attention_backend: str | None = field(default=None, metadata={"identity": False})
+    compile: Literal["auto", "on", "off"] = field(default="auto", metadata={"identity": False})
+    approximations: dict[str, dict[str, Any]] = field(default_factory=dict, metadata={"identity": "given"})
 
 
 class Diffusers(PipelineEditor):
@@ -80,8 +86,7 @@ class Diffusers(PipelineEditor):
             UserError: see `PipelineEditor`; also a pipeline without image or prompt, and arguments it has not.
         """
         super().__init__(params, context)
-        if params.attention_backend is not None:
-            self.set_attention_backend(params.attention_backend)
+        self.set_up()
 
     @classmethod
     def resolve(cls, params: DiffusersParams, model: str | None) -> DiffusersParams:
@@ -103,6 +108,11 @@ class Diffusers(PipelineEditor):
             ", brought to the size of the (first) source image by Lanczos" if params.size == "source" else ""
         )
         return f"in: the source's size (the pipeline may resize it); out: as the pipeline returns it{back}"
+
+    def steps(self) -> int:
+        """Return the denoising steps of an edit: the call's, or the pipeline's own."""
+        given = self.params.call.get("num_inference_steps")
+        return given if isinstance(given, int) else super().steps()
 
     def build(self) -> Any:
         """Return the pipeline, on the device."""
@@ -131,6 +141,7 @@ class Diffusers(PipelineEditor):
 
 def _problems(params: DiffusersParams) -> list[str]:
     problems = choice_problems(params, dtype=DTYPES, size=SIZES, several_images=_SEVERAL)
+    problems += approximation_problems(params.approximations)
     for name in sorted(set(params.call) & set(_OURS)):
         problems.append(f"editor.params.call.{name} is set by edit-eval for every sample; leave it out")
     try:

@@ -32,6 +32,7 @@ class Judge:
         reads: which images of a sample are part of the verdict's key beside source and edit:
             `reference` and `target`.
         model_files: what the folder of a model must hold beside `model_file` and weights, each a choice of names.
+        prepares: whether `prepare` saves time: its process is then started while an editor still has the device.
     """
 
     Params: ClassVar[type[Any]] = NoParams
@@ -46,6 +47,7 @@ class Judge:
     default_rubric: ClassVar[str | None] = None
     reads: ClassVar[tuple[str, ...]] = ("reference",)
     model_files: ClassVar[tuple[tuple[str, ...], ...]] = ()
+    prepares: ClassVar[bool] = False
 
     def __init__(self, params: Any, context: HostContext, rubrics: Sequence[Rubric]) -> None:
         """Load the model. Raises `UserError` if what the user asked for cannot be loaded.
@@ -66,6 +68,14 @@ class Judge:
         """Return `params` with defaults that depend on the checkpoint filled in; runs in the driver."""
         del model
         return params
+
+    @classmethod
+    def prepare(cls, params: Any, context: HostContext) -> None:
+        """Import what loading will need. Runs in the judge's process before it is loaded, or never.
+
+        The device belongs to an editor meanwhile: no memory of an accelerator may be taken, nor `torch.cuda` asked.
+        """
+        del params, context
 
     @classmethod
     def adapted(cls, params: Any, rubric: Rubric) -> Rubric:

@@ -20,8 +20,9 @@ from edit_eval.judges.engines.images import cuts_off, has_pixel_limits
 
 __all__ = ["VisionJudge", "VisionParams", "chosen_engine"]
 
-_PAYS_FROM = 80
-"""Questions to one device from which vLLM's longer start is taken to pay: a rule of thumb (100 s more, 1.3 s less a question)."""
+_PAYS_FROM = 250
+"""Questions to one device from which vLLM's longer start is taken to pay: 250 s more than transformers with an empty compile
+cache, 0.6 s less a question than its compiled step (`perf/judge.py`, one H200); with a full cache, from fewer."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class VisionParams(AskingParams):
             `eager`); None lets it choose.
         attn_implementation: how transformers computes attention (`sdpa`, `flash_attention_2`, `eager`); None lets it
             choose.
+        compile: transformers: whether the step that writes a token is compiled, for a cache and batches of fixed size: a
+            slow start, then faster. `on`, `off`, or `auto`: on a GPU with 150 questions or more left for it.
         window: vLLM: how many edits it is given at once.
         max_model_len: vLLM: most tokens of a question and its reply; less takes less memory. None: the model's own.
         enforce_eager: vLLM: no compilation and no CUDA graphs: starts sooner, writes more slowly.
@@ -53,6 +56,7 @@ class VisionParams(AskingParams):
     max_pixels: int | None = 1024 * 1024
     experts_implementation: str | None = field(default=None, metadata={"identity": False})
     attn_implementation: str | None = field(default=None, metadata={"identity": False})
+    compile: Literal["auto", "on", "off"] = field(default="auto", metadata={"identity": False})
     window: int = field(default=64, metadata={"identity": False})
     max_model_len: int | None = field(default=None, metadata={"identity": False})
     enforce_eager: bool = field(default=False, metadata={"identity": False})
@@ -79,6 +83,7 @@ class VisionJudge(AskingJudge):
         ("tokenizer.json", "tokenizer.model", "tekken.json", "vocab.json"),
     )
     name: ClassVar[str] = "vlm"
+    prepares: ClassVar[bool] = True
 
     def __init__(self, params: Any, context: HostContext, rubrics: Sequence[Rubric]) -> None:
         if len(context.devices) > 1:
@@ -100,6 +105,15 @@ class VisionJudge(AskingJudge):
         from edit_eval.judges.engines.transformers import TransformersEngine
 
         return TransformersEngine(self.params, self.context)
+
+    @classmethod
+    def prepare(cls, params: Any, context: HostContext) -> None:
+        """Import the engine that `open_engine` will take, with its libraries."""
+        if chosen_engine(params.engine, context.device, context.options) == "vllm":
+            from edit_eval.judges.engines.vllm import import_libraries
+        else:
+            from edit_eval.judges.engines.transformers import import_libraries
+        import_libraries(context.model)
 
     @classmethod
     def resolve(cls, params: Any, model: str | None) -> Any:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from edit_eval.driver.events import (
+    DevicesJoined,
     DeviceState,
     DeviceStateName,
     EditFailed,
@@ -306,8 +308,9 @@ class Board:
         match event:
             case RunStarted():
                 self.run = event
-                for label in [one for labels in event.devices.values() for one in labels]:
-                    self.device(label)
+                self._know(event.devices)
+            case DevicesJoined():
+                self._know(event.devices)
             case StageStarted():
                 self.stages[event.stage] = StageBoard(event.total, event.done)
             case StageFinished():
@@ -331,6 +334,10 @@ class Board:
                     self.stages["judge"].lost += 1
             case _:
                 pass
+
+    def _know(self, devices: Mapping[StageName, tuple[str, ...]]) -> None:
+        for label in [one for labels in devices.values() for one in labels]:
+            self.device(label)
 
     def device(self, label: str) -> DeviceBoard:
         """Return the device called `label`, made when it is first heard of."""

@@ -47,7 +47,7 @@ _STYLES: dict[DeviceStateName, str] = {
 }
 _TITLES: dict[StageName, str] = {"edit": "Editing images", "judge": "Scoring"}
 _UNITS: dict[StageName, str] = {"edit": "image", "judge": "score"}
-_NUMBERED = re.compile(r"(\D+)(\d+)")
+_NUMBERED = re.compile(r"(.*\D)(\d+)")
 
 
 @dataclass(frozen=True)
@@ -79,11 +79,12 @@ def draw(board: Board, now: float, columns: int, rows: int, ink: Ink) -> list[Fr
     """
     devices = list(board.devices.values())
     most = min(_MOST_DEVICES, max(1, rows - _OTHER_LINES))
-    lines = (
-        _collapsed(devices, now, columns, ink)
-        if len(devices) > most
-        else _devices(devices, now, columns, ink)
-    )
+    if len(devices) <= most:
+        lines = _devices(devices, now, columns, ink)
+    elif 1 < len(_by_node(devices)) <= most:
+        lines = _nodes(devices, now, columns, ink)
+    else:
+        lines = _collapsed(devices, now, columns, ink)
     return (lines + totals(board, now, columns, ink))[-max(1, rows - 1) :]
 
 
@@ -100,7 +101,10 @@ def totals(board: Board, now: float, columns: int, ink: Ink) -> list[FrameLine]:
 def told(board: Board, now: float, ink: Ink) -> Iterator[str]:
     """Yield the same as lines for a file: what each device does, how far the stages are, the scores."""
     devices = list(board.devices.values())
-    if len(devices) > _MOST_DEVICES:
+    if len(devices) > _MOST_DEVICES and 1 < len(_by_node(devices)) <= _MOST_DEVICES:
+        for node, members in _by_node(devices).items():
+            yield f"[{clean(node)}] {_summed(members, now)}"
+    elif len(devices) > _MOST_DEVICES:
         for activity, members in _groups(devices, now):
             yield f"[{len(members)} of {len(devices)}] {activity}: {_names(members)}"
     else:
@@ -181,6 +185,33 @@ def _collapsed(devices: Sequence[DeviceBoard], now: float, columns: int, ink: In
         text = fit(f" {activity}: {_names(members)}", columns - cell_len(head), ink.ellipsis)
         lines.append([(head, "cyan"), (text, _STYLES.get(members[0].state, ""))])
     return lines
+
+
+def _by_node(devices: Sequence[DeviceBoard]) -> dict[str, list[DeviceBoard]]:
+    """Return the devices of each machine of a cluster, by its name; that of this one is empty."""
+    nodes: dict[str, list[DeviceBoard]] = {}
+    for one in devices:
+        nodes.setdefault(one.label.rpartition("/")[0], []).append(one)
+    return nodes
+
+
+def _nodes(devices: Sequence[DeviceBoard], now: float, columns: int, ink: Ink) -> list[FrameLine]:
+    """Return a line for every machine of a cluster: how many of its devices are at what."""
+    nodes = _by_node(devices)
+    labels = {name: fit(clean(name), _LABEL_COLUMNS, ink.ellipsis) for name in nodes}
+    width = max(map(cell_len, labels.values())) + 2
+    lines: list[FrameLine] = []
+    for name, members in nodes.items():
+        head = fit(pad(f"[{labels[name]}]", width), columns, ink.ellipsis)
+        text = fit(" " + _summed(members, now), max(0, columns - cell_len(head)), ink.ellipsis)
+        worst = next((one.state for one in members if one.state in {"retired", "restarting"}), None)
+        lines.append([(head, "cyan"), (text, _STYLES.get(worst, "") if worst else "")])
+    return lines
+
+
+def _summed(devices: Sequence[DeviceBoard], now: float) -> str:
+    """Return what devices do, with how many are at it: `6 Denoising, 0.24 image/s; 2 Loading the judge [00:12]`."""
+    return "; ".join(f"{len(members)} {activity}" for activity, members in _groups(devices, now))
 
 
 def _groups(devices: Sequence[DeviceBoard], now: float) -> Iterator[tuple[str, list[DeviceBoard]]]:

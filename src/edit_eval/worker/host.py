@@ -2,7 +2,8 @@
 
 Runs in the stage's own interpreter, which may be Python 3.10 and has no edit-eval installed. It talks to its keeper
 only; what the model's libraries print goes to the keeper's log. Two threads: this one works, the other one reads
-messages, so that `recall` and `stop` are answered while a model computes. A role that mostly waits for others (a judge
+messages, so that `recall` and `stop` are answered while a model computes. What is left of a task when the model is done
+with it (an edit's image is to be written) is done in a thread beside the next task, one task's at most. A role that mostly waits for others (a judge
 at an endpoint) has more threads that work, each on tasks of its own: none waits for another.
 """
 
@@ -21,9 +22,11 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NoReturn, TypeGuard
 
 from edit_eval.core.errors import UserError
+from edit_eval.worker.ahead import ReadAhead, disk_bytes
 from edit_eval.worker.images import UnreadableImageError
 from edit_eval.worker.inputs import ChangedInputError
 from edit_eval.worker.protocol import TO_HOST, Channel, ProtocolError
@@ -45,11 +48,22 @@ class Host:
         self._waiting: deque[dict[str, Any]] = deque()
         self._arrived = threading.Condition()
         self._last_progress = 0.0
+        self._role: Role | None = None
+        self._beside = ThreadPoolExecutor(1, "rest")
+        self._rest: Future[None] | None = None
+        self._facts: dict[str, Any] = {}
+        self._ahead = ReadAhead()
 
     def serve(self) -> None:
-        """Load what the keeper says, then work until `stop` or until the keeper goes away."""
+        """Load what the keeper says, then work until `stop` or until the keeper goes away.
+
+        Where the keeper says `prepare` first, import what loading will need, and wait for `load`.
+        """
         load, rest = self._first_message()
-        role = self._load(load)
+        if load["type"] == "prepare":
+            self._prepare(load["load"])
+            load, rest = (rest[0], rest[1:]) if rest else self._first_message()
+        self._role = role = self._load(load)
         threading.Thread(target=self._listen, args=(rest,), daemon=True).start()
         for _ in range(role.threads - 1):
             threading.Thread(target=self._work_or_leave, args=(role,), daemon=True).start()
@@ -75,15 +89,35 @@ class Host:
         while not self._channel.closed:
             messages = self._channel.receive_blocking()
             if messages:
-                if messages[0]["type"] != "load":
+                if messages[0]["type"] not in ("load", "prepare"):
                     raise ProtocolError(f"expected load, got {messages[0]['type']!r}")
                 return messages[0], messages[1:]
         raise SystemExit(0 if self._channel.broken is None else 5)
 
-    def _load(self, load: dict[str, Any]) -> Role:
-        started = time.monotonic()
+    def _prepare(self, load: dict[str, Any]) -> None:
+        """Import what `load` will need; read its weights into the page cache if it says so. Ends the process where that fails.
+
+        No accelerator may be touched: another host has it all. Whatever is wrong is found again, and told, by the host
+        that is started in place of this one.
+        """
+        began = time.monotonic()
+        if paths := load.get("ahead"):
+            self._ahead.start(paths)
         try:
-            role = _make_role(load)
+            role_class = _role_class(load)
+            role_class.prepare(load)
+            _refuse_accelerator()
+        except (Exception, SystemExit):  # noqa: BLE001 - goes to the log; the host that replaces this one tells the driver
+            traceback.print_exc()
+            _leave(6)
+        self._facts["prepared_s"] = round(time.monotonic() - began, 3)
+
+    def _load(self, load: dict[str, Any]) -> Role:
+        started, read = time.monotonic(), disk_bytes()
+        if paths := load.get("ahead"):
+            self._ahead.start(paths)
+        try:
+            role = _role_class(load)(load)
             window = role.window
         except UserError as error:
             self._refuse("user", str(error))
@@ -92,12 +126,15 @@ class Host:
             if _is_full(error):
                 self._give_up(CannotWriteError("a file of its own", error))
             self._refuse("error", _one_line(error))
+        if read is not None and (now := disk_bytes()) is not None:
+            self._facts["disk_bytes"] = now - read
+        facts = {"python": platform.python_version(), "executable": sys.executable, **role.facts()}
         self._say(
             {
                 "type": "ready",
                 "window": window,
                 "load_s": time.monotonic() - started,
-                "facts": {"python": platform.python_version(), "executable": sys.executable, **role.facts()},
+                "facts": {**facts, **self._facts, **self._ahead.facts()},
             }
         )
         return role
@@ -132,6 +169,7 @@ class Host:
             with self._arrived:
                 self._waiting.extend(message["tasks"])
                 self._arrived.notify(len(message["tasks"]))  # a thread for each
+                self._look_ahead()
         elif kind == "recall":
             wanted = set(message["ids"])
             with self._arrived:
@@ -145,43 +183,76 @@ class Host:
         with self._arrived:
             while not self._waiting:
                 self._arrived.wait()
-            return [self._waiting.popleft() for _ in range(min(count, len(self._waiting)))]
+            taken = [self._waiting.popleft() for _ in range(min(count, len(self._waiting)))]
+            self._look_ahead()
+            return taken
+
+    def _look_ahead(self) -> None:
+        """Tell the role what waits next; `_arrived` is held."""
+        if self._role is not None and self._waiting:
+            self._role.look_ahead(self._waiting[0]["payload"])
 
     def _work(self, role: Role, tasks: list[dict[str, Any]]) -> None:
         self._say({"type": "begun", "ids": [task["id"] for task in tasks]})
         window = role.window
         started = time.monotonic()
         try:
-            outcomes = role.run([task["payload"] for task in tasks], self._progress_of(tasks))
+            left = role.begin([task["payload"] for task in tasks], self._progress_of(tasks))
             seconds = (time.monotonic() - started) / len(tasks)
-            messages: list[dict[str, Any]] = [
-                {"type": "done", "id": task["id"], "outcome": outcome, "seconds": seconds}
-                for task, outcome in zip(tasks, outcomes, strict=True)
-            ]
             if role.window != window:
-                messages.insert(0, {"type": "window", "window": role.window})
-            self._say(*messages)  # within, so that an outcome that is no JSON fails its task and not the host
-        except CannotWriteError as error:
-            self._give_up(error)
-            return
-        except CannotJudgeError as error:
-            self._say({"type": "refused", "kind": "user", "reason": str(error)})
-            return
+                self._say({"type": "window", "window": role.window})
         except Exception as error:  # noqa: BLE001 - becomes a typed failure of one task
-            traceback.print_exc()
-            if _is_full(error):
-                self._give_up(CannotWriteError("a file of its own", error))
-                return
-            if _is_beyond_repair(error):
-                _leave(4)  # counts as a crash: what was in flight is tried again on a fresh host
-            failure = _failure(error)
-            error.__traceback__ = None
-            _free_memory()
-            if len(tasks) > 1:  # find the one that fails
-                for task in tasks:
+            if not self._failed(tasks, error):
+                for task in tasks:  # find the one that fails
                     self._work(role, [task])
-            else:
-                self._say({"type": "failed", "id": tasks[0]["id"], **failure})
+            return
+        if not role.beside:
+            self._finish(tasks, left, seconds)
+            return
+        if self._rest is not None:
+            self._rest.result()
+        self._rest = self._beside.submit(self._finish_or_leave, tasks, left, seconds)
+
+    def _finish_or_leave(
+        self, tasks: list[dict[str, Any]], left: list[Callable[[], dict[str, Any]]], seconds: float
+    ) -> None:
+        """Finish in a thread of its own; what would end the process in its only thread ends it here too."""
+        try:
+            self._finish(tasks, left, seconds)
+        except BaseException:  # noqa: BLE001 - the process ends, and its tasks are tried on a fresh host
+            traceback.print_exc()
+            _leave(1)
+
+    def _finish(
+        self, tasks: list[dict[str, Any]], left: list[Callable[[], dict[str, Any]]], seconds: float
+    ) -> None:
+        """Do what is left of tasks, and say how each ended."""
+        for task, rest in zip(tasks, left, strict=True):
+            try:  # saying is within, so that an outcome that is no JSON fails its task and not the host
+                self._say({"type": "done", "id": task["id"], "outcome": rest(), "seconds": seconds})
+            except Exception as error:  # noqa: BLE001 - becomes a typed failure of one task
+                self._failed([task], error)
+
+    def _failed(self, tasks: list[dict[str, Any]], error: Exception) -> bool:
+        """Say why tasks failed, or that the run must end; return whether that is settled: of several it is not."""
+        if isinstance(error, CannotWriteError):
+            self._give_up(error)
+            return True
+        if isinstance(error, CannotJudgeError):
+            self._say({"type": "refused", "kind": "user", "reason": str(error)})
+            return True
+        traceback.print_exception(error)
+        if _is_full(error):
+            self._give_up(CannotWriteError("a file of its own", error))
+            return True
+        if _is_beyond_repair(error):
+            _leave(4)  # counts as a crash: what was in flight is tried again on a fresh host
+        failure = _failure(error)
+        error.__traceback__ = None
+        _free_memory()
+        if len(tasks) == 1:
+            self._say({"type": "failed", "id": tasks[0]["id"], **failure})
+        return len(tasks) == 1
 
     def _progress_of(self, tasks: list[dict[str, Any]]) -> Callable[[int, int], None]:
         def report(step: int, steps: int) -> None:
@@ -197,10 +268,17 @@ class Host:
         return report
 
 
-def _make_role(load: dict[str, Any]) -> Role:
+def _role_class(load: dict[str, Any]) -> type[Role]:
     role_module, role_name = load["role"].split(":")
     role_class: type[Role] = getattr(importlib.import_module(role_module), role_name)
-    return role_class(load)
+    return role_class
+
+
+def _refuse_accelerator() -> None:
+    """Raise `RuntimeError` if this process has a context on an accelerator, which takes hundreds of megabytes there."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        raise RuntimeError("preparing took memory of the accelerator")
 
 
 def _failure(error: BaseException) -> dict[str, str]:

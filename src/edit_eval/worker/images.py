@@ -45,6 +45,7 @@ __all__ = [
     "rgb",
     "save_thumbnail",
     "write_png",
+    "write_whole",
 ]
 
 MOST_PIXELS = 16384 * 16384
@@ -347,7 +348,7 @@ def write_png(data: bytes, size: tuple[int, int], path: str | Path) -> dict[str,
     Raises:
         OSError: the disk is full or not writable; nothing is left under `path`.
     """
-    _write_whole(Path(path), data)
+    write_whole(Path(path), data)
     stat = Path(path).stat()
     return {
         "sha256": hashlib.sha256(data).hexdigest(),
@@ -377,11 +378,12 @@ def save_thumbnail(image: Image, path: str | Path) -> bool:
     except (OSError, ValueError, KeyError) as error:
         print(f"no thumbnail {path}: {type(error).__name__}: {error}", file=sys.stderr)
         return False
-    _write_whole(Path(path), buffer.getvalue(), durable=False)
+    write_whole(Path(path), buffer.getvalue(), durable=False)
     return True
 
 
-def _write_whole(path: Path, data: bytes, *, durable: bool = True) -> None:
+def write_whole(path: Path, data: bytes, *, durable: bool = True) -> None:
+    """Write a file, whole or not at all; `durable`: also if the power fails. Raises `OSError`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

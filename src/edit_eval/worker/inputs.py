@@ -42,13 +42,27 @@ class Inputs:
         Raises:
             ChangedInputError: one of them is another file now, or none.
         """
-        self._check(files)
+        self.check(files)
+        with self.still(files):
+            yield
+
+    @contextmanager
+    def still(self, files: Sequence[tuple[str, str]]) -> Iterator[None]:
+        """Look at files that were looked at before once more after what is done within, as `held` does."""
         try:
             yield
         finally:
-            self._check(files)
+            self.check(files)
 
-    def _check(self, files: Sequence[tuple[str, str]]) -> None:
+    def holds(self, path: str, planned: str) -> bool:
+        """Whether the file at `path` has the hash `planned`; what cannot be read has none."""
+        try:
+            return self._sha256(path) == planned
+        except OSError:
+            return False
+
+    def check(self, files: Sequence[tuple[str, str]]) -> None:
+        """Raise `ChangedInputError` if one of the files (path, hash) is another file now, or none."""
         for path, planned in files:
             try:
                 same = self._sha256(path) == planned

@@ -34,10 +34,15 @@ _TAIL_BYTES = 8192
 _IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGUSR1, signal.SIGUSR2)
 
 
-@dataclass
-class _Host:
-    """One running host."""
+class _CannotStartError(Exception):
+    """A host's process cannot be started, for a reason that the user can mend."""
 
+
+@dataclass(eq=False)
+class _Host:
+    """One running host; `spec` is what it was started with."""
+
+    spec: dict[str, Any]
     process: subprocess.Popen[bytes]
     channel: Channel
     output: int
@@ -60,6 +65,7 @@ class Keeper:
     def __init__(self, sock: socket.socket, scratch: Path) -> None:
         self._driver = Channel(sock, TO_KEEPER)
         self._host: _Host | None = None
+        self._standby: _Host | None = None  # imports for the next `start`, while the host works
         self._selector = selectors.DefaultSelector()
         self._next_beat = 0.0
         self._links = scratch
@@ -84,10 +90,13 @@ class Keeper:
                 self._turn(wake_read)
         finally:
             kill_descendants()
-            if self._host is not None:
-                self._drain_output(self._host)
-                self._host.log.close()
+            for host in self._hosts():
+                self._drain_output(host)
+                host.log.close()
             shutil.rmtree(self._links, ignore_errors=True)
+
+    def _hosts(self) -> list[_Host]:
+        return [host for host in (self._host, self._standby) if host is not None]
 
     def _turn(self, wake_read: int) -> None:
         now = time.monotonic()
@@ -102,25 +111,29 @@ class Keeper:
                 self._driver.flush()
                 for message in self._driver.receive():
                     self._on_driver(message)
-            elif key.data == "host" and self._host:
-                self._on_host(self._host)
-            elif key.data == "output" and self._host:
-                self._copy_output(self._host)
             elif key.data == "child":
                 with contextlib.suppress(BlockingIOError):
                     os.read(wake_read, 4096)
+            else:
+                host, what = key.data
+                if host not in self._hosts():
+                    continue  # forgotten meanwhile
+                if what == "channel":
+                    self._on_host(host)
+                else:
+                    self._copy_output(host)
         self._reap()
         if self._host and time.monotonic() >= self._host.kill_at:
             self._host.kill_at = float("inf")
             if not self._host.ending and not self._host.why:
                 self._host.why = "the host closed its socket and did not end"
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self._host.process.pid, signal.SIGKILL)  # not Popen's: that one reaps behind our back
+            _kill(self._host)
 
     def _watch_writable(self) -> None:
         self._selector.modify(self._driver, _mask(self._driver), "driver")
-        if self._host and self._host.channel_open:
-            self._selector.modify(self._host.channel, _mask(self._host.channel), "host")
+        for host in self._hosts():
+            if host.channel_open:
+                self._selector.modify(host.channel, _mask(host.channel), (host, "channel"))
 
     # From the driver
 
@@ -128,6 +141,8 @@ class Keeper:
         kind = message["type"]
         if kind == "start":
             self._start(message["host"], message["load"])
+        elif kind == "prepare":
+            self._prepare(message["host"], message["load"])
         elif kind in ("task", "recall"):
             if self._host:
                 self._host.channel.forward(message)
@@ -152,13 +167,36 @@ class Keeper:
         """Start a host: `spec` holds python, env (None removes), proxy, links (name -> path) and log (path)."""
         if self._host is not None:
             raise ProtocolError("start while a host runs")
-        try:
-            links = make_links(Path(tempfile.mkdtemp(dir=self._links)), spec["links"])
-            environment = host_environment(spec, links)
-        except OSError as error:  # a full disk, most likely
-            reason = error.strerror or str(error)
-            self._driver.send("fatal", path=str(self._links), errno=error.errno or 0, reason=reason)
-            return
+        standby, self._standby = self._standby, None
+        if standby is not None and standby.spec == spec and standby.channel_open:
+            self._host = standby
+        else:
+            if standby is not None:  # of no use any more
+                self._forget(standby)
+                _kill(standby)
+            try:
+                self._host = self._spawn(spec)
+            except _CannotStartError as error:
+                self._refuse(str(error))
+                return
+            except OSError as error:  # a full disk, most likely
+                reason = error.strerror or str(error)
+                self._driver.send("fatal", path=str(self._links), errno=error.errno or 0, reason=reason)
+                return
+        self._host.channel.send("load", **load)
+        self._driver.send("started", pid=self._host.process.pid)
+
+    def _prepare(self, spec: dict[str, Any], load: dict[str, Any]) -> None:
+        """Start a host that imports what loading will need; whatever is wrong with it, `start` will find it too."""
+        if self._standby is None:
+            with contextlib.suppress(_CannotStartError, OSError):
+                self._standby = self._spawn(spec)
+                self._standby.channel.send("prepare", load=load)
+
+    def _spawn(self, spec: dict[str, Any]) -> _Host:
+        """Start a host's process. Raises `OSError` without room for its links, `_CannotStartError`."""
+        links = make_links(Path(tempfile.mkdtemp(dir=self._links)), spec["links"])
+        environment = host_environment(spec, links)
         redactor = Redactor(secrets_of(environment))
         log = CappedLog(Path(spec["log"]), redactor=redactor)
         ours, theirs = socket.socketpair()
@@ -178,17 +216,16 @@ class Keeper:
             ours.close()
             os.close(read_end)
             log.close()
-            self._refuse(f"cannot start {spec['python']}: {getattr(error, 'strerror', None) or error}")
-            return
+            reason = getattr(error, "strerror", None) or error
+            raise _CannotStartError(f"cannot start {spec['python']}: {reason}") from error
         finally:
             theirs.close()
             os.close(write_end)
         os.set_blocking(read_end, False)
-        self._host = _Host(process, Channel(ours, FROM_HOST), read_end, log, redactor)
-        self._selector.register(self._host.channel, selectors.EVENT_READ, "host")
-        self._selector.register(read_end, selectors.EVENT_READ, "output")
-        self._host.channel.send("load", **load)
-        self._driver.send("started", pid=process.pid)
+        host = _Host(spec, process, Channel(ours, FROM_HOST), read_end, log, redactor)
+        self._selector.register(host.channel, selectors.EVENT_READ, (host, "channel"))
+        self._selector.register(read_end, selectors.EVENT_READ, (host, "output"))
+        return host
 
     def _refuse(self, reason: str) -> None:
         self._driver.send("refused", kind="error", reason=reason)
@@ -198,6 +235,14 @@ class Keeper:
 
     def _on_host(self, host: _Host) -> None:
         host.channel.flush()
+        if host is self._standby:
+            if (
+                host.channel.receive() or host.channel.closed
+            ):  # it has nothing to say before it is told to load
+                self._standby = None
+                self._forget(host)
+                _kill(host)
+            return
         for message in host.channel.receive():
             self._driver.forward(_without_secrets(message, host.redactor))
         if host.channel.broken and not host.why:
@@ -235,15 +280,22 @@ class Keeper:
     def _reap(self) -> None:
         """Collect ended children; when the host itself has ended, end all it left behind and tell the driver."""
         ended = reap_children()
-        host = self._host
-        if host is None or host.process.pid not in ended:
-            return
-        code = os.waitstatus_to_exitcode(ended[host.process.pid])
+        host, standby = self._host, self._standby
+        if host is not None and host.process.pid in ended:
+            ended |= kill_descendants(spare=standby.process.pid if standby else None)[0]
+            self._end(host, os.waitstatus_to_exitcode(ended[host.process.pid]))
+        if standby is not None and standby is not self._host and standby.process.pid in ended:
+            self._standby = None
+            self._drain_output(standby)
+            self._forget(standby)
+
+    def _end(self, host: _Host, code: int) -> None:
+        """Tell the driver that the host has ended, and forget it."""
         host.process.returncode = code
-        kill_descendants()
         if host.channel_open:
             self._on_host(host)  # what it said last
         self._drain_output(host)
+        self._host = None
         self._forget(host)
         seconds = time.monotonic() - host.ordered_at if host.ordered_at else 0.0
         tail = host.log.tail(_TAIL_BYTES).decode("utf-8", "replace")
@@ -258,7 +310,15 @@ class Keeper:
         os.close(host.output)
         host.channel.close()
         host.log.close()
-        self._host = None
+        if host.process.returncode is None:
+            host.process.returncode = (
+                -signal.SIGKILL
+            )  # about to be so: else Popen looks for it behind our back
+
+
+def _kill(host: _Host) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(host.process.pid, signal.SIGKILL)  # not Popen's: that one reaps behind our back
 
 
 def make_links(folder: Path, links: dict[str, str]) -> Path:

@@ -82,10 +82,16 @@ def reap_children() -> dict[int, int]:
         reaped[pid] = status
 
 
-def kill_descendants(timeout_s: float = 10.0) -> tuple[dict[int, int], list[int]]:
+def kill_descendants(
+    timeout_s: float = 10.0, *, spare: int | None = None
+) -> tuple[dict[int, int], list[int]]:
     """SIGKILL everything below this process and reap it, again and again until nothing is left.
 
     The caller must have called `adopt_orphans`, or orphans escape.
+
+    Args:
+        timeout_s: after which it gives up.
+        spare: pid of a child that is left alone, with everything below it.
 
     Returns:
         exit status (as of `os.waitpid`) by pid of each child reaped, and the pids still there at the time-out.
@@ -93,17 +99,25 @@ def kill_descendants(timeout_s: float = 10.0) -> tuple[dict[int, int], list[int]
     reaped: dict[int, int] = {}
     deadline = time.monotonic() + timeout_s
     while True:
-        left = descendants(os.getpid())
-        for pid in left:
+        for pid in _doomed(spare):
             try:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 continue
         reaped.update(reap_children())
-        left = descendants(os.getpid())
+        left = _doomed(spare)
         if not left or time.monotonic() > deadline:
             return reaped, left
         time.sleep(0.005)
+
+
+def _doomed(spare: int | None) -> list[int]:
+    """Return everything below this process but `spare` and what is below that."""
+    below = descendants(os.getpid())
+    if spare is None:
+        return below
+    spared = {spare, *descendants(spare)}
+    return [pid for pid in below if pid not in spared]
 
 
 def kill_marked(name: str, value: str) -> list[int]:

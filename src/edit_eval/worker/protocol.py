@@ -6,6 +6,8 @@ an error of the sender, not guessed at: a `Channel` that was told what it `hears
 
 Down, driver -> keeper:
     start   {host: {...}, load: {...}}     start a host and hand it `load`
+    prepare {host: {...}, load: {...}}     start the host that a later `start` with the same `host` will want, beside the one
+                                           at work: it imports what `load` will need, and touches no accelerator
     task    {tasks: [{id, payload}]}       work, in the order wished
     recall  {ids}                          give back what has not begun
     stop    {grace_s}                      end the host; SIGKILL after `grace_s`
@@ -141,11 +143,12 @@ _PASSED_ON: Messages = {"task": {"tasks": _TASKS}, "recall": {"ids": _IDS}}
 TO_KEEPER: Messages = {
     **_PASSED_ON,
     "start": {"host": _OBJECT, "load": _OBJECT},
+    "prepare": {"host": _OBJECT, "load": _OBJECT},
     "stop": {"grace_s": _SECONDS},
     "kill": {},
     "quit": {},
 }
-TO_HOST: Messages = {**_PASSED_ON, "load": {}, "stop": {}}
+TO_HOST: Messages = {**_PASSED_ON, "prepare": {"load": _OBJECT}, "load": {}, "stop": {}}
 
 
 class ProtocolError(Exception):

@@ -15,8 +15,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import fields
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +28,15 @@ from edit_eval.core.types import EditRequest, HostContext, JudgeRequest, Prompt,
 from edit_eval.judges.contract import held_to
 from edit_eval.judges.prompts import render_prompts
 from edit_eval.worker.flags import flags_of
-from edit_eval.worker.images import as_shown, open_image, open_rgb, png_bytes, save_thumbnail, write_png
+from edit_eval.worker.images import (
+    OpenedImage,
+    as_shown,
+    open_image,
+    open_rgb,
+    png_bytes,
+    save_thumbnail,
+    write_png,
+)
 from edit_eval.worker.inputs import Inputs
 from edit_eval.worker.returned import as_image
 
@@ -37,6 +47,9 @@ if TYPE_CHECKING:
     from edit_eval.judges import Judge, Remark
 
 __all__ = ["AlteredImageError", "CannotJudgeError", "CannotWriteError", "EditRole", "JudgeRole", "Role"]
+
+_MOST_AHEAD = 2
+"""Tasks whose sources are kept open: one that is about to begin, and the one after it."""
 
 _FACT_PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "vllm", "pillow", "numpy")
 
@@ -67,21 +80,43 @@ class AlteredImageError(Exception):
 class Role:
     """Base: what `Host` needs.
 
-    `threads` threads each run `batch` tasks at once; `window` tasks are wanted at hand.
+    `threads` threads each run `batch` tasks at once; `window` tasks are wanted at hand. `beside`: what `begin` leaves of
+    a task takes time, and is better done beside the next one.
     """
 
     threads: int = 1
     batch: int = 1
     window: int = 1
+    beside: bool = False
 
     def __init__(self, load: dict[str, Any]) -> None:
         raise NotImplementedError
+
+    @classmethod
+    def prepare(cls, load: dict[str, Any]) -> None:
+        """Import what loading will need, and touch no accelerator; called before, or never."""
+        _target(load)
 
     def run(
         self, payloads: Sequence[dict[str, Any]], progress: Callable[[int, int], None]
     ) -> list[dict[str, Any]]:
         """Return one outcome per payload, in order; an exception fails them (the host then tries one by one)."""
         raise NotImplementedError
+
+    def begin(
+        self, payloads: Sequence[dict[str, Any]], progress: Callable[[int, int], None]
+    ) -> list[Callable[[], dict[str, Any]]]:
+        """Do what needs the model, as `run`; return what is left of each task, which may be done beside the next one.
+
+        What is left is called once, in any thread; an exception fails its task alone.
+        """
+        outcomes = self.run(payloads, progress)
+        if len(outcomes) != len(payloads):
+            raise RuntimeError(f"{len(outcomes)} outcomes of {len(payloads)} tasks")
+        return [partial(dict, outcome) for outcome in outcomes]
+
+    def look_ahead(self, payload: dict[str, Any]) -> None:
+        """Take note of what will be asked for next, and return at once; it may never be."""
 
     def facts(self) -> dict[str, Any]:
         """Return provenance of this host: versions of the libraries it has, name of its accelerator."""
@@ -134,23 +169,61 @@ def _require_pillow(stage: str) -> None:
 
 
 class EditRole(Role):
-    """One edit at a time: open the sources, edit, write the PNG whole, then the thumbnails as far as that is possible."""
+    """One edit at a time: open the sources, edit, write the PNG whole, then the thumbnails as far as that is possible.
+
+    The sources of the next edit are opened beside this one, and an image is written beside the next edit (`begin`).
+    """
 
     window = 2  # one in work, one at hand
+    beside = True
+    _reader: ThreadPoolExecutor | None = None
 
     def __init__(self, load: dict[str, Any]) -> None:
         _require_pillow("editor")
         target = _target(load)
         self._editor: Editor = target(_params(target, load["params"]), _context(load))
         self._inputs = Inputs()
+        self._ahead: dict[str, Future[list[OpenedImage]]] = {}  # by where the edit goes
+
+    def facts(self) -> dict[str, Any]:
+        """Return the same as every role, and what the editor says of itself."""
+        return {**super().facts(), **self._editor.facts()}
 
     def run(
         self, payloads: Sequence[dict[str, Any]], progress: Callable[[int, int], None]
     ) -> list[dict[str, Any]]:
         """Edit each payload's sample; the outcome is what the ledger records of the image."""
+        return [rest() for rest in self.begin(payloads, progress)]
+
+    def begin(
+        self, payloads: Sequence[dict[str, Any]], progress: Callable[[int, int], None]
+    ) -> list[Callable[[], dict[str, Any]]]:
+        """Edit each payload's sample; what is left is to write the image, and to return the outcome."""
         return [self._edit(payload, progress) for payload in payloads]
 
-    def _edit(self, payload: dict[str, Any], progress: Callable[[int, int], None]) -> dict[str, Any]:
+    def look_ahead(self, payload: dict[str, Any]) -> None:
+        """Open the sources of the next task in a thread, while the model works on this one."""
+        if payload["image"] in self._ahead:
+            return
+        if self._reader is None:
+            self._reader = ThreadPoolExecutor(1, "sources")
+        self._ahead[payload["image"]] = self._reader.submit(self._open, payload)
+        for one in list(self._ahead)[:-_MOST_AHEAD]:  # was taken back
+            self._ahead.pop(one, None)
+
+    def _opened(self, payload: dict[str, Any]) -> list[OpenedImage]:
+        """Return the sources of a task. Raises `UnreadableImageError`, `ChangedInputError`."""
+        ahead = self._ahead.pop(payload["image"], None)
+        return ahead.result() if ahead else self._open(payload)
+
+    def _open(self, payload: dict[str, Any]) -> list[OpenedImage]:
+        self._inputs.check(payload["inputs"])
+        with self._inputs.still(payload["inputs"]):
+            return [open_image(path) for path in Sample.from_json(payload["sample"]).images]
+
+    def _edit(
+        self, payload: dict[str, Any], progress: Callable[[int, int], None]
+    ) -> Callable[[], dict[str, Any]]:
         sample = Sample.from_json(payload["sample"])
         steps_done = 0
 
@@ -159,8 +232,8 @@ class EditRole(Role):
             progress(number, steps)
             steps_done = int(number)
 
-        with self._inputs.held(payload["inputs"]):
-            opened = [open_image(path) for path in sample.images]
+        opened = self._opened(payload)
+        with self._inputs.still(payload["inputs"]):
             images = tuple(one.image for one in opened)
             request = EditRequest(
                 sample, sample.editor_instruction, images, payload["seed"], payload["repeat"]
@@ -173,20 +246,34 @@ class EditRole(Role):
                 raise
             seconds = time.monotonic() - started
         edited, nan = as_image(returned)
-        data = png_bytes(edited)
-        try:
-            record = write_png(data, edited.size, payload["image"])
-        except OSError as error:
-            raise CannotWriteError(payload["image"], error) from error
-        return {
-            **record,
+        facts = {
             "seconds": round(seconds, 4),
             "steps": steps_done,
             "source_size": list(images[0].size),
-            "flags": flags_of(edited, images, _declared_size(self._editor, request), nan=nan),
             "first_frames": [number for number, one in enumerate(opened) if one.several],
-            "no_thumbnail": _no_thumbnail(edited, images[0], payload),
         }
+        size = _declared_size(self._editor, request)
+
+        def rest() -> dict[str, Any]:
+            flags = flags_of(edited, images, size, nan=nan)
+            record = _written(edited, payload["image"])
+            return {
+                **record,
+                **facts,
+                "flags": flags,
+                "no_thumbnail": _no_thumbnail(edited, images[0], payload),
+            }
+
+        return rest
+
+
+def _written(edited: Image, path: str) -> dict[str, Any]:
+    """Write an edit's image; return what the ledger records of the file. Raises `CannotWriteError`."""
+    data = png_bytes(edited)
+    try:
+        return write_png(data, edited.size, path)
+    except OSError as error:
+        raise CannotWriteError(path, error) from error
 
 
 def _declared_size(editor: Any, request: EditRequest) -> tuple[int, int] | None:
@@ -220,6 +307,13 @@ class JudgeRole(Role):
         self.threads = _count(self._judge.threads, "threads")
         self._progress = threading.local()  # what is told in one thread is not about the task of another
         self._judge.progress = self._report
+
+    @classmethod
+    def prepare(cls, load: dict[str, Any]) -> None:
+        """Import Pillow, the judge, and what the judge says."""
+        _require_pillow("judge")
+        target = _target(load)
+        target.prepare(_params(target, load["params"]), _context(load))
 
     @property
     def batch(self) -> int:  # type: ignore[override]

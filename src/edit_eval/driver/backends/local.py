@@ -4,87 +4,50 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import shutil
-import socket
-import subprocess
-import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO
 
 import edit_eval
-from edit_eval.core.errors import RunError
-from edit_eval.driver.devices import Device
+from edit_eval.driver.backends import Change, DevicesAsked
+from edit_eval.driver.devices import Device, Gpu, GpuMemory, default_devices, parse_devices
 from edit_eval.driver.refusals import cannot_write
 from edit_eval.driver.scratch import keeper_prefix
-from edit_eval.worker.processes import kill_marked
+from edit_eval.worker.launch import KeeperProcess, keepers_log
 from edit_eval.worker.protocol import FROM_KEEPER, Channel
 
 __all__ = ["LocalBackend"]
-
-_MARK = "EDIT_EVAL_KEEPER"
-_BOOT = """
-import sys
-sys.path.append(sys.argv.pop(1))
-from edit_eval.worker.keeper import main
-main()
-"""
 
 
 class _LocalKeeper:
     """One keeper process. `temporary`: where its folder is made, and its hosts' temporary files."""
 
     def __init__(self, log_folder: Path, temporary: Path | None = None) -> None:
-        self._token = secrets.token_hex(16)
-        self._scratch = ""
-        ours, theirs = socket.socketpair()
-        try:
-            with theirs:
-                self._scratch, own = _folder(temporary)
-                self._process = self._start(theirs, log_folder, own)
-        except (OSError, RunError):
-            ours.close()
-            shutil.rmtree(self._scratch, ignore_errors=True)
-            raise
-        self.channel = Channel(ours, FROM_KEEPER)
-
-    def _start(
-        self, theirs: socket.socket, log_folder: Path, own: Mapping[str, str]
-    ) -> subprocess.Popen[bytes]:
         root = Path(edit_eval.__file__).resolve().parent.parent
-        with _log(log_folder) as log:
-            return subprocess.Popen(
-                # -S and -I: no site-packages, no user's paths; about 10 MB and 20 ms.
-                [sys.executable, "-I", "-S", "-c", _BOOT, str(root), str(theirs.fileno()), self._scratch],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,
-                env={**os.environ, **own, _MARK: self._token},
-            )
+        scratch, own = _folder(temporary)
+        try:
+            with keepers_log(log_folder) as log:
+                self._process = KeeperProcess(root, scratch, log, {**os.environ, **own})
+        except OSError:
+            shutil.rmtree(scratch, ignore_errors=True)
+            raise
+        self.channel = Channel(self._process.socket, FROM_KEEPER)
+
+    def why_lost(self) -> tuple[str, bool]:
+        """Return that nothing is known: it was killed, most likely."""
+        return "", False
 
     def lost(self) -> None:
         """Kill the keeper and everything that carries its mark."""
-        self._process.kill()
-        self._process.wait()
-        kill_marked(_MARK, self._token)
-        shutil.rmtree(self._scratch, ignore_errors=True)
+        self._process.lost()
         self.channel.close()
 
     def wait(self, timeout_s: float) -> bool:
         """Wait for the end of a keeper that was told to quit."""
-        try:
-            whole = self._process.wait(timeout_s) == 0
-        except subprocess.TimeoutExpired:
-            whole = False
-        if not whole:  # killed, now or before: it has cleaned nothing up
-            self.lost()
-            return False
+        whole = self._process.wait(timeout_s)
         self.channel.close()
-        return True
+        return whole
 
 
 def _folder(temporary: Path | None) -> tuple[str, dict[str, str]]:
@@ -101,22 +64,53 @@ def _folder(temporary: Path | None) -> tuple[str, dict[str, str]]:
     return folder, dict.fromkeys(("TMPDIR", "TMP", "TEMP"), folder)
 
 
-def _log(folder: Path) -> BinaryIO:
-    """Return the file that keepers' own last words go to; a disk that is full costs the log, not the run."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        return (folder / "keepers.log").open("ab")
-    except OSError:
-        return Path(os.devnull).open("ab")
-
-
 class LocalBackend:
-    """Starts keepers on this machine. `temporary`: for temporary files, where not those of every program."""
+    """Starts keepers on this machine.
 
-    def __init__(self, temporary: Path | None = None) -> None:
+    Args:
+        temporary: for temporary files, where not those of every program.
+        gpus: that this process may use.
+    """
+
+    def __init__(self, temporary: Path | None = None, gpus: Sequence[Gpu] = ()) -> None:
         self._temporary = temporary
+        self._gpus = gpus
+
+    def devices(self, asked: DevicesAsked) -> list[Device]:
+        """Return the devices that a stage's config names, defaults included; `auto` is one, free if any is.
+
+        Raises:
+            DeviceError: unknown or doubled devices, or more GPUs than there are.
+        """
+        gpus, devices = self._gpus, asked.devices
+        if asked.remote and devices in (None, "auto", ["auto"]):
+            devices = ["cpu:0"]
+        if devices is None:
+            devices = default_devices(accelerated=asked.accelerated)
+        if devices in ("auto", ["auto"]):
+            devices = _one_device(gpus) if gpus else ["cuda:0" if asked.accelerated else "cpu:0"]
+        return parse_devices(devices, f"{asked.where}.devices", gpus)
 
     def launch(self, device: Device, log_folder: Path) -> _LocalKeeper:
         """Start the keeper of `device`. Raises `RunError` where no temporary folder can be made."""
         del device
         return _LocalKeeper(log_folder, self._temporary)
+
+    def changes(self) -> Sequence[Change]:
+        """Return nothing: the devices of this machine stay what they are."""
+        return ()
+
+    def hopes(self) -> bool:
+        """Return that no device will come."""
+        return False
+
+    def close(self) -> None:
+        """Do nothing: nothing is held."""
+
+
+def _one_device(gpus: Sequence[Gpu]) -> list[str]:
+    """Return the first GPU whose memory nobody else holds; the first of all where every one is held."""
+    asks = GpuMemory()
+    every = [Device("cuda", (gpu.index,), (gpu.token,)) for gpu in gpus]
+    free = [device for device in every if not asks.taken([device])]
+    return [f"cuda:{(free or every)[0].indices[0]}"]

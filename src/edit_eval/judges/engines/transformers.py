@@ -19,11 +19,12 @@ from typing import Any
 from edit_eval.core.errors import ModelError
 from edit_eval.core.types import HostContext
 from edit_eval.judges.engines import Engine, Part, Question, Reply
+from edit_eval.judges.engines.decoding import StaticDecoding, find_static_decoding
 from edit_eval.judges.engines.grammar import Grammars, find_grammars
 from edit_eval.judges.engines.images import cuts_off, limit_pixels
 from edit_eval.judges.engines.prefix import Shared, SharedPrefix
 
-__all__ = ["TransformersEngine", "library_error"]
+__all__ = ["TransformersEngine", "import_libraries", "library_error"]
 
 _BATCH_SIZE = 4
 _HALF_PRECISION = 0.05
@@ -31,6 +32,18 @@ _HALF_PRECISION = 0.05
 
 _LIBRARIES = ("torch", "torchvision", "PIL", "transformers")
 _INSTALL = "torch torchvision transformers accelerate pillow"
+
+
+def import_libraries(model: str | None) -> None:
+    """Import torch, transformers and the code of this checkpoint's model; no device is touched. Raises `ImportError`."""
+    for name in _LIBRARIES:
+        importlib.import_module(name)
+    from transformers import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING, AutoConfig, AutoProcessor
+
+    del AutoProcessor
+    if model is not None:
+        config = AutoConfig.from_pretrained(model, local_files_only=True, trust_remote_code=False)
+        MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING.get(type(config), None)
 
 
 class TransformersEngine(Engine):
@@ -52,6 +65,7 @@ class TransformersEngine(Engine):
         self._eos = self._prepare()
         self._shared_prefix = self._find_sharing() if params.mode == "expected" else None
         self._grammars = self._find_grammars()
+        self._static = self._find_static_decoding()
 
     @property
     def window(self) -> int:
@@ -73,6 +87,7 @@ class TransformersEngine(Engine):
             facts["shared_prefix"] = self._shared_prefix is not None
         else:
             facts["constrained"] = self._grammars is not None
+            facts["compile"] = "off" if self._static is None else "on"
         return facts
 
     def ask(self, questions: Sequence[Question]) -> list[Reply]:
@@ -83,6 +98,8 @@ class TransformersEngine(Engine):
             answered = self._answer_if_it_fits(rows)
             if answered is None:
                 self._batch_size = len(rows) // 2
+                if self._static is not None:
+                    self._static.shrink(self._batch_size)
                 what = "questions" if all(len(row) == 1 for row in rows) else "edits"
                 print(
                     f"out of memory with {len(rows)} {what} at once; going on with {self._batch_size}",
@@ -151,32 +168,37 @@ class TransformersEngine(Engine):
         """Return the text of each reply, cut off at `max_tokens` or not."""
         import torch
 
-        inputs, most = self._inputs(batch), batch[0].max_tokens
+        most, sampled = batch[0].max_tokens, batch[0].temperature > 0
+        static = None if sampled else self._static
+        asked_for = static.filled(batch) if static else list(batch)
+        inputs = self._inputs(asked_for)
         asked = inputs["attention_mask"].sum(dim=1).tolist()
         how: dict[str, Any] = {"max_new_tokens": most}
-        if batch[0].temperature > 0:
+        if static:
+            how |= static.options(inputs["input_ids"].shape[1] + most)
+        if sampled:
             how |= {"do_sample": True, "temperature": batch[0].temperature, "top_k": 0, "top_p": 1.0}
             torch.manual_seed(batch[0].seed)  # of every device; this process writes one reply at a time now
         if self._grammars is not None and batch[0].schema is not None:
-            how["logits_processor"] = [self._grammars.processor([one.schema or {} for one in batch])]
+            how["logits_processor"] = [self._grammars.processor([one.schema or {} for one in asked_for])]
         with torch.inference_mode():
             output = self.model.generate(
                 **inputs, **how, stopping_criteria=[self._token_counter(inputs, most)]
             )
-        answers = output[:, inputs["input_ids"].shape[1] :].tolist()
+        answers = output[: len(batch), inputs["input_ids"].shape[1] :].tolist()
         texts = self.processor.tokenizer.batch_decode(
             answers, skip_special_tokens=True, clean_up_tokenization_spaces=False
         )
         return [
             Reply(text, self._cut_off(tokens, most), tokens_in=count, tokens_out=self._written(tokens))
-            for text, tokens, count in zip(texts, answers, asked, strict=True)
+            for text, tokens, count in zip(texts, answers, asked[: len(batch)], strict=True)
         ]
 
     def _weigh(self, rows: Sequence[Sequence[Question]]) -> list[Reply]:
         """Return the probability of each choice to be the first token of the reply; nothing is written."""
         questions = [one for row in rows for one in row]
         found = None
-        if self._shared_prefix is not None:
+        if self._shared_prefix is not None and any(len(row) > 1 for row in rows):
             shared = self._shared_prefix.logits([self._as_shared(row) for row in rows])
             if shared is None:
                 _say_not_shared("the texts of these questions do not end as they should")
@@ -212,6 +234,13 @@ class TransformersEngine(Engine):
             print(f"replies are held to no schema: {found}", file=sys.stderr, flush=True)
             return None
         return found
+
+    def _find_static_decoding(self) -> StaticDecoding | None:
+        if self._params.mode == "expected":
+            return None
+        options = self._context.options
+        choice = self._params.compile if self._params.compile != "auto" else options.get("compile", "auto")
+        return find_static_decoding(self.model, choice, self._batch_size, int(options.get("questions", 0)))
 
     def _as_shared(self, row: Sequence[Question]) -> Shared:
         images = tuple(part[1] for part in row[0].parts if part[0] == "image")

@@ -6,6 +6,8 @@ the process has ended. Compiled kernels are kept in `VLLM_CACHE_ROOT`, which the
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -15,10 +17,19 @@ from edit_eval.core.types import HostContext
 from edit_eval.judges.engines import Engine, Question, Reply
 from edit_eval.judges.engines.transformers import library_error
 
-__all__ = ["VLLMEngine"]
+__all__ = ["VLLMEngine", "import_libraries"]
 
 _SHARE = 0.9
 _MOST_IMAGES = 8
+
+
+def import_libraries(model: str | None) -> None:
+    """Import vLLM, and what does its work on a GPU, as far as that can be done without one. Raises `ImportError`."""
+    del model
+    importlib.import_module("vllm.entrypoints.llm")
+    importlib.import_module("vllm.sampling_params")
+    with contextlib.suppress(ImportError):  # where a later version moves it, loading imports it
+        importlib.import_module("vllm.v1.worker.gpu_worker")
 
 
 class VLLMEngine(Engine):

@@ -32,8 +32,10 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 def open_nvml() -> tuple[Any | None, str]:
     """Return NVML, or None and the reason in words."""
-    import pynvml
-
+    try:
+        import pynvml
+    except ImportError:  # on a node of a cluster, whose Python is not ours
+        return None, "nvidia-ml-py is not installed"
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError as error:

@@ -11,8 +11,8 @@ import time
 import pytest
 from fake_nvml import FakeNvml
 
-from edit_eval.driver import readings
-from edit_eval.driver.readings import GPU_COLUMNS, HOST_COLUMNS, GpuReader, ProcessReader
+from edit_eval.worker import readings
+from edit_eval.worker.readings import GPU_COLUMNS, HOST_COLUMNS, GpuReader, ProcessReader
 
 
 @pytest.fixture

@@ -1,0 +1,79 @@
+"""The scripts that measure the whole job run on CPU slots, print what they promise, and leave nothing behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import edit_eval
+
+PERF = Path(__file__).resolve().parents[2] / "perf"
+SECONDS = r"-?\d+\.\d+"
+
+
+def printed(script: str, folder: Path, *arguments: str) -> str:
+    """Run a script with its temporary files in `folder/tmp`, which is to be empty afterwards."""
+    temporary = folder / "tmp"
+    temporary.mkdir(exist_ok=True)
+    env = {**os.environ, "TMPDIR": str(temporary), "PYTHONPATH": str(Path(edit_eval.__file__).parents[1])}
+    done = subprocess.run(
+        [sys.executable, str(PERF / script), *arguments],
+        cwd=folder,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert list(temporary.iterdir()) == []
+    return done.stdout
+
+
+def test_every_phase_is_measured_and_the_long_job_is_called_arithmetic(tmp_path):
+    text = printed("pipeline.py", tmp_path, "--scripted", "--json", "found.json", "--svg", "lanes.svg")
+    for phase in ("one", "all", "alone", "described"):
+        assert f"\n{phase}: done\n" in text
+    for part in ("a denoising step", "around the steps of an edit", "a verdict, of one device"):
+        assert re.search(rf"^{part} +{SECONDS} +{SECONDS} +{SECONDS}$", text, re.MULTILINE), part
+    assert re.search(r"^CPU [01]: last edit to first verdict .* alone it is ready after", text, re.MULTILINE)
+    assert re.search(r"edits a second on 2 devices, .* on one: \d\.\d{3} times \(load and", text)
+    composed = text[text.index("By arithmetic from these parts, and not measured") :]
+    assert "150 x (40 x" in composed
+    assert composed.count("times ours; the aim is") == 2
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert set(found) == {"one", "all", "alone", "described"}
+    assert (tmp_path / "lanes.svg").read_text().startswith("<svg ")
+
+    again = printed("pipeline.py", tmp_path, "--scripted", "--phases", "--join", "found.json")
+    assert again[again.index("\nParts") :] == text[text.index("\nParts") :]
+
+
+def test_the_headline_run_says_all_it_promises(tmp_path):
+    text = printed(
+        "headline.py", tmp_path, "--scripted", "--devices", "cpu:0,cpu:1,cpu:2", "--output", "kept"
+    )
+    assert re.search(r"^CPU [0-2] +\|[lEJx. ]+\|$", text, re.MULTILINE)
+    assert re.search(r"^CPU [0-2]: busy \d+\.\d% of its editing", text, re.MULTILINE)
+    assert re.search(rf"^load: {SECONDS} s with 1 at once, .* 2 at once, .* 3 at once$", text, re.MULTILINE)
+    assert re.search(r"^host memory: at most \d+\.\d GiB taken, \d+% of the machine's$", text, re.MULTILINE)
+    for stage in ("edit", "judge"):
+        assert re.search(rf"^unload of every {stage} host: {SECONDS} s", text, re.MULTILINE)
+    for count in (6, 8):
+        assert f"900 edits of 40 steps on {count} GPUs" in text
+    assert "not measured" in text
+    assert (tmp_path / "kept" / "all" / "report" / "index.html").is_file()
+    assert (tmp_path / "kept" / "timeline.svg").is_file()
+
+
+@pytest.mark.models
+@pytest.mark.long
+@pytest.mark.parametrize("script", ["pipeline.py", "headline.py"])
+def test_with_toy_models(tmp_path, script):
+    assert "not measured" in printed(script, tmp_path, "--tiny")
