@@ -121,6 +121,30 @@ def test_an_instruction_can_mean_one_thing_only(index: int) -> None:
     assert all(one.kind in edit.english and THINGS[one.kind].chinese in edit.chinese for one in named)
 
 
+def test_source_and_instruction_decide_the_target() -> None:
+    edits = [composed(0, index) for index in range(200)]
+    for edit in edits:
+        new = set(edit.target.items) - set(edit.source.items)
+        if edit.category == "add":
+            [added] = new
+            assert (added.shift_x, added.shift_y, added.scale) == (0, 0, 1)
+        elif edit.category == "replace":
+            [taken] = set(edit.source.items) - set(edit.target.items)
+            [put] = new
+            places = [(one.slot, one.shift_x, one.shift_y, one.scale) for one in (taken, put)]
+            assert places[0] == places[1]
+
+
+def test_a_backdrop_that_is_asked_for_always_looks_the_same() -> None:
+    corners: dict[str, set[bytes]] = {}
+    for index in range(4, 200, len(CATEGORIES)):
+        edit = composed(0, index)
+        corner = render(0, index, 32)[1].crop((0, 0, 32, 1))  # nothing reaches up there
+        corners.setdefault(edit.target.backdrop, set()).add(corner.tobytes())
+    assert len(corners) > 8
+    assert {len(each) for each in corners.values()} == {1}
+
+
 def test_every_thing_in_every_colour_can_be_drawn_and_told_from_another() -> None:
     from edit_eval.benchmarks._drawing import blank, finished, pen_on
 

@@ -185,7 +185,7 @@ def test_report_and_ls(tmp_path, config, kind):
         "html": "runs/one/report/index.html",
     }
     assert expected[kind] in result.stdout
-    assert "runs/one  scenes/v1+reference-v1" in cli("ls", "runs", cwd=tmp_path).stdout
+    assert "runs/one  scenes/v2+reference-v1" in cli("ls", "runs", cwd=tmp_path).stdout
     assert "qwen_image_edit" in cli("ls", cwd=tmp_path).stdout
 
 
@@ -278,7 +278,7 @@ def test_a_start_with_nothing_to_do_says_the_same_again_and_leaves_its_page(tmp_
         return done.stdout.splitlines()
 
     first = run()
-    end = first[first.index("Result of run: scenes/v1+reference-v1") :]
+    end = first[first.index("Result of run: scenes/v2+reference-v1") :]
     page = tmp_path / "run" / "report" / "index.html"
     text, written = page.read_bytes(), page.stat()
     again = run()

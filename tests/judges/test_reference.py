@@ -5,8 +5,9 @@ import math
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFilter
 
+from edit_eval.benchmarks.scenes import render
 from edit_eval.core.errors import UserError
 from edit_eval.core.identity import identity_params
 from edit_eval.core.types import HostContext, JudgeRequest, Sample
@@ -145,3 +146,36 @@ def test_the_difference_is_that_of_arithmetic_on_arrays(width, height, seed):
     first, second = made.astype(np.float32)
     expected = math.sqrt(float(np.mean(np.square(first - second), dtype=np.float64))) / 255.0
     assert _difference(*(Image.fromarray(one) for one in made)) == expected
+
+
+def _cheats(source, target, elsewhere):
+    """Return what an editor might give that follows no instruction, by name."""
+    mean = source.resize((1, 1), Image.Resampling.BOX).resize(source.size)
+    blanks = {name: Image.new("RGB", source.size, name) for name in ("white", "grey", "black")}
+    return {
+        "source": source,
+        "source blurred": source.filter(ImageFilter.GaussianBlur(2)),
+        **blanks,
+        "mean colour": mean,
+        "source and white": Image.blend(source, blanks["white"], 0.1),
+        "source and mean colour": Image.blend(source, mean, 0.5),
+        "source and another target": Image.blend(source, elsewhere, 0.5),
+        "another target": elsewhere,
+        "half done": Image.blend(source, target, 0.5),
+    }
+
+
+def test_it_cannot_be_gamed():
+    """On drawn scenes: the source scores nothing, blanks and blends hardly anything, half an edit less than half."""
+    scores: dict[str, list[float]] = {}
+    for index in range(48):
+        source, target, *_ = render(0, index, 96)
+        between = _difference(source, target)
+        for name, cheat in _cheats(source, target, render(0, index + 1, 96)[1]).items():
+            scores.setdefault(name, []).append(10 * similarity(_difference(cheat, target), between))
+    means = {name: sum(each) / len(each) for name, each in scores.items()}
+    print({name: round(mean, 2) for name, mean in means.items()})
+    assert max(scores["source"]) == 0
+    assert 3 < means.pop("half done") < 5
+    assert max(means.values()) < 0.1
+    assert max(max(scores[name]) for name in means) < 3

@@ -2,7 +2,9 @@
 
 A scene is data: a backdrop and things in places. An edit is a change of that data, so that what it does not name
 stays as it is to the pixel (style and background excepted, which are about the whole picture). Everything is chosen
-by hashing seed and index.
+by hashing seed and index, save what an instruction leaves open: source and instruction decide the target, so that an
+editor can get it exactly right. What is added stands in the middle of its place at its usual size, what replaces a
+thing takes that one's place and size, and a backdrop that is asked for always looks the same.
 """
 
 from __future__ import annotations
@@ -97,15 +99,15 @@ def composed(seed: int, index: int) -> Edit:
 
 def drawn(edit: Edit, seed: int, index: int, size: int) -> tuple[Image, Image]:
     """Return source and target at `size` x `size` pixels."""
-    source = _backdrop(edit.source, seed, index, size)
+    source = _backdrop(edit.source, Chooser("backdrop", seed, index), size)
     same = (edit.source.backdrop, edit.source.family) == (edit.target.backdrop, edit.target.family)
-    target = source.copy() if same else _backdrop(edit.target, seed, index, size)
+    target = source.copy() if same else _backdrop(edit.target, Chooser("backdrop", "asked for"), size)
     return _with_items(source, edit.source, size), _with_items(target, edit.target, size)
 
 
-def _backdrop(scene: Scene, seed: int, index: int, size: int) -> Image:
+def _backdrop(scene: Scene, chooser: Chooser, size: int) -> Image:
     picture = blank(size)
-    BACKDROPS[scene.family][scene.backdrop].draw(pen_on(picture), Chooser("backdrop", seed, index))
+    BACKDROPS[scene.family][scene.backdrop].draw(pen_on(picture), chooser)
     if scene.family == "indoors":
         draw_table(pen_on(picture))
     return picture
@@ -181,6 +183,7 @@ def _recolour(scene: Scene, chooser: Chooser) -> tuple[Scene, str, str]:
 def _add(scene: Scene, chooser: Chooser) -> tuple[Scene, str, str]:
     place = _LOW[scene.family] if chooser.share("where") < 0.75 else _HIGH[scene.family]
     item = _new_item(scene, chooser, place, chooser.pick("slot", scene.free_slots(place)))
+    item = replace(item, shift_x=0.0, shift_y=0.0, scale=1.0)
     english, chinese = THINGS[item.kind].described(COLOURS[item.colour])
     where_english, where_chinese = _where(scene, item)
     return (
@@ -226,7 +229,8 @@ _SIDES = (("on the left", "左边"), ("in the middle", "中间"), ("on the right
 
 def _replace(scene: Scene, chooser: Chooser) -> tuple[Scene, str, str]:
     old = chooser.pick("edited", scene.items)
-    new = replace(_new_item(scene, chooser, old.place, old.slot), shift_x=old.shift_x, shift_y=old.shift_y)
+    new = _new_item(scene, chooser, old.place, old.slot)
+    new = replace(new, shift_x=old.shift_x, shift_y=old.shift_y, scale=old.scale)
     english, chinese = THINGS[new.kind].described(COLOURS[new.colour])
     return (
         scene.with_item(old, new),

@@ -49,12 +49,13 @@ class Scenes(Benchmark):
     """Seeded drawings, one exact edit each, in eight categories that take turns.
 
     Each sample has its exact result as `target` and the tags `category` and `language`. Outside what the instruction
-    names, source and target are equal to the pixel; `background` and `style` change the whole picture.
+    names, source and target are equal to the pixel; `background` and `style` change the whole picture. Source and
+    instruction decide the target, but for what a thing that goes away had hidden.
     """
 
     Params = ScenesParams
     name: ClassVar[str] = "scenes"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     needs_path: ClassVar[bool] = False
     default_rubric: ClassVar[str] = "reference-v1"
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import selectors
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -111,7 +112,7 @@ class Pool:
         devices = list(dict.fromkeys(device for spec in stages for device in spec.devices))
         self._slots = [Slot(device) for device in devices]
         self._plan = Scheduler(self._stages, self._slots, overlap=overlap)
-        self._gate = gate or LoadGate()
+        self._gates = {"": gate or LoadGate()}  # by machine
         self._control = control or Control()
         self._room = room
         self._was_paused = self._was_ending = False
@@ -120,7 +121,7 @@ class Pool:
         self._check_at = 0.0
         self._attention = Attention(_TICK_S)
         self._draining: list[Slot] = []
-        self._loading: list[Weights] | None = None  # what hosts load now; None: not looked
+        self._loading: defaultdict[str, list[Weights]] | None = None  # by machine; None: not looked
         self._clogged: list[Slot] = []  # whose keepers have not taken all that they were sent
 
     def add(self, stage: StageName, tasks: Iterable[Task]) -> None:
@@ -295,26 +296,29 @@ class Pool:
     def _has_room(self, slot: Slot, stage: Stage) -> bool:
         """Whether the machine's memory has room for one more host that loads; say once if it has not."""
         if self._loading is None:
-            self._loading = [
-                one.host.stage.spec.weights
-                for one in self._slots
-                if one.host and one.host.phase is Phase.STARTING and one.host.stage.spec.weights.size
-            ]
-        if self._gate.admits(stage.spec.weights, self._loading):
+            self._loading = defaultdict(list)
+            for one in self._slots:
+                if one.host and one.host.phase is Phase.STARTING and one.host.stage.spec.weights.size:
+                    self._loading[one.device.place].append(one.host.stage.spec.weights)
+        if self._gate(slot).admits(stage.spec.weights, self._loading[slot.device.place]):
             slot.held_back = False
             return True
         if not slot.held_back:
             slot.held_back = True
-            text = f"for memory of the machine: {self._gate.at_once(stage.spec.weights)} load at a time"
+            text = f"for memory of the machine: {self._gate(slot).at_once(stage.spec.weights)} load at a time"
             self._emit(DeviceState(self._clock(), slot.device.label, stage.name, "waiting", text))
         return False
+
+    def _gate(self, slot: Slot) -> LoadGate:
+        """Return what lets hosts load on a device's machine; of another one's memory nothing is known here."""
+        return self._gates.setdefault(slot.device.place, LoadGate(memory=lambda: None))
 
     def _prepare_next(self, slot: Slot) -> None:
         """Near the end of a device's work have the next stage's host import, and one of them read its weights ahead."""
         if slot.prepared or slot.link is None:
             return
         stage = self._plan.stage_to_prepare(slot, PREPARE_S)
-        if stage is None or not self._gate.may_prepare(len(self._slots)):
+        if stage is None or not self._gate(slot).may_prepare(len(self._slots)):
             return
         slot.prepared = True
         self._send(slot, "prepare", **self._order(slot, stage))
@@ -323,7 +327,7 @@ class Pool:
         """Return what a keeper is told of a host that it is to start or to prepare."""
         log = self._log_folder / f"{stage.name}-{slot.device.name}.log"
         load = stage.spec.load(slot.device, self._memory)
-        if ahead := self._gate.ahead(stage.spec.weights):
+        if ahead := self._gate(slot).ahead(stage.spec.weights):
             load["ahead"] = ahead
         return {"host": stage.spec.host_spec(slot.device, log, len(self._slots)), "load": load}
 
@@ -349,7 +353,7 @@ class Pool:
         slot.host = HostRun(stage, time.monotonic())
         self._plan.started(slot, slot.host)
         if self._loading is not None and stage.spec.weights.size:
-            self._loading.append(stage.spec.weights)
+            self._loading[slot.device.place].append(stage.spec.weights)
         slot.prepared = False
         self._send(slot, "start", **self._order(slot, stage))
         self._say(

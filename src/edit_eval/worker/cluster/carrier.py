@@ -104,13 +104,14 @@ class Carrier:
         folder.mkdir()
 
     def start(self, message: dict[str, Any], packages: Mapping[str, str]) -> dict[str, Any]:
-        """Return a `start` message in which packages and log lie on this machine."""
+        """Return a `start` or `prepare` message in which packages and log lie on this machine."""
         host = dict(message["host"])
         host["links"] = {name: packages.get(name, path) for name, path in host["links"].items()}
-        self.log = None
-        if not self._seen:
-            self.log = self._folder / Path(host["log"]).name
-            host["log"] = str(self.log)
+        log = None if self._seen else self._folder / Path(host["log"]).name
+        if log:
+            host["log"] = str(log)
+        if message["type"] == "start":  # a prepared host only comes after the one at work
+            self.log = log
         return {**message, "host": host}
 
     def tasks(self, message: dict[str, Any]) -> tuple[dict[str, Any], list[str], list[dict[str, Any]]]:

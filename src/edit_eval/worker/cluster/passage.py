@@ -58,6 +58,7 @@ class Passage:
         self._reads: dict[str, set[str]] = {}  # of a task that is not answered
         self._writes: dict[str, dict[str, Any]] = {}  # of a task that is not answered: its payload
         self._log = Path(os.devnull)
+        self._packages: set[tuple[str, str]] = set()
 
     # Down
 
@@ -75,11 +76,13 @@ class Passage:
                     await self._bring(wanted)
 
     async def _look_at(self, message: Mapping[str, Any]) -> None:
-        if message["type"] == "start":
+        if message["type"] in ("start", "prepare"):
             host = message["host"]
-            self._log = Path(host["log"])
+            if message["type"] == "start":
+                self._log = Path(host["log"])
             for name, path in host["links"].items():
-                if name != "edit_eval":  # that one is there already
+                if (name, path) not in self._packages and name != "edit_eval":  # that one is there already
+                    self._packages.add((name, path))
                     await self._actor.package.remote(name, await self._traffic.package(path))
         elif message["type"] == "task":
             for task in message["tasks"]:

@@ -114,7 +114,7 @@ class Relay:
         wanted: list[str] = []
         for line in lines:
             message = json.loads(line)
-            if message["type"] == "start":
+            if message["type"] in ("start", "prepare"):
                 message = {**message, "load": self._load(message["load"])}
                 line = line_of(self._carrier.start(message, self._packages))  # noqa: PLW2901
             elif message["type"] == "task":

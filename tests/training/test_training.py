@@ -1,0 +1,264 @@
+"""The training of `tiny`, at a size that a CPU manages in seconds: pairs, loss, export, and the way through all of it."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from edit_eval.benchmarks._scene_edits import CATEGORIES, composed
+from edit_eval.benchmarks.scenes import render
+from edit_eval.core.types import EditRequest, HostContext, Sample
+from edit_eval.editors._tiny_flow import initial_noise, sample, times
+from edit_eval.editors._tiny_tokens import Vocabulary
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+
+from training.drawing import CHUNK, SERIES, Chunk, Drawing, drawn_chunk  # noqa: E402
+from training.export import about, load, save, write_graphs  # noqa: E402
+from training.model import Shape, TinyEditor, gathered, spread  # noqa: E402
+from training.pool import Pool  # noqa: E402
+from training.scoring import Scenes, Setting, baselines, mean_scores, scene_scores  # noqa: E402
+from training.train import Plan, Training  # noqa: E402
+from training.vocabulary import LENGTH, vocabulary_words  # noqa: E402
+
+from training import flow  # noqa: E402
+
+SIZE = 24
+SMALL = {
+    "size": SIZE, "width": 32, "source_channels": 16, "channels": 16, "condition": 16, "encoder_layers": 1,
+    "denoiser_layers": 1,
+}  # fmt: skip
+CPU = torch.device("cpu")
+pytestmark = pytest.mark.models
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Several would wait for each other on a machine that does other work, and small networks gain nothing."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def words() -> list[str]:
+    return vocabulary_words(SERIES - 2)
+
+
+@pytest.fixture(scope="module")
+def model() -> TinyEditor:
+    """A network with weights by chance, none of them zero."""
+    torch.manual_seed(0)
+    made = TinyEditor(Shape(vocabulary=300, length=LENGTH, **SMALL))
+    with torch.no_grad():
+        for weight in made.parameters():
+            weight.add_(0.05 * torch.randn_like(weight))
+    return made.eval()
+
+
+@pytest.fixture(scope="module")
+def folder(model: TinyEditor, words: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("weights")
+    save(model, path, {"words": words, "length": LENGTH})
+    write_graphs(path)
+    return path
+
+
+def test_every_instruction_is_read_whole(words: list[str]) -> None:
+    reader = Vocabulary(words, LENGTH)
+    for index in range(800):
+        edit = composed(0, index)
+        for said in (edit.english, edit.chinese):
+            assert not reader.unknown(said)
+            assert reader.tokens(said)[-1] == 0, "there was room"
+    assert len({tuple(reader.tokens(composed(0, index).english)) for index in range(80)}) > 70
+
+
+def test_pairs_come_as_they_are_drawn(words: list[str], tmp_path: Path) -> None:
+    (tmp_path / "words.json").write_text(json.dumps(words))
+    drawing = Drawing([SERIES, SERIES + 1], CHUNK, SIZE, tmp_path / "words.json", LENGTH)
+    try:
+        chunks = drawing.everything()
+    finally:
+        drawing.stop()
+    reader = Vocabulary(words, LENGTH)
+    assert len(chunks) == 2
+    expected = drawn_chunk(SERIES, 0, SIZE, reader)
+    for one, other in (
+        (chunks[0], expected),
+        (Chunk.from_bytes(expected.as_bytes(), SIZE, LENGTH), expected),
+    ):
+        for name in ("pictures", "tokens", "kinds"):
+            assert np.array_equal(getattr(one, name), getattr(other, name))
+    source, target, english, _, category = render(SERIES, 3, SIZE)
+    assert np.array_equal(expected.pictures[3], [np.asarray(source), np.asarray(target)])
+    assert expected.tokens[3, 0].tolist() == reader.tokens(english)
+    assert CATEGORIES[expected.kinds[3]] == category
+
+
+def test_a_process_that_fails_is_told(tmp_path: Path) -> None:
+    (tmp_path / "words.json").write_text("no json")
+    drawing = Drawing([SERIES], CHUNK, SIZE, tmp_path / "words.json", LENGTH)
+    with pytest.raises(RuntimeError, match="failed"):
+        drawing.everything()
+    drawing.stop()
+
+
+def test_a_pool_is_filled_and_drawn_from(words: list[str]) -> None:
+    chunk = drawn_chunk(SERIES, 0, SIZE, Vocabulary(words, LENGTH))
+    pool = Pool(CHUNK + 10, SIZE, LENGTH, CPU)
+    pool.add(chunk)
+    assert pool.filled == CHUNK
+    pool.add(chunk)
+    assert pool.filled == CHUNK + 10
+    source, target, tokens = pool.batch(64)
+    assert source.shape == target.shape == (64, 3, SIZE, SIZE)
+    assert (source.min() >= -1, source.max() <= 1, source.std() > 0.1) == (True, True, True)
+    both = {tuple(one) for pair in chunk.tokens.tolist() for one in pair}
+    assert {tuple(one) for one in tokens.tolist()} <= both
+
+
+def test_pixels_are_put_together_and_spread() -> None:
+    picture = torch.arange(2 * 3 * 12 * 12).reshape(2, 3, 12, 12)
+    assert torch.equal(gathered(picture, 3), torch.nn.functional.pixel_unshuffle(picture, 3))
+    assert torch.equal(spread(gathered(picture, 3), 3), picture)
+
+
+def test_the_loss_is_of_the_velocity(model: TinyEditor) -> None:
+    """Estimates that are the source, for edits of another size: the velocity's error can be told beforehand."""
+
+    class Keeps(torch.nn.Module):
+        def forward(self, noisy, time, source, *encoded):
+            return source
+
+    kept = TinyEditor(model.shape)
+    kept.denoiser = Keeps()
+    source = torch.zeros(2, 3, SIZE, SIZE)
+    target = source.clone()
+    target[:, :, :6] = 1.0
+    time = torch.tensor([0.0, 0.5, 0.9, 0.999])
+    found = flow.flow_loss(
+        kept,
+        source,
+        target,
+        torch.zeros(2, LENGTH, dtype=torch.int64),
+        torch.randn(4, 3, SIZE, SIZE),
+        time,
+        False,
+    )
+    assert found.tolist() == pytest.approx([0.25, 1.0, 25.0, 100.0], rel=1e-4)
+
+
+def test_an_untaught_gate_leaves_most_of_the_source() -> None:
+    model = TinyEditor(Shape(vocabulary=300, length=LENGTH, **SMALL))
+    source, noisy = torch.full((1, 3, SIZE, SIZE), 0.5), torch.full((1, 3, SIZE, SIZE), -0.5)
+    encoded = model.encoder(source, torch.zeros(1, LENGTH, dtype=torch.int64))
+    share = 1 / (1 + math.e)
+    kept = model.denoiser(noisy, torch.zeros(1), source, *encoded)
+    assert torch.allclose(kept, torch.full_like(kept, 0.5 - share), atol=1e-5)
+    free = TinyEditor(replace(model.shape, gated=0))
+    assert torch.allclose(free.denoiser(noisy, torch.zeros(1), source, *encoded), noisy)
+
+
+def test_weights_are_written_once_and_in_half(model: TinyEditor, folder: Path, words: list[str]) -> None:
+    count = sum(weight.numel() for weight in model.parameters())
+    sizes = {path.name: path.stat().st_size for path in folder.iterdir()}
+    assert set(sizes) == {"tiny.safetensors", "tiny.json", "encoder.onnx", "denoiser.onnx"}
+    assert 2 * count < sizes["tiny.safetensors"] < 2 * count + 20_000
+    assert max(sizes["encoder.onnx"], sizes["denoiser.onnx"]) < 100_000
+    again = load(folder)
+    assert again.shape == model.shape
+    assert about(folder)["words"] == words
+    for name, weight in again.state_dict().items():
+        assert torch.equal(weight, model.state_dict()[name].half().float()), name
+
+
+@pytest.mark.parametrize(("steps", "guidance"), [(1, 1.0), (5, 1.0), (5, 2.0)])
+def test_torch_and_onnxruntime_make_the_same_image(folder: Path, steps: int, guidance: float) -> None:
+    from edit_eval.editors.tiny import Tiny, TinyParams
+
+    params = TinyParams(steps=steps, guidance=guidance, guided_until=0.5, weights=str(folder))
+    editor, network = Tiny(Tiny.resolve(params, None), HostContext()), load(folder)
+    reader = Vocabulary(about(folder)["words"], LENGTH)
+    for index in range(4):
+        source, _, english, chinese, _ = render(0, index, SIZE)
+        said = english if index % 2 else chinese
+        request = EditRequest(Sample("s", said, ("s.png",)), said, (source,), seed=index)
+        made = np.asarray(editor.edit(request, lambda step, steps: None), np.float32)
+        given = torch.from_numpy(np.asarray(source, np.float32).transpose(2, 0, 1)[None] / 127.5 - 1)
+        noise = torch.from_numpy(initial_noise(index, SIZE).transpose(2, 0, 1)[None].copy())
+        tokens = torch.tensor([reader.tokens(said)])
+        again = flow.sample(network, given, tokens, noise, times(steps, 1.0), guidance, 0.5)
+        again = (again[0].numpy().transpose(1, 2, 0) * 127.5 + 127.5).round()
+        assert np.abs(again - made).max() <= 2
+        assert np.abs(made - np.asarray(source, np.float32)).max() > 20
+
+
+def test_the_loop_ends_at_the_last_estimate() -> None:
+    seen: list[tuple[float, bool]] = []
+
+    def clean(image, time, guided):
+        seen.append((time, guided))
+        return np.full_like(image, 0.25), np.full_like(image, 0.5) if guided else None
+
+    steps: list[tuple[int, int]] = []
+    at = times(4, 1.0)
+    made = sample(clean, initial_noise(0, 4), at, 2.0, 0.5, lambda done, of: steps.append((done, of)))
+    assert np.allclose(made, 0.25)
+    assert seen == [(0.0, True), (0.25, True), (0.5, False), (0.75, False)]
+    assert steps == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert times(4, 3.0)[1] < 0.25 < times(4, 0.5)[1]
+    assert (times(4, 3.0)[0], times(4, 3.0)[-1]) == (0.0, 1.0)
+
+
+def test_scores_are_those_of_the_judge(words: list[str]) -> None:
+    from edit_eval.judges.reference import _difference, similarity
+
+    scenes = Scenes.of([drawn_chunk(0, 0, SIZE, Vocabulary(words, LENGTH))], 16, CPU)
+    fixed = baselines(scenes)
+    assert fixed["identity"] == [0.0] * 16
+    rng = np.random.default_rng(0)
+    from training.scoring import _similarities
+
+    made = (scenes.target + 0.05 * torch.from_numpy(rng.standard_normal(scenes.target.shape))).float()
+    for index, score in enumerate(_similarities(made, scenes)):
+        pixels = ((made[index].clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).numpy()
+        source, target, *_ = render(0, index, SIZE)
+        errors = _difference(Image.fromarray(pixels), target), _difference(source, target)
+        assert score == pytest.approx(10 * similarity(*errors), abs=1e-6)
+    means = mean_scores({"en": [1.0, 3.0], "zh": [5.0, 7.0]}, ["add", "text"])
+    assert (means["all"], means["en"], means["text"], means["text zh"]) == (4.0, 2.0, 5.0, 7.0)
+
+
+def test_a_whole_training(tmp_path: Path) -> None:
+    """A few steps of it; the loss falls even so."""
+    plan = Plan(
+        minutes=4, most_steps=60, batch=16, workers=1, capacity=200, first=50, compiled=False, warm_up=5, shape=SMALL,
+        validation=2, test=4, ending=0.0, every=2.0, settings=1, noted=20,
+    )  # fmt: skip
+    training = Training(plan, tmp_path, CPU)
+    try:
+        training.run()
+    finally:
+        training.stop()
+    log = json.loads((tmp_path / "log.json").read_text())
+    losses = [step["loss"] for step in log["steps"]]
+    assert len(losses) >= 2
+    assert losses[-1] < losses[0]
+    assert log["test"]["scenes"] == 4
+    assert log["test"]["baselines"]["identity"]["all"] == 0.0
+    assert set(log["test"]) >= {"20 steps", "2 steps", "no guidance"}
+    assert about(tmp_path)["sampling"] == log["chosen"]
+    assert load(tmp_path).shape == training.shape
+    assert mean_scores(
+        scene_scores(load(tmp_path), training.validation, Setting(steps=1)), training.validation.kinds
+    )

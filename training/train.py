@@ -1,0 +1,393 @@
+"""Trains the editor `tiny` on drawn scenes: one command, seeded, that ends when its minutes are over.
+
+    python -m training.train --output weights --minutes 11
+
+Writes to the output folder: `tiny.safetensors` and `tiny.json` (again and again, from averaged weights), the two ONNX
+graphs, and `log.json` with the loss, the scores on the way, and the scores of the end on 500 scenes that were not
+trained on. A CPU does the same with `--smoke`, on a small network and few scenes, to see that everything works.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import math
+import os
+import time
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from subprocess import SubprocessError
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from edit_eval.editors._tiny_tokens import Vocabulary
+from training.drawing import CHUNK, SERIES, Drawing
+from training.export import load, save, write_graphs
+from training.flow import flow_loss, moments
+from training.model import Shape, TinyEditor
+from training.pool import Pool
+from training.scoring import Scenes, Setting, baselines, mean_scores, scene_scores
+from training.vocabulary import LENGTH, vocabulary_words
+
+__all__ = ["Plan", "main"]
+
+_COMPILING_FAILED = (
+    RuntimeError, ImportError, OSError, SubprocessError, LookupError, TypeError, ValueError, AttributeError, AssertionError,
+)  # fmt: skip
+"""What a compiler that does not fit the machine may raise; the network then learns without one."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One training.
+
+    Attributes:
+        minutes: from the start of the program to its end, drawing and scoring included.
+        most_steps: after which training ends before its time.
+        seed: of everything.
+        start: folder of weights to go on from; empty: from scratch.
+        batch: pairs in a step.
+        draws: noises and times for each of them.
+        rate: the highest learning rate.
+        warm_up: steps until it is reached.
+        nulls: share of pairs whose instruction is left out, for guidance.
+        weighted: whether small edits weigh more in the loss.
+        workers: processes that draw.
+        capacity: pairs that are kept.
+        first: pairs that are waited for before the first step.
+        compiled: whether the network is compiled.
+        shape: of the network, where it differs from the usual one.
+        validation: scenes of the scores on the way.
+        test: scenes of the scores at the end.
+        ending: seconds that are kept for the scores at the end, at most a quarter of all.
+        every: seconds between scores on the way.
+        settings: ways to sample that are compared at the end, at most.
+        noted: steps between entries of the log.
+    """
+
+    minutes: float = 11.0
+    most_steps: int = 1_000_000
+    seed: int = 0
+    start: str = ""
+    batch: int = 256
+    draws: int = 2
+    rate: float = 1.6e-3
+    warm_up: int = 400
+    nulls: float = 0.1
+    weighted: bool = True
+    workers: int = max(1, (os.cpu_count() or 2) - 2)
+    capacity: int = 600_000
+    first: int = 6_000
+    compiled: bool = True
+    shape: dict[str, int] = field(default_factory=dict)
+    validation: int = 200
+    test: int = 500
+    ending: float = 60.0
+    every: float = 75.0
+    settings: int = 100
+    noted: int = 50
+
+
+_SMOKE: dict[str, Any] = {
+    "minutes": 1.0, "batch": 8, "workers": 1, "capacity": 2_000, "first": 50, "compiled": False, "warm_up": 20,
+    "shape": {"size": 48, "width": 64, "source_channels": 32, "channels": 32, "condition": 32, "encoder_layers": 2,
+              "denoiser_layers": 1},
+    "validation": 8, "test": 16, "ending": 0.0, "every": 60.0, "settings": 3, "noted": 10,
+}  # fmt: skip
+
+
+class Training:
+    """What a training holds between its steps: network, averaged weights, optimizer, pairs and a log."""
+
+    def __init__(self, plan: Plan, output: Path, device: torch.device) -> None:
+        self.plan, self.output, self.device = plan, output, device
+        self.begun = time.monotonic()
+        self.log: dict[str, Any] = {
+            "plan": asdict(plan),
+            "machine": _machine(device),
+            "steps": [],
+            "scores": [],
+        }
+        output.mkdir(parents=True, exist_ok=True)
+        words = vocabulary_words(SERIES - 2)
+        self.words = words
+        (output / "words.json").write_text(json.dumps(words, ensure_ascii=False), encoding="utf-8")
+        self.shape = Shape(vocabulary=len(Vocabulary(words, LENGTH)), length=LENGTH, **plan.shape)
+        self.drawing = self._drawing(
+            [SERIES + plan.seed * 1000 + k for k in range(plan.workers)], plan.capacity
+        )
+        self._validation = self._drawing([SERIES - 1], plan.validation)
+        self._test = self._drawing([0], plan.test)
+        torch.manual_seed(plan.seed)
+        self.model = TinyEditor(self.shape)
+        if plan.start:
+            self.model.load_state_dict(load(Path(plan.start)).state_dict())
+        self.model = self.model.to(device)
+        self.averaged = copy.deepcopy(self.model).eval().requires_grad_(False)
+        self.optimizer = _optimizer(self.model, plan.rate, device)
+        self.pool = Pool(plan.capacity, self.shape.size, LENGTH, device)
+        self.step, self.seen = 0, 0
+
+    def _drawing(self, series: list[int], limit: int) -> Drawing:
+        per_process = -(-limit // (len(series) * CHUNK)) * CHUNK
+        return Drawing(series, per_process, self.shape.size, self.output / "words.json", LENGTH)
+
+    def say(self, text: str) -> None:
+        """Print a line with the time."""
+        print(f"[{time.monotonic() - self.begun:6.1f} s] {text}", flush=True)
+
+    def run(self) -> None:
+        """Train, score, write."""
+        plan = self.plan
+        parameters = sum(one.numel() for one in self.model.parameters())
+        self.log["parameters"] = parameters
+        self.say(
+            f"{parameters:,} parameters, {len(self.words)} words, {plan.workers} processes draw, {self.device}"
+        )
+        loss_of = self._compiled()
+        self.validation = Scenes.of(self._validation.everything(), plan.validation, self.device)
+        latest = self.begun + 15.0 * plan.minutes
+        while self.pool.filled < plan.batch or (self.pool.filled < plan.first and time.monotonic() < latest):
+            self._take_in(100)
+            time.sleep(0.05)
+        self.say(f"{self.pool.filled:,} pairs; training begins")
+        self._train(loss_of)
+        self.drawing.stop()
+        self._write({})
+        self._finish()
+
+    def stop(self) -> None:
+        """End the processes that draw."""
+        for drawing in (self.drawing, self._validation, self._test):
+            drawing.stop()
+
+    def _compiled(self) -> Any:
+        """Return the loss function, compiled where that works, after a step on nothing to have that behind us."""
+        plan, size = self.plan, self.shape.size
+        source = torch.zeros(plan.batch, 3, size, size, device=self.device)
+        words = torch.zeros(plan.batch, LENGTH, dtype=torch.int64, device=self.device)
+        noise = torch.zeros(plan.batch * plan.draws, 3, size, size, device=self.device)
+        times = torch.linspace(0.0, 0.9, len(noise), device=self.device)
+        if plan.compiled:
+            compiled = torch.compile(flow_loss, dynamic=False)
+            try:
+                for _ in range(2):
+                    with self._autocast():
+                        compiled(
+                            self.model, source, source, words, noise, times, plan.weighted
+                        ).mean().backward()
+                    self.optimizer.zero_grad(set_to_none=True)
+            except _COMPILING_FAILED as error:
+                self.say(f"not compiled: {type(error).__name__}: {str(error)[:300]}")
+                self.log["not_compiled"] = f"{type(error).__name__}: {error}"[:2000]
+                self.optimizer.zero_grad(set_to_none=True)
+            else:
+                self.say("compiled")
+                return compiled
+        return flow_loss
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda")
+
+    def _take_in(self, at_most: int) -> None:
+        if self.pool.filled < self.pool.capacity:
+            for chunk in self.drawing.ready(at_most):
+                self.pool.add(chunk)
+
+    def _train(self, loss_of: Any) -> None:
+        plan = self.plan
+        began = time.monotonic()
+        ends = self.begun + 60.0 * plan.minutes - min(plan.ending, 15.0 * plan.minutes)
+        scored, noted, kept = began, began, copy.deepcopy(self.averaged.state_dict())
+        losses: list[Tensor] = []
+        while (now := time.monotonic()) < ends and self.step < plan.most_steps:
+            if self.step % 10 == 0:
+                self._take_in(40)
+            share = max((now - began) / (ends - began), self.step / plan.most_steps)
+            losses.append(self._one_step(loss_of, share))
+            if self.step % plan.noted == 0:
+                loss = torch.stack(losses).mean().item()
+                losses = []
+                if not math.isfinite(loss):
+                    self.say(f"step {self.step}: the loss is {loss}; back to the averaged weights")
+                    self.model.load_state_dict(kept)
+                    self.averaged.load_state_dict(kept)
+                    self.optimizer = _optimizer(self.model, 0.5 * plan.rate, self.device)
+                    continue
+                self._note(loss, share)
+                if now - noted > 10.0:
+                    kept, noted = copy.deepcopy(self.averaged.state_dict()), now
+                    self.say(self._progress(loss, now - began))
+                if now - scored > plan.every:
+                    self._score_on_the_way()
+                    scored = time.monotonic()
+
+    def _one_step(self, loss_of: Any, share: float) -> Tensor:
+        plan = self.plan
+        source, target, words = self.pool.batch(plan.batch)
+        empty = torch.rand(plan.batch, 1, device=self.device) < plan.nulls
+        words = words.masked_fill(empty, 0)
+        count = plan.batch * plan.draws
+        noise = torch.randn(count, *source.shape[1:], device=self.device)
+        times = moments(count, self.device)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["highest"] * _rate_share(self.step, plan.warm_up, share)
+        with self._autocast():
+            loss = loss_of(self.model, source, target, words, noise, times, plan.weighted).mean()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.step += 1
+        self.seen += plan.batch
+        decay = min(0.999, (1 + self.step) / (20 + self.step))
+        with torch.no_grad():
+            torch._foreach_lerp_(list(self.averaged.parameters()), list(self.model.parameters()), 1.0 - decay)
+        return loss.detach()
+
+    def _note(self, loss: float, share: float) -> None:
+        seconds = round(time.monotonic() - self.begun, 1)
+        self.log["steps"].append(
+            {"step": self.step, "seconds": seconds, "loss": round(loss, 5), "pairs_drawn": self.pool.filled,
+             "rate_share": round(_rate_share(self.step, self.plan.warm_up, share), 4)}
+        )  # fmt: skip
+
+    def _progress(self, loss: float, seconds: float) -> str:
+        return (
+            f"step {self.step}, {self.step / seconds:.1f} steps/s, {self.pool.filled:,} pairs drawn, "
+            f"{self.seen / self.pool.filled:.1f} times each, loss {loss:.4f}"
+        )
+
+    def _score_on_the_way(self) -> None:
+        means = mean_scores(scene_scores(self.averaged, self.validation, Setting()), self.validation.kinds)
+        self.log["scores"].append(
+            {"step": self.step, "seconds": round(time.monotonic() - self.begun, 1), **means}
+        )
+        self.say(f"scores: {_shown(means)}")
+        self._write({})
+
+    def _finish(self) -> None:
+        """Choose how images are sampled by the validation scenes, and score the test scenes so."""
+        model, scenes = self.averaged, self.validation
+        tried: list[dict[str, Any]] = []
+        last = self.begun + 60.0 * self.plan.minutes - 0.3 * self.plan.ending
+        for setting in _settings()[: self.plan.settings]:
+            if tried and time.monotonic() > last:
+                self.say("no time for further settings")
+                break
+            mean = mean_scores(scene_scores(model, scenes, setting), scenes.kinds)["all"]
+            tried.append({**asdict(setting), "score": mean})
+        self.log["settings"] = tried
+        twenty = [one for one in tried if one["steps"] == 20]
+        best = max(twenty, key=lambda one: one["score"])
+        chosen = Setting(**{name: one for name, one in best.items() if name != "score"})
+        self.log["chosen"] = asdict(chosen)
+        self.say(f"chosen of {len(twenty)}: {best}")
+        test = Scenes.of(self._test.everything(), self.plan.test, self.device)
+        others = {
+            "20 steps": chosen,
+            "2 steps": replace(chosen, steps=2),
+            "no guidance": replace(chosen, guidance=1.0),
+        }
+        self.log["test"] = {"scenes": len(test.kinds)}
+        for name, setting in others.items():
+            means = mean_scores(scene_scores(model, test, setting), test.kinds)
+            self.log["test"][name] = means
+            self.say(f"test, {name}: {_shown(means)}")
+        fixed = baselines(test)
+        self.log["test"]["baselines"] = {
+            name: mean_scores({name: one}, test.kinds) for name, one in fixed.items()
+        }
+        self.say(f"test, baselines: {[(name, self.log['test']['baselines'][name]['all']) for name in fixed]}")
+        self._write({"sampling": asdict(chosen)})
+        write_graphs(self.output)
+        self.say("done")
+
+    def _write(self, more: dict[str, Any]) -> None:
+        training = {"steps": self.step, "pairs": self.pool.filled, "seed": self.plan.seed}
+        save(
+            self.averaged, self.output, {**more, "training": training, "length": LENGTH, "words": self.words}
+        )
+        (self.output / "log.json").write_text(json.dumps(self.log, indent=1) + "\n", encoding="utf-8")
+
+
+def _settings() -> list[Setting]:
+    """Return the ways to sample that are compared, the most likely ones first."""
+    fewer = [Setting(steps=steps) for steps in (2, 1, 4, 10, 40)]
+    guided = [
+        Setting(guidance=guidance, shift=shift)
+        for shift in (1.0, 2.0, 4.0, 8.0)
+        for guidance in (1.0, 1.5, 2.0, 3.0)
+    ]
+    longer = [Setting(guided_until=until, shift=2.0) for until in (0.1, 0.3, 1.0)]
+    return [Setting(), *fewer, *guided, *longer]
+
+
+def _rate_share(step: int, warm_up: int, share: float) -> float:
+    """Return the learning rate as a share of the highest: up over the first steps, down by a cosine over the time."""
+    return min(1.0, (step + 1) / warm_up) * max(0.01, 0.5 * (1.0 + math.cos(math.pi * min(1.0, share))))
+
+
+def _optimizer(model: TinyEditor, rate: float, device: torch.device) -> torch.optim.Optimizer:
+    """AdamW; biases, scales and embeddings do not decay."""
+    decaying = [
+        one for name, one in model.named_parameters() if one.ndim >= 2 and name.split(".")[1] not in _STILL
+    ]
+    others = [one for name, one in model.named_parameters() if one.ndim < 2 or name.split(".")[1] in _STILL]
+    groups = [
+        {"params": decaying, "weight_decay": 0.02, "highest": rate},
+        {"params": others, "weight_decay": 0.0, "highest": rate},
+    ]
+    return torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98), fused=device.type == "cuda")
+
+
+_STILL = ("words", "places", "grid")
+
+
+def _machine(device: torch.device) -> dict[str, Any]:
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+    return {"device": name, "cores": os.cpu_count(), "torch": torch.__version__}
+
+
+def _shown(means: dict[str, float]) -> str:
+    return ", ".join(f"{name} {mean:.2f}" for name, mean in means.items() if " " not in name)
+
+
+def main() -> None:
+    """Read the command line and train."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--output", type=Path, required=True, help="folder for weights, graphs and the log")
+    parser.add_argument("--smoke", action="store_true", help="a small network for a minute, on a CPU")
+    parser.add_argument("--device", help="cuda or cpu; by default cuda where there is one")
+    parser.add_argument("--minutes", type=float, help="from start to end, scores included (default 11)")
+    for name in ("seed", "batch", "draws", "workers", "capacity", "warm-up"):
+        parser.add_argument(f"--{name}", type=int)
+    parser.add_argument("--rate", type=float, help="highest learning rate")
+    parser.add_argument(
+        "--without", choices=("gate", "weights"), help="leave out the gate, or the loss's weights"
+    )
+    parser.add_argument("--no-compile", action="store_true", help="do not compile the network")
+    given = parser.parse_args()
+    plan = Plan(**_SMOKE) if given.smoke else Plan()
+    names = ("minutes", "seed", "start", "batch", "draws", "workers", "capacity", "warm_up", "rate")
+    plan = replace(plan, **{name: getattr(given, name) for name in names if getattr(given, name) is not None})
+    if given.no_compile:
+        plan = replace(plan, compiled=False)
+    if given.without == "gate":
+        plan = replace(plan, shape={**plan.shape, "gated": 0})
+    if given.without == "weights":
+        plan = replace(plan, weighted=False)
+    device = torch.device(given.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    torch.set_float32_matmul_precision("high")
+    training = Training(plan, given.output, device)
+    try:
+        training.run()
+    finally:
+        training.stop()
+
+
+if __name__ == "__main__":
+    main()
