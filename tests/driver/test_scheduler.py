@@ -6,6 +6,7 @@ import heapq
 import math
 import sys
 from collections import Counter
+from dataclasses import replace
 from statistics import NormalDist
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edit_eval.driver.assignment import assign, makespan_bound
+from edit_eval.driver.census import Census
 from edit_eval.driver.devices import Device
 from edit_eval.driver.interpreters import Interpreter
 from edit_eval.driver.queue import Task
@@ -118,6 +120,61 @@ class Simulation:
         self.begin(slot, host)
 
 
+class Counted(Simulation):
+    """The same, keeping count as the pool does; what is kept is what there is."""
+
+    def decide(self):
+        self.plan.count()
+        for slot in self.plan.in_turn():
+            host = slot.host
+            if host is None:
+                stage = self.plan.stage_for(slot, self.now)
+                if stage:
+                    slot.host = host = HostRun(stage, self.now)
+                    host.window = WINDOW[stage.name]
+                    self.plan.started(slot, host)
+                    self.history.append((self.now, slot.device.label, stage.name))
+                    self.later(self.start_s, self.ready, host)
+            elif host.phase is Phase.READY:
+                tasks = self.plan.tasks_for(slot, host, None, self.now)
+                if tasks:
+                    self.plan.sent(host, len(tasks))
+                    host.in_flight.update({task.id: task for task in tasks})
+                    self.begin(slot, host)
+        self.look()
+        for slot in self.slots:
+            if slot.host and self.plan.is_surplus(slot, slot.host):
+                self.plan.stopping(slot.host)
+                slot.host.phase = Phase.STOPPING
+                self.later(0.1, self.gone, slot)
+            elif slot.host and slot.host.is_idle:
+                loan = self.plan.task_to_recall(slot.host.stage, slot)
+                if loan:
+                    busy, task = loan
+                    busy.host.recalling.add(task.id)
+                    self.plan.recalled(slot.host.stage)
+                    self.recalls += 1
+                    self.later(0.001, self.recalled, busy, task)
+        self.look()
+        for stage in (self.edit, self.judge):
+            if not len(stage.queue) and not self.plan.is_fed(stage) and not self.plan.in_flight(stage):
+                stage.finished = True
+        self.plan.forget()
+
+    def finish(self, slot, host, task):
+        self.plan.count()
+        super().finish(slot, host, task)
+        self.plan.answered(host)
+        self.look()
+        self.plan.forget()
+
+    def look(self):
+        kept, found = self.plan._census(), Census.of([self.edit, self.judge], self.slots)
+        assert +kept.occupied == +found.occupied
+        for name, count in found.stages.items():
+            assert replace(kept.stages[name], waiting=None, least_busy=None) == count
+
+
 def cpus(count):
     return [Device("cpu", (index,)) for index in range(count)]
 
@@ -133,6 +190,16 @@ def test_everything_is_done_once_whatever_the_devices(seconds, editors, judges, 
     assert sorted(run.done["judge"]) == sorted(f"j{index}" for index in range(len(seconds)))
     assert run.plan.at_end()
     assert run.recalls <= 2 * len(seconds) + editors + judges
+
+
+@given(durations, st.integers(1, 6), st.integers(1, 6), st.booleans())
+@settings(max_examples=100, deadline=None)
+def test_whoever_keeps_count_decides_the_same(seconds, editors, judges, overlap):
+    plain = Simulation(cpus(editors), cpus(judges), seconds, overlap=overlap).run()
+    counted = Counted(cpus(editors), cpus(judges), seconds, overlap=overlap).run()
+    assert counted.history == plain.history
+    assert counted.done == plain.done
+    assert (counted.now, counted.recalls) == (plain.now, plain.recalls)
 
 
 @given(durations, st.integers(1, 6))

@@ -18,9 +18,9 @@ def edit_payload(one: WantedEdit, root: Path) -> dict[str, Any]:
         "inputs": one.inputs,
         "seed": one.seed,
         "repeat": one.repeat,
-        "image": str(root / image_path(one.key)),
-        "thumbnail": str(root / thumbnail_path(one.key)),
-        "source_thumbnail": str(root / thumbnail_path(one.source_sha256[0])),
+        "image": f"{root}/{image_path(one.key)}",
+        "thumbnail": f"{root}/{thumbnail_path(one.key)}",
+        "source_thumbnail": f"{root}/{thumbnail_path(one.source_sha256[0])}",
     }
 
 
@@ -34,7 +34,7 @@ def verdict_payload(
     return {
         "sample": judging.shown(one).to_json(),
         "inputs": judging.inputs(one),
-        "edited": str(root / image_path(one.key)),
+        "edited": f"{root}/{image_path(one.key)}",
         "edited_sha256": edited_sha256,
         "rubric": judging.name_of(one.sample),
         "prompts": [

@@ -60,6 +60,9 @@ from edit_eval.driver.upkeep import (
 
 __all__ = ["Pipeline", "run_job"]
 
+_INFO_EVERY_S = 1.0
+"""Seconds between two writings of run.json while hosts load."""
+
 _UNSCORED: Mapping[str, UnscoredKind] = {"timeout": "timeout"}
 
 
@@ -154,6 +157,8 @@ class Pipeline:
         self._info: dict[str, Any] = {}
         self._budget: Budget | None = None
         self._given = 0  # verdicts, of this start
+        self._info_is_new = False
+        self._info_written_at = -_INFO_EVERY_S
         self._links_work = job.checked.config.links
         self._thumbnails_work = True
 
@@ -244,6 +249,7 @@ class Pipeline:
             if self._judge and self._budget and (left := len(self._edit_of) - self._given):
                 self._warn(self._budget.closing_line(left))
         finally:
+            self._write_info(0.0)
             self._pool = None  # it knows us: nothing of a long run is to wait for a search for garbage
             remove_leftovers(self._store.path)  # every host has ended, some in the middle of a file
 
@@ -266,7 +272,8 @@ class Pipeline:
         leave_out = self._job.checked.config.busy_gpus == "leave_out"
         where = {"edit": "editor.devices", "judge": "judge.devices"}[spec.name]
         free = memory.free(spec.devices, leave_out=leave_out, where=where)
-        for line in memory.taken(device for device in spec.devices if device not in free).values():
+        kept = frozenset(free)
+        for line in memory.taken(device for device in spec.devices if device not in kept).values():
             self._warn(f"left out: {line}")
         return replace(spec, devices=free)
 
@@ -381,6 +388,14 @@ class Pipeline:
             )
             self._emit(StageStarted(self._now(), "judge", there + to_come, there - len(verdicts)))
 
+    def _write_info(self, every_s: float) -> None:
+        """Bring run.json up to date, if that is to be and was not done just now: a thousand hosts may load at once."""
+        now = time.monotonic()
+        if self._info_is_new and now - self._info_written_at >= every_s:
+            self._info_is_new = False
+            self._info_written_at = now
+            self._store.write_info(self._info)
+
     # What the pool tells
 
     def joined(self, devices: Sequence[tuple[Device, Collection[StageName]]]) -> None:
@@ -420,7 +435,8 @@ class Pipeline:
         size = weights_of(parts).size
         known = {"weights_bytes": size} if size else {}
         self._info["starts"][-1]["hosts"][f"{stage} {device.label}"] = {**facts, **known}
-        self._store.write_info(self._info)
+        self._info_is_new = True
+        self._write_info(_INFO_EVERY_S)
 
     def progress(self, stage: StageName, task: Task, device: Device, step: int, steps: int) -> None:
         """Pass on a denoising step, or a judge's token."""
@@ -487,6 +503,7 @@ class Pipeline:
     def tick(self) -> None:
         """Bring ledgers to the disk and let the display breathe."""
         self._store.sync()
+        self._write_info(_INFO_EVERY_S)
         self._recorder.tick()
         self._tick()
 

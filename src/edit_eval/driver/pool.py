@@ -13,11 +13,13 @@ from __future__ import annotations
 
 import selectors
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from edit_eval.core.errors import Interrupted, ModelError, RunFailed, UserError
+from edit_eval.driver.attention import Attention
 from edit_eval.driver.backends import Backend, Joined, Left, Readings, Remark
 from edit_eval.driver.control import Control
 from edit_eval.driver.devices import GpuMemory
@@ -32,7 +34,7 @@ from edit_eval.driver.events import (
     Unloaded,
 )
 from edit_eval.driver.handler import Handler, OutcomeError
-from edit_eval.driver.loading import PREPARE_S, LoadGate
+from edit_eval.driver.loading import PREPARE_S, LoadGate, Weights
 from edit_eval.driver.nodes import IN_A_ROW as IN_A_ROW_OF_A_NODE
 from edit_eval.driver.nodes import Nodes
 from edit_eval.driver.queue import Task
@@ -44,6 +46,7 @@ from edit_eval.driver.stage import Stage, StageSpec
 __all__ = ["Pool"]
 
 _TICK_S = 0.25
+"""Seconds between two looks at everything, and the longest wait for a message."""
 _STOP_GRACE_S = 2.0
 _KEEPER_SILENT_S = 60.0
 _DRAIN_S = 15.0
@@ -115,10 +118,17 @@ class Pool:
         self._was_paused = self._was_ending = False
         self._fault: Exception | None = None
         self._looked_at = time.monotonic()
+        self._check_at = 0.0
+        self._attention = Attention(_TICK_S)
+        self._draining: list[Slot] = []
+        self._loading: defaultdict[str, list[Weights]] | None = None  # by machine; None: not looked
+        self._clogged: list[Slot] = []  # whose keepers have not taken all that they were sent
 
     def add(self, stage: StageName, tasks: Iterable[Task]) -> None:
         """Put tasks into a stage's queue."""
-        self._plan.stage(stage).queue.put_all(tasks)
+        into = self._plan.stage(stage)
+        into.queue.put_all(tasks)
+        self._attention.stir_if_waiting(into)
 
     def run(self) -> None:
         """Work until every stage is finished; every process has ended when this returns or raises.
@@ -157,6 +167,21 @@ class Pool:
     # Deciding, by the scheduler's word
 
     def _schedule(self) -> None:
+        """Give work to the devices that have room for it, or look at everything."""
+        if not self._attention.wants_all(time.monotonic(), self._slots):
+            for slot in self._attention.take():
+                host = slot.host
+                if host and host.phase is Phase.READY:
+                    self._feed(slot, host)
+                    if host.is_idle:
+                        self._stir()
+            if not self._attention.wants_all(time.monotonic(), self._slots):
+                return
+        self._look_at_everything()
+
+    def _look_at_everything(self) -> None:
+        self._plan.count()
+        self._loading = None
         for slot in self._plan.in_turn():
             host = slot.host
             if host is None:
@@ -174,6 +199,19 @@ class Pool:
             elif slot.host and slot.host.is_idle:
                 self._help_out(slot, slot.host)
             self._prepare_next(slot)
+        self._attention.note_waiting(self._stages, self._slots, lambda stage, slot: stage.serves(slot.device))
+
+    def _stir(self) -> None:
+        """Have everything looked at: more than one device's work has changed."""
+        self._plan.forget()
+        self._attention.stir()
+
+    def _note_change(self, stage: Stage) -> None:
+        """A host of this stage has begun or ended a task: who waits is looked at, and who is the next to be free."""
+        if stage.queue.varied and len(stage.queue):
+            self._attention.stir()
+        else:
+            self._attention.stir_if_waiting(stage)
 
     def _wound_down(self) -> bool:
         """Once asked to end: take back what has not begun, and say whether all that has is finished, or overdue."""
@@ -185,7 +223,7 @@ class Pool:
             self._was_ending = True
             for slot, host in hosts:
                 if ids := [task.id for task in host.not_begun()]:
-                    slot.send("recall", ids=ids)
+                    self._send(slot, "recall", ids=ids)
             grace = f"at most {self._control.grace_s:g} s"
             text = f"stopping: {begun} begun finish first, {grace}; a second signal stops at once"
             self._emit(Note(self._clock(), "info", text))
@@ -198,16 +236,18 @@ class Pool:
         tasks = self._plan.tasks_for(slot, host, most, time.monotonic())
         if tasks:
             waited = host.announced == "waiting"
+            self._plan.sent(host, len(tasks))
             host.dispatch(tasks)
             if waited:
                 self._say(slot, "ready")
-            slot.send("task", tasks=[task.message() for task in tasks])
+            self._send(slot, "task", tasks=[task.message() for task in tasks])
             self._handler.sent(host.stage.name, slot.device)
 
     def _pausing(self) -> bool:
         paused = self._control.paused
         if paused != self._was_paused:
             self._was_paused = paused
+            self._stir()
             text = (
                 "paused: nothing new is begun while the file 'pause' is in the run directory"
                 if paused
@@ -223,7 +263,8 @@ class Pool:
             busy, task = loan
             if busy.host:
                 busy.host.recalling.add(task.id)
-            busy.send("recall", ids=[task.id])
+            self._plan.recalled(host.stage)
+            self._send(busy, "recall", ids=[task.id])
         elif host.announced != "waiting":
             self._say(slot, "waiting")
 
@@ -239,12 +280,14 @@ class Pool:
         if self._plan.is_fed(stage) or self._plan.in_flight(stage):
             return
         stage.finished = True
+        self._stir()
         if stage.started_at is not None:
             self._emit(StageFinished(self._clock(), stage.name, time.monotonic() - stage.started_at))
 
     def _die(self, stage: Stage) -> None:
         """No device is left for this stage: what waits stays undone, other stages go on."""
         left = len(stage.queue.drain())
+        self._stir()
         stage.dead_reason = f"no device left for {left} tasks; last reason: {stage.last_reason}"
         self._emit(Note(self._clock(), "warning", f"{stage.name}: {stage.dead_reason}"))
 
@@ -252,13 +295,12 @@ class Pool:
 
     def _has_room(self, slot: Slot, stage: Stage) -> bool:
         """Whether the machine's memory has room for one more host that loads; say once if it has not."""
-        loading = [
-            one.host.stage.spec.weights
-            for one in self._slots
-            if one.host and one.host.phase is Phase.STARTING and one.device.place == slot.device.place
-            if one.host.stage.spec.weights.size
-        ]
-        if self._gate(slot).admits(stage.spec.weights, loading):
+        if self._loading is None:
+            self._loading = defaultdict(list)
+            for one in self._slots:
+                if one.host and one.host.phase is Phase.STARTING and one.host.stage.spec.weights.size:
+                    self._loading[one.device.place].append(one.host.stage.spec.weights)
+        if self._gate(slot).admits(stage.spec.weights, self._loading[slot.device.place]):
             slot.held_back = False
             return True
         if not slot.held_back:
@@ -279,7 +321,7 @@ class Pool:
         if stage is None or not self._gate(slot).may_prepare(len(self._slots)):
             return
         slot.prepared = True
-        slot.send("prepare", **self._order(slot, stage))
+        self._send(slot, "prepare", **self._order(slot, stage))
 
     def _order(self, slot: Slot, stage: Stage) -> dict[str, Any]:
         """Return what a keeper is told of a host that it is to start or to prepare."""
@@ -309,18 +351,22 @@ class Pool:
             slot.baseline_bytes = self._memory.used_bytes(slot.device)
         stage.started_at = stage.started_at or time.monotonic()
         slot.host = HostRun(stage, time.monotonic())
+        self._plan.started(slot, slot.host)
+        if self._loading is not None and stage.spec.weights.size:
+            self._loading[slot.device.place].append(stage.spec.weights)
         slot.prepared = False
-        slot.send("start", **self._order(slot, stage))
+        self._send(slot, "start", **self._order(slot, stage))
         self._say(
             slot, "starting" if not slot.barren and not slot.failed_loads else "restarting", slot.last_reason
         )
 
     def _stop(self, slot: Slot, host: HostRun) -> None:
         grace_s = 0.0 if host.phase is Phase.STARTING else _STOP_GRACE_S  # one that loads does not listen
+        self._plan.stopping(host)
         host.phase = Phase.STOPPING
         host.stop_at = time.monotonic()
         host.gone_by = host.stop_at + grace_s + _END_S
-        slot.send("stop", grace_s=grace_s)
+        self._send(slot, "stop", grace_s=grace_s)
         self._say(slot, "stopping")
 
     def _say(self, slot: Slot, state: DeviceStateName, detail: str = "") -> None:
@@ -363,19 +409,22 @@ class Pool:
     # Hearing
 
     def _receive(self) -> None:
-        for slot in self._slots:
-            if slot.link:
-                mask = selectors.EVENT_READ | (selectors.EVENT_WRITE if slot.link.channel.unsent else 0)
-                self._selector.modify(slot.link.channel, mask, slot)
         if not self._selector.get_map():
             time.sleep(0.01)
             return
-        for key, _ in self._selector.select(_TICK_S if self._settled() else 0.02):
+        for key, _ in self._selector.select(0.02 if self._draining else _TICK_S):
             self._hear(key.data)
+        for slot in [one for one in self._clogged if not (one.link and one.link.channel.unsent)]:
+            self._clogged.remove(slot)
+            if slot.link:
+                self._selector.modify(slot.link.channel, selectors.EVENT_READ, slot)
 
-    def _settled(self) -> bool:
-        """Whether nothing is due before the next message (no back-off, no draining memory)."""
-        return all(slot.host is None or slot.host.phase is not Phase.DRAINING for slot in self._slots)
+    def _send(self, slot: Slot, kind: str, /, **fields: Any) -> None:
+        """Send a keeper a message; what it does not take now is sent when it can take more."""
+        slot.send(kind, **fields)
+        if slot.link and slot.link.channel.unsent and slot not in self._clogged:
+            self._clogged.append(slot)
+            self._selector.modify(slot.link.channel, selectors.EVENT_READ | selectors.EVENT_WRITE, slot)
 
     def _hear(self, slot: Slot) -> None:
         link = slot.link
@@ -403,6 +452,7 @@ class Pool:
             self._on_refused(slot, host, message)
         elif kind == "begun":
             host.begin(message["ids"])
+            self._note_change(host.stage)
         elif kind == "progress":
             self._on_progress(slot, host, message)
         elif kind == "done":
@@ -413,6 +463,7 @@ class Pool:
             self._on_recalled(host, message["ids"])
         elif kind == "window":
             host.window = message["window"]
+            self._attention.touch(slot)
         elif kind == "fatal":
             error = OSError(message["errno"], message["reason"], message["path"])
             self._fault = cannot_write(message["path"], error)
@@ -427,13 +478,14 @@ class Pool:
     def _on_refused(self, slot: Slot, host: HostRun, message: dict[str, Any]) -> None:
         if host.phase is Phase.STARTING:
             host.refused = (message["kind"], message["reason"])
-            slot.send("stop", grace_s=_STOP_GRACE_S)  # it ends by itself, or is ended
+            self._send(slot, "stop", grace_s=_STOP_GRACE_S)  # it ends by itself, or is ended
         elif message["kind"] == "user":
             self._fault = self._fault or UserError(message["reason"])
 
     def _on_ready(self, slot: Slot, host: HostRun, message: dict[str, Any]) -> None:
         if host.phase is not Phase.STARTING:
             return  # it was told to stop meanwhile
+        self._stir()
         host.phase = Phase.READY
         host.window = message["window"]
         host.touch()
@@ -459,6 +511,9 @@ class Pool:
             self._give_up(slot, host, f"the host sent {error}")
             return
         del host.in_flight[task.id]
+        self._plan.answered(host)
+        self._attention.touch(slot)
+        self._note_change(host.stage)
         host.stage.note_duration(host.finish(task.id), task.estimate)
         slot.barren = 0
         self._nodes.well(slot.device)
@@ -469,6 +524,7 @@ class Pool:
         task = host.in_flight.pop(message["id"], None)
         if task is None:
             return
+        self._stir()
         host.finish(task.id)
         slot.last_failure = message["reason"]
         others = message["kind"] not in _OF_A_FILE and self._plan.may_take(host.stage) != {slot.device.name}
@@ -487,10 +543,12 @@ class Pool:
         if slot.device in stage.given_a_chance:
             self._retire(slot, stage, reason)
         stage.given_a_chance.add(slot.device)
+        self._stir()
         stage.queue.put_all(slot.host.withdraw())
         self._give_up(slot, slot.host, reason)
 
     def _on_recalled(self, host: HostRun, ids: Sequence[str]) -> None:
+        self._stir()
         host.recalling.clear()
         for one in ids:
             task = host.in_flight.pop(one, None)
@@ -501,6 +559,7 @@ class Pool:
         if host.phase is Phase.STOPPING and not host.in_flight:
             host.phase = Phase.DRAINING
             host.gone_by = float("inf")
+            self._draining.append(slot)
             self._drain(slot, host)
             return
         self._lose_host(slot, host, _why(message, host), message["tail"])
@@ -518,6 +577,8 @@ class Pool:
             self._emit(Note(self._clock(), "warning", text))
         stage.unloads[slot.device.label] = waited
         slot.host = None
+        self._draining.remove(slot)
+        self._stir()
         self._emit(DeviceState(self._clock(), slot.device.label, stage.name, "off"))
         no_more = not len(stage.queue) and not self._plan.is_fed(stage) and not self._plan.in_flight(stage)
         if no_more and not self._plan.hosts(stage):
@@ -526,6 +587,9 @@ class Pool:
 
     def _lose_keeper(self, slot: Slot, reason: str, *, gone: bool = False) -> None:
         """A keeper has ended, or is to; `gone`: with its machine, so that no task of it is to blame."""
+        self._stir()
+        if slot in self._draining:
+            self._draining.remove(slot)
         if slot.link is not None:
             self._selector.unregister(slot.link.channel)
             slot.link.lost()
@@ -541,6 +605,7 @@ class Pool:
 
     def _lose_host(self, slot: Slot, host: HostRun, reason: str, tail: str, *, gone: bool = False) -> None:
         """A host ended that should not have: what it had begun is tried again, alone."""
+        self._stir()
         stage = host.stage
         slot.host = None
         slot.last_reason = stage.last_reason = reason
@@ -626,6 +691,7 @@ class Pool:
             self._retire(slot, stage, f"the model does not load: {reason}")
 
     def _retire(self, slot: Slot, stage: Stage, reason: str) -> None:
+        self._stir()
         stage.retired.add(slot.device)
         slot.barren = slot.failed_loads = 0
         self._emit(DeviceState(self._clock(), slot.device.label, stage.name, "retired", reason))
@@ -634,15 +700,19 @@ class Pool:
 
     def _check_times(self) -> None:
         now, before = time.monotonic(), self._looked_at
+        for slot in list(self._draining):
+            if slot.host:
+                self._drain(slot, slot.host)
+        if now < self._check_at:
+            return
+        self._check_at = now + _TICK_S
         away = now - before > _AWAY_S
         self._looked_at = float("inf") if away else now  # so that it is never twice in a row
         if away:
             return  # this process itself stood still; what was said to it meanwhile is heard first
         for slot in self._slots:
             host = slot.host
-            if host and host.phase is Phase.DRAINING:
-                self._drain(slot, host)
-            elif host and not host.given_up and now > host.deadline():
+            if host and not host.given_up and now > host.deadline():
                 host.stalled = True
                 what = "loading" if host.phase is Phase.STARTING else "working"
                 self._give_up(slot, host, f"no sign of life while {what} for {now - host.touched_at:.0f} s")
@@ -655,7 +725,7 @@ class Pool:
         """End a host at once; what it had in flight is tried elsewhere."""
         host.given_up = reason
         host.gone_by = time.monotonic() + _END_S
-        slot.send("kill")
+        self._send(slot, "kill")
 
     def _shut_down(self) -> None:
         """Take what has arrived, then end all keepers at once, and with them everything below them."""

@@ -65,6 +65,11 @@ class TaskQueue:
     def __len__(self) -> int:
         return self._length
 
+    @property
+    def has_lost(self) -> bool:
+        """Whether a task waits that was lost or failed on some device, so that it matters which one takes it."""
+        return any(self._heaps)
+
     def put(self, task: Task) -> None:
         """Add one task, or put one back."""
         if not task.order:

@@ -2,6 +2,9 @@
 
 Pure: it looks at stages and slots and answers; it starts, sends and emits nothing. A device that runs out of one
 stage's work is told to end its host and to start the next stage's, while others still work on the first.
+
+What an answer hangs on is counted anew for every question, unless whoever asks keeps count (`count`, then `started`,
+`stopping`, `sent` and `answered`, and `forget` where anything else happens).
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from edit_eval.driver.assignment import SOME, assign
+from edit_eval.driver.census import Census, Count
 from edit_eval.driver.events import StageName
 from edit_eval.driver.queue import Task
 from edit_eval.driver.slot import HostRun, Phase, Slot
@@ -30,6 +34,48 @@ class Scheduler:
         self._slots = slots
         self._overlap = overlap
         self._assignments: dict[StageName, tuple[Any, Mapping[str, Slot]]] = {}
+        self._kept: Census | None = None
+
+    # Keeping count
+
+    def count(self) -> None:
+        """Count what there is, and go by that from now on."""
+        self._kept = Census.of(self._stages, self._slots)
+
+    def forget(self) -> None:
+        """Something has changed that nobody kept count of."""
+        self._kept = None
+
+    def started(self, slot: Slot, host: HostRun) -> None:
+        """Keep count of a host that an empty device has got."""
+        if self._kept:
+            self._kept.started(slot, host)
+
+    def stopping(self, host: HostRun) -> None:
+        """Keep count of a host that is about to be told to end."""
+        if self._kept:
+            self._kept.stopping(host)
+
+    def sent(self, host: HostRun, tasks: int) -> None:
+        """Keep count of tasks that a host is about to be sent."""
+        if self._kept:
+            self._kept.sent(host, tasks)
+
+    def answered(self, host: HostRun) -> None:
+        """Keep count of a task that a host has answered."""
+        if self._kept:
+            self._kept.answered(host)
+
+    def recalled(self, stage: Stage) -> None:
+        """Keep count of a task that is being taken back."""
+        if self._kept:
+            self._kept.stages[stage.name].recalling = True
+
+    def _census(self) -> Census:
+        return self._kept or Census.of(self._stages, self._slots)
+
+    def _of(self, stage: Stage) -> Count:
+        return self._census().stages[stage.name]
 
     # What there is
 
@@ -47,7 +93,7 @@ class Scheduler:
 
     def in_flight(self, stage: Stage) -> int:
         """Return how many tasks of `stage` are at hosts."""
-        return sum(len(slot.host.in_flight) for slot in self._slots if slot.host and slot.host.stage is stage)
+        return self._of(stage).in_flight
 
     def is_fed(self, stage: Stage) -> bool:
         """Whether an earlier stage may still bring this one tasks."""
@@ -61,7 +107,7 @@ class Scheduler:
     def _is_open(self, stage: Stage) -> bool:
         """Whether hosts of this stage may run at all now."""
         before = self._before(stage)
-        return before is None or self._overlap or (before.finished and not self.hosts(before))
+        return before is None or self._overlap or (before.finished and not self._of(before).hosts)
 
     # What to do
 
@@ -74,15 +120,12 @@ class Scheduler:
 
         The first one with more work, waiting or on its way, than hosts that are starting already.
         """
-        if now < slot.retry_at or self._is_occupied(slot):
+        if now < slot.retry_at or self._census().is_occupied(slot):
             return None
         for stage in self._stages:
             if not stage.serves(slot.device) or not self._is_open(stage):
                 continue
-            starting = sum(
-                1 for other in self.hosts(stage) if other.host and other.host.phase is Phase.STARTING
-            )
-            if len(stage.queue) + self._on_its_way(stage, slot) > starting:
+            if len(stage.queue) + self._on_its_way(stage, slot) > self._of(stage).starting:
                 return stage
         return None
 
@@ -100,7 +143,8 @@ class Scheduler:
         after = next((one for one in self._after(stage) if one.serves(slot.device)), None)
         if after is None or not after.spec.prepares or after.finished:
             return None
-        left, hosts = len(stage.queue) + self.in_flight(stage), len(self.hosts(stage))
+        count = self._of(stage)
+        left, hosts = len(stage.queue) + count.in_flight, count.hosts
         usual = stage.usual_s
         soon = left <= 2 * hosts if usual is None else left * usual <= lead_s * hosts
         return after if soon else None
@@ -108,26 +152,20 @@ class Scheduler:
     def _after(self, stage: Stage) -> Sequence[Stage]:
         return self._stages[self._stages.index(stage) + 1 :]
 
-    def _is_occupied(self, slot: Slot) -> bool:
-        """Whether another device that shares a part with this one holds a host."""
-        return any(
-            other.host and other is not slot and other.device.parts & slot.device.parts
-            for other in self._slots
-        )
-
     def may_take(self, stage: Stage) -> set[str]:
         """Return the names of devices that have a host of `stage`, or can have one as soon as there is work."""
+        census = self._census()
         return {
             slot.device.name
             for slot in self._slots
             if (slot.host and slot.host.stage is stage)
-            or (not slot.host and stage.serves(slot.device) and not self._is_occupied(slot))
+            or (not slot.host and stage.serves(slot.device) and not census.is_occupied(slot))
         }
 
     def _on_its_way(self, stage: Stage, slot: Slot) -> int:
         """Return how many tasks the stage before will bring, unless this device still has work there itself."""
         before = self._before(stage)
-        if before is None or before.finished or (before.touches(slot.device) and len(before.queue)):
+        if before is None or before.finished or (len(before.queue) and before.touches(slot.device)):
             return 0
         return len(before.queue) + self.in_flight(before)
 
@@ -140,19 +178,21 @@ class Scheduler:
         few tasks of known length are given out so that all are done soonest. `now`: on the clock by which tasks begin.
         """
         stage = host.stage
-        among = self.may_take(stage)
-        share = math.ceil((len(stage.queue) + self.in_flight(stage)) / len(self.hosts(stage)))
+        if len(host.in_flight) >= host.window or not len(stage.queue):
+            return []
+        count = self._of(stage)
+        share = math.ceil((len(stage.queue) + count.in_flight) / count.hosts)
         room = min(host.window, max(1, share)) - len(host.in_flight)
         if host.in_flight:  # those with nothing to do come first
-            idle = sum(1 for other in self.hosts(stage) if other.host and other.host.is_idle)
-            room = min(room, len(stage.queue) - idle)
+            room = min(room, len(stage.queue) - count.idle)
             if stage.queue.varied and not self._is_next_free(slot, stage, now):
                 return []
         elif stage.queue.varied:
             room = min(room, 1)  # one that is at hand at once is taken from those who will be free sooner
         room = room if most is None else min(room, most)
-        if any(task.solo for task in host.in_flight.values()):
+        if room <= 0 or any(task.solo for task in host.in_flight.values()):
             return []
+        among = self.may_take(stage) if stage.queue.has_lost else frozenset()
         tasks: list[Task] = []
         while len(tasks) < room:
             waiting = stage.queue.free_choice(SOME) if stage.queue.varied else []
@@ -211,8 +251,10 @@ class Scheduler:
 
         Else, where tasks differ in length, one at hand here would wait for longer than elsewhere.
         """
-        own = self._busy_for(slot, stage, now)
-        return all(own <= self._busy_for(one, stage, now) for one in self.hosts(stage))
+        count = self._of(stage)
+        if count.least_busy is None:
+            count.least_busy = min(self._busy_for(one, stage, now) for one in self.hosts(stage))
+        return self._busy_for(slot, stage, now) <= count.least_busy
 
     def _busy_for(self, slot: Slot, stage: Stage, now: float | None) -> float:
         """Return how long a device is busy with what it has, in the unit of tasks' estimates."""
@@ -246,15 +288,15 @@ class Scheduler:
     def _is_unserved(self, stage: Stage, slot: Slot) -> bool:
         """Whether `stage` has tasks that no host of its own will take, and this device is in the way or could."""
         return (
-            stage.touches(slot.device)
+            len(stage.queue) > 0
+            and stage.touches(slot.device)
             and self._is_open(stage)
-            and len(stage.queue) > 0
-            and not self.hosts(stage)
+            and not self._of(stage).hosts
         )
 
     def task_to_recall(self, stage: Stage, idle: Slot) -> tuple[Slot, Task] | None:
         """Return a task that waits at a busy host while an idle one could do it; one at a time."""
-        if self._recalled_from(stage):
+        if self._recalled_from(stage) or not self._waiting_at_hosts(stage):
             return None
         busy = [
             (slot, host, task)
@@ -270,11 +312,15 @@ class Scheduler:
 
     def _waiting_at_hosts(self, stage: Stage) -> bool:
         """Whether a host has a task at hand beside the one it works on, or is about to."""
-        return any(
-            len(host.not_begun()) > (0 if host.begun else 1)
-            for slot in self.hosts(stage)
-            if (host := slot.host)
-        )
+        census = self._census()
+        count = census.stages[stage.name]
+        if count.waiting is None:
+            count.waiting = any(
+                len(host.in_flight) - len(host.begun) > (0 if host.begun else 1)
+                for slot in self._slots
+                if (host := slot.host) and host.stage is stage
+            )
+        return count.waiting
 
     def _recalled_from(self, stage: Stage) -> bool:
-        return any(slot.host and slot.host.recalling for slot in self.hosts(stage))
+        return self._of(stage).recalling

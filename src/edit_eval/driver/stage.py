@@ -6,6 +6,7 @@ import statistics
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +153,11 @@ class Stage:
     unit_s: float | None = None  # seconds in the unit of tasks' estimates, by the median of the last ones
     _recent_s: deque[float] = field(default_factory=lambda: deque(maxlen=101))
     _recent_units: deque[float] = field(default_factory=lambda: deque(maxlen=101))
+    _median_s: float | None = None
+
+    @cached_property
+    def _devices(self) -> frozenset[Device]:
+        return frozenset(self.spec.devices)
 
     @property
     def name(self) -> StageName:
@@ -160,16 +166,19 @@ class Stage:
 
     def serves(self, device: Device) -> bool:
         """Whether `device` may hold a host of this stage."""
-        return device not in self.retired and (device in self.spec.devices or device in self.joined)
+        return device not in self.retired and (device in self._devices or device in self.joined)
 
     def touches(self, device: Device) -> bool:
         """Whether `device` holds a GPU or slot that a host of this stage may need."""
         every = (*self.spec.devices, *self.joined)
-        return any(one.parts & device.parts for one in every if one not in self.retired)
+        return self.serves(device) or any(
+            one.parts & device.parts for one in every if one not in self.retired
+        )
 
     def note_duration(self, seconds: float, estimate: float = 1.0) -> None:
         """Remember how long a task took, and how long it was thought to be."""
         self._recent_s.append(seconds)
+        self._median_s = None
         if estimate > 0:
             self._recent_units.append(seconds / estimate)
             self.unit_s = statistics.median(self._recent_units)
@@ -177,13 +186,14 @@ class Stage:
     @property
     def usual_s(self) -> float | None:
         """How long a task takes, by the median of the last ones; None before the first."""
-        return statistics.median(self._recent_s) if self._recent_s else None
+        if self._median_s is None and self._recent_s:
+            self._median_s = statistics.median(self._recent_s)
+        return self._median_s
 
     def task_deadline_s(self, *, first: bool) -> float:
         """Return how long a host may be silent now."""
         limits = self.spec.deadlines
         if first:
             return max(limits.first_task_s, limits.task_s)
-        if not self._recent_s:
-            return limits.task_s
-        return max(limits.task_s, limits.task_factor * statistics.median(self._recent_s))
+        usual = self.usual_s
+        return limits.task_s if usual is None else max(limits.task_s, limits.task_factor * usual)

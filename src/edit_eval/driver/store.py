@@ -333,15 +333,15 @@ class RunStore:
 
         Raises `OSError`.
         """
-        link = self.path / "by-id" / f"{name or _link_name(wanted)}.png"
-        target = Path("..", "..", image_path(wanted.key))
-        link.parent.mkdir(parents=True, exist_ok=True)
-        if link.is_symlink() and link.readlink() == target:
-            return
-        temporary = link.with_name(f".{link.name}.{os.getpid()}")
-        temporary.unlink(missing_ok=True)
-        temporary.symlink_to(target)
-        temporary.replace(link)
+        link = f"{self.path}/by-id/{name or _link_name(wanted)}.png"
+        target = f"../../{image_path(wanted.key)}"
+        try:
+            os.symlink(target, link)  # noqa: PTH211 - once for every edit, between two messages
+        except FileNotFoundError:
+            Path(link).parent.mkdir(parents=True, exist_ok=True)
+            os.symlink(target, link)  # noqa: PTH211
+        except FileExistsError:
+            _replace_link(Path(link), target)
 
     def sync(self) -> None:
         """Bring the ledgers to the disk, at most once a second."""
@@ -393,6 +393,16 @@ class RunStore:
         if self._lock_file is not None:
             os.close(self._lock_file)
             self._lock_file = None
+
+
+def _replace_link(link: Path, target: str) -> None:
+    """Let what lies there lead to `target`. Raises `OSError`."""
+    if link.is_symlink() and str(link.readlink()) == target:
+        return
+    temporary = link.with_name(f".{link.name}.{os.getpid()}")
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(target)
+    temporary.replace(link)
 
 
 def _holds(path: Path, pieces: Iterable[bytes]) -> bool:

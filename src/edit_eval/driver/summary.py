@@ -174,8 +174,8 @@ class Summary:
     def reaches(self, *, judged: bool) -> bool:
         """Whether the share of what is wanted reaches `min_coverage`: of scores, or (not `judged`) of edits alone."""
         share = self.coverage if judged else _share(self.edited, self.wanted)
-        nothing_falls_to_it = not self.wanted and "shard" in self.facts
-        return share >= self.min_coverage or nothing_falls_to_it
+        falls_to_none = not self.wanted and "shard" in self.facts
+        return share >= self.min_coverage or falls_to_none
 
 
 def _share(part: int, whole: int) -> float:

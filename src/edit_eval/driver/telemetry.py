@@ -105,12 +105,13 @@ def _tells(record: dict[str, Any]) -> bool:
 def _lanes(devices: Mapping[StageName, Sequence[Device]], gpus: Mapping[str, str]) -> list[dict[str, Any]]:
     """Return what is recorded of devices; `gpus`: token -> id."""
     every = dict.fromkeys(device for many in devices.values() for device in many)
+    serving = {stage: frozenset(many) for stage, many in devices.items()}
     return [
         {
             "device": device.label,
             "kind": device.kind,
             "gpus": [gpus[token] for token in device.tokens],
-            "stages": [stage for stage, many in devices.items() if device in many],
+            "stages": [stage for stage, many in serving.items() if device in many],
         }
         for device in every
     ]
