@@ -8,6 +8,8 @@ import sys
 import pytest
 from harness import cli, config_tree, make_benchmark, ours
 
+from edit_eval.cli import _parser
+from edit_eval.cli.configs import described
 from edit_eval.core.errors import ConfigError, DeviceError, RunError
 from edit_eval.driver.backends import DevicesAsked
 from edit_eval.driver.backends.local import LocalBackend
@@ -66,6 +68,25 @@ def test_the_local_backend_takes_nothing_of_a_cluster(tmp_path):
     tree = config_tree(tmp_path, make_benchmark(tmp_path / "data", ["ok"]), backend={"address": "auto"})
     with pytest.raises(ConfigError, match=r"^backend: .*are for type ray"):
         check_config(tree)
+
+
+@pytest.mark.parametrize(
+    ("written", "options", "wanted"),
+    [
+        ("[cpu:0, cpu:1]", ["--backend", "ray"], None),
+        ("{ray: 16}", ["--backend", "ray"], {"ray": 16}),
+        ("[cpu:0]", ["--backend", "ray", "--set", "editor.devices={ray: 16}"], {"ray": 16}),
+        ("ray", ["--backend", "ray", "--devices", "ray:2"], ["ray:2"]),
+        ("[cpu:0]", ["--backend", "local"], ["cpu:0"]),
+        ("{ray: 16}", ["--set", "backend=ray", "--backend", "local"], None),
+        ("{ray: 16}", ["--set", "backend=ray", "--backend", "ray"], {"ray": 16}),
+    ],
+)
+def test_devices_of_one_backend_are_of_no_use_to_another(tmp_path, written, options, wanted):
+    file = tmp_path / "c.yaml"
+    file.write_text(f"benchmark: {{type: scenes}}\neditor: {{type: scripted, devices: {written}}}\n")
+    arguments = _parser().parse_args(["run", str(file), *options])
+    assert described(arguments)["editor"]["devices"] == wanted
 
 
 def test_a_text_stands_for_the_type(tmp_path):

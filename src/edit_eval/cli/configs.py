@@ -70,13 +70,22 @@ def described(
         if isinstance(tree.get(name), dict) and (name == "judge" or name not in (replace or {}))
     ]
     moved = _moved(tree, arguments.backend)
-    if devices is not None or moved:
-        tree |= {name: {**tree[name], "devices": devices} for name in stages}
+    for name in stages:
+        if devices is not None or (
+            moved and _asks_ray(tree[name].get("devices")) != (arguments.backend == "ray")
+        ):
+            tree[name] = {**tree[name], "devices": devices}
     return tree
 
 
+def _asks_ray(devices: Any) -> bool:
+    """Whether a config's `devices` are those of a Ray cluster: `ray`, `ray:16`, `{ray: 16}`, or a list of one of these."""
+    first = devices[0] if isinstance(devices, list) and devices else devices
+    return "ray" in first if isinstance(first, dict) else str(first).partition(":")[0] == "ray"
+
+
 def _moved(tree: dict[str, Any], backend: str | None) -> bool:
-    """Take over `--backend`; whether that is another one than the config's, so that its devices are of no use."""
+    """Take over `--backend`; whether that is another one than the config's, so that its devices may be of no use."""
     before = tree.get("backend")
     given = before if isinstance(before, dict) else {"type": before or "local"}
     if backend is None or given.get("type", "local") == backend:
