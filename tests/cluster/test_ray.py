@@ -217,15 +217,24 @@ def wait_until(there: Callable[[], bool]) -> None:
 @pytest.mark.long
 def test_a_node_whose_hosts_are_always_lost_is_left_out_and_named(apart, cluster):
     apart = apart / "third"
-    benchmark = make_benchmark(apart / "data", ["ok"] * 12)
+    benchmark = make_benchmark(apart / "data", [f"until:{apart / 'go'}"] * 12)
     config = tree(apart, cluster)
     config["editor"]["python"] = str(apart / "python")
     python = apart / "python"  # which one of the nodes does not see
     python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
     python.chmod(0o755)
-    ran = Ran(config)
-    assert ran.canonical() == Ran(config_tree(apart / "local", benchmark)).canonical()
-    retired = {event.device: event.detail for event in ran.of(DeviceState) if event.state == "retired"}
+    retired: dict[str, str] = {}
+
+    def watch(event: Event) -> None:
+        if isinstance(event, DeviceState) and event.state == "retired":
+            retired[event.device] = event.detail
+        if len(retired) == 2:
+            (apart / "go").touch()
+
+    job = prepare(check_config(config))
+    assert run_job(job, watch)
+    expected = Ran(config_tree(apart / "local", benchmark)).canonical()
+    assert list(canonical_lines(read_rows(RunReader(job.output)))) == expected
     assert set(retired) == {"c/CPU 0", "c/CPU 1"}
     assert all("cannot start" in detail for detail in retired.values())
 
