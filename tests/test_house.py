@@ -429,6 +429,7 @@ PRINTS = {
     "worker/tryout.py": "JSON, read by the driver",
     "worker/colour.py": "goes to a host's log",
     "worker/images.py": "goes to a host's log",
+    "editors/_compile.py": "goes to a host's log",
     "judges/engines/transformers.py": "goes to a host's log",
 }
 """Where something is written to a stream, and why that is safe for a terminal."""

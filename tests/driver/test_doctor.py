@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -409,21 +410,34 @@ def test_a_lora(tmp_path, probed):
 
 
 @pytest.mark.parametrize(
-    ("total", "level"), [(80 * GIB, "ok"), (62 * GIB, "ok"), (58 * GIB, "warn"), (48 * GIB, "bad")]
+    ("total", "level", "mend"),
+    [
+        (80 * GIB, "ok", ""),
+        (62 * GIB, "ok", ""),
+        (58 * GIB, "warn", "set editor.params.memory to encoder_offload"),
+        (48 * GIB, "bad", "set editor.params.memory to encoder_offload"),
+        (24 * GIB, "bad", "set editor.params.memory to group_offload"),
+        (6 * GIB, "bad", "use fewer or larger devices"),
+    ],
 )
-def test_whether_a_model_fits(tmp_path, gpus, probed, monkeypatch, total, level):
+def test_whether_a_model_fits(tmp_path, gpus, probed, monkeypatch, total, level, mend):
     gpus(2, total=total)
     probed(Environment("3.12.3", PACKAGES, (13, 0), torch=TorchFacts(True)))
     whole = stagecheck.inspect_checkpoint
+    sizes = {"transformer": 38.1, "text_encoder": 15.5, "vae": 0.2}
+    parts = {name: int(size * GIB) for name, size in sizes.items()}
     monkeypatch.setattr(
         stagecheck,
         "inspect_checkpoint",
-        lambda *given: types.SimpleNamespace(**{**vars(whole(*given)), "weights_bytes": int(53.8 * GIB)}),
+        lambda *given: dataclasses.replace(whole(*given), weights_bytes=sum(parts.values()), parts=parts),
     )
-    many = findings(with_model(tmp_path))["editor memory"]
+    given = with_model(tmp_path)
+    many = findings(given)["editor memory"]
     assert [one.level for one in many] == [level, level]
     assert f"GPU 0 has {total / GIB:.1f} GiB, needs 61.9 GiB a device (53.8 GiB of weights" in many[0].detail
-    assert level == "ok" or many[0].mend
+    assert many[0].mend.startswith(mend)
+    given["editor"]["params"] = {"memory": "group_offload"}
+    assert "needs 7.0 GiB a device (5.0 GiB of weights" in findings(given)["editor memory"][0].detail
 
 
 def test_models_on_the_cpu_need_main_memory(tmp_path, probed, monkeypatch):

@@ -10,7 +10,8 @@ import pytest
 from edit_eval.core.errors import ConfigError, ModelError, UserError
 from edit_eval.core.identity import identity_params
 from edit_eval.core.types import EditRequest, HostContext, Sample
-from edit_eval.driver.protocol import approximations_of
+from edit_eval.driver.config import check_config
+from edit_eval.driver.protocol import approximations_of, protocol_in_use
 from edit_eval.editors._approximate import (
     APPROXIMATIONS,
     approximate,
@@ -63,6 +64,31 @@ class TestIdentity:
         assert approximations_of(SimpleNamespace()) == []
         wanted = {"fp8": {}, "cache_dit": {"b": [1, 2], "a": 0.5}}
         assert approximations_of(replace(PARAMS, approximations=wanted)) == ["cache_dit-a-0.5-b-1x2", "fp8"]
+
+
+class TestFromAConfig:
+    def tree(self, tmp_path, **params):
+        model = tmp_path / "model"
+        model.mkdir()
+        (model / "model_index.json").write_text('{"_class_name": "QwenImageEditPlusPipeline"}')
+        editor = {"type": "qwen_image_edit", "model": str(model), "devices": ["cpu:0"], "params": params}
+        return check_config({"benchmark": {"type": "scenes", "params": {"n": 1}}, "editor": editor})
+
+    def test_as_yaml_reads_it(self, tmp_path):
+        wanted = {"pyramid_attention_broadcast": {"spatial_attention_timestep_skip_range": [100, 800]}}
+        checked = self.tree(tmp_path, compile=True, memory="encoder_offload", approximations=wanted)
+        params = checked.params["editor"]
+        assert (params.compile, params.memory) == ("on", "encoder_offload")
+        assert params.approximations == wanted
+        name = "pyramid_attention_broadcast-spatial_attention_timestep_skip_range-100x800"
+        assert protocol_in_use(checked, judging=False).id.endswith(f"+{name}")
+
+    @pytest.mark.parametrize(
+        "params", [{"compile": "maybe"}, {"memory": "little"}, {"approximations": ["fp8"]}]
+    )
+    def test_what_it_is_not(self, tmp_path, params):
+        with pytest.raises(ConfigError, match=rf"^editor.params.{next(iter(params))}"):
+            self.tree(tmp_path, **params)
 
 
 def request(seed=7):

@@ -216,7 +216,8 @@ class _Foreseen:
         if message.get("model") and stage.models:  # else it is somebody else's, and takes no memory here
             parts = {name: Path(path) for name, path in message["components"].items()}
             dtype = getattr(stage.params, "dtype", None)
-            weights = inspect_checkpoint(Path(message["model"]), dtype, parts).weights_bytes
+            found = inspect_checkpoint(Path(message["model"]), dtype, parts)
+            weights = found.on_device(getattr(stage.params, "memory", "full"))
             if message.get("lora"):
                 weights += Path(message["lora"][0]).stat().st_size
         sizes = [size for device in devices if (size := self._memory.total_bytes(device)) is not None]

@@ -24,6 +24,7 @@ from edit_eval.driver.machine import memory, size_text
 from edit_eval.driver.models import find_lora, find_model, is_local
 from edit_eval.driver.place import stage_devices
 from edit_eval.driver.registry import Found
+from edit_eval.editors._memory import MEMORY
 from edit_eval.editors._pipeline import first_release
 
 __all__ = ["Measured", "StageCheck"]
@@ -220,7 +221,7 @@ class StageCheck:
     def _fit(self) -> Iterator[Finding]:
         if self._checkpoint is None:
             return
-        weights = self._checkpoint.weights_bytes
+        weights = self._checkpoint.on_device(getattr(self._params, "memory", "full"))
         need = memory_need(weights)
         text = f"{size_text(need)} a device ({size_text(weights)} of weights, the rest is margin)"
         what = f"{self._kind} memory"
@@ -234,7 +235,7 @@ class StageCheck:
                 yield warn(what, f"{device.label}: NVML does not tell its memory; needs {text}")
                 continue
             yield self._fits(
-                what, f"{device.label} has {size_text(total)}, needs {text}", weights, need, total
+                what, f"{device.label} has {size_text(total)}, needs {text}", weights, need, total, gpu=True
             )
         there = memory()
         if slots and there:
@@ -244,7 +245,7 @@ class StageCheck:
             line = (
                 f"{each} ({size_text(weights)} of weights, the rest is margin); {size_text(there.free)} free"
             )
-            yield self._fits(what, line, slots * weights, slots * need, there.free)
+            yield self._fits(what, line, slots * weights, slots * need, there.free, gpu=False)
         if gpus and there and len(gpus) * _MAIN_MEMORY_BYTES > there.total:
             text = (
                 f"{len(gpus)} processes take about {size_text(_MAIN_MEMORY_BYTES)} each; there are "
@@ -267,13 +268,25 @@ class StageCheck:
             text = f"{count} loads at once put {size_text(need)} there; {size_text(there.free)} are free"
             yield bad(f"{self._kind} main memory", text, f"{mend}, or use fewer devices")
 
-    def _fits(self, what: str, text: str, weights: int, need: int, there: int) -> Finding:
-        smaller = f"use fewer or larger devices, a smaller model, or a smaller {self._kind}.params.dtype"
+    def _fits(self, what: str, text: str, weights: int, need: int, there: int, *, gpu: bool) -> Finding:
+        offloading = self._offloading(there) if gpu else ""
         if weights > there:
-            return bad(what, text, smaller)
+            smaller = f"use fewer or larger devices, a smaller model, or a smaller {self._kind}.params.dtype"
+            return bad(what, text, offloading or smaller)
         if need > there:
-            return warn(what, f"tight: {text}", "smaller images or a smaller batch_size, if memory runs out")
+            less = "smaller images or a smaller batch_size, if memory runs out"
+            return warn(what, f"tight: {text}", offloading or less)
         return ok(what, text)
+
+    def _offloading(self, there: int) -> str:
+        """Return how a model that does not fit a GPU of so many bytes would fit; empty if it cannot."""
+        found, mode = self._checkpoint, getattr(self._params, "memory", None)
+        if found is None or not found.parts or mode not in MEMORY:
+            return ""
+        for less in MEMORY[MEMORY.index(mode) + 1 :]:
+            if memory_need(found.on_device(less)) <= there:
+                return f"set {self._kind}.params.memory to {less}: the rest waits in main memory"
+        return ""
 
     # Interpreter
 
