@@ -55,6 +55,7 @@ def test_every_phase_is_measured_and_the_long_job_is_called_arithmetic(tmp_path)
     assert again[again.index("\nParts") :] == text[text.index("\nParts") :]
 
 
+@pytest.mark.long
 def test_the_headline_run_says_all_it_promises(tmp_path):
     text = printed(
         "headline.py", tmp_path, "--scripted", "--devices", "cpu:0,cpu:1,cpu:2", "--output", "kept"

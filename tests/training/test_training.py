@@ -239,6 +239,7 @@ def test_scores_are_those_of_the_judge(words: list[str]) -> None:
     assert (means["all"], means["en"], means["text"], means["text zh"]) == (4.0, 2.0, 5.0, 7.0)
 
 
+@pytest.mark.long
 def test_a_whole_training(tmp_path: Path) -> None:
     """A few steps of it; the loss falls even so."""
     plan = Plan(
