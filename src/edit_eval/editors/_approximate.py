@@ -61,7 +61,7 @@ def approximation_problems(wanted: Mapping[str, Mapping[str, Any]]) -> list[str]
 
 def breaks_graphs(wanted: Mapping[str, Any]) -> bool:
     """Whether what was asked for hangs hooks on blocks, so that a block is no longer one graph."""
-    return any(name != _FP8 for name in wanted)
+    return any(name in _CACHES or name == _LAYERWISE for name in wanted)
 
 
 def approximate(

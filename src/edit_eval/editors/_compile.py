@@ -105,8 +105,8 @@ def compile_if_it_pays(
     Raises:
         UserError: `choice` is `on`, and it is not possible. By `auto` it is left out then, with a line in the log.
     """
-    if not is_wanted(choice, options, steps, device):
-        return {"compile": "off"}
+    if not is_wanted(choice, options, steps, device) or (choice == "auto" and not fullgraph):
+        return {"compile": "off"}  # each block with a hook of its own would be compiled by itself
     started = time.monotonic()
     why = lacks(denoiser, device)
     if why:
