@@ -430,7 +430,10 @@ PRINTS = {
     "worker/colour.py": "goes to a host's log",
     "worker/images.py": "goes to a host's log",
     "editors/_compile.py": "goes to a host's log",
+    "editors/tiny.py": "goes to a host's log",
+    "judges/engines/decoding.py": "goes to a host's log",
     "judges/engines/transformers.py": "goes to a host's log",
+    "worker/cluster/bridge.py": "a line that the driver reads",
 }
 """Where something is written to a stream, and why that is safe for a terminal."""
 
@@ -449,7 +452,7 @@ def test_what_may_swallow_still_does():
 
 # Runs lie on network file systems: files are appended to or replaced whole, and nothing else is done to them
 
-LINKED_OR_COPIED = {"views/thumbs.py": ["os.link"]}
+LINKED_OR_COPIED = {"driver/taken.py": ["os.link"], "views/thumbs.py": ["os.link"]}
 """Where a hard link is tried first, and a copy made where there can be none."""
 NOT_ON_A_NETWORK_DISK = {"sqlite3", "mmap", "dbm", "lmdb", "fileinput", "memmap", "open_memmap"}
 """A data base locks ranges of its file, and a mapped file that another machine changes ends the process by a signal."""

@@ -18,7 +18,8 @@ ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "cluster.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 ELSEWHERE = re.compile(
-    r"^(?:\w+=\S+ )?(?:sbatch|srun|docker|apptainer|ray|edit-eval fetch|python3 -m venv)", re.MULTILINE
+    r"^(?:\w+=(?:\"[^\"]*\"|\S+) )?(?:sbatch|srun|docker|apptainer|ray|edit-eval fetch|python3 -m venv)",
+    re.MULTILINE,
 )
 
 

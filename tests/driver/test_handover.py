@@ -17,7 +17,9 @@ MANY = Memory(free=1 << 40, total=1 << 40, limited=False)
 @pytest.fixture(autouse=True)
 def _a_large_machine(monkeypatch, tmp_path):
     gate = loading.LoadGate
-    monkeypatch.setattr("edit_eval.driver.pool.LoadGate", lambda: gate(memory=lambda: MANY, cores=lambda: 64))
+    monkeypatch.setattr(
+        "edit_eval.driver.pool.LoadGate", lambda **_: gate(memory=lambda: MANY, cores=lambda: 64)
+    )
     mark = f"mark-{tmp_path.name}-{os.getpid()}"
     monkeypatch.setenv("EDIT_EVAL_TEST", mark)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -88,6 +90,8 @@ def test_nothing_is_prepared_where_stages_are_kept_apart(tmp_path):
 
 def test_nothing_is_prepared_without_a_core_to_spare(tmp_path, monkeypatch):
     gate = loading.LoadGate
-    monkeypatch.setattr("edit_eval.driver.pool.LoadGate", lambda: gate(memory=lambda: MANY, cores=lambda: 3))
+    monkeypatch.setattr(
+        "edit_eval.driver.pool.LoadGate", lambda **_: gate(memory=lambda: MANY, cores=lambda: 3)
+    )
     Ran(tree(tmp_path, ["sleep:0.3"] * 4))
     assert list((tmp_path / "prepared").iterdir()) == []

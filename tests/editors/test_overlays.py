@@ -36,6 +36,11 @@ def plain(model) -> bytes:
     return edited(model)
 
 
+def alike(one: bytes, other: bytes) -> bool:
+    """Whether two edits are equal up to rounding: weights that lie elsewhere in memory may be multiplied by another kernel."""
+    return max(abs(first - second) for first, second in zip(one, other, strict=True)) <= 1
+
+
 def weights_of(model, part: str):
     from safetensors.torch import load_file
 
@@ -55,18 +60,18 @@ def test_one_file_gives_what_its_folder_gives(model, plain, tmp_path, part):
     path = saved(weights_of(model, part), tmp_path / "any name.safetensors")
     link = tmp_path / "link.safetensors"
     link.symlink_to(path)
-    assert edited(model, {part: str(link)}) == plain
+    assert alike(edited(model, {part: str(link)}), plain)
 
 
 def test_other_weights_give_another_edit(model, plain, tmp_path):
     changed = {name: one * 1.1 for name, one in weights_of(model, "transformer").items()}
-    assert edited(model, {"transformer": saved(changed, tmp_path / "x.safetensors")}) != plain
+    assert not alike(edited(model, {"transformer": saved(changed, tmp_path / "x.safetensors")}), plain)
 
 
 @pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "model.diffusion_model."])
 def test_names_with_the_prefix_of_a_wrapper(model, plain, tmp_path, prefix):
     tensors = {prefix + name: one for name, one in weights_of(model, "transformer").items()}
-    assert edited(model, {"transformer": saved(tensors, tmp_path / "x.safetensors")}) == plain
+    assert alike(edited(model, {"transformer": saved(tensors, tmp_path / "x.safetensors")}), plain)
 
 
 def test_weights_that_lack_some_or_are_of_something_else(model, tmp_path):
@@ -103,7 +108,7 @@ def test_a_lora_changes_the_edit_by_its_scale(model, plain, tmp_path):
     path = saved(lora_of(model), tmp_path / "lora.safetensors")
     whole, half, none = (edited(model, lora=(path, scale)) for scale in (1.0, 0.5, 0.0))
     assert len({whole, half, none}) == 3
-    assert none == plain
+    assert alike(none, plain)
     assert edited(model, lora=(path, 1.0)) == whole
 
 
