@@ -67,15 +67,19 @@ class Simulation:
                 if stage:
                     slot.host = host = HostRun(stage, self.now)
                     host.window = WINDOW[stage.name]
+                    self.tell("started", slot, host)
                     self.history.append((self.now, slot.device.label, stage.name))
                     self.later(self.start_s, self.ready, host)
             elif host.phase is Phase.READY:
                 tasks = self.plan.tasks_for(slot, host, None, self.now)
                 if tasks:
+                    self.tell("sent", host, len(tasks))
                     host.in_flight.update({task.id: task for task in tasks})
                     self.begin(slot, host)
+        self.look()
         for slot in self.slots:
             if slot.host and self.plan.is_surplus(slot, slot.host):
+                self.tell("stopping", slot.host)
                 slot.host.phase = Phase.STOPPING
                 self.later(0.1, self.gone, slot)
             elif slot.host and slot.host.is_idle:
@@ -83,11 +87,19 @@ class Simulation:
                 if loan:
                     busy, task = loan
                     busy.host.recalling.add(task.id)
+                    self.tell("recalled", slot.host.stage)
                     self.recalls += 1
                     self.later(0.001, self.recalled, busy, task)
+        self.look()
         for stage in (self.edit, self.judge):
             if not len(stage.queue) and not self.plan.is_fed(stage) and not self.plan.in_flight(stage):
                 stage.finished = True
+
+    def tell(self, what, *arguments):
+        """Tell the scheduler what it may keep count of; this one counts anew for every answer."""
+
+    def look(self):
+        """Hold what is kept against what there is; here nothing is."""
 
     def ready(self, host):
         if host.phase is Phase.STARTING:
@@ -123,42 +135,12 @@ class Simulation:
 class Counted(Simulation):
     """The same, keeping count as the pool does; what is kept is what there is."""
 
+    def tell(self, what, *arguments):
+        getattr(self.plan, what)(*arguments)
+
     def decide(self):
         self.plan.count()
-        for slot in self.plan.in_turn():
-            host = slot.host
-            if host is None:
-                stage = self.plan.stage_for(slot, self.now)
-                if stage:
-                    slot.host = host = HostRun(stage, self.now)
-                    host.window = WINDOW[stage.name]
-                    self.plan.started(slot, host)
-                    self.history.append((self.now, slot.device.label, stage.name))
-                    self.later(self.start_s, self.ready, host)
-            elif host.phase is Phase.READY:
-                tasks = self.plan.tasks_for(slot, host, None, self.now)
-                if tasks:
-                    self.plan.sent(host, len(tasks))
-                    host.in_flight.update({task.id: task for task in tasks})
-                    self.begin(slot, host)
-        self.look()
-        for slot in self.slots:
-            if slot.host and self.plan.is_surplus(slot, slot.host):
-                self.plan.stopping(slot.host)
-                slot.host.phase = Phase.STOPPING
-                self.later(0.1, self.gone, slot)
-            elif slot.host and slot.host.is_idle:
-                loan = self.plan.task_to_recall(slot.host.stage, slot)
-                if loan:
-                    busy, task = loan
-                    busy.host.recalling.add(task.id)
-                    self.plan.recalled(slot.host.stage)
-                    self.recalls += 1
-                    self.later(0.001, self.recalled, busy, task)
-        self.look()
-        for stage in (self.edit, self.judge):
-            if not len(stage.queue) and not self.plan.is_fed(stage) and not self.plan.in_flight(stage):
-                stage.finished = True
+        super().decide()
         self.plan.forget()
 
     def finish(self, slot, host, task):

@@ -2,33 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 
-import edit_eval
-
-SCRIPT = Path(__file__).resolve().parents[2] / "perf" / "driver.py"
+from perf_scripts import run_script
 
 
 def test_it_says_how_busy_a_driver_is_and_how_many_appends_an_edit_costs(tmp_path):
     arguments = ["--devices", "4", "40", "--messages", "600", "--steps", "5"]
-    done = subprocess.run(
-        [sys.executable, str(SCRIPT), *arguments],
-        cwd=tmp_path,
-        env={
-            **os.environ,
-            "TMPDIR": str(tmp_path),
-            "PYTHONPATH": str(Path(edit_eval.__file__).parents[1]),
-        },
-        capture_output=True,
-        text=True,
-        timeout=200,
-        check=False,
-    )
-    assert done.returncode in (0, 1), done.stdout + done.stderr  # 1: too slow, as on a machine that is busy
+    # 1: too slow, as on a machine that is busy
+    done = run_script("driver.py", tmp_path, *arguments, timeout_s=200, ends_with=(0, 1))
     assert done.stderr == ""
     assert list(tmp_path.iterdir()) == []
     assert re.match(r"ledger append alone: \d\.\d{3} ms of CPU, [\d,]+ a second\n", done.stdout)

@@ -3,16 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
-
-import edit_eval
-
-PERF = Path(__file__).resolve().parents[2] / "perf"
+from perf_scripts import PERF, run_script
 
 
 @pytest.fixture
@@ -57,13 +50,8 @@ def test_kinds_of_kernels(kernels):
 @pytest.mark.long
 @pytest.mark.timeout(1800)
 def test_ours_is_measured_beside_plain_diffusers(tmp_path):
-    env = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": str(Path(edit_eval.__file__).parents[1])}
-    command = [sys.executable, str(PERF / "edit.py"), "--tiny", "--steps", "3", "--repeats", "1"]
-    command += ["--ways", "qkv", "--json", str(tmp_path / "found.json")]
-    done = subprocess.run(
-        command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=1700, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    arguments = ["--tiny", "--steps", "3", "--repeats", "1", "--ways", "qkv", "--json", "found.json"]
+    run_script("edit.py", tmp_path, *arguments, timeout_s=1700)
     found = json.loads((tmp_path / "found.json").read_text())
     assert found["difference"] <= 2
     assert found["plain_step_s"] > 0 < found["our_step_s"]

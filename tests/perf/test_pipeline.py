@@ -3,41 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
+from perf_scripts import run_script
 
-import edit_eval
-
-PERF = Path(__file__).resolve().parents[2] / "perf"
 SECONDS = r"-?\d+\.\d+"
 
 
-def printed(script: str, folder: Path, *arguments: str) -> str:
-    """Run a script with its temporary files in `folder/tmp`, which is to be empty afterwards."""
-    temporary = folder / "tmp"
-    temporary.mkdir(exist_ok=True)
-    env = {**os.environ, "TMPDIR": str(temporary), "PYTHONPATH": str(Path(edit_eval.__file__).parents[1])}
-    done = subprocess.run(
-        [sys.executable, str(PERF / script), *arguments],
-        cwd=folder,
-        env=env,
-        capture_output=True,
-        text=True,
-        timeout=280,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert list(temporary.iterdir()) == []
-    return done.stdout
-
-
 def test_every_phase_is_measured_and_the_long_job_is_called_arithmetic(tmp_path):
-    text = printed("pipeline.py", tmp_path, "--scripted", "--json", "found.json", "--svg", "lanes.svg")
+    text = run_script(
+        "pipeline.py", tmp_path, "--scripted", "--json", "found.json", "--svg", "lanes.svg"
+    ).stdout
     for phase in ("one", "all", "alone", "described"):
         assert f"\n{phase}: done\n" in text
     for part in ("a denoising step", "around the steps of an edit", "a verdict, of one device"):
@@ -51,15 +28,15 @@ def test_every_phase_is_measured_and_the_long_job_is_called_arithmetic(tmp_path)
     assert set(found) == {"one", "all", "alone", "described"}
     assert (tmp_path / "lanes.svg").read_text().startswith("<svg ")
 
-    again = printed("pipeline.py", tmp_path, "--scripted", "--phases", "--join", "found.json")
+    again = run_script("pipeline.py", tmp_path, "--scripted", "--phases", "--join", "found.json").stdout
     assert again[again.index("\nParts") :] == text[text.index("\nParts") :]
 
 
 @pytest.mark.long
 def test_the_headline_run_says_all_it_promises(tmp_path):
-    text = printed(
+    text = run_script(
         "headline.py", tmp_path, "--scripted", "--devices", "cpu:0,cpu:1,cpu:2", "--output", "kept"
-    )
+    ).stdout
     assert re.search(r"^CPU [0-2] +\|[lEJx. ]+\|$", text, re.MULTILINE)
     assert re.search(r"^CPU [0-2]: busy \d+\.\d% of its editing", text, re.MULTILINE)
     assert re.search(rf"^load: {SECONDS} s with 1 at once, .* 2 at once, .* 3 at once$", text, re.MULTILINE)
@@ -77,4 +54,4 @@ def test_the_headline_run_says_all_it_promises(tmp_path):
 @pytest.mark.long
 @pytest.mark.parametrize("script", ["pipeline.py", "headline.py"])
 def test_with_toy_models(tmp_path, script):
-    assert "not measured" in printed(script, tmp_path, "--tiny")
+    assert "not measured" in run_script(script, tmp_path, "--tiny").stdout

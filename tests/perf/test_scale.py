@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
+from perf_scripts import run_script
 
-import edit_eval
-
-SCRIPT = Path(__file__).resolve().parents[2] / "perf" / "scale.py"
 MEASURED = r"( +\d+\.\d\d){2} +\d+"
 GROWTH = r" +\d+\.\d +-?\d+\.\d\d"
 
@@ -20,20 +14,8 @@ GROWTH = r" +\d+\.\d +-?\d+\.\d\d"
 @pytest.fixture(scope="module")
 def printed(tmp_path_factory) -> list[str]:
     folder = tmp_path_factory.mktemp("scale")
-    done = subprocess.run(
-        [sys.executable, str(SCRIPT), "--sizes", "150", "30", "--ledger", "3000", "--shared", "3"],
-        cwd=folder,
-        env={
-            **os.environ,
-            "TMPDIR": str(folder),
-            "PYTHONPATH": str(Path(edit_eval.__file__).parents[1]),
-        },
-        capture_output=True,
-        text=True,
-        timeout=280,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    arguments = ["--sizes", "150", "30", "--ledger", "3000", "--shared", "3"]
+    done = run_script("scale.py", folder, *arguments)
     assert list(folder.iterdir()) == []
     return done.stdout.splitlines()
 
