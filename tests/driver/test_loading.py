@@ -43,6 +43,20 @@ def test_one_always_loads_and_more_only_within_the_memory(free, size, hosts):
     assert found == hosts or (found + 1) * size > 0.8 * free
 
 
+def test_who_has_no_weights_waits_for_nobody():
+    one = gate(free=20)
+    assert one.admits(EDITOR, [])
+    assert one.admits(Weights(), [EDITOR])
+    assert not one.admits(Weights(("w",), GIB), [EDITOR])
+
+
+def test_a_reading_that_is_not_there_is_not_taken_for_0():
+    hosts = [{"load_s": 25.0, "weights_bytes": 50 * 10**9}, {"load_s": 20.0, "weights_bytes": 50 * 10**9}]
+    assert "from disk" not in loading_text(hosts)
+    assert "from disk" not in loading_text([{**hosts[0], "disk_bytes": 10**9}, hosts[1]])
+    assert "0.0 GB from disk by all of them" in loading_text([{**one, "disk_bytes": 0} for one in hosts])
+
+
 def test_where_memory_cannot_be_told_all_load():
     assert loading_at_once(LoadGate(lambda: None), EDITOR, 8) == 8
 

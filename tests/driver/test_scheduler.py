@@ -283,6 +283,20 @@ def test_what_was_recalled_goes_to_the_idle_one():
     assert [task.id for task in plan.tasks_for(slots[2], slots[2].host)] == ["d"]
 
 
+def test_one_that_loads_does_not_keep_the_others_from_taking_ahead():
+    edit = stage_of("edit", cpus(2))
+    slots = [Slot(device) for device in cpus(2)]
+    for slot in slots:
+        slot.host = HostRun(edit, 0.0, phase=Phase.READY, window=2)
+    loads = slots[1].host
+    plan = Scheduler([edit], slots, overlap=True)
+    edit.queue.put_all(Task(f"e{index}", {}, estimate=index % 3 + 1.0) for index in range(9))
+    slots[0].host.in_flight["x"] = Task("x", {}, estimate=1.0)
+    assert plan.tasks_for(slots[0], slots[0].host, None, 0.0) == []  # the other has nothing to do
+    loads.phase = Phase.STARTING
+    assert len(plan.tasks_for(slots[0], slots[0].host, None, 0.0)) == 1  # nobody knows when it will be
+
+
 class Crashing(Simulation):
     """Loses the first editor host while it works, and lets it come back later."""
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 __all__ = ["FEW", "SOME", "assign", "makespan_bound"]
 
 FEW = 11
-"""Tasks up to which the search is over in milliseconds; more are given out longest first."""
+"""Tasks up to which every way is looked at, or the first `_MOST_NODES`; more are given out longest first."""
 
 SOME = 64
 """Tasks up to which packing them anew for every one that is given out costs little."""
@@ -22,8 +22,9 @@ SOME = 64
 _CLOSE = 1e-9
 _HALVINGS = 12
 _GOOD_ENOUGH = 1.001
-_MOST_NODES = 200_000
-"""Ways looked at before the best so far is taken; never reached with so few tasks but for lengths made to that end."""
+_MOST_NODES = 30_000
+"""Steps of the search after which the best so far, or longest first, is taken: some tenths of a second. Never reached where
+all devices are free at once; it can be where many are free at different times."""
 
 
 def makespan_bound(lengths: Sequence[float], free_at: Sequence[float]) -> float:
@@ -55,7 +56,27 @@ def assign(lengths: Sequence[float], free_at: Sequence[float]) -> list[int]:
         lengths: of the tasks, in any unit; at least 0.
         free_at: when each device is free, in the same unit; at least one.
     """
-    return _Search(lengths, free_at).best if len(lengths) <= FEW else _packed(lengths, free_at)
+    # So many tasks need no more devices than there are tasks, and none that is free later than these.
+    near = sorted(range(len(free_at)), key=free_at.__getitem__)[: max(1, len(lengths))]
+    free = [free_at[device] for device in near]
+    chosen = _found(lengths, free) if len(lengths) <= FEW else _packed(lengths, free)
+    return [near[device] for device in chosen]
+
+
+def _found(lengths: Sequence[float], free_at: Sequence[float]) -> list[int]:
+    """Return what the search finds, or what packing does, if the search was cut short and that ends sooner."""
+    search = _Search(lengths, free_at)
+    if not search.cut_short:
+        return search.best
+    return min(search.best, _packed(lengths, free_at), key=lambda found: _end(found, lengths, free_at))
+
+
+def _end(chosen: Sequence[int], lengths: Sequence[float], free_at: Sequence[float]) -> float:
+    """Return when the last task is done."""
+    loads = list(free_at)
+    for device, length in zip(chosen, lengths, strict=True):
+        loads[device] += length
+    return max(loads[device] for device in chosen)
 
 
 def _packed(lengths: Sequence[float], free_at: Sequence[float]) -> list[int]:
@@ -132,5 +153,10 @@ class _Search:
                 self._look(place + 1)
             self._loads[device] = load
 
+    @property
+    def cut_short(self) -> bool:
+        """Whether not every way was looked at."""
+        return self._nodes > _MOST_NODES
+
     def _is_done(self) -> bool:
-        return self.best_end <= self._bound + _CLOSE or self._nodes > _MOST_NODES
+        return self.best_end <= self._bound + _CLOSE or self.cut_short

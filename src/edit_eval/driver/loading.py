@@ -79,8 +79,10 @@ def loading_text(hosts: Sequence[Mapping[str, Any]]) -> str:
     said = [f"{size / 1e9:.1f} GB in {seconds:.1f} s, {seconds / size * 1e9:.2f} s a GB"]
     if len(known) > 1:
         said[0] += f" (the slowest of {len(known)})"
-    from_disk = sum(one["disk_bytes"] for one in hosts if _is_number(one.get("disk_bytes")))
-    said.append(f"{from_disk / 1e9:.1f} GB from disk by all of them")
+    read = [one.get("disk_bytes") for one in hosts]
+    from_disk = sum(one for one in read if isinstance(one, int) and not isinstance(one, bool))
+    if all(isinstance(one, int) and not isinstance(one, bool) for one in read):
+        said.append(f"{from_disk / 1e9:.1f} GB from disk by all of them")
     ahead = [(one.get("ahead_disk_bytes"), one.get("ahead_disk_s")) for one in hosts]
     rates = [read / took / 1e9 for read, took in ahead if _is_number(read) and _is_number(took) and took > 0]
     if rates:
@@ -111,7 +113,9 @@ class LoadGate:
         self._read: set[tuple[str, ...]] = set()
 
     def admits(self, weights: Weights, loading: Sequence[Weights]) -> bool:
-        """Whether one more host may load these weights while those of `loading` do. The first one always may."""
+        """Whether one more host may load these weights while those of `loading` do. The first one always may, and who has none."""
+        if loading and not weights.size:
+            return True
         if not loading:
             now = self._memory()
             self._free = now.free if now else 1 << 62

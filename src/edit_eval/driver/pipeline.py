@@ -104,7 +104,10 @@ def run_job(
     control = control or Control()
     control.grace_s = job.checked.config.grace_s
     control.watch(job.output)
-    with RunStore(job.output, lock=job.checked.config.lock) as store:
+    with (
+        closing(backend or job.backend) as keepers,
+        RunStore(job.output, lock=job.checked.config.lock) as store,
+    ):
         pipeline = Pipeline(
             job,
             store,
@@ -116,8 +119,7 @@ def run_job(
             repeat_fraction=repeat_fraction,
             tick=tick,
         )
-        with closing(backend or job.backend) as keepers:
-            return pipeline.run(keepers, control)
+        return pipeline.run(keepers, control)
 
 
 class Pipeline:
@@ -154,6 +156,7 @@ class Pipeline:
         self._again: set[str] = set()  # keys of second verdicts on an edit
         self._edited_sha256: dict[str, str] = {}  # by edit key
         self._pool: Pool | None = None
+        self._weights_bytes: Mapping[StageName, int] = {}
         self._info: dict[str, Any] = {}
         self._budget: Budget | None = None
         self._given = 0  # verdicts, of this start
@@ -224,6 +227,7 @@ class Pipeline:
         """Put what is left through the pool."""
         memory = GpuMemory()
         specs = [self._on_free_devices(spec, memory) for spec in self._specs(edits, verdicts)]
+        self._weights_bytes = {spec.name: spec.weights.size for spec in specs}
         self._announce(plan, verdicts, specs)
         overlap = self._job.checked.config.stages == "overlapped"
         logs = self._store.path / "logs"
@@ -432,7 +436,7 @@ class Pipeline:
                 f"{where}: {path} changed while the run went on, so what was loaded is not what was hashed; what was "
                 "finished before is kept: give the same command again once the model is whole"
             )
-        size = weights_of(parts).size
+        size = self._weights_bytes.get(stage, 0)
         known = {"weights_bytes": size} if size else {}
         self._info["starts"][-1]["hosts"][f"{stage} {device.label}"] = {**facts, **known}
         self._info_is_new = True

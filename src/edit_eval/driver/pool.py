@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from edit_eval.core.errors import Interrupted, ModelError, RunFailed, UserError
+from edit_eval.driver.assignment import SOME
 from edit_eval.driver.attention import Attention
 from edit_eval.driver.backends import Backend, Joined, Left, Readings, Remark
 from edit_eval.driver.control import Control
@@ -52,6 +53,8 @@ _KEEPER_SILENT_S = 60.0
 _DRAIN_S = 15.0
 _END_S = 30.0
 """Seconds within which a killed host must be gone; past them its keeper is killed as well."""
+_QUIT_S = 10.0
+"""Seconds that all keepers together have to end in when the run is over."""
 _DRAIN_SLACK_BYTES = 512 << 20
 _LOADS = 2
 """How often a model may fail to load on one device before that device gives up on it."""
@@ -208,7 +211,7 @@ class Pool:
 
     def _note_change(self, stage: Stage) -> None:
         """A host of this stage has begun or ended a task: who waits is looked at, and who is the next to be free."""
-        if stage.queue.varied and len(stage.queue):
+        if stage.queue.varied and 0 < len(stage.queue) <= SOME:
             self._attention.stir()
         else:
             self._attention.stir_if_waiting(stage)
@@ -388,11 +391,13 @@ class Pool:
                 self._leave(one)
         joined = [one for one in changes if isinstance(one, Joined)]
         for change in joined:
-            self._slots.append(Slot(change.device))
+            if all(slot.device != change.device for slot in self._slots):
+                self._slots.append(Slot(change.device))
             for stage in self._stages:
                 if stage.name in change.stages:
                     stage.retired.discard(change.device)
-                    stage.joined.append(change.device)
+                    if change.device not in stage.joined:
+                        stage.joined.append(change.device)
         if joined:
             self._handler.joined([(one.device, one.stages) for one in joined])
 
@@ -536,9 +541,14 @@ class Pool:
 
     def _on_broken(self, stage: Stage, name: str) -> None:
         """A device fails what others do well: its host is replaced once, then the device is retired."""
-        slot = next(slot for slot in self._slots if slot.device.name == name)
-        if slot.host is None or slot.host.stage is not stage or slot.host.phase is not Phase.READY:
-            return
+        slot = next((slot for slot in self._slots if slot.device.name == name), None)
+        if (
+            slot is None
+            or slot.host is None
+            or slot.host.stage is not stage
+            or slot.host.phase is not Phase.READY
+        ):
+            return  # it has left, or is being replaced already
         reason = f"what failed here succeeded elsewhere, {IN_A_ROW} times; the last failure here: {slot.last_failure}"
         if slot.device in stage.given_a_chance:
             self._retire(slot, stage, reason)
@@ -679,14 +689,19 @@ class Pool:
             ]
             if here and any(stage.serves(one) for one in others):
                 for one in here:
-                    self._retire(one, stage, f"its node {device.node} is left out: {reason}")
+                    why = f"its node {device.node} is left out: {reason}"
+                    self._retire(one, stage, why)
+                    if one.host and one.host.stage is stage and one.host.phase is Phase.READY:
+                        stage.queue.put_all(one.host.withdraw())
+                        self._give_up(one, one.host, why)
                 text = f"{stage.name}: node {device.node} is left out, for hosts were lost on it {IN_A_ROW_OF_A_NODE} times in a row: {reason}"
                 self._emit(Note(self._clock(), "warning", text))
 
     def _note_failed_load(self, slot: Slot, stage: Stage, reason: str, *, last: bool = False) -> None:
         slot.last_reason = stage.last_reason = reason
         slot.failed_loads += 1
-        self._count_for_node(slot, reason)
+        if not last:
+            self._count_for_node(slot, reason)
         if stage.serves(slot.device) and (last or slot.failed_loads >= _LOADS):
             self._retire(slot, stage, f"the model does not load: {reason}")
 
@@ -735,8 +750,9 @@ class Pool:
         finally:
             for link in links:
                 link.channel.send("quit")
+            end = time.monotonic() + _QUIT_S
             for link in links:
-                link.wait(10.0)
+                link.wait(max(0.0, end - time.monotonic()))
             for slot in self._slots:
                 slot.link = slot.host = None
             self._selector.close()

@@ -220,7 +220,8 @@ class Scheduler:
             now: as of `tasks_for`.
         """
         stage = host.stage
-        own = [task for task in waiting if self._assigned(stage, waiting, now)[task.id] is slot]
+        assigned = self._assigned(stage, waiting, now)
+        own = [task for task in waiting if assigned[task.id] is slot]
         if own:
             chosen = max(own, key=lambda task: (task.estimate, -task.order))
         elif not host.in_flight and not more:
@@ -234,7 +235,8 @@ class Scheduler:
 
     def _assigned(self, stage: Stage, waiting: Sequence[Task], now: float | None) -> Mapping[str, Slot]:
         """Return the device of each task that waits; made anew when one was taken, has ended or has come."""
-        slots = self.hosts(stage)
+        # One that loads counts as free: hosts of one stage load together, so it soon will be.
+        slots = [slot for slot in self.hosts(stage) if slot.host and not slot.host.given_up]
         key = (
             tuple(task.id for task in waiting),
             *((slot.device.name, *slot.host.in_flight) for slot in slots if slot.host),
@@ -253,8 +255,16 @@ class Scheduler:
         """
         count = self._of(stage)
         if count.least_busy is None:
-            count.least_busy = min(self._busy_for(one, stage, now) for one in self.hosts(stage))
+            count.least_busy = min(self._busy_for(one, stage, now) for one in self._at_work(stage))
         return self._busy_for(slot, stage, now) <= count.least_busy
+
+    def _at_work(self, stage: Stage) -> list[Slot]:
+        """Return the slots whose host takes tasks of `stage` now; when one that loads will be ready, nobody knows."""
+        return [
+            slot
+            for slot in self.hosts(stage)
+            if slot.host and slot.host.phase is Phase.READY and not slot.host.given_up
+        ]
 
     def _busy_for(self, slot: Slot, stage: Stage, now: float | None) -> float:
         """Return how long a device is busy with what it has, in the unit of tasks' estimates."""
