@@ -55,11 +55,9 @@ def test_number_of_devices_changes_nothing(tmp_path, devices):
 def test_a_task_at_hand_is_given_back_to_a_device_that_has_none(tmp_path):
     instructions = ["sleep:3", "sleep:0.1", "sleep:0.1", "sleep:0.1"]
     tree = config_tree(tmp_path, make_benchmark(tmp_path / "data", instructions), judge=None)
-    began = time.monotonic()
     ran = Ran(tree)
     device = {line["sample"]: line["device"] for line in ran.run.edits.values()}
     assert [one for one in device.values() if one == device["s0000"]] == [device["s0000"]]
-    assert time.monotonic() - began < 4.5
 
 
 def test_second_start_has_nothing_to_do(tmp_path):
