@@ -6,12 +6,12 @@ import gc
 import subprocess
 import sys
 import tempfile
-import time
 import tracemalloc
 from pathlib import Path
 
 import orjson
 import pytest
+from cpu_time import within
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -346,9 +346,8 @@ def test_reading_is_fast(tmp_path):
     path = tmp_path / "l.jsonl"
     line = json_bytes({"v": 1, "key": "K", "sample": "s", "image": {"sha256": "a" * 64, "bytes": 1_000_000}})
     path.write_bytes(b"".join(line.replace(b"K", b"%064d" % index) + b"\n" for index in range(50_000)))
-    began = time.process_time()
-    assert len(read_ledger(path)) == 50_000
-    assert time.process_time() - began < 1.0  # 1,000,000 in 5 s are wanted; this box has other work to do
+    with within(1.0):  # 1,000,000 in 5 s are wanted; this box has other work to do
+        assert len(read_ledger(path)) == 50_000
 
 
 odd = (
