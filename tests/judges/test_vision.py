@@ -303,9 +303,13 @@ def test_resolve_refuses_senseless_parameters(wrong, reason):
         Qwen3VL.resolve(VisionParams(**wrong), None)
 
 
-def test_one_judge_takes_one_device(dense):
-    with pytest.raises(UserError, match="list the devices singly"):
-        Qwen3VL(PARAMS, context(dense, devices=("cuda:0", "cuda:1")), [SHORT])
+def test_a_judge_over_several_devices_gives_the_same_replies(dense):
+    spread = Qwen3VL(PARAMS, context(dense, 4, devices=("cpu", "cpu")), [SHORT])
+    assert texts(spread.judge(requests())) == texts(
+        Qwen3VL(PARAMS, context(dense, 4), [SHORT]).judge(requests())
+    )
+    with pytest.raises(UserError, match="a judge over several devices is not compiled"):
+        Qwen3VL(replace(PARAMS, compile="on"), context(dense, devices=("cpu", "cpu")), [SHORT])
 
 
 def test_a_rubric_must_ask_something(dense):

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from edit_eval.core.errors import ModelError
+from edit_eval.core.errors import ModelError, UserError
 from edit_eval.core.types import HostContext
 from edit_eval.judges.engines import Engine, Part, Question, Reply
 from edit_eval.judges.engines.decoding import StaticDecoding, find_static_decoding
@@ -238,6 +238,12 @@ class TransformersEngine(Engine):
     def _find_static_decoding(self) -> StaticDecoding | None:
         if self._params.mode == "expected":
             return None
+        if len(self._context.devices) > 1:
+            if self._params.compile == "on":
+                raise UserError(
+                    "judge.params.compile: the step of a judge over several devices is not compiled; set it to auto or off"
+                )
+            return None
         options = self._context.options
         choice = self._params.compile if self._params.compile != "auto" else options.get("compile", "auto")
         return find_static_decoding(self.model, choice, self._batch_size, int(options.get("questions", 0)))
@@ -326,11 +332,13 @@ class TransformersEngine(Engine):
                 "judge.params.experts_implementation: only transformers 5 and newer can choose it; leave it out, or "
                 f"{sys.executable} -m pip install -U transformers"
             )
-        device = self._context.device
-        if device != "cpu" and importlib.util.find_spec("accelerate"):
-            chosen["device_map"] = {
-                "": device
-            }  # straight onto the device, with no copy of all weights in host memory
+        devices = self._context.devices
+        if len(devices) > 1:
+            if importlib.util.find_spec("accelerate") is None:
+                raise library_error("one judge over several devices needs accelerate", "accelerate")
+            chosen["device_map"] = "auto"  # layers over all devices of this process
+        elif devices[0] != "cpu" and importlib.util.find_spec("accelerate"):
+            chosen["device_map"] = {"": devices[0]}  # no copy of all weights in host memory
         if any(Path(model_path).glob("*.safetensors")):
             chosen["use_safetensors"] = True  # else transformers reads a .bin, as weights only
         local = {"local_files_only": True, "trust_remote_code": False}
@@ -343,7 +351,8 @@ class TransformersEngine(Engine):
                 **local,
                 **chosen,
             )
-            model = model.to(device)
+            if len(devices) == 1:
+                model = model.to(devices[0])
         except Exception as error:
             raise ModelError(
                 f"{model_path} does not load as a judge: {type(error).__name__}: {_first_line(error)}"
