@@ -6,6 +6,7 @@ import hypothesis
 import pytest
 from hypothesis import strategies
 
+from edit_eval.judges.engines import decoding
 from edit_eval.judges.engines.decoding import StaticDecoding, find_static_decoding
 
 
@@ -53,13 +54,24 @@ class Model:
         ("cpu", "on", 0, True),
     ],
 )
-def test_it_is_compiled_where_that_pays_or_is_asked_for(device, choice, questions, compiled):
+def test_it_is_compiled_where_that_pays_or_is_asked_for(device, choice, questions, compiled, monkeypatch):
+    monkeypatch.setattr(decoding, "compiler_lacks", lambda device: "")
     assert (find_static_decoding(Model(device), choice, 4, questions) is not None) == compiled
 
 
 @pytest.mark.models
 def test_a_model_that_cannot_be_compiled_says_so_and_is_asked_as_it_comes(capsys):
-    assert find_static_decoding(Model("cuda", whole=False), "auto", 4, 900) is None
-    assert capsys.readouterr().err == ""
-    assert find_static_decoding(Model("cuda", whole=False), "on", 4, 900) is None
-    assert "the decoding step is not compiled: Model cannot be compiled as a whole" in capsys.readouterr().err
+    for choice in ("auto", "on"):
+        assert find_static_decoding(Model("cuda", whole=False), choice, 4, 900) is None
+        told = capsys.readouterr().err
+        assert told == "the decoding step is not compiled: Model cannot be compiled as a whole\n"
+    assert find_static_decoding(Model("cuda", whole=False), "auto", 4, 20) is None
+    assert capsys.readouterr().err == ""  # it was not wanted
+
+
+@pytest.mark.models
+def test_what_the_compiler_lacks_is_said_before_it_is_called(capsys, monkeypatch):
+    monkeypatch.setattr(decoding, "compiler_lacks", lambda device: f"triton for {device}")
+    assert find_static_decoding(Model("cuda"), "auto", 4, 900) is None
+    assert capsys.readouterr().err == "the decoding step is not compiled: compiling needs triton for cuda\n"
+    assert find_static_decoding(Model("cpu"), "on", 4, 900) is not None  # nothing is compiled there

@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import importlib.util
 import os
-import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -23,6 +21,7 @@ from edit_eval.core.errors import UserError
 from edit_eval.core.identity import digest
 from edit_eval.editors._gelu import fused_gelu
 from edit_eval.editors._rotary import real_rotary
+from edit_eval.worker.compiler import compiler_lacks
 
 __all__ = [
     "LEAST_STEPS",
@@ -71,11 +70,7 @@ def lacks(denoiser: Any, device: str) -> str:
     """Return why a denoiser cannot be compiled here, in words that follow "compiling needs"; empty if it can."""
     if not getattr(denoiser, "_repeated_blocks", None) or not hasattr(denoiser, "compile_repeated_blocks"):
         return "a denoiser of which diffusers knows the repeated blocks, and this pipeline has none"
-    if device.startswith("cuda") and importlib.util.find_spec("triton") is None:
-        return f"triton, and {sys.executable} has none: {sys.executable} -m pip install triton"
-    if not (os.environ.get("CC") or any(shutil.which(name) for name in ("cc", "gcc", "clang"))):
-        return "a C compiler, and there is none (cc, gcc, clang)"
-    return ""
+    return compiler_lacks(device)
 
 
 def compile_if_it_pays(
