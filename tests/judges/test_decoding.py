@@ -6,8 +6,10 @@ import hypothesis
 import pytest
 from hypothesis import strategies
 
-from edit_eval.judges.engines import decoding
+from edit_eval.core.types import HostContext
+from edit_eval.judges.engines import Question, Reply, decoding
 from edit_eval.judges.engines.decoding import StaticDecoding, find_static_decoding
+from edit_eval.judges.engines.transformers import TransformersEngine
 
 
 @hypothesis.given(strategies.lists(strategies.integers(), min_size=1, max_size=8), strategies.integers(8, 12))
@@ -75,3 +77,28 @@ def test_what_the_compiler_lacks_is_said_before_it_is_called(capsys, monkeypatch
     assert find_static_decoding(Model("cuda"), "auto", 4, 900) is None
     assert capsys.readouterr().err == "the decoding step is not compiled: compiling needs triton for cuda\n"
     assert find_static_decoding(Model("cpu"), "on", 4, 900) is not None  # nothing is compiled there
+
+
+class Filling(TransformersEngine):
+    """An engine whose device has room for two questions, and whose batches are filled up to eight."""
+
+    def __init__(self):
+        self._batch_size, self._static = 8, StaticDecoding(8)
+        self._shared_prefix = None
+        self._context = HostContext(("cpu",), "model")
+        self.tried = []
+
+    def _generate(self, batch):
+        self.tried.append(len(self._static.filled(batch)))
+        if self.tried[-1] > 2:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return [Reply("yes") for _ in batch]
+
+
+@pytest.mark.parametrize("asked", [1, 3, 8])
+def test_a_batch_that_was_filled_up_shrinks_by_what_was_computed(asked, capsys):
+    engine = Filling()
+    assert len(engine.ask([Question((("text", "Nice?"),), 4)] * asked)) == asked
+    assert engine.tried[:3] == [8, 4, 2]
+    assert engine.window == 2
+    assert "out of memory with 8 questions at once; going on with 4" in capsys.readouterr().err

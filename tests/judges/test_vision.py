@@ -129,29 +129,6 @@ def test_out_of_memory_with_one_question_is_the_samples_failure(dense):
     assert judge.window == 1
 
 
-@pytest.mark.skipif("transformers_is_old()")
-def test_a_batch_that_was_filled_up_shrinks_by_what_was_computed(dense, capsys):
-    class Filled(TransformersEngine):
-        tried: tuple = ()
-
-        def _inputs(self, batch):
-            self.tried = (*self.tried, len(batch))
-            if len(batch) > 2:
-                raise RuntimeError(Tight.message)
-            return super()._inputs(batch)
-
-    class With(Qwen3VL):
-        def open_engine(self):
-            return Filled(self.params, self.context)
-
-    judge = With(replace(PARAMS, compile="on"), context(dense, 8), [SHORT])
-    engine = judge.engine_in_use
-    [reply] = engine.ask([Question((("text", "Nice?"),), 4)])
-    assert reply.tokens_out
-    assert (engine.tried, judge.window) == ((8, 4, 2), 2)
-    assert "out of memory with 8 questions at once; going on with 4" in capsys.readouterr().err
-
-
 def test_other_faults_are_not_taken_for_lack_of_memory(dense):
     class Broken(Tight):
         room = (0,)
