@@ -35,7 +35,12 @@ _INSTALL = "torch torchvision transformers accelerate pillow"
 
 
 def import_libraries(model: str | None) -> None:
-    """Import torch, transformers and the code of this checkpoint's model; no device is touched. Raises `ImportError`."""
+    """Import torch, transformers and the code of this checkpoint's model; no device is touched.
+
+    Raises:
+        ImportError: a library is missing, or cannot be imported.
+        OSError, ValueError: of the checkpoint, where it has no configuration, or one that transformers does not know.
+    """
     for name in _LIBRARIES:
         importlib.import_module(name)
     from transformers import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING, AutoConfig, AutoProcessor
