@@ -186,6 +186,15 @@ class TestTrial:
             self.trial("on", error)
         assert str(refused.value) == f"editor.params.compile: {said}; set it to auto or off"
 
+    def test_blocks_that_are_not_found_leave_edits_plain(self, told, capsys, monkeypatch):
+        def compile_none(denoiser, fullgraph):
+            raise ValueError("Regional compilation failed")
+
+        monkeypatch.setattr(_compile, "compile_blocks", compile_none)
+        assert self.trial("auto") == {"compile": "off"}
+        assert told == ["freed"]
+        assert "ValueError: Regional compilation failed" in capsys.readouterr().err
+
 
 @pytest.mark.models
 def test_more_sizes_than_are_compiled_run_plain(monkeypatch, tmp_path):

@@ -42,6 +42,12 @@ largest model."""
 _RECOMPILES = 64
 """Graphs kept of one block. torch's own limit of 8 is met by a benchmark of many sizes, and then nothing is compiled."""
 
+_TRIAL_FAULTS = (
+    ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, MemoryError, OSError, RuntimeError,
+    TypeError, ValueError,
+)  # fmt: skip
+"""What the compiler, the programs that it calls and the pipeline raise; torch's want of memory is a RuntimeError."""
+
 _WAIT_S = 600.0
 _POLL_S = 0.5
 
@@ -117,18 +123,20 @@ def compile_if_it_pays(
 
 def _compiled(denoiser: Any, try_out: Callable[[], None], *, fullgraph: bool) -> str:
     """Compile and try it; return why that cannot be, with the denoiser as it was; empty if it can."""
-    blocks = compile_blocks(denoiser, fullgraph=fullgraph)
+    blocks = None
     try:
+        blocks = compile_blocks(denoiser, fullgraph=fullgraph)
         with first_alone(denoiser):
             try_out()
-    except Exception as error:  # noqa: BLE001 - the compiler's, the pipeline's, want of memory: told
+    except _TRIAL_FAULTS as error:
         said = " ".join(str(error).split())[:300]
         why = f"a trial with the denoiser compiled failed: {type(error).__name__}: {said}"
     else:
         blocks.bear_more_sizes()
         return ""
     # Outside of the handler: while it runs, the traceback keeps the trial's tensors alive.
-    blocks.take_back()
+    if blocks is not None:
+        blocks.take_back()
     _free_memory(denoiser)
     return why
 
@@ -160,7 +168,7 @@ class CompiledBlocks:
 
 
 def compile_blocks(denoiser: Any, *, fullgraph: bool = True, **options: Any) -> CompiledBlocks:
-    """Have the denoiser's repeated blocks compiled.
+    """Have the denoiser's repeated blocks compiled; where that raises, the denoiser is as it was.
 
     Args:
         denoiser: a diffusers model for which `lacks` returned nothing.
@@ -175,10 +183,14 @@ def compile_blocks(denoiser: Any, *, fullgraph: bool = True, **options: Any) -> 
         if hasattr(settings, name):
             setattr(settings, name, max(_RECOMPILES, getattr(settings, name)))
             break
-    backs = [real_rotary(denoiser), fused_gelu(denoiser)]
     options = {"dynamic": True, **options}
-    denoiser.compile_repeated_blocks(fullgraph=fullgraph, **options)
-    return CompiledBlocks(denoiser, backs, options)
+    blocks = CompiledBlocks(denoiser, [real_rotary(denoiser), fused_gelu(denoiser)], options)
+    try:
+        denoiser.compile_repeated_blocks(fullgraph=fullgraph, **options)
+    except BaseException:
+        blocks.take_back()
+        raise
+    return blocks
 
 
 def _free_memory(denoiser: Any) -> None:
