@@ -35,7 +35,12 @@ _INSTALL = "torch torchvision transformers accelerate pillow"
 
 
 def import_libraries(model: str | None) -> None:
-    """Import torch, transformers and the code of this checkpoint's model; no device is touched. Raises `ImportError`."""
+    """Import torch, transformers and the code of this checkpoint's model; no device is touched.
+
+    Raises:
+        ImportError: a library is missing, or cannot be imported.
+        OSError, ValueError: of the checkpoint, where it has no configuration, or one that transformers does not know.
+    """
     for name in _LIBRARIES:
         importlib.import_module(name)
     from transformers import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING, AutoConfig, AutoProcessor
@@ -97,18 +102,31 @@ class TransformersEngine(Engine):
             rows = self._next_rows(questions[len(replies) :])
             answered = self._answer_if_it_fits(rows)
             if answered is None:
-                self._batch_size = len(rows) // 2
-                if self._static is not None:
-                    self._static.shrink(self._batch_size)
-                what = "questions" if all(len(row) == 1 for row in rows) else "edits"
-                print(
-                    f"out of memory with {len(rows)} {what} at once; going on with {self._batch_size}",
-                    file=sys.stderr,
-                    flush=True,
-                )
+                self._shrink(rows)
             else:
                 replies.extend(answered)
         return replies
+
+    def _shrink(self, rows: Sequence[Sequence[Question]]) -> None:
+        """Ask half as many at once from now on as did not fit into memory."""
+        computed = self._computed(rows)
+        self._batch_size = computed // 2
+        if self._static is not None:
+            self._static.shrink(self._batch_size)
+        what = "questions" if all(len(row) == 1 for row in rows) else "edits"
+        print(
+            f"out of memory with {computed} {what} at once; going on with {self._batch_size}",
+            file=sys.stderr,
+            flush=True,
+        )
+
+    def _computed(self, rows: Sequence[Sequence[Question]]) -> int:
+        """Return how many rows the device computes for these: a batch that is filled up has more than were asked for."""
+        static = self._static_for(rows[0][0])
+        return len(static.filled(rows)) if static else len(rows)
+
+    def _static_for(self, question: Question) -> StaticDecoding | None:
+        return None if question.choices or question.temperature > 0 else self._static
 
     def _next_rows(self, left: Sequence[Question]) -> list[list[Question]]:
         """Return the first questions that can be answered together: all for a text of one length, or all for choices.
@@ -144,7 +162,7 @@ class TransformersEngine(Engine):
         try:
             return self._weigh(rows) if rows[0][0].choices else self._generate([row[0] for row in rows])
         except RuntimeError as error:
-            if len(rows) == 1 or not _is_out_of_memory(error):
+            if self._computed(rows) == 1 or not _is_out_of_memory(error):
                 raise
         # Outside of the handler: while it runs, the traceback keeps the batch's tensors alive.
         _free_memory(self._context.device)
@@ -169,7 +187,7 @@ class TransformersEngine(Engine):
         import torch
 
         most, sampled = batch[0].max_tokens, batch[0].temperature > 0
-        static = None if sampled else self._static
+        static = self._static_for(batch[0])
         asked_for = static.filled(batch) if static else list(batch)
         inputs = self._inputs(asked_for)
         asked = inputs["attention_mask"].sum(dim=1).tolist()

@@ -24,7 +24,12 @@ _MOST_IMAGES = 8
 
 
 def import_libraries(model: str | None) -> None:
-    """Import vLLM, and what does its work on a GPU, as far as that can be done without one. Raises `ImportError`."""
+    """Import vLLM, and what does its work on a GPU, as far as that can be done without one; `model` makes no difference.
+
+    Raises:
+        ImportError: vLLM is missing, or cannot be imported.
+        OSError, RuntimeError: it, or a library of its own, does not match this machine.
+    """
     del model
     importlib.import_module("vllm.entrypoints.llm")
     importlib.import_module("vllm.sampling_params")
