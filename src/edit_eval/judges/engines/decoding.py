@@ -28,9 +28,13 @@ class StaticDecoding:
 
     Args:
         rows: how many questions a full batch has; a smaller one is filled up.
+
+    Attributes:
+        works: whether a reply was written so.
     """
 
     def __init__(self, rows: int) -> None:
+        self.works = False
         self._rows = rows
         self._length = 0
 

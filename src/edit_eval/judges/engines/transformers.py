@@ -158,12 +158,28 @@ class TransformersEngine(Engine):
         return rows
 
     def _answer_if_it_fits(self, rows: Sequence[Sequence[Question]]) -> list[Reply] | None:
-        """Return replies to the questions of all rows, or to the first ones; None if they do not fit into memory."""
+        """Return replies to the questions of all rows, or to the first ones; None if they do not fit into memory.
+
+        None are returned if the step does not compile: it is not compiled from then on.
+        """
+        static = self._static_for(rows[0][0])
         try:
-            return self._weigh(rows) if rows[0][0].choices else self._generate([row[0] for row in rows])
+            replies = self._weigh(rows) if rows[0][0].choices else self._generate([row[0] for row in rows])
         except RuntimeError as error:
-            if self._computed(rows) == 1 or not _is_out_of_memory(error):
+            if _is_out_of_memory(error):
+                if self._computed(rows) == 1:
+                    raise
+            elif static is None or static.works or self._params.compile == "on":
                 raise
+            else:
+                self._static = None
+                reason = " ".join(str(error).split())[:300]
+                print(f"the decoding step is not compiled: {reason}", file=sys.stderr, flush=True)
+                return []
+        else:
+            if static is not None:
+                static.works = True
+            return replies
         # Outside of the handler: while it runs, the traceback keeps the batch's tensors alive.
         _free_memory(self._context.device)
         return None
