@@ -129,9 +129,13 @@ def test_a_run_that_was_edited_in_one_place_is_judged_in_shards(place):
     merged = done("merge", "e/shards", cwd=place).stdout
     assert merged.startswith("Merged 2 of 2 shards into e: 12 edits, 12 verdicts\n")
     assert canonical(place / "e") == canonical(place / "whole")
-    assert (place / "e" / "run.json").read_text().count(
-        '"edit CPU'
-    ) == 2  # of the run's own start, which is still told of
+    starts = json.loads((place / "e" / "run.json").read_text())["starts"]
+    assert len(starts) == 3  # the run's own, which is still told of, and one of each shard
+    assert [any(name.startswith("edit ") for name in start["hosts"]) for start in starts] == [
+        True,
+        False,
+        False,
+    ]
 
 
 def test_a_shard_to_which_no_sample_falls_is_complete(place):
