@@ -28,8 +28,9 @@ from edit_eval.driver import taken
 from edit_eval.driver.against import against_file, against_lines
 from edit_eval.driver.config import check_config
 from edit_eval.driver.divide import begin_shard, divide
+from edit_eval.driver.forecast import forecast
 from edit_eval.driver.gather import merge
-from edit_eval.driver.job import Job, prepare
+from edit_eval.driver.job import Job, in_shard, prepare
 from edit_eval.driver.merge import open_parts
 from edit_eval.driver.plan import WantedEdit, judged_again
 from edit_eval.driver.shards import Shard
@@ -559,6 +560,27 @@ def test_a_shard_is_only_added_to(base, tmp_path):
 
 def samples_of(run: Path) -> set[str]:
     return {one.sample.id for one in RunReader(run).wanted}
+
+
+@pytest.mark.parametrize("stages", [("judge",), ("edit", "judge")])
+def test_a_dry_run_of_a_shard_foresees_what_it_takes_over(base, tmp_path, stages):
+    """Nothing is written, and once the shard has begun the same is foreseen."""
+    edits, verdicts = (sorted(one)[::3] for one in (RunReader(base).edits, RunReader(base).verdicts))
+    run = without(base, {*edits, *verdicts}, copy=tmp_path / "m")
+    tree = config_tree(tmp_path, base.parent / "data" / "samples.jsonl", repeats=2, output=str(run))
+    shard = Shard(0, 2)
+    checked = in_shard(check_config(tree), shard)
+    before = forecast(checked, stages=stages, repeat_fraction=0.3)
+    assert not (run / "shards").exists()
+    begin_shard(shard.folder(run), shard)
+    after = forecast(checked, stages=stages, repeat_fraction=0.3)
+    assert before.is_new
+    assert (after.edit, after.judge, after.judge_calls) == (before.edit, before.judge, before.judge_calls)
+    assert (after.samples, after.failed) == (before.samples, before.failed)
+    assert before.judge
+    assert 0 < before.judge.left < before.judge.total
+    if before.edit:
+        assert 0 < before.edit.left < before.edit.total
 
 
 def test_a_shard_that_is_in_use_is_not_touched(base, tmp_path):
