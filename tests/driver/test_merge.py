@@ -236,6 +236,7 @@ def test_missing_shards_and_unfinished_ones_are_named(base, tmp_path):
     some = RunReader(parts[1])
     left = without(parts[1], {next(iter(some.edits))}, copy=tmp_path / "half")
     line = refused([left, parts[3]], tmp_path / "m")
+    assert not (tmp_path / "m").exists()
     assert "not there: shard 0/4, 2/4; not finished: shard 1/4 (" in line
     assert "half) lacks 1 edits" in line
     assert "--partial" in line
@@ -291,6 +292,7 @@ def test_two_different_edits_of_one_sample_are_refused(base, tmp_path):
     (twin / "edits.jsonl").write_text(text.replace(record["image"]["sha256"], file_sha256(image)))
     line = refused([*parts, twin], tmp_path / "m", partial=True)
     assert "have different edits of sample" in line
+    assert not (tmp_path / "m").exists()
     assert str(twin) in line
 
 
@@ -589,6 +591,7 @@ def test_a_shard_that_is_in_use_is_not_touched(base, tmp_path):
     with RunStore(path), pytest.raises(RunError, match="is in use by"):
         begin_shard(path, Shard(0, 2))
     assert begin_shard(path, Shard(0, 2)) == [f"{path / 'run.json'} is missing: it is written anew"]
+    assert begin_shard(path, Shard(0, 2)) == []
     (path / "run.json").write_text("{")
     [line] = begin_shard(path, Shard(0, 2))
     assert "kept as run.json.damaged and written anew" in line
@@ -611,6 +614,22 @@ def test_shards_of_two_divisions_in_one_run_are_told_apart(base, tmp_path):
     merge((tmp_path / "shards").glob("*-of-2"), tmp_path / "m")
     merge((tmp_path / "shards").glob("*-of-3"), tmp_path / "m")
     assert canonical(tmp_path / "m") == canonical(base)
+
+
+def test_a_start_says_that_the_run_is_divided_otherwise_too(base, tmp_path):
+    run = Path(shutil.copytree(base, tmp_path / "m", symlinks=True))
+    first, second = Shard(0, 2), Shard(1, 3)
+    assert begin_shard(first.folder(run), first) == []
+    [line] = begin_shard(second.folder(run), second)
+    assert line == (
+        f"{run}/shards has shards of another division, whose work counts here once it is in the run: "
+        f"'edit-eval merge {run}/shards/*-of-2 --partial'"
+    )
+    merge([first.folder(run)], run, partial=True)
+    assert begin_shard(second.folder(run), second) == []
+    shutil.rmtree(run / "shards" / "1-of-3")
+    (run / "run.json").unlink()
+    assert begin_shard(second.folder(run), second) == [line]  # also where there is no run yet
 
 
 def test_damage_is_one_line(base, tmp_path):
@@ -701,5 +720,9 @@ def test_starts_of_a_shard_that_came_from_two_places_are_all_told_of(base, tmp_p
     changed_info(twin, starts=[{"at": "2026-02-02", "hosts": {}}])
     for one in (parts[0], twin, parts[0], parts[1]):
         merge([one], tmp_path / "m", partial=True)
-    starts = RunReader(tmp_path / "m").info["starts"]
-    assert [one["at"] for one in starts] == ["2026-02-01", "2026-02-02"]
+    info = RunReader(tmp_path / "m").info
+    assert [one["at"] for one in info["starts"]] == ["2026-02-01", "2026-02-02"]
+    merge(shards_of(base, 2, tmp_path / "m"), tmp_path / "m")
+    assert RunReader(tmp_path / "m").info["shards"]["0/2"] == ["shards/0-of-2"]
+    merge([twin], tmp_path / "m")
+    assert RunReader(tmp_path / "m").info["shards"]["0/2"] == ["shards/0-of-2", "shards/0-of-2-2"]

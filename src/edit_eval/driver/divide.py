@@ -7,7 +7,7 @@ the shard adds comes back to the run by `driver.gather`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from edit_eval.core.errors import RunError
 from edit_eval.driver.against import PREFIX
 from edit_eval.driver.plan import Record, WantedEdit
 from edit_eval.driver.refusals import cannot_write
-from edit_eval.driver.runinfo import needed, shard_of
+from edit_eval.driver.runinfo import mapping, needed, read_info, shard_of
 from edit_eval.driver.shards import Shard
 from edit_eval.driver.store import RunReader, RunStore, image_is_intact, image_path, read_wanted
 from edit_eval.driver.taken import take, take_inputs, take_thumbnails
@@ -34,10 +34,25 @@ def begin_shard(output: Path, shard: Shard, *, lock: bool = True) -> list[str]:
     """Give a shard what the run above it has, if there is one (see `divide`).
 
     Returns:
-        A line for everything that was found missing or damaged in the shard, and what becomes of it.
+        Lines for people: what was found missing or damaged in the shard, and whose work is not taken over.
     """
     run = run_above(output, shard)
-    return divide(run, shard, output, lock=lock) if run else []
+    lines = divide(run, shard, output, lock=lock) if run else []
+    return [*lines, *_divided_otherwise(output, shard, run)]
+
+
+def _divided_otherwise(output: Path, shard: Shard, run: Path | None) -> Iterator[str]:
+    """Yield a line if other shards lie beside this one, of a division into another number, that were not merged yet."""
+    if Shard.of_folder(output) != shard:
+        return
+    merged = mapping(read_info(run).get("shards")) if run else {}
+    beside = (Shard.of_folder(path.parent) for path in output.parent.glob("*-of-*/run.json"))
+    counts = {one.count for one in beside if one and one.count != shard.count and str(one) not in merged}
+    if counts:
+        yield (
+            f"{output.parent} has shards of another division, whose work counts here once it is in the run: "
+            f"'edit-eval merge {output.parent}/*-of-{min(counts)} --partial'"
+        )
 
 
 def divide(run_dir: Path, shard: Shard, output: Path, *, lock: bool = True) -> list[str]:
@@ -50,7 +65,7 @@ def divide(run_dir: Path, shard: Shard, output: Path, *, lock: bool = True) -> l
         lock: whether to refuse a file system that cannot lock.
 
     Returns:
-        See `begin_shard`.
+        A line for everything that was found missing or damaged in the shard, and what becomes of it.
 
     Raises:
         RunError: the run is a shard itself, or cannot be read; the shard is in use, or cannot be written.

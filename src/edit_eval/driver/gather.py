@@ -1,6 +1,6 @@
 """Writes a run from its shards: images first, then the ledgers, run.json last.
 
-The run is held, and read, before anything is decided. Every file is written whole or not at all, and run.json makes a
+A run that is there already is held, and read, before anything is decided. Every file is written whole or not at all, and run.json makes a
 directory a run; so whatever interrupts a merge, the same command goes on from there. Images and thumbnails are links to the
 same bytes where that can be, else copies. Shards are only read. Logs and telemetry of shards that lie elsewhere are copied
 below `shards/` of the run.
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from functools import partial as bound
 from itertools import groupby
 from pathlib import Path
@@ -76,14 +77,15 @@ def merge(paths: Iterable[Path], output: Path, *, partial: bool = False) -> Merg
         RunError: shards are not of one run, or not all there; two outcomes differ; something cannot be read or written.
     """
     parts = open_parts(paths)
-    refuse_strangers(parts)
     before = _info_before(output, parts)
+    new = (
+        None if before else _Gathered(parts, None, output, partial=partial)
+    )  # what is refused leaves no folder
     lock = all(mapping(info.get("config")).get("lock", True) for info in (before, *_infos(parts)))
     with RunStore(output, lock=lock) as store:
-        into = open_run(output, parts) if store.info() else None
-        if into:
-            refuse_strangers([*parts, into])
-        return _Merge(store, parts, into, partial=partial).write()
+        if new is None or store.info():
+            new = _Gathered(parts, open_run(output, parts), output, partial=partial)
+        return _Writer(store, new).write()
 
 
 def _info_before(output: Path, parts: Sequence[Part]) -> Mapping[str, Any]:
@@ -100,57 +102,41 @@ def _info_before(output: Path, parts: Sequence[Part]) -> Mapping[str, Any]:
     return info
 
 
-class _Merge:
-    """One merge, into a run directory that it holds."""
+class _Gathered:
+    """What shards, and the run if it is there, hold together: which outcomes count, and what is missing.
 
-    def __init__(self, store: RunStore, parts: Sequence[Part], into: Part | None, *, partial: bool) -> None:
-        self._store = store
-        self._parts = parts
-        self._into = into
+    Attributes:
+        parts: the shards.
+        into: the run; None: there is none yet.
+        root: the run directory, absolute.
+        wanted: every edit that the run is about.
+        edits: which counts of each, in the order of the ledger.
+        verdicts: likewise.
+        compared: see `compared`.
+        missing: lines for people.
+
+    Raises:
+        RunError: they are not of one run; two outcomes differ; something is missing, and the merge is not to be partial.
+    """
+
+    def __init__(self, parts: Sequence[Part], into: Part | None, output: Path, *, partial: bool) -> None:
+        every = [*([into] if into else []), *parts]
+        refuse_strangers(every)
+        self.parts = parts
+        self.into = into
+        self.root = output.absolute()
         self._partial = partial
-        self._root = store.path.absolute()
-        self._wanted = into.run.wanted if into else read_wanted(parts[0].path / WHOLE, self._root)
-        self._every = [*([into] if into else []), *parts]
-        self._edits = self._whole(chosen_edits(self._every))
-        self._verdicts = chosen_verdicts(self._every)
-        self._compared = compared(self._every)
-        self._notes = [store.lock_note] if store.lock_note else []
+        self.wanted = into.run.wanted if into else read_wanted(parts[0].path / WHOLE, self.root)
+        self.edits = self._whole(chosen_edits(every))
+        self.verdicts = chosen_verdicts(every)
+        self.compared = compared(every)
+        self.missing = self._missing()
 
-    def write(self) -> Merged:
-        """Write everything, in an order that leaves a run, or none, wherever it is interrupted.
-
-        Raises:
-            RunError: something is missing, and the merge is not to be partial; or something cannot be written.
-        """
-        lines = self._missing()
-        if lines and not self._partial:
-            raise RunError(f"{'; '.join(lines)}; finish it, or merge what there is with --partial")
-        try:
-            self._take_images()
-            self._take_thumbnails()
-            take_inputs(self._wanted, self._root, [one.path for one in self._parts])
-            folders = self._take_records()
-        except OSError as error:
-            place = Path(error.filename2 or error.filename or self._root)
-            raise cannot_write(place, error, place=self._root, instead="merge into another folder") from error
-        self._link_by_id()
-        self._store.write_lines("edits.jsonl", lambda: map(ledger_line, records_of(self._edits, "edits")))
-        self._store.write_lines(
-            "verdicts.jsonl", lambda: map(ledger_line, records_of(self._verdicts, "verdicts"))
-        )
-        for name, edits in self._compared.items():
-            self._store.write_lines(name, bound(against_lines, Against("", edits)))
-        self._store.write_wanted(self._wanted)
-        self._store.write_info(merged_info(self._parts, self._into, self._root, folders))
-        return Merged(
-            self._store.path,
-            len({one.shard for one in self._parts}),
-            self._parts[0].whole.count,
-            len(self._edited()),
-            len(self._verdicts),
-            lines,
-            self._notes,
-        )
+    @cached_property
+    def edited(self) -> list[WantedEdit]:
+        """What there is an edit of, in the run's order."""
+        edited = {one.key for one in self.edits if one.image}
+        return [one for one in self.wanted if one.key in edited]
 
     def _whole(self, edits: Iterable[Chosen]) -> list[Chosen]:
         """Return the edits whose image is what was recorded; without the others the run makes them anew.
@@ -170,32 +156,82 @@ class _Merge:
         return kept
 
     def _missing(self) -> list[str]:
-        """Return the lines about what the run lacks, whoever has done the rest of it."""
-        judges = merged_judges(self._parts, self._into)
+        """Return the lines about what the run lacks, whoever has done the rest of it.
+
+        Raises:
+            RunError: something is missing, and the merge is not to be partial.
+        """
+        judges = merged_judges(self.parts, self.into)
         known = main_judge(judges)
-        return missing(
-            self._parts,
-            self._wanted,
-            {one.key: str(one.image["sha256"]) if one.image else None for one in self._edits},
-            {one.key for one in self._verdicts},
+        lines = missing(
+            self.parts,
+            self.wanted,
+            {one.key: str(one.image["sha256"]) if one.image else None for one in self.edits},
+            {one.key for one in self.verdicts},
             self._looked_up(known.judging) if known else None,
             known.repeat_fraction if known else 0.0,
         )
+        if lines and not self._partial:
+            raise RunError(f"{'; '.join(lines)}; finish it, or merge what there is with --partial")
+        return lines
 
     def _looked_up(self, judging: Judging) -> Judging:
         """Return `judging` with the edits with which it compared, if it did. Raises `RunError`."""
         if judging.against is None:
             return judging
         name = against_file(judging.against)
-        if name not in self._compared:
+        if name not in self.compared:
             raise RunError(
                 f"none of the shards has {name}, the edits that they were compared with; judge one of them again"
             )
-        return replace(judging, against=replace(judging.against, edits=self._compared[name]))
+        return replace(judging, against=replace(judging.against, edits=self.compared[name]))
+
+
+class _Writer:
+    """Writes what was gathered into a run directory that is held."""
+
+    def __init__(self, store: RunStore, gathered: _Gathered) -> None:
+        self._store = store
+        self._of = gathered
+        self._root = gathered.root
+        self._notes = [store.lock_note] if store.lock_note else []
+
+    def write(self) -> Merged:
+        """Write everything, in an order that leaves a run, or none, wherever it is interrupted.
+
+        Raises:
+            RunError: something cannot be written.
+        """
+        try:
+            self._take_images()
+            self._take_thumbnails()
+            take_inputs(self._of.wanted, self._root, [one.path for one in self._of.parts])
+            folders = self._take_records()
+        except OSError as error:
+            place = Path(error.filename2 or error.filename or self._root)
+            raise cannot_write(place, error, place=self._root, instead="merge into another folder") from error
+        self._link_by_id()
+        self._store.write_lines("edits.jsonl", lambda: map(ledger_line, records_of(self._of.edits, "edits")))
+        self._store.write_lines(
+            "verdicts.jsonl", lambda: map(ledger_line, records_of(self._of.verdicts, "verdicts"))
+        )
+        for name, edits in self._of.compared.items():
+            self._store.write_lines(name, bound(against_lines, Against("", edits)))
+        self._store.write_wanted(self._of.wanted)
+        self._store.write_info(merged_info(self._of.parts, self._of.into, self._root, folders))
+        return Merged(
+            self._store.path,
+            len({one.shard for one in self._of.parts}),
+            self._of.parts[0].whole.count,
+            len(self._of.edited),
+            len(self._of.verdicts),
+            self._of.missing,
+            self._notes,
+        )
 
     def _take_images(self) -> None:
-        for one in self._edits:
-            if one.image is None or one.part is self._into:
+        for one in self._of.edits:
+            if one.image is None or one.part is self._of.into:
                 continue
             name = image_path(one.key)
             copied = take(one.part.path / name, self._root / name)
@@ -207,11 +243,11 @@ class _Merge:
 
     def _take_thumbnails(self) -> None:
         """Take over thumbnails: of an edit, from one of the directories that have it or are of its shard."""
-        place = self._parts[0].whole.place
+        place = self._of.parts[0].whole.place
         edited: dict[int, list[WantedEdit]] = {}
-        for one in self._edited():
+        for one in self._of.edited:
             edited.setdefault(place[one.key][0], []).append(one)
-        for shard, group in groupby(self._parts, lambda one: one.shard):
+        for shard, group in groupby(self._of.parts, lambda one: one.shard):
             if shard:
                 take_thumbnails(edited.get(shard.index, ()), self._root, [one.path for one in group])
 
@@ -222,10 +258,12 @@ class _Merge:
             Where they are now, relative to the run, by shard.
         """
         home = self._root / FOLDER
-        there = {part.path.resolve() for part in self._parts if part.path.resolve().parent == home.resolve()}
+        there = {
+            part.path.resolve() for part in self._of.parts if part.path.resolve().parent == home.resolve()
+        }
         taken = {path.name for path in there}
         folders: dict[str, list[str]] = {}
-        for part in self._parts:
+        for part in self._of.parts:
             if part.shard is None:
                 continue
             name, number = part.shard.folder_name, 1
@@ -242,17 +280,13 @@ class _Merge:
                     take(source, home / name / source.relative_to(part.path), copy=True)
         return folders
 
-    def _edited(self) -> list[WantedEdit]:
-        edited = {one.key for one in self._edits if one.image}
-        return [one for one in self._wanted if one.key in edited]
-
     def _link_by_id(self) -> None:
         """Make the links for people; where there cannot be links, that is a note."""
-        config = mapping(self._parts[0].run.info.get("config"))
+        config = mapping(self._of.parts[0].run.info.get("config"))
         if config.get("links") is False:
             return
-        names = link_names(self._wanted)
-        for one in self._edited():
+        names = link_names(self._of.wanted)
+        for one in self._of.edited:
             try:
                 self._store.link_by_id(one, names[one.key])
             except OSError as error:
@@ -334,6 +368,7 @@ def merged_info(
     ]
     created = [str(one["created"]) for one in (*infos, before) if one.get("created")]
     others = _other_judges([before, *infos])
+    known = mapping(before.get("shards"))
     return {
         "created": min(created, default=""),
         "name": output.name,
@@ -345,7 +380,10 @@ def merged_info(
         "min_coverage": own.get("min_coverage", base.get("min_coverage")),
         **merged_judges(parts, into),
         **({"other_judges": others} if others else {}),
-        "shards": dict(sorted({**mapping(before.get("shards")), **folders}.items())),
+        "shards": {
+            name: list(dict.fromkeys([*known.get(name, ()), *folders.get(name, ())]))
+            for name in sorted({*known, *folders})
+        },
         "starts": sorted([*kept, *starts], key=lambda start: str(mapping(start).get("at", ""))),
     }
 
