@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import resource
 import shutil
@@ -138,11 +137,15 @@ def shards_of(base: Path, count: int, folder: Path) -> list[Path]:
 
 
 def without(run: Path, keys: set[str], *, copy: Path) -> Path:
-    """Return a copy of a run whose ledgers lack these keys."""
-    shutil.copytree(run, copy, symlinks=True, copy_function=os.link)
+    """Return a copy of a run whose ledgers lack these keys; its folders are the same ones, to be read only."""
+    copy.mkdir(parents=True)
+    for one in run.iterdir():
+        if one.is_dir():
+            (copy / one.name).symlink_to(one)
+        else:
+            shutil.copy2(one, copy)
     for name in ("edits.jsonl", "verdicts.jsonl"):
-        lines = (copy / name).read_bytes().splitlines(keepends=True)
-        (copy / name).unlink()
+        lines = (run / name).read_bytes().splitlines(keepends=True)
         (copy / name).write_bytes(b"".join(line for line in lines if orjson.loads(line)["key"] not in keys))
     return copy
 
