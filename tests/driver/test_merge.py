@@ -375,8 +375,18 @@ def test_logs_and_telemetry_come_along_and_are_told_apart(base, tmp_path):
     devices = {one["device"] for record in records if record["type"] == "start" for one in record["devices"]}
     assert devices == {"0/2 CPU 0", "0/2 CPU 1", "1/2 CPU 0", "1/2 CPU 1"}
     assert {one["start"] for one in records} == {1, 2}
+    with (parts[0] / "telemetry.jsonl").open("ab") as file:
+        file.write(b"{}\n")
     merge(parts, tmp_path / "m")
     assert sorted(one.name for one in (tmp_path / "m/shards").iterdir()) == ["0-of-2", "1-of-2"]
+    twin = Path(shutil.copytree(parts[0], tmp_path / "twin", symlinks=True))
+    (twin / "telemetry.jsonl").write_text("{}\n")
+    for one in (twin, parts[0], twin):
+        merge([one], tmp_path / "m")
+    assert RunReader(tmp_path / "m").info["shards"]["0/2"] == ["shards/0-of-2", "shards/0-of-2-2"]
+    for path, folder in ((parts[0], "0-of-2"), (twin, "0-of-2-2")):
+        copied = tmp_path / "m" / "shards" / folder / "telemetry.jsonl"
+        assert copied.read_bytes() == (path / "telemetry.jsonl").read_bytes()
 
 
 def test_an_interrupted_merge_is_no_run_and_goes_on(base, tmp_path, monkeypatch):

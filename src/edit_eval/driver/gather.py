@@ -40,6 +40,8 @@ from edit_eval.driver.taken import take, take_inputs, take_thumbnails
 
 __all__ = ["Merged", "merge"]
 
+_TELEMETRY = "telemetry.jsonl"
+
 
 @dataclass(frozen=True)
 class Merged:
@@ -270,12 +272,12 @@ class _Writer:
             if part.path.resolve() in there:
                 folders.setdefault(str(part.shard), []).append(f"{FOLDER}/{part.path.resolve().name}")
                 continue
-            while name in taken or (home / name / "run.json").exists():
+            while name in taken or not _may_hold(home / name, part.path):
                 number += 1
                 name = f"{part.shard.folder_name}-{number}"
             taken.add(name)
             folders.setdefault(str(part.shard), []).append(f"{FOLDER}/{name}")
-            for source in [part.path / "telemetry.jsonl", *sorted((part.path / "logs").glob("*"))]:
+            for source in [part.path / _TELEMETRY, *sorted((part.path / "logs").glob("*"))]:
                 if source.is_file():
                     take(source, home / name / source.relative_to(part.path), copy=True)
         return folders
@@ -293,6 +295,14 @@ class _Writer:
                 place = self._root / "by-id"
                 self._notes.append(f"no links under {place}: {why_not(error, place)}")
                 return
+
+
+def _may_hold(folder: Path, shard: Path) -> bool:
+    """Whether a shard's logs and telemetry may be copied there: it has none yet, or what was copied of the same ones before."""
+    if (folder / "run.json").exists():
+        return False
+    before, now = folder / _TELEMETRY, shard / _TELEMETRY
+    return not before.exists() or (now.exists() and now.read_bytes().startswith(before.read_bytes()))
 
 
 def compared(parts: Iterable[Part]) -> dict[str, dict[tuple[str, int], Rival]]:
