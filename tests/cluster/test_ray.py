@@ -215,7 +215,7 @@ def wait_until(there: Callable[[], bool]) -> None:
 
 
 @pytest.mark.long
-def test_a_node_whose_hosts_are_always_lost_is_left_out_and_named(apart, cluster):
+def test_devices_of_a_node_without_the_interpreter_are_retired_and_named(apart, cluster):
     apart = apart / "third"
     benchmark = make_benchmark(apart / "data", [f"until:{apart / 'go'}"] * 12)
     config = tree(apart, cluster)

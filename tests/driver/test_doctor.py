@@ -450,6 +450,27 @@ def test_models_on_the_cpu_need_main_memory(tmp_path, probed, monkeypatch):
     assert (one.level, one.detail[:31]) == ("warn", "tight: 3 CPU slots need 2.0 GiB")
 
 
+def test_devices_of_other_nodes_are_not_held_against_this_machine(tmp_path, gpus, probed, monkeypatch):
+    gpus(1, cuda=12000)
+    asked = probed(Environment("3.12.3", {**PACKAGES, "accelerate": None}, (13, 0), torch=TorchFacts(True)))
+    monkeypatch.setattr(
+        stagecheck, "memory", lambda: types.SimpleNamespace(free=GIB, total=2 * GIB, limited=False)
+    )
+    elsewhere = [
+        devices.Device(kind, (index,), (), "a", "1", 1) for kind in ("cuda", "cpu") for index in range(50)
+    ]
+    monkeypatch.setattr(stagecheck, "stage_devices", lambda *_: elsewhere)
+    found = findings(with_model(tmp_path))
+    [one] = found["editor memory"]
+    assert (one.level, one.detail) == (
+        "ok",
+        "needs 2.0 GiB a device (0.0 MiB of weights, the rest is margin); that of 100 devices of other nodes is not known here",
+    )
+    assert "editor main memory" not in found
+    assert "editor CUDA" not in found
+    assert asked[0]["device"] is None
+
+
 # CUDA and Conv3d
 
 

@@ -14,11 +14,14 @@ from edit_eval.driver.backends.local import LocalBackend
 from edit_eval.driver.config import check_config
 from edit_eval.driver.devices import Device
 from edit_eval.driver.events import DeviceState, EditFailed, EditFinished, Note
+from edit_eval.driver.interpreters import Interpreter
 from edit_eval.driver.job import prepare
 from edit_eval.driver.loading import LoadGate, Weights
 from edit_eval.driver.machine import Memory
+from edit_eval.driver.nodes import IN_A_ROW
 from edit_eval.driver.pipeline import run_job
 from edit_eval.driver.pool import Pool
+from edit_eval.driver.stage import StageSpec
 from edit_eval.driver.store import RunReader
 
 GIB = 1 << 30
@@ -139,6 +142,28 @@ def test_a_node_whose_devices_all_fail_is_left_out_by_name(tmp_path, monkeypatch
     )
     retired = {one.device for one in backend.of(DeviceState) if one.state == "retired"}
     assert retired == {one.label for one in bad}
+
+
+@pytest.mark.parametrize(("node", "left_out"), [("other", True), ("bad", False)])
+def test_a_node_is_left_out_at_the_sixth_loss_in_a_row_if_there_is_another(tmp_path, node, left_out):
+    bad, last = (
+        [Device("cpu", (index,), (), "bad", "bad") for index in range(2)],
+        Device("cpu", (9,), (), node, node),
+    )
+    spec = StageSpec("edit", [*bad, last], Interpreter("python"), {}, {}, {})
+    said = []
+    pool = Pool([spec], None, LocalBackend(), tmp_path, said.append)
+    slots = pool._slots
+    for number in range(IN_A_ROW - 1):
+        pool._count_for_node(slots[number % 2], "lost")
+    assert said == []
+    pool._nodes.well(bad[0])  # what was done in between makes it a row of its own
+    for number in range(IN_A_ROW - 1):
+        pool._count_for_node(slots[number % 2], "lost")
+    assert said == []
+    pool._count_for_node(slots[0], "lost")
+    retired = [one.device for one in said if isinstance(one, DeviceState)]
+    assert retired == ([one.label for one in bad] if left_out else [])
 
 
 def test_a_device_that_was_blamed_and_has_left_is_no_fault(tmp_path):

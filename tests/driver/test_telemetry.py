@@ -10,9 +10,11 @@ from fake_nvml import FakeNvml
 from harness import Ran, config_tree, make_benchmark
 
 from edit_eval.driver import telemetry
+from edit_eval.driver.backends import Readings
 from edit_eval.driver.devices import Device
 from edit_eval.driver.events import DeviceState, Note, StageFinished
 from edit_eval.driver.telemetry import Recorder, read_telemetry
+from edit_eval.driver.timeline import timelines
 from edit_eval.driver.usage import usage
 from edit_eval.worker import readings
 
@@ -159,6 +161,42 @@ def test_states_tell_when_a_device_works(tmp_path, nvml):
     assert sum(one["type"] == "host" for one in records) == 2
     assert sum(one["type"] == "stage" for one in records) == 1
     assert len([event for event in events if not isinstance(event, Note)]) == 6  # all were passed on
+
+
+def test_what_nodes_read_stands_beside_their_devices(tmp_path, nvml, monkeypatch):
+    """Their GPUs are known once they were read; a process of another machine is not looked for here."""
+    nvml(0)
+    here = []
+    monkeypatch.setattr(
+        "edit_eval.worker.readings.ProcessReader.follow", lambda _reader, device, pid: here.append(device)
+    )
+    nodes = [
+        Device("cuda", (index,), (), name, place, 1)
+        for name, place in (("a", "1"), ("b", "2"))
+        for index in (0, 1)
+    ]
+    gpu, host = [50.0, 9.0, None, None, None, 0.0], [1.0, 9.0, 3.0]
+
+    def work(recorder):
+        for device in nodes:
+            recorder.started("edit", device, 7)
+            recorder.emit(DeviceState(0.0, device.label, "edit", "ready"))
+        gpus = {"GPU-x": {"name": "H", "memory_bytes": 9}, "GPU-y": {"name": "H", "memory_bytes": 9}}
+        placed = {"b/GPU 0": ["GPU-x"], "b/GPU 1": ["GPU-y"], "nobody's": ["GPU-z"]}
+        for _ in range(2):  # where they are is recorded once
+            recorder.read(Readings([(0.05, {"GPU-x": gpu}, {"b/GPU 0": host})], placed, gpus))
+        recorder.joined({"edit": [Device("cuda", (0,), (), "c", "3", 1)]})
+
+    events, records = record(tmp_path, nodes, meanwhile=work)
+    assert not [one for one in events if isinstance(one, Note)]  # of this machine's NVML nobody asks
+    assert here == []
+    read = [(one["gpus"], one["hosts"]) for one in samples(records) if one["gpus"]]
+    assert read == [({"GPU-x": gpu}, {"b/GPU 0": host})] * 2
+    [start] = timelines(records)
+    assert {label: lane.gpus for label, lane in start.lanes.items()} == {
+        "a/GPU 0": (), "a/GPU 1": (), "b/GPU 0": ("GPU-x",), "b/GPU 1": ("GPU-y",), "c/GPU 0": ()
+    }  # fmt: skip
+    assert len([one for one in records if one["type"] == "devices"]) == 2
 
 
 def test_starts_follow_each_other_in_one_file_whatever_a_kill_left(tmp_path, nvml):

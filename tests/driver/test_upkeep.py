@@ -119,3 +119,11 @@ def test_leftovers_are_looked_for_in_a_folder_that_is_not_tidy(tmp_path):
     left.write_bytes(b"")
     remove_leftovers(run, tidy=is_tidy(run))
     assert not left.exists()
+
+
+@pytest.mark.parametrize("tidy", [True, False])
+def test_what_nodes_are_to_see_does_not_outlive_a_killed_run(tmp_path, tidy):
+    for name in (".probe-0123abcd", ".probe-0123abcd-0123abcd", ".settled", "probe-x"):
+        (tmp_path / name).write_text("")
+    remove_leftovers(tmp_path, tidy=tidy)
+    assert sorted(one.name for one in tmp_path.iterdir()) == [".settled", "probe-x"]

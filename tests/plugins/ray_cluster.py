@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -41,6 +42,7 @@ class RayCluster:
 
     def __init__(self, *names: str, apart: Path | None = None, **environment: str) -> None:
         self._folder = tempfile.mkdtemp(prefix="ray")  # short: a socket's path may have 107 bytes
+        (Path(self._folder) / "ray").mkdir()  # where Ray says that there is a cluster, and does not make
         with (Path(self._folder) / "said").open("wb") as said:
             self._process = subprocess.Popen(
                 [sys.executable, __file__, self._folder, str(apart or ""), *names],
@@ -50,6 +52,7 @@ class RayCluster:
                 env={
                     **os.environ,
                     "RAY_USAGE_STATS_ENABLED": "0",
+                    "RAY_TMPDIR": self._folder,
                     "EDIT_EVAL_CLUSTER": self._folder,
                     **environment,
                 },
@@ -110,7 +113,7 @@ class RayCluster:
 
 
 def _hide(folder: str) -> None:
-    """Have this process, and what it starts from now on, see an empty folder there. Raises `OSError`."""
+    """Have this thread, and what it starts from now on, see an empty folder there. Raises `OSError`."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(_CLONE_NEWNS) != 0:
         raise OSError(ctypes.get_errno(), "no mount namespaces here")
@@ -124,14 +127,18 @@ def _main(folder: str, apart: str, *names: str) -> None:
     what: dict[str, Any] = {"num_cpus": 1, "resources": {"slot": 2}, "object_store_memory": STORE_BYTES}
     head = {**what, "node_name": names[0], "include_dashboard": False, "temp_dir": folder}
     head |= {"no_monitor": True, "include_log_monitor": False}
-    cluster = Cluster(initialize_head=True, head_node_args={**head, "_system_config": IMPATIENT})
+    cluster = Cluster(
+        initialize_head=True, head_node_args={**head, "_system_config": IMPATIENT}, shutdown_at_exit=False
+    )
     nodes = {names[0]: cluster.head_node}
+    elsewhere = ThreadPoolExecutor(1)  # lives as long as the node that it starts
     for name in names[1:]:
         if apart and name == names[-1]:
-            _hide(apart)
-        more = {"apart": 2} if apart and name == names[-1] else {}
-        has = {**what, "resources": {**what["resources"], **more}}
-        nodes[name] = cluster.add_node(wait=False, **has, node_name=name)
+            elsewhere.submit(_hide, apart).result()
+            has = {**what, "resources": {**what["resources"], "apart": 2}, "node_name": name}
+            nodes[name] = elsewhere.submit(cluster.add_node, wait=False, **has).result()
+        else:
+            nodes[name] = cluster.add_node(wait=False, **what, node_name=name)
     cluster.wait_for_nodes(120)
     print(cluster.address, flush=True)
     for line in sys.stdin:

@@ -109,6 +109,21 @@ def _a_shard(text: str) -> str:
     return str(Shard.parse(text))
 
 
+def _no_client(address: str) -> str:
+    if address.startswith("ray://"):
+        raise ValueError(
+            "ray:// is the way of Ray's client, which is not used; give the cluster's own address, HEAD:6379"
+        )
+    return address
+
+
+def _whole_gpus(resources: dict[str, float]) -> dict[str, float]:
+    gpus = resources.get("GPU", 1.0)
+    if gpus != int(gpus):
+        raise ValueError(f"{gpus:g} GPUs: a device holds whole ones, 1 or more; models do not share a GPU")
+    return resources
+
+
 _Text = Annotated[str, AfterValidator(_said)]
 _Seconds = Annotated[float, Field(gt=0, le=_MOST_SECONDS)]
 
@@ -181,8 +196,10 @@ class BackendConfig(_Strict):
     """Where keepers run; a text stands for its `type`. See `driver.backends`."""
 
     type: Literal["local", "ray"] = "local"
-    address: _Text | None = None
-    resources: dict[_Text, Annotated[float, Field(gt=0, le=1e6)]] = {}
+    address: Annotated[_Text, AfterValidator(_no_client)] | None = None
+    resources: Annotated[
+        dict[_Text, Annotated[float, Field(ge=1e-4, le=1e6)]], AfterValidator(_whole_gpus)
+    ] = {}
     python: _Text | None = None
 
     @model_validator(mode="before")

@@ -182,7 +182,6 @@ class _Foreseen:
         verify: bool,
         repeat_fraction: float,
     ) -> None:
-        self._job = job
         self._memory = GpuMemory()
         there = _Outcomes(job)
         self._plan = plan_edits(
@@ -206,6 +205,7 @@ class _Foreseen:
             to_come = [one for one in self._plan.todo if "edit" in stages and job.judge.judging.applies(one)]
             self._verdicts_left = len(done) - sum(done) + len(to_come)
             self._verdicts_left += sum(one.key in twice for one in to_come)
+        self._job = job.with_devices(job.backend) if self._edits_left or self._verdicts_left else job
 
     def told(self, is_new: bool, disk_usage: DiskUsage) -> Forecast:
         job, config = self._job, self._job.checked.config

@@ -127,6 +127,25 @@ class Job:
             "seed": self.checked.config.seed,
         }
 
+    def with_devices(self, backend: Backend) -> Job:
+        """Return the job with the devices that were not looked for yet (`prepare`). Raises `DeviceError`, `RunError`."""
+        config, checked = self.checked.config, self.checked
+        editor = _with_devices(self.editor, "editor", config.editor, checked.editor, backend)
+        judge = self.judge
+        if judge and config.judge and checked.judge:
+            stage = _with_devices(judge.stage, "judge", config.judge, checked.judge, backend)
+            judge = dataclasses.replace(judge, stage=stage)
+        return dataclasses.replace(self, editor=editor, judge=judge)
+
+
+def _with_devices(
+    stage: StageJob, where: Literal["editor", "judge"], config: StageConfig, found: Found, backend: Backend
+) -> StageJob:
+    if stage.spec is None or stage.spec.devices:
+        return stage
+    devices = stage_devices(where, config, found, backend)
+    return dataclasses.replace(stage, spec=dataclasses.replace(stage.spec, devices=devices))
+
 
 def prepare(
     checked: Checked,
@@ -140,6 +159,9 @@ def prepare(
 
     Without the editing stage, the run directory says which edits there are: neither the editor's model nor its
     interpreter nor the benchmark's files are looked for. Without the judging stage, nothing of the judge is.
+
+    Devices of other machines are looked for at once for a run that is new; one that has begun may be finished, and what
+    finds that there is work left asks for them (`Job.with_devices`).
 
     Args:
         checked: from `load_config`.
@@ -179,7 +201,9 @@ def _prepared(
 
     def place(where: Literal["editor", "judge"], stage: StageConfig, found: Found) -> Place:
         interpreter = resolve_interpreter(where, stage.python, stage.conda)
-        return Place(stage_devices(where, stage, found, backend), interpreter, scratch, config.proxy)
+        later = backend.connects and (output / "run.json").exists()
+        devices = [] if later else stage_devices(where, stage, found, backend)
+        return Place(devices, interpreter, scratch, config.proxy)
 
     editor_place = place("editor", config.editor, checked.editor) if "edit" in stages else None
     judge_place = None

@@ -186,6 +186,9 @@ class Pipeline:
             verdicts = []
         if self._job.judge and (against := self._job.judge.judging.against):
             self._store.write_lines(against_file(against), lambda: against_lines(against))
+        if edits or verdicts:
+            self._job = self._job.with_devices(backend)
+            self._judge = self._judge and self._job.judge
         self._record_start(working=bool(edits or verdicts))
         if edits or verdicts:
             if self._judge and self._judge.stage.spec:

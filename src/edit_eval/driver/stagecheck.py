@@ -218,6 +218,11 @@ class StageCheck:
 
     # Do they fit?
 
+    @property
+    def _here(self) -> list[Device]:
+        """The devices of this machine: of another one's memory, driver and GPUs nothing is known."""
+        return [one for one in self._devices if not one.node]
+
     def _fit(self) -> Iterator[Finding]:
         if self._checkpoint is None:
             return
@@ -225,10 +230,13 @@ class StageCheck:
         need = memory_need(weights)
         text = f"{size_text(need)} a device ({size_text(weights)} of weights, the rest is margin)"
         what = f"{self._kind} memory"
-        gpus = [one for one in self._devices if one.kind == "cuda"]
-        slots = len(self._devices) - len(gpus)
+        gpus = [one for one in self._here if one.kind == "cuda"]
+        slots = len(self._here) - len(gpus)
         if not self._devices:
             yield ok(what, f"needs {text}")
+        if elsewhere := len(self._devices) - len(self._here):
+            whose = f"{elsewhere} device{'' if elsewhere == 1 else 's'} of other nodes"
+            yield ok(what, f"needs {text}; that of {whose} is not known here")
         for device in gpus:
             total = self._memory.total_bytes(device)
             if total is None:
@@ -258,7 +266,7 @@ class StageCheck:
 
     def _main_memory(self, mend: str) -> Iterator[Finding]:
         """Compare what GPUs that load through main memory, all at once, need of it with what is free."""
-        count = sum(one.kind == "cuda" for one in self._devices)
+        count = sum(one.kind == "cuda" for one in self._here)
         there = memory()
         if self._checkpoint is None or there is None:
             return
@@ -336,9 +344,9 @@ class StageCheck:
         return found
 
     def _device_to_probe(self) -> Device | None:
-        """Return the first device that is free; None if there is none."""
-        taken = self._memory.taken(self._devices)
-        return next((one for one in self._devices if one not in taken), None)
+        """Return the first device here that is free; None if there is none."""
+        taken = self._memory.taken(self._here)
+        return next((one for one in self._here if one not in taken), None)
 
     def _pipelines(self) -> tuple[str, ...]:
         named = getattr(self._params, "pipeline", None) or (self._checkpoint and self._checkpoint.pipeline)
@@ -388,7 +396,7 @@ class StageCheck:
     def _cuda(self, found: Environment) -> Iterator[Finding]:
         """Compare the driver with the CUDA that torch was built for, where a GPU is to be used."""
         driver = self._memory.driver()
-        if driver is None or not any(one.kind == "cuda" for one in self._devices):
+        if driver is None or not any(one.kind == "cuda" for one in self._here):
             return
         what = f"{self._kind} CUDA"
         runs = f"the driver {driver[0]} runs CUDA up to {driver[1][0]}.{driver[1][1]}"
@@ -404,7 +412,7 @@ class StageCheck:
     def _torch(self, facts: TorchFacts | None) -> Iterator[Finding]:
         if facts is None:
             return
-        on_gpu = any(one.kind == "cuda" for one in self._devices)
+        on_gpu = any(one.kind == "cuda" for one in self._here)
         if facts.error and (on_gpu or facts.conv_s is None):
             mend = "install a build of torch that suits this machine (./setup_qwen3_vl_env.sh chooses one)"
             yield bad(f"{self._kind} torch", facts.error, mend)

@@ -34,13 +34,16 @@ _TIDY = ".tidy"
 """Holds what `_layout` returned when everything was in its place."""
 
 _LEFTOVERS: Mapping[str, re.Pattern[str]] = {
-    ".": re.compile(r"\.(run\.json|(samples|whole|edits|verdicts|against-\w+)\.jsonl)\.\d+\.tmp"),
+    ".": re.compile(
+        r"\.(run\.json|(samples|whole|edits|verdicts|against-\w+)\.jsonl)\.\d+\.tmp|\.probe-[\w-]+"
+    ),
     "images/*": re.compile(r"\..*\.tmp"),
     "thumbs/*": re.compile(r"\..*\.tmp"),
     "by-id/*": re.compile(r"\..*\.\d+"),
     "report": re.compile(r"\.index-.*\.html"),
 }
-"""What is being written has such a name until it is whole; `edit-eval report` writes without the lock."""
+"""What is being written has such a name until it is whole; `edit-eval report` writes without the lock. By `.probe-` files
+a cluster's nodes find out whether they see the run directory."""
 
 _ABANDONED_S = 60.0
 

@@ -56,7 +56,9 @@ def _left(name: str, stage: StageForecast, found: Forecast) -> str:
 def _stage(name: str, stage: StageForecast) -> list[str]:
     hardware = ", ".join(stage.hardware)
     shown = f" ({hardware})" if hardware != "CPU" else ""
-    lines = [_line(name, stage.title), _line("", f"on {', '.join(stage.devices)}{shown}")]
+    lines = [_line(name, stage.title)]
+    if stage.devices:  # else nothing is left, and none was looked for
+        lines.append(_line("", f"on {', '.join(stage.devices)}{shown}"))
     if stage.weights_bytes is not None and stage.need_bytes is not None:
         there = f"; each has {size_text(stage.device_bytes)}" if stage.device_bytes else ""
         lines.append(

@@ -93,7 +93,13 @@ class KeeperLink(Protocol):
 
 
 class Backend(Protocol):
-    """Finds devices, and starts their keepers."""
+    """Finds devices, and starts their keepers.
+
+    Attributes:
+        connects: whether to look for devices is to connect to other machines, which a run with nothing to do need not.
+    """
+
+    connects: bool
 
     def devices(self, asked: DevicesAsked) -> list[Device]:
         """Return the devices of a stage. Raises `DeviceError`, or another `UserError` where nothing answers."""

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ from edit_eval.worker.protocol import FROM_KEEPER, Channel
 __all__ = ["Bridge", "RayKeeper"]
 
 _CONNECT_S = 150.0
+"""Seconds within which a cluster must answer."""
+
 _END_S = 15.0
 _BOOT = """
 import sys
@@ -56,7 +59,7 @@ class RayKeeper:
         """Wait until the keeper has hung up; one that does not is hung up on."""
         deadline = time.monotonic() + timeout_s
         while not self.channel.closed and (left := deadline - time.monotonic()) > 0:
-            select.select([self.channel], [], [], left)
+            _wait_for(self.channel, left)
             self.channel.receive()
         whole = self.channel.closed
         self.channel.close()
@@ -72,17 +75,23 @@ class Bridge:
         ended: whether it is there no more.
 
     Raises:
-        ConfigError: it cannot be started.
+        ConfigError: its Python cannot be started.
+        RunError: this process may open no more files, or no temporary one.
     """
 
     def __init__(self, config: BackendConfig) -> None:
         self._where = config.address or "of this machine"
-        self._output = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as we do
-        ours, theirs = socket.socketpair()
-        self._doors, doors = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         python = config.python or sys.executable
         root = Path(edit_eval.__file__).resolve().parent.parent
-        with theirs, doors:
+        with ExitStack() as opened:
+            try:
+                self._output = opened.enter_context(tempfile.TemporaryFile())
+                ours, theirs = map(opened.enter_context, socket.socketpair())
+                pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+                self._doors, doors = map(opened.enter_context, pair)
+            except OSError as error:
+                why = error.strerror or error
+                raise RunError(f"backend: cannot start what connects to the cluster: {why}") from error
             try:
                 self._process = subprocess.Popen(
                     [python, "-c", _BOOT, str(root), str(theirs.fileno()), str(doors.fileno())],
@@ -94,10 +103,10 @@ class Bridge:
                     env={**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "PYTHONSAFEPATH": "1"},
                 )
             except OSError as error:
-                ours.close()
-                self._doors.close()
-                self._output.close()
                 raise ConfigError(f"backend.python: cannot start {python}: {error.strerror}") from error
+            theirs.close()
+            doors.close()
+            opened.pop_all()
         self._control = Channel(ours)
         self._lost: dict[int, tuple[str, bool]] = {}
         self._remarks: list[Change] = []
@@ -113,17 +122,14 @@ class Bridge:
         return self._control.closed or bool(self._refusal)
 
     def wait_for_nodes(self) -> None:
-        """Wait until it is connected. Raises `RunError` if that cannot be, or takes more than a minute and a half."""
+        """Wait until it is connected. Raises `RunError` if that cannot be, or takes more than `_CONNECT_S`."""
         deadline = time.monotonic() + _CONNECT_S
         while not self.connected:
-            select.select([self._control], [], [], max(0.0, deadline - time.monotonic()))
+            _wait_for(self._control, deadline - time.monotonic())
             self.poll()
             if self.ended:
-                words = self._refusal or self.last_words()
-                self.close()
-                raise RunError(f"backend: {words}")
+                raise RunError(f"backend: {self.last_words()}")
             if time.monotonic() > deadline:
-                self.close()
                 raise RunError(
                     f"backend: the Ray cluster {self._where} did not answer within {_CONNECT_S:.0f} s; see whether it is "
                     "there with 'ray status', or correct backend.address"
@@ -196,3 +202,10 @@ class Bridge:
             self._process.kill()
             self._process.wait()
         self._output.close()
+
+
+def _wait_for(channel: Channel, seconds: float) -> None:
+    """Wait until something can be read; `select.select` knows no descriptor above 1023, and there may be more keepers."""
+    poll = select.poll()
+    poll.register(channel, select.POLLIN)
+    poll.poll(max(0.0, seconds) * 1000)

@@ -72,6 +72,8 @@ class LocalBackend:
         gpus: that this process may use.
     """
 
+    connects = False
+
     def __init__(self, temporary: Path | None = None, gpus: Sequence[Gpu] = ()) -> None:
         self._temporary = temporary
         self._gpus = gpus

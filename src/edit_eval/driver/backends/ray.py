@@ -7,6 +7,7 @@ for.
 
 from __future__ import annotations
 
+import resource
 import secrets
 import time
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edit_eval.core.errors import DeviceError, shown
+from edit_eval.core.errors import DeviceError, UserError, shown
 from edit_eval.driver.backends import Change, DevicesAsked, Joined, Left, Remark
 from edit_eval.driver.backends.bridge import Bridge, RayKeeper
 from edit_eval.driver.config import BackendConfig
@@ -31,6 +32,10 @@ _PATIENCE_S = 120.0
 """Seconds without any device, or any connection, after which no more are hoped for."""
 
 _MOST_NODES_SHOWN = 8
+_GRAINS = 10_000
+"""Ray counts resources in ten-thousandths."""
+
+_MOST_FILES = 1 << 16
 
 
 @dataclass
@@ -46,12 +51,15 @@ class _Share:
 class RayBackend:
     """Starts keepers on the nodes of a cluster; connects when it is first asked for something."""
 
+    connects = True
+
     def __init__(self, config: BackendConfig) -> None:
         self._config = config
         self._bridge: Bridge | None = None
         self._lost_at: float | None = None
         self._bare_at: float | None = None
         self._tried_at = 0.0
+        self._why_not = ""  # it could be tried again, as last said
         self._names: dict[str, str] = {}
         self._nodes: Sequence[Mapping[str, Any]] = ()
         self._shares: list[_Share] = []
@@ -63,17 +71,36 @@ class RayBackend:
     def devices(self, asked: DevicesAsked) -> list[Device]:
         """Return as many devices as are asked for: `ray` all, `{ray: 16}` so many. Raises `DeviceError`, `RunError`."""
         count = device_count(asked)
+        resources = self._resources(asked)
         if self._bridge is None:
-            self._bridge = Bridge(self._config)
-            self._bridge.wait_for_nodes()
-            self._nodes = self._bridge.nodes
-        resources = self._config.resources or {"GPU" if asked.accelerated else "CPU": 1.0}
+            self._connect()
         found = self._all(resources)
         if not found or len(found) < (count or 0):
             raise DeviceError(self._too_few(asked, count, resources, len(found)))
         stage: StageName = "edit" if asked.where == "editor" else "judge"
         self._shares.append(_Share(stage, count, resources, found[:count]))
         return found[:count]
+
+    def _resources(self, asked: DevicesAsked) -> Mapping[str, float]:
+        """Return what a device is of a node's resources. Raises `DeviceError`."""
+        given = self._config.resources
+        if given and asked.accelerated and not {"GPU", "CPU"} & given.keys():
+            raise DeviceError(
+                f"{asked.where}: its type wants a GPU, and backend.resources has none ({_amounts(given)}); add GPU: 1, or "
+                "CPU: 1 if it is to run without"
+            )
+        return given or {"GPU" if asked.accelerated else "CPU": 1.0}
+
+    def _connect(self) -> None:
+        """Connect, and know the nodes. Raises `ConfigError`, `RunError`; then nothing is held, and it may be tried again."""
+        _allow_many_files()
+        bridge = Bridge(self._config)
+        try:
+            bridge.wait_for_nodes()
+        except BaseException:
+            bridge.close()
+            raise
+        self._bridge, self._nodes = bridge, bridge.nodes
 
     def _all(self, resources: Mapping[str, float]) -> list[Device]:
         nodes = sorted(self._nodes, key=lambda one: (self._name_of(one), str(one["id"])))
@@ -82,7 +109,7 @@ class RayBackend:
     def _of_node(self, node: Mapping[str, Any], resources: Mapping[str, float]) -> list[Device]:
         """Return the devices of one node."""
         has = node["resources"]
-        count = int(min(has.get(name, 0.0) // needed for name, needed in resources.items()))
+        count = min(_grains(has.get(name, 0.0)) // _grains(needed) for name, needed in resources.items())
         gpus = int(resources.get("GPU", 0))
         name, place = self._name_of(node), str(node["id"])
         if not gpus:
@@ -107,9 +134,9 @@ class RayBackend:
     def _too_few(
         self, asked: DevicesAsked, count: int | None, resources: Mapping[str, float], found: int
     ) -> str:
-        needed = " and ".join(f"{name} {amount:g}" for name, amount in resources.items())
+        needed = _amounts(resources, " and ")
         lines = [
-            f"{self._name_of(node)} {', '.join(f'{what} {much:g}' for what, much in sorted(node['resources'].items())) or 'nothing'}"
+            f"{self._name_of(node)} {_amounts(dict(sorted(node['resources'].items()))) or 'nothing'}"
             for node in sorted(self._nodes, key=self._name_of)[:_MOST_NODES_SHOWN]
         ]
         if len(self._nodes) > _MOST_NODES_SHOWN:
@@ -159,7 +186,7 @@ class RayBackend:
         found: list[Change] = self._bridge.take_remarks()
         if self._bridge.nodes is not self._nodes and self._bridge.connected:
             gone = self._lost_at is not None
-            self._nodes, self._lost_at = self._bridge.nodes, None
+            self._nodes, self._lost_at, self._why_not = self._bridge.nodes, None, ""
             if gone:
                 found.append(Remark("the connection to the Ray cluster is there again"))
             found += self._compared()
@@ -209,7 +236,12 @@ class RayBackend:
         now = time.monotonic()
         if self._lost_at is not None and self.hopes() and now - self._tried_at >= _AGAIN_S:
             self._tried_at = now
-            self._bridge = Bridge(self._config)
+            try:
+                self._bridge = Bridge(self._config)
+            except UserError as error:
+                if str(error) != self._why_not:
+                    self._why_not = str(error)
+                    return [Remark(f"the Ray cluster cannot be connected to again now: {error}")]
         return ()
 
     def hopes(self) -> bool:
@@ -226,6 +258,23 @@ class RayBackend:
         if self._probe:
             self._probe.unlink(missing_ok=True)
             self._probe = None
+
+
+def _grains(amount: float) -> int:
+    """Return an amount of a resource in the grains that Ray counts in."""
+    return round(amount * _GRAINS)
+
+
+def _amounts(resources: Mapping[str, float], between: str = ", ") -> str:
+    return between.join(f"{name} {amount:g}" for name, amount in resources.items())
+
+
+def _allow_many_files() -> None:
+    """Let this process, and the bridge that it starts, open as many files as may be: every keeper is a socket in both."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def device_count(asked: DevicesAsked) -> int | None:

@@ -15,6 +15,7 @@ import contextlib
 import json
 import logging
 import os
+import re
 import signal
 import socket
 import sys
@@ -23,7 +24,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from edit_eval.worker.cluster.carrier import line_of
-from edit_eval.worker.cluster.code import packed
+from edit_eval.worker.cluster.code import PackageError, packed
 from edit_eval.worker.cluster.passage import Passage, Traffic
 from edit_eval.worker.processes import die_with_parent
 from edit_eval.worker.protocol import BEAT_S, VERSION, Channel
@@ -45,24 +46,31 @@ _NODES_S = 1.0
 """Seconds between two looks at which nodes there are."""
 
 _CLOSE_S = 10.0
+_FAULTS = (PackageError, OSError, ValueError, TypeError, RuntimeError)
+"""What Ray raises of an order that it does not take (the last three), and what keeps files from being sent."""
 
 
 def _unpack(code: bytes) -> Path:
     """Unpack our code on a node, before anything of ours is imported there; return its folder."""
     import io
+    import shutil
     import tempfile
     import zipfile
 
     scratch = Path(tempfile.mkdtemp(prefix="edit-eval-"))
-    with zipfile.ZipFile(io.BytesIO(code)) as archive:
-        archive.extractall(scratch / "code")
-    sys.path.insert(0, str(scratch / "code"))
     try:
-        import pynvml  # noqa: F401
-    except ImportError:  # edit-eval is not installed here; Ray has its own
-        from ray._private import thirdparty
+        with zipfile.ZipFile(io.BytesIO(code)) as archive:
+            archive.extractall(scratch / "code")
+        sys.path.insert(0, str(scratch / "code"))
+        try:
+            import pynvml  # noqa: F401
+        except ImportError:  # edit-eval is not installed here; Ray has its own
+            from ray._private import thirdparty
 
-        sys.path.append(thirdparty.__path__[0])
+            sys.path.append(thirdparty.__path__[0])
+    except BaseException:
+        shutil.rmtree(scratch, ignore_errors=True)
+        raise
     return scratch
 
 
@@ -73,10 +81,11 @@ class Watcher:
         import shutil
 
         scratch = _unpack(code)
-        from edit_eval.worker.cluster.recorder import NodeRecorder
-
+        try:
+            from edit_eval.worker.cluster.recorder import NodeRecorder
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
         self._recorder = NodeRecorder()
-        shutil.rmtree(scratch, ignore_errors=True)
 
     def follow(self, device: str, host: int, tokens: list[str]) -> None:
         """See `NodeRecorder.follow`."""
@@ -126,18 +135,6 @@ class Actor:
         await self._relay.bring(files)
 
 
-async def _keep(passage: Passage, way: _Way) -> tuple[str, bool]:
-    """Have a keeper run until one side ends; return why, where that is not plain, and whether its node is gone."""
-    ways = [asyncio.ensure_future(one) for one in (passage.up(), passage.down())]
-    try:
-        done, _ = await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-        return _why(way.ray, next(iter(done)).exception())
-    finally:
-        for one in ways:
-            one.cancel()
-        await asyncio.gather(*ways, return_exceptions=True)
-
-
 def _started(way: _Way, order: dict[str, Any]) -> Any:
     """Return the actor of one keeper; it may take a while until it is there."""
     needs = dict(order["resources"])
@@ -147,16 +144,14 @@ def _started(way: _Way, order: dict[str, Any]) -> Any:
         resources=needs,
         max_restarts=0,
         max_task_retries=0,
-        scheduling_strategy=_pinned(order["node"]),
+        scheduling_strategy=_pinned(way.ray, order["node"]),
     )
     return kind.remote(way.code, order["spec"])
 
 
-def _pinned(node: str) -> Any:
+def _pinned(ray: Any, node: str) -> Any:
     """Return what has an actor run on that node, or not at all."""
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-    return NodeAffinitySchedulingStrategy(node, soft=False)
+    return ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node, soft=False)
 
 
 class _Way:
@@ -202,30 +197,44 @@ class _Bridge:
 
     def _on_door(self, way: _Way) -> None:
         packet, fds, _, _ = socket.recv_fds(self._doors, _PACKET_BYTES, 1)
-        if not packet or len(fds) != 1:
+        if not packet:
             self._over.set()
             return
-        keeper = socket.socket(fileno=fds[0])
-        task = asyncio.ensure_future(self._serve_keeper(way, keeper, json.loads(packet)))
+        order = json.loads(packet)
+        if not fds:  # the kernel drops what there is no room for
+            why = "the bridge may open no more files; raise the limit (ulimit -n)"
+            self._say("lost", id=order["id"], why=why, gone=False)
+            return
+        task = asyncio.ensure_future(self._serve_keeper(way, socket.socket(fileno=fds[0]), order))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def _serve_keeper(self, way: _Way, sock: socket.socket, order: dict[str, Any]) -> None:
         with sock:  # the driver is told why before it sees the end
             sock.setblocking(False)
-            actor = _started(way, order)
-            self._recorder(way, order["node"])
-            waiting = asyncio.ensure_future(self._mind(actor, sock, order))
+            gone = False
             try:
-                passage = Passage(sock, actor, way.traffic, lambda pid: self._follow(way, actor, order, pid))
-                why, gone = await _keep(passage, way)
-            finally:
-                waiting.cancel()
-                with contextlib.suppress(way.ray.exceptions.RayError, ValueError, RuntimeError):
-                    way.ray.kill(actor)
+                why = await self._kept(way, sock, order)
+            except (way.ray.exceptions.RayError, *_FAULTS) as error:
+                why, gone = _why(way.ray, error)
             if why:
                 await self._look()  # so that a node that is gone is known to be
             self._say("lost", id=order["id"], why=why, gone=gone)
+
+    async def _kept(self, way: _Way, sock: socket.socket, order: dict[str, Any]) -> str:
+        """Have a keeper run until one side ends; return why, where that is not plain. Raises as `Passage.run`, `_started`."""
+        actor = _started(way, order)
+        waiting = asyncio.ensure_future(self._mind(actor, sock, order))
+        try:
+            self._recorder(way, order["node"])
+            return await Passage(
+                sock, actor, way.traffic, lambda pid: self._follow(way, actor, order, pid)
+            ).run()
+        finally:
+            waiting.cancel()
+            with contextlib.suppress(way.ray.exceptions.RayError, ValueError, RuntimeError):
+                way.ray.kill(actor)
+            await asyncio.gather(waiting, return_exceptions=True)
 
     def _follow(self, way: _Way, actor: Any, order: dict[str, Any], pid: int) -> None:
         """Have a host's machine read what it draws."""
@@ -241,7 +250,7 @@ class _Bridge:
     def _recorder(self, way: _Way, node: str) -> Any:
         """Return the recorder of a node, and have it asked from now on."""
         if node not in self._recorders:
-            kind = way.ray.remote(Watcher).options(num_cpus=0, scheduling_strategy=_pinned(node))
+            kind = way.ray.remote(Watcher).options(num_cpus=0, scheduling_strategy=_pinned(way.ray, node))
             self._recorders[node] = kind.remote(way.code)
             task = asyncio.ensure_future(self._read(way, node))
             self._tasks.add(task)
@@ -258,16 +267,24 @@ class _Bridge:
 
     async def _mind(self, actor: Any, sock: socket.socket, order: dict[str, Any]) -> None:
         """Say that a keeper waits for its turn, and let the driver know as long that the way to it is whole."""
+        loop = asyncio.get_running_loop()
         there = asyncio.ensure_future(_answer(actor))
         waited = 0.0
-        while not (await asyncio.wait([there], timeout=BEAT_S))[0]:
-            waited += BEAT_S
-            await asyncio.get_running_loop().sock_sendall(sock, line_of({"v": VERSION, "type": "beat"}))
-            if waited >= _PATIENCE_S and order["node"] not in self._slow:
-                self._slow.add(order["node"])
-                free = await asyncio.get_running_loop().run_in_executor(None, _free, self._ray, order)
-                why = f"its node is slow, or others hold what it needs (free in the whole cluster: {free})"
-                self._say("remark", text=f"{order['label']} has waited {waited:.0f} s for its keeper: {why}")
+        try:
+            while not (await asyncio.wait([there], timeout=BEAT_S))[0]:
+                waited += BEAT_S
+                await loop.sock_sendall(sock, line_of({"v": VERSION, "type": "beat"}))
+                if waited >= _PATIENCE_S and order["node"] not in self._slow:
+                    self._slow.add(order["node"])
+                    free = await loop.run_in_executor(None, _free, self._ray, order)
+                    why = (
+                        f"its node is slow, or others hold what it needs (free in the whole cluster: {free})"
+                    )
+                    text = f"{order['label']} has waited {waited:.0f} s for its keeper: {why}"
+                    self._say("remark", text=text)
+        finally:
+            there.cancel()
+            await asyncio.gather(there, return_exceptions=True)
 
     async def _watch(self) -> None:
         """Say which nodes there are whenever that changes."""
@@ -321,21 +338,24 @@ def nodes_of(ray: Any) -> list[dict[str, Any]]:
     ]
 
 
-def _why(ray: Any, error: BaseException | None) -> tuple[str, bool]:
-    """Return in one line why an actor went away, and whether its node did; nothing for one that ended as it should.
-
-    Raises what is our own fault.
-    """
-    if error is None:
-        return "", False
+def _why(ray: Any, error: Exception) -> tuple[str, bool]:
+    """Return in one line why there is a keeper no more, and whether its node went away."""
     if isinstance(error, ray.exceptions.RayError):
-        text = _one_line(str(error))
-        return text, "node" in text and any(
-            word in text for word in ("node has died", "node was terminated", "its node")
-        )
+        gone = any(words in str(error) for words in ("node has died", "node was terminated", "its node"))
+        return _without_trace(str(error)), gone
+    if isinstance(error, PackageError):
+        return str(error), False
     if isinstance(error, OSError):
         return f"the connection within this machine broke: {error}", False
-    raise error
+    return _one_line(f"{type(error).__name__}: {error}"), False
+
+
+def _without_trace(text: str) -> str:
+    """Return in one line what Ray says of an actor; of an error with its trace, the error."""
+    plain = re.sub(r"\x1b\[[\d;]*m", "", text)
+    lines = [line for line in plain.splitlines() if line.strip()]
+    traced = any(line.lstrip().startswith('File "') for line in lines)
+    return _one_line(lines[-1] if traced else plain)
 
 
 def _one_line(text: str) -> str:
@@ -358,7 +378,7 @@ def _connect(control: Channel, asked: dict[str, Any]) -> Any:
 
 def _knock(address: str | None) -> None:
     """See whether anybody listens there, for Ray itself would try for minutes. Raises `OSError`."""
-    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
+    host, _, port = (address or "").rpartition(":")
     if host and port.isdecimal():
         socket.create_connection((host.strip("[]"), int(port)), _KNOCK_S).close()
 
@@ -414,6 +434,8 @@ def main() -> None:
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
     try:
         asyncio.run(_serve(ray, control, doors))
+    except PackageError as error:
+        control.send_blocking([{"type": "refused", "reason": str(error)}])
     except ray.exceptions.RayError as error:
         print(_one_line(str(error)), flush=True)
     _end(ray.shutdown)

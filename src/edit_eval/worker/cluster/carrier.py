@@ -79,10 +79,18 @@ def is_seen(probe: Path, token: str) -> bool:
 
 @dataclass
 class _Task:
-    """What was moved of one task: local path -> the one that the driver knows."""
+    """What was moved of one task, by the paths that the driver knows: where it lies here.
+
+    Of what is brought, paths with the same bytes share a place.
+    """
 
     brought: dict[str, str] = field(default_factory=dict)
     made: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def places(self) -> dict[str, str]:
+        """All of it."""
+        return {**self.brought, **self.made}
 
 
 class Carrier:
@@ -118,49 +126,36 @@ class Carrier:
         """Return a `task` message with local paths, the paths that must be brought first, and answers to tasks left out."""
         given, wanted, refused = [], [], []
         for task in message["tasks"]:
-            payload, missing = self._placed(task["id"], task["payload"])
-            strange = set(missing) - {*_paths_of_sample(payload), payload.get("edited")}
+            payload = task["payload"]
+            moved = self._tasks[task["id"]] = self._placed(payload)
+            strange = moved.brought.keys() - {*_paths_of_sample(payload), payload.get("edited")}
             if strange:
                 refused.append(_refusal(task["id"], min(strange)))
                 self._forget(task["id"])
                 continue
-            places = {path: local for local, path in self._all(task["id"])}
-            given.append({**task, "payload": with_paths(payload, places)})
-            wanted += missing
+            given.append({**task, "payload": with_paths(payload, moved.places)})
+            wanted += [path for path, local in moved.brought.items() if not Path(local).exists()]
         return {**message, "tasks": given}, list(dict.fromkeys(wanted)), refused
 
-    def _placed(self, name: str, payload: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-        """Give every file of a task that is not here a place; return what must be brought."""
-        task = self._tasks[name] = _Task()
-        missing = []
+    def _placed(self, payload: dict[str, Any]) -> _Task:
+        """Give every file of a task that is not here a place."""
+        task = _Task()
         for path, sha256 in files_read(payload):
-            if self._inputs.holds(path, sha256):
-                continue
-            local = str(self._folder / f"{sha256}{Path(path).suffix}")
-            if local not in task.brought:
-                task.brought[local] = path
-                self._users[local] = self._users.get(local, 0) + 1
-            if not Path(local).exists():
-                missing.append(path)
+            if not self._inputs.holds(path, sha256):
+                task.brought[path] = str(self._folder / f"{sha256}{Path(path).suffix}")
+        for local in {*task.brought.values()}:
+            self._users[local] = self._users.get(local, 0) + 1
         if not self._seen:
             self._count += 1
             for key in OUTPUTS:
                 if key in payload:
                     made = self._folder / str(self._count) / f"{key}{Path(payload[key]).suffix}"
-                    task.made[str(made)] = payload[key]
-        return payload, missing
-
-    def _all(self, name: str) -> Iterator[tuple[str, str]]:
-        task = self._tasks[name]
-        yield from task.brought.items()
-        yield from task.made.items()
+                    task.made[payload[key]] = str(made)
+        return task
 
     def bring(self, path: str, data: bytes) -> None:
         """Put what was brought where its tasks look for it. Raises `OSError`."""
-        places = {
-            local for task in self._tasks.values() for local, known in task.brought.items() if known == path
-        }
-        for local in places:
+        for local in {task.brought[path] for task in self._tasks.values() if path in task.brought}:
             Path(local).write_bytes(data)
 
     def answered(self, message: dict[str, Any]) -> tuple[dict[str, Any], dict[str, bytes]]:
@@ -173,10 +168,10 @@ class Carrier:
             if task is None:
                 continue
             if kind == "failed":
-                for local, path in self._all(name):
+                for path, local in task.places.items():
                     message = {**message, "reason": message["reason"].replace(local, path)}
             if kind == "done":
-                for local, path in task.made.items():
+                for path, local in task.made.items():
                     with contextlib.suppress(OSError):  # a thumbnail that could not be made
                         files[path] = Path(local).read_bytes()
             self._forget(name)
@@ -185,12 +180,12 @@ class Carrier:
     def _forget(self, name: str) -> None:
         """Remove what only this task had use for."""
         task = self._tasks.pop(name)
-        for local in task.brought:
+        for local in {*task.brought.values()}:
             self._users[local] -= 1
             if not self._users[local]:
                 del self._users[local]
                 Path(local).unlink(missing_ok=True)
-        for local in task.made:
+        for local in task.made.values():
             shutil.rmtree(Path(local).parent, ignore_errors=True)
 
     def over(self) -> bytes:
