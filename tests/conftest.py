@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import signal
 import subprocess
 import sys
 import tempfile
@@ -19,6 +20,10 @@ pytest_plugins = ["faults.reporting"]
 # A machine that does something else beside is slow, and the first example imports libraries: no property is a stopwatch.
 hypothesis.settings.register_profile("suite", deadline=None)
 hypothesis.settings.load_profile("suite")
+
+# In the background of a shell script SIGINT is ignored, by every process started from there; tests send it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 BUILDER = Path(__file__).with_name("tiny_checkpoints.py")
 LIBRARIES = ("torch", "diffusers", "transformers")

@@ -283,11 +283,15 @@ def test_it_ends_at_once_and_without_complaint(done, number):
         stderr=subprocess.PIPE,
         text=True,
     )
-    address = process.stdout.readline().split()[1]
-    port = int(address.rstrip("/").rsplit(":", 1)[1])
-    with socket.create_connection(("127.0.0.1", port), timeout=5):  # one that says nothing holds up no end
-        process.send_signal(number)
-        out, errors = process.communicate(timeout=60)
+    with process:
+        try:
+            address = process.stdout.readline().split()[1]
+            port = int(address.rstrip("/").rsplit(":", 1)[1])
+            with socket.create_connection(("127.0.0.1", port), timeout=5):  # who says nothing holds up no end
+                process.send_signal(number)
+                out, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert (process.returncode, errors) == (0, "")
     assert out.strip() == ""
 
