@@ -105,6 +105,12 @@ def test_only_what_all_have_counts_and_the_rest_is_said():
     assert (found.n, found.clusters, found.lost) == (28, 28, {"a": 1, "b": 1, "c": 3})
 
 
+def test_runs_without_a_sample_in_common_are_in_no_group():
+    found = rank({"a": {1: 5.0}, "b": {2: 5.0}, "c": {}})
+    assert (found.n, found.groups) == (0, ())
+    assert {one.rank for one in found.runs.values()} == {None}
+
+
 def test_the_order_in_which_runs_are_given_changes_nothing():
     runs = drawn({"a": 0, "b": 0.3, "c": 0.5})
     assert rank(runs, base="b") == rank(dict(reversed(runs.items())), base="b")

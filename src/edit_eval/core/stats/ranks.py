@@ -55,7 +55,8 @@ class Ranking:
         runs: by name, the highest mean first.
         base: the run that the others are compared with, if any.
         groups: runs that are not distinguishable: within a group no pair has an adjusted p (Holm over all pairs) of at most
-            1 - level. Largest sets; a run may be in several, and one that differs from all others is in none.
+            1 - level. Largest sets; a run may be in several, and one that differs from all others is in none. None at all
+            where no sample is in common: nothing was compared.
         adjusted: that p by pair of names, the one with the higher mean first; None under two clusters.
     """
 
@@ -132,7 +133,7 @@ def rank(
             for place, name in enumerate(order)
         },
         base=base,
-        groups=_indistinct(order, adjusted, 1 - level),
+        groups=_indistinct(order, adjusted, 1 - level) if common else (),
         adjusted=adjusted,
     )
 
