@@ -40,6 +40,7 @@ from pathlib import Path
 from typing import Any
 
 from edit_eval.core.identity import file_sha256
+from edit_eval.driver import keepers as keepers_module
 from edit_eval.driver import pipeline as pipeline_module
 from edit_eval.driver import pool as pool_module
 from edit_eval.driver import slot as slot_module
@@ -336,7 +337,7 @@ def measured(
         job = job_of(folder, samples, devices)
         world = World(job.output, folder / "0.png", seconds, steps, most)
         virtual = types.SimpleNamespace(monotonic=world.clock, sleep=lambda _seconds: None)
-        for module in (pool_module, slot_module, pipeline_module):
+        for module in (keepers_module, pool_module, slot_module, pipeline_module):
             vars(module)["time"] = virtual
         vars(pool_module)["selectors"] = types.SimpleNamespace(
             **{**vars(selectors), "DefaultSelector": Polling}
@@ -352,7 +353,7 @@ def measured(
         finally:
             if profile:
                 profile.disable()
-            for module in (pool_module, slot_module, pipeline_module):
+            for module in (keepers_module, pool_module, slot_module, pipeline_module):
                 vars(module)["time"] = time
             vars(pool_module)["selectors"] = selectors
         if world.warm_at is None:

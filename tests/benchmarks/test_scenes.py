@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from collections import Counter
 from pathlib import Path
 
 import pytest
+from cpu_time import within
 from PIL import Image, ImageChops
 
 from edit_eval.benchmarks._backdrops import BACKDROPS
@@ -202,9 +202,8 @@ def test_nine_hundred_scenes_are_resumed_at_once(tmp_path: Path) -> None:
     for index in range(1, 900):
         for which in ("source", "target"):
             (folder / f"scene-{index:04d}-{which}.png").touch()
-    began = time.process_time()
-    assert len(load(tmp_path, n=900, size=512)) == 900
-    assert time.process_time() - began < 1.0
+    with within(1.0):
+        assert len(load(tmp_path, n=900, size=512)) == 900
 
 
 @pytest.mark.parametrize("size", [32, 33, 257, 1000])

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from cpu_time import within
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -522,10 +522,9 @@ def test_a_bomb_of_aliases_is_refused_before_it_goes_off(faults):
 
 @pytest.mark.parametrize("text", ["[" * 100_000, "{a: " * 50_000, "- " * 30_000])
 def test_depth_is_no_crash(faults, text):
-    began = time.process_time()
-    [problem] = faults(text)
-    assert "nested too deeply" in problem
-    assert time.process_time() - began < 2
+    with within(2):
+        [problem] = faults(text)
+        assert "nested too deeply" in problem
 
 
 def test_reasonable_depth_is_allowed(load):
@@ -598,11 +597,10 @@ def test_texts_that_are_signs_to_yaml(load):
     ids=lambda text: repr(text[:12]),
 )
 def test_a_large_file_is_read_or_refused_soon(load, text):
-    began = time.process_time()
-    with pytest.raises(ConfigError) as caught:
-        load(text)
-    assert len(str(caught.value)) < 500
-    assert time.process_time() - began < 5  # 2 s on a quiet machine
+    with within(5):  # 2 s on a quiet machine
+        with pytest.raises(ConfigError) as caught:
+            load(text)
+        assert len(str(caught.value)) < 500
 
 
 def test_byte_order_mark_line_ends_and_chinese(load):

@@ -417,7 +417,7 @@ def test_a_lora(tmp_path, probed):
         (58 * GIB, "warn", "set editor.params.memory to encoder_offload"),
         (48 * GIB, "bad", "set editor.params.memory to encoder_offload"),
         (24 * GIB, "bad", "set editor.params.memory to group_offload"),
-        (6 * GIB, "bad", "use fewer or larger devices"),
+        (6 * GIB, "bad", "use several GPUs for each (editor.devices: [[cuda:0, cuda:1]])"),
     ],
 )
 def test_whether_a_model_fits(tmp_path, gpus, probed, monkeypatch, total, level, mend):

@@ -6,12 +6,12 @@ import gc
 import subprocess
 import sys
 import tempfile
-import time
 import tracemalloc
 from pathlib import Path
 
 import orjson
 import pytest
+from cpu_time import within
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -304,6 +304,32 @@ def test_a_ledger_that_is_changed_while_it_is_in_use_is_said_to_be(tmp_path, dam
         reader["a"]
 
 
+def test_a_ledger_that_was_released_is_opened_again_if_it_is_the_same_file(tmp_path):
+    path = tmp_path / "l.jsonl"
+    written(path, [{"key": "a", "value": 1}])
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    reader = read_ledger(path)
+    for _ in range(2):
+        reader.release()
+        assert len(list(Path("/proc/self/fd").iterdir())) == before
+        with path.open("ab") as file:
+            file.write(b'{"v":1,"key":"b"}\n')
+        assert reader["a"]["value"] == 1
+    reader.release()
+    other = tmp_path / "other.jsonl"
+    written(other, [{"key": "a", "value": 2}])
+    other.replace(path)
+    for _ in range(2):
+        with pytest.raises(RunError, match="was changed by another program"):
+            reader["a"]
+    path.unlink()
+    with pytest.raises(RunError, match="cannot read"):
+        reader["a"]
+    none = read_ledger(path)
+    none.release()
+    assert dict(none) == {}
+
+
 def test_a_ledger_lets_go_of_its_file(tmp_path):
     path = tmp_path / "l.jsonl"
     (tmp_path / "newer.jsonl").write_bytes(b'{"v":2,"key":"x"}\n')
@@ -346,9 +372,8 @@ def test_reading_is_fast(tmp_path):
     path = tmp_path / "l.jsonl"
     line = json_bytes({"v": 1, "key": "K", "sample": "s", "image": {"sha256": "a" * 64, "bytes": 1_000_000}})
     path.write_bytes(b"".join(line.replace(b"K", b"%064d" % index) + b"\n" for index in range(50_000)))
-    began = time.process_time()
-    assert len(read_ledger(path)) == 50_000
-    assert time.process_time() - began < 1.0  # 1,000,000 in 5 s are wanted; this box has other work to do
+    with within(1.0):  # 1,000,000 in 5 s are wanted; this box has other work to do
+        assert len(read_ledger(path)) == 50_000
 
 
 odd = (

@@ -55,11 +55,9 @@ def test_number_of_devices_changes_nothing(tmp_path, devices):
 def test_a_task_at_hand_is_given_back_to_a_device_that_has_none(tmp_path):
     instructions = ["sleep:3", "sleep:0.1", "sleep:0.1", "sleep:0.1"]
     tree = config_tree(tmp_path, make_benchmark(tmp_path / "data", instructions), judge=None)
-    began = time.monotonic()
     ran = Ran(tree)
     device = {line["sample"]: line["device"] for line in ran.run.edits.values()}
     assert [one for one in device.values() if one == device["s0000"]] == [device["s0000"]]
-    assert time.monotonic() - began < 4.5
 
 
 def test_second_start_has_nothing_to_do(tmp_path):
@@ -130,7 +128,8 @@ def test_a_judge_that_raises_in_a_batch_fails_one(tmp_path):
 
 
 @pytest.mark.parametrize(("devices", "bad"), [(1, 5), (2, 8)])
-def test_samples_that_crash_do_not_cost_the_devices(tmp_path, devices, bad):
+def test_samples_that_crash_do_not_cost_the_devices(tmp_path, monkeypatch, devices, bad):
+    monkeypatch.setattr("edit_eval.driver.pool._BACK_OFF_S", 0.01)
     instructions = (["crash", "ok"] * bad + ["ok"] * 20)[:20]
     names = [f"cpu:{index}" for index in range(devices)]
     tree = config_tree(

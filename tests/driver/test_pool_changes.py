@@ -131,10 +131,11 @@ def test_where_there_is_little_memory_few_load_at_a_time(tmp_path, monkeypatch):
 
 
 def test_a_node_whose_devices_all_fail_is_left_out_by_name(tmp_path, monkeypatch):
+    monkeypatch.setattr("edit_eval.driver.pool._BACK_OFF_S", 0.01)
     bad = [Device("cpu", (index,), (), "bad", "2") for index in range(4)]
     backend = OnNodes(Device("cpu", (0,), (), "good", "1"), *bad)
     monkeypatch.setattr("edit_eval.driver.job.open_backend", lambda *_arguments, **_options: backend)
-    assert edited_once(run(tmp_path, backend, ["sleep:1.5"] * 6), 6)
+    assert edited_once(run(tmp_path, backend, ["sleep:0.5"] * 6), 6)
     [said] = [one.text for one in backend.of(Note) if "left out" in one.text]
     assert said.startswith(
         "edit: node bad is left out, for hosts were lost on it 6 times in a row: cannot start"

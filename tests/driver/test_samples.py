@@ -9,10 +9,10 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import pytest
+from cpu_time import within
 from harness import config_tree, make_benchmark
 from PIL import Image
 
@@ -129,9 +129,8 @@ def test_without_permission():
 
 def test_looking_at_many_takes_little(good):
     samples = [Sample(str(n), "x", (f"{good[:-8]}./{'./' * (n % 50)}good.png",)) for n in range(20_000)]
-    began = time.process_time()
-    assert image_faults(samples) == []
-    assert time.process_time() - began < 2
+    with within(2):
+        assert image_faults(samples) == []
 
 
 # Where images may lie

@@ -18,6 +18,19 @@ def test_what_it_is_written_as_is_read_back(count, data):
     assert one.folder(Path("runs/x")) == Path(f"runs/x/shards/{one.index}-of-{count}")
 
 
+@given(st.integers(1, MOST), st.data())
+def test_its_folder_names_it(count, data):
+    one = Shard(data.draw(st.integers(0, count - 1)), count)
+    assert Shard.of_folder(one.folder(Path("runs/x"))) == one
+
+
+@pytest.mark.parametrize(
+    "name", ["x/0-of-2", "shards/2-of-2", "shards/0-of-2-2", "shards/0-of-0", "shards", ""]
+)
+def test_other_folders_name_none(name):
+    assert Shard.of_folder(Path(name)) is None
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

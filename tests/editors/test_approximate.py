@@ -161,6 +161,17 @@ class TestOnTheModel:
         with pytest.raises(UserError, match=r"^editor.params.approximations: .* No cache context is set"):
             approximate(editor.pipeline, editor.pipeline.transformer, CACHE, "float32", try_out)
 
+    @pytest.mark.parametrize("name", ["pyramid_attention_broadcast", "faster_cache"])
+    def test_a_pipeline_that_does_not_tell_its_step_is_said_so(self, name):
+        class Silent:
+            transformer = SimpleNamespace(enable_cache=lambda config: None)
+
+        with pytest.raises(
+            UserError, match=f"^editor.params.approximations.{name}: Silent does not tell which"
+        ):
+            approximate(Silent(), Silent.transformer, {name: {}}, "float32", lambda: None)
+        approximate(Silent(), Silent.transformer, CACHE, "float32", lambda: None)  # this one does not ask
+
     def test_cache_dit(self, tiny):
         pytest.importorskip("cache_dit")
         context = HostContext(model=str(tiny("qwen-image-edit-plus")))

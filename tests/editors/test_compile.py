@@ -11,7 +11,14 @@ import pytest
 from edit_eval.core.errors import UserError
 from edit_eval.core.types import EditRequest, HostContext, Sample
 from edit_eval.editors import _compile
-from edit_eval.editors._compile import LEAST_STEPS, compile_blocks, first_alone, is_wanted, lacks
+from edit_eval.editors._compile import (
+    LEAST_STEPS,
+    compile_blocks,
+    compile_if_it_pays,
+    first_alone,
+    is_wanted,
+    lacks,
+)
 from edit_eval.editors.diffusers import Diffusers, DiffusersParams
 from edit_eval.editors.qwen_image_edit import QwenImageEdit, QwenImageEditParams
 
@@ -119,11 +126,109 @@ class TestTurns:
         with first_alone("a", wait_s=0):
             pass
 
+    def test_what_fails_within_is_not_taken_for_the_caches_fault(self, shared_cache, capsys):
+        for _ in range(2):  # the cache is filled the second time
+            with pytest.raises(OSError, match="no such file"), first_alone("a"):
+                raise OSError("no such file")
+            (shared_cache / "edit-eval-a").touch()
+        assert capsys.readouterr().err == ""
+
     def test_a_cache_that_cannot_be_written_is_not_shared(self, shared_cache, monkeypatch, capsys):
         monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "/proc/nowhere")
         with first_alone("a"):
             pass
         assert "not shared" in capsys.readouterr().err
+
+
+class OutOfMemoryError(RuntimeError):
+    """As torch's is called."""
+
+
+class TestTrial:
+    @pytest.fixture
+    def told(self, shared_cache, monkeypatch):
+        """Have nothing compiled; what is done to the blocks is noted."""
+        told = []
+        blocks = SimpleNamespace(
+            take_back=lambda: told.append("taken back"), bear_more_sizes=lambda: told.append("any size")
+        )
+        monkeypatch.setattr(_compile, "compile_blocks", lambda denoiser, fullgraph: blocks)
+        monkeypatch.setattr(_compile, "lacks", lambda denoiser, device: "")
+        monkeypatch.setattr(_compile, "_free_memory", lambda denoiser: told.append("freed"))
+        return told
+
+    def trial(self, choice, error=None):
+        def try_out():
+            if error is not None:
+                raise error
+
+        return compile_if_it_pays("denoiser", choice, {"edits": 10_000}, 40, "cuda:0", try_out)
+
+    def test_after_it_blocks_bear_any_size(self, told):
+        assert self.trial("auto")["compile"] == "on"
+        assert told == ["any size"]
+
+    @pytest.mark.parametrize(
+        "error",
+        [
+            OutOfMemoryError("2 GiB"),
+            ValueError("no such size"),
+            OSError("no ptxas"),
+            RuntimeError("no such luck"),
+        ],
+    )
+    def test_what_fails_in_it_leaves_edits_plain(self, told, capsys, error):
+        assert self.trial("auto", error) == {"compile": "off"}
+        assert told == ["taken back", "freed"]
+        said = f"a trial with the denoiser compiled failed: {type(error).__name__}: {error}"
+        assert capsys.readouterr().err == f"edits are made without compiling: {said}\n"
+        with pytest.raises(UserError) as refused:
+            self.trial("on", error)
+        assert str(refused.value) == f"editor.params.compile: {said}; set it to auto or off"
+
+    def test_blocks_that_are_not_found_leave_edits_plain(self, told, capsys, monkeypatch):
+        def compile_none(denoiser, fullgraph):
+            raise ValueError("Regional compilation failed")
+
+        monkeypatch.setattr(_compile, "compile_blocks", compile_none)
+        assert self.trial("auto") == {"compile": "off"}
+        assert told == ["freed"]
+        assert "ValueError: Regional compilation failed" in capsys.readouterr().err
+
+
+@pytest.mark.models
+def test_more_sizes_than_are_compiled_run_plain(monkeypatch, tmp_path):
+    import torch
+
+    class Block(torch.nn.Module):
+        def forward(self, x):
+            return x + 1
+
+    class Denoiser(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.blocks = torch.nn.ModuleList([Block(), Block()])
+
+        def compile_repeated_blocks(self, **options):
+            for one in self.blocks:
+                one.compile(**options)
+
+        def forward(self, x):
+            return self.blocks[1](self.blocks[0](x))
+
+    graphs = []
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(_compile, "_RECOMPILES", 2)
+    denoiser = Denoiser()
+    numbers = [torch.ones(2, dtype=getattr(torch, name)) for name in ("float32", "float64", "int32", "int64")]
+    with torch._dynamo.config.patch(recompile_limit=2):
+        blocks = compile_blocks(denoiser, backend=lambda graph, inputs: graphs.append(graph) or graph)
+        denoiser(numbers[0])
+        blocks.bear_more_sizes()
+        assert [denoiser(one).tolist() for one in numbers] == [[3, 3]] * 4
+    assert len(graphs) == 2
+    blocks.take_back()
+    assert not any(one._compiled_call_impl for one in denoiser.blocks)
 
 
 def eager_backend(monkeypatch):
@@ -173,7 +278,8 @@ class TestEdits:
         assert "no such luck" in capsys.readouterr().err
         editor.edit(request(), no_step)
         with pytest.raises(
-            UserError, match=r"^editor.params.compile: the denoiser does not compile: .*no such luck"
+            UserError,
+            match=r"^editor.params.compile: a trial with the denoiser compiled failed: .*no such luck",
         ):
             QwenImageEdit(replace(PARAMS, compile="on"), context)
 

@@ -26,28 +26,47 @@ def test_left_alone_on_a_cpu():
     import torch
     from diffusers.models import activations
 
-    plain = activations.GELU.forward
-    back = fused_gelu(torch.nn.Sequential(activations.GELU(16, 32, approximate="tanh")))
-    assert activations.GELU.forward is plain
+    layer = activations.GELU(16, 32, approximate="tanh")
+    back = fused_gelu(torch.nn.Sequential(layer))
+    assert type(layer) is activations.GELU
     back()
     fused_gelu(torch.nn.Sequential(torch.nn.Linear(2, 2)))()
-    assert activations.GELU.forward is plain
 
 
-def test_put_on_and_taken_back(monkeypatch):
+def test_put_on_one_model_and_taken_back(monkeypatch):
     import torch
     from diffusers.models import activations
 
     monkeypatch.setattr("edit_eval.editors._gelu._is_plain", lambda linear: True)
     plain = activations.GELU.forward
-    layer = activations.GELU(16, 32, approximate="tanh")
+    ours, others = (activations.GELU(16, 32, approximate="tanh") for _ in range(2))
     x = torch.randn(3, 16)
-    before = layer(x)
-    back = fused_gelu(torch.nn.Sequential(layer))
-    assert activations.GELU.forward is not plain
-    assert torch.equal(layer(x), before)  # not on a GPU
+    before = ours(x)
+    back = fused_gelu(torch.nn.Sequential(ours))
+    assert type(ours).forward is not plain
+    assert type(others).forward is plain
+    assert torch.equal(ours(x), before)  # not on a GPU
     back()
-    assert activations.GELU.forward is plain
+    assert type(ours) is activations.GELU
+
+
+def test_one_graph_serves_all_layers(monkeypatch):
+    import torch
+    from diffusers.models import activations
+
+    monkeypatch.setattr("edit_eval.editors._gelu._is_plain", lambda linear: True)
+    layers = [activations.GELU(16, 32, approximate="tanh") for _ in range(3)]
+    fused_gelu(torch.nn.Sequential(*layers))
+    graphs = []
+
+    def noted(graph, _inputs):
+        graphs.append(graph)
+        return graph
+
+    for one in layers:
+        one.compile(fullgraph=True, dynamic=True, backend=noted)
+        one(torch.randn(3, 16))
+    assert len(graphs) == 1
 
 
 def test_what_is_not_as_it_was_made():

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+from cpu_time import within
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -157,6 +158,5 @@ def test_resolve_refuses_what_cannot_work(tmp_path: Path) -> None:
 def test_ten_thousand_files_are_listed_once(tmp_path: Path) -> None:
     for number in range(10_000):
         os.close(os.open(tmp_path / f"{number:05d}.png", os.O_CREAT))
-    began = time.process_time()
-    assert all(len(found(tmp_path, sample(f"{number:05d}"))) == 1 for number in range(10_000))
-    assert time.process_time() - began < 5
+    with within(5):
+        assert all(len(found(tmp_path, sample(f"{number:05d}"))) == 1 for number in range(10_000))

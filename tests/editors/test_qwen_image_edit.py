@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from edit_eval.core.errors import ConfigError, DeviceError, ModelError
+from edit_eval.core.errors import ConfigError, ModelError
 from edit_eval.core.types import EditRequest, HostContext, Sample
 from edit_eval.editors.qwen_image_edit import (
     QwenImageEdit,
@@ -219,11 +219,6 @@ def test_a_diffusers_that_ignores_the_size_is_refused():
 
     with pytest.raises(ModelError, match=r"0\.35\.0 of .* ignores the size .* 0\.35\.1 or newer is needed"):
         _refuse_ignored_size(Pipeline)
-
-
-def test_several_devices_are_refused(tmp_path):
-    with pytest.raises(DeviceError, match=r"one replica over 2 devices \(cuda:0, cuda:1\) is not supported"):
-        QwenImageEdit(PARAMS, HostContext(devices=("cuda:0", "cuda:1"), model=str(tmp_path)))
 
 
 class TestResolve:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import math
 import re
-import time
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 import jsonschema
 import pytest
+from cpu_time import within
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -297,9 +297,8 @@ LONG = [("", text, "") for text in REPEATED] + list(AROUND)
 def test_a_megabyte_is_read_in_less_than_a_second(head, unit, tail, form):
     text = head + unit * (MEGABYTE // len(unit)) + tail
     for truncated in (True, False):
-        begin = time.process_time()
-        read(form, text, truncated=truncated)
-        assert time.process_time() - begin < 1
+        with within(1):
+            read(form, text, truncated=truncated)
 
 
 def test_a_long_good_reply_is_read_too():
@@ -313,6 +312,6 @@ def test_many_dimensions_are_read_in_time_linear_in_the_text():
     rubric = Rubric(
         "r", tuple(RUBRIC.dimensions[0].__class__(name, 0, 10) for name in names), (call,), "d0", 0, 10
     )
-    begin = time.process_time()
-    reply = parse_reply("d0: 4\nfiller line\n" * 50_000, rubric, call)
-    assert (reply.unscored, time.process_time() - begin < 2) == ("unparsable", True)
+    with within(2):
+        reply = parse_reply("d0: 4\nfiller line\n" * 50_000, rubric, call)
+    assert reply.unscored == "unparsable"

@@ -15,6 +15,7 @@ from edit_eval.core.identity import identity_params
 from edit_eval.core.types import HostContext
 from edit_eval.driver.rubrics import load_rubric
 from edit_eval.judges.engines import Question
+from edit_eval.judges.engines.decoding import StaticDecoding
 from edit_eval.judges.engines.transformers import TransformersEngine
 from edit_eval.judges.qwen3_vl import Qwen3VL
 from edit_eval.judges.vision import VisionParams
@@ -138,6 +139,31 @@ def test_other_faults_are_not_taken_for_lack_of_memory(dense):
     with pytest.raises(RuntimeError, match="shapes"):
         judge.judge(requests())
     assert (judge.engine_in_use.tried, judge.window) == ([4], 4)
+
+
+@pytest.mark.parametrize(("choice", "asked"), [("auto", [4, 4, 1]), ("on", [4])])
+def test_a_step_that_does_not_compile_is_not_compiled(dense, monkeypatch, capsys, choice, asked):
+    monkeypatch.setattr(
+        "edit_eval.judges.engines.transformers.find_static_decoding",
+        lambda _model, _choice, rows, _questions: StaticDecoding(rows),
+    )
+
+    class Uncompiled(Tight):
+        def _generate(self, batch):
+            self.tried = [*getattr(self, "tried", []), len(batch)]
+            if self._static is not None:
+                raise RuntimeError("backend='inductor' raised: no kernel for this")
+            return TransformersEngine._generate(self, batch)
+
+    engine = Uncompiled(replace(PARAMS, compile=choice), context(dense, 4))
+    questions = [question(one) for one in requests()]
+    if choice == "on":
+        with pytest.raises(RuntimeError, match="no kernel"):
+            engine.ask(questions)
+    else:
+        assert engine.ask(questions) == TransformersEngine(PARAMS, context(dense, 4)).ask(questions)
+        assert "not compiled: backend='inductor' raised: no kernel for this" in capsys.readouterr().err
+    assert engine.tried == asked
 
 
 def question(request, **how):
@@ -303,9 +329,13 @@ def test_resolve_refuses_senseless_parameters(wrong, reason):
         Qwen3VL.resolve(VisionParams(**wrong), None)
 
 
-def test_one_judge_takes_one_device(dense):
-    with pytest.raises(UserError, match="list the devices singly"):
-        Qwen3VL(PARAMS, context(dense, devices=("cuda:0", "cuda:1")), [SHORT])
+def test_a_judge_over_several_devices_gives_the_same_replies(dense):
+    spread = Qwen3VL(PARAMS, context(dense, 4, devices=("cpu", "cpu")), [SHORT])
+    assert texts(spread.judge(requests())) == texts(
+        Qwen3VL(PARAMS, context(dense, 4), [SHORT]).judge(requests())
+    )
+    with pytest.raises(UserError, match="a judge over several devices is not compiled"):
+        Qwen3VL(replace(PARAMS, compile="on"), context(dense, devices=("cpu", "cpu")), [SHORT])
 
 
 def test_a_rubric_must_ask_something(dense):

@@ -58,6 +58,18 @@ def test_it_stops_where_memory_is_short(tmp_path, monkeypatch):
     assert reader.facts()["ahead_bytes"] == 0
 
 
+def test_once_it_has_stopped_it_does_not_go_on_with_the_next_file(tmp_path, monkeypatch):
+    paths = [tmp_path / "a", tmp_path / "b"]
+    for path in paths:
+        path.write_bytes(b"x" * 100)
+    available = iter([1 << 30, 1 << 40])  # somebody has ended meanwhile
+    monkeypatch.setattr(ahead, "_available_bytes", lambda: next(available))
+    reader = ReadAhead()
+    reader.start(map(str, paths))
+    assert reader.join(60)
+    assert reader.facts()["ahead_bytes"] == 0
+
+
 def test_only_its_own_thread_gives_way(tmp_path):
     path = tmp_path / "weights"
     path.write_bytes(b"x")

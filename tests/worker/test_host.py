@@ -122,3 +122,60 @@ def test_what_would_end_the_process_ends_it_beside_too(monkeypatch, capsys):
         host._work(role, host._take(1))
         host._rest.result(10)
     assert left == [1]
+
+
+def test_what_is_finished_is_told_before_a_lost_accelerator_ends_the_process(monkeypatch, capsys):
+    class Losing(Restful):
+        def begin(self, payloads, progress):
+            if payloads[0]["name"] == "1":
+                go_on.set()
+                raise RuntimeError("CUDA error: an illegal memory access was encountered")
+            return super().begin(payloads, progress)
+
+    def rest():
+        assert go_on.wait(10)
+        time.sleep(0.05)  # a disk that is slow
+        return {}
+
+    def leave(code):
+        finished.append(host._rest.done())
+        raise SystemExit(code)
+
+    finished = []
+    go_on = threading.Event()
+    monkeypatch.setattr("edit_eval.worker.host._leave", leave)
+    left, right = socket.socketpair()
+    with left, right:
+        host, _ = serving(right, rest, dict)
+        role = Losing()
+        host._work(role, host._take(1))
+        with pytest.raises(SystemExit, match="4"):
+            host._work(role, host._take(1))
+        assert finished == [True]
+        assert told(left, 3) == [("begun", ["0"]), ("begun", ["1"]), ("done", "0")]
+
+
+class Fetching(Role):
+    """A role that fetches 50 bytes from a disk when it is prepared, and 200 when it loads."""
+
+    fetched = 100  # before anything of it
+
+    def __init__(self, load):
+        type(self).fetched += 200
+
+    @classmethod
+    def prepare(cls, load):
+        cls.fetched += 50
+
+
+def test_what_preparing_fetches_from_disks_counts_as_loading(monkeypatch):
+    monkeypatch.setattr(Fetching, "fetched", 100)
+    monkeypatch.setattr("edit_eval.worker.host.disk_bytes", lambda: Fetching.fetched)
+    monkeypatch.setattr("edit_eval.worker.host._role_class", lambda load: Fetching)
+    left, right = socket.socketpair()
+    with left, right:
+        host = Host(right)
+        host._prepare({})
+        host._load({})
+        [ready] = Channel(left, FROM_HOST).receive_blocking()
+    assert ready["facts"]["disk_bytes"] == 250

@@ -9,6 +9,7 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 import warnings
 from types import SimpleNamespace
 
@@ -390,6 +391,36 @@ def test_the_limit_is_ours_and_the_process_keeps_its_own(tmp_path, monkeypatch):
     assert refused(tmp_path / "a.png").startswith("has 90,000,000 pixels")
     assert Image.MAX_IMAGE_PIXELS is None
     assert MOST_PIXELS == 16384**2
+
+
+def test_one_who_has_read_does_not_loosen_what_others_read(monkeypatch):
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 5)
+    inside, leave, left = threading.Event(), threading.Event(), threading.Event()
+
+    def other():
+        with images._STRICT:
+            inside.set()
+            leave.wait(10)
+        left.set()
+
+    threading.Thread(target=other).start()
+    assert inside.wait(10)
+    with images._STRICT:
+        leave.set()
+        assert left.wait(10)
+        assert not ImageFile.LOAD_TRUNCATED_IMAGES
+        assert Image.MAX_IMAGE_PIXELS == MOST_PIXELS // 2
+    assert ImageFile.LOAD_TRUNCATED_IMAGES
+    assert Image.MAX_IMAGE_PIXELS == 5
+
+
+def test_reading_keeps_filters_of_warnings_that_others_set_meanwhile():
+    with warnings.catch_warnings():
+        with images._STRICT:
+            warnings.simplefilter("error")  # of a library, in another thread
+            ours = list(warnings.filters)
+        assert list(warnings.filters) == ours
 
 
 def test_a_cut_short_image_is_refused_whatever_the_process_has_set(tmp_path, monkeypatch):

@@ -36,6 +36,17 @@ def test_what_is_no_image_is_refused_in_plain_words(what, says):
     assert str(caught.value).isprintable()
 
 
+def test_what_the_editor_paints_next_is_not_in_this_edit():
+    canvas = Image.new("RGB", (4, 4), "red")
+    edited = as_image(canvas).image
+    canvas.paste("blue", (0, 0, 4, 4))
+    assert edited.getcolors() == [(16, (255, 0, 0))]
+    numbers = np.full((4, 4, 3), (255, 0, 0), np.uint8)
+    edited = as_image(numbers).image
+    numbers[:] = 0
+    assert edited.getcolors() == [(16, (255, 0, 0))]
+
+
 def test_a_file_that_is_cut_short_is_the_editors_fault(tmp_path):
     data = saved(SOURCE)
     (tmp_path / "a.png").write_bytes(data[: len(data) // 2])
@@ -106,7 +117,3 @@ def test_any_mode_that_can_become_rgb_will_do(mode):
         Image.new("L", (4, 4), 200).convert(mode) if mode not in ("HSV", "LAB") else Image.new(mode, (4, 4))
     )
     assert as_image(image).image.mode == "RGB"
-
-
-def test_an_rgb_image_is_not_copied():
-    assert as_image(SOURCE).image is SOURCE

@@ -61,7 +61,9 @@ def perform(
     if arguments.dry_run:
         return _foresee(arguments, checked, how)
     if checked.config.shard:
-        begin_shard(output_folder(checked), Shard.parse(checked.config.shard), lock=checked.config.lock)
+        shard = Shard.parse(checked.config.shard)
+        for line in begin_shard(output_folder(checked), shard, lock=checked.config.lock):
+            say(line)
     job = prepare(checked, stages=stages, progress=say)
     control = Control()
     with (

@@ -19,7 +19,7 @@ from edit_eval.driver.refusals import cannot_read
 from edit_eval.driver.shapes import misfit_of
 from edit_eval.driver.store import RunReader, image_is_intact, image_path, thumbnail_path
 
-__all__ = ["PREFIX", "against_file", "against_lines", "find_against", "looked_up"]
+__all__ = ["PREFIX", "against_file", "against_lines", "find_against", "looked_up", "read_against"]
 
 PREFIX = "against-"
 """How the names of these files begin."""
@@ -108,16 +108,23 @@ def looked_up(judging: Judging, root: Path) -> Judging:
     """
     if judging.against is None or judging.against.edits is not None:
         return judging
-    path = root / against_file(judging.against)
+    return replace(judging, against=read_against(root / against_file(judging.against), judging.against.run))
+
+
+def read_against(path: Path, run: str) -> Against:
+    """Return what `against_lines` wrote to a file about another run.
+
+    Raises:
+        RunError: it cannot be read.
+    """
     try:
-        edits = dict(_read(path.read_bytes(), Path(judging.against.run)))
+        return Against(run, dict(_read(path.read_bytes(), Path(run))))
     except OSError as error:
         raise cannot_read(path, error) from error
     except ValueError as error:
         raise RunError(
             f"{path} cannot be read ({error}); judge the run again with the same judge: it is written anew"
         ) from error
-    return replace(judging, against=Against(judging.against.run, edits))
 
 
 def _read(data: bytes, run: Path) -> Iterator[tuple[tuple[str, int], Rival]]:

@@ -23,15 +23,17 @@ from edit_eval.core.types import Sample
 from edit_eval.driver.checkpoints import inspect_checkpoint, memory_need
 from edit_eval.driver.config import Checked
 from edit_eval.driver.devices import GpuMemory
+from edit_eval.driver.divide import inherited, run_above
 from edit_eval.driver.earlier import EarlierRun, earlier_runs, hardware_name, same_editor, same_judge
 from edit_eval.driver.events import StageName
 from edit_eval.driver.hashes import FileHashes, UnreadHashes
 from edit_eval.driver.job import Job, StageJob, output_folder, prepare
 from edit_eval.driver.ledger import read_ledger, tells_of_edit, tells_of_verdict
 from edit_eval.driver.machine import nearest_folder
-from edit_eval.driver.plan import Judging, WantedEdit, judged_again, plan_edits, verdict_is_done
+from edit_eval.driver.plan import Judging, Record, WantedEdit, judged_again, plan_edits, verdict_is_done
 from edit_eval.driver.scratch import find_scratch
-from edit_eval.driver.store import image_is_intact, lock_holder, refuse_foreign
+from edit_eval.driver.shards import Shard
+from edit_eval.driver.store import RunReader, image_is_intact, lock_holder, refuse_foreign
 from edit_eval.worker.images import UnreadableImageError, image_size
 
 __all__ = ["Forecast", "StageForecast", "edit_bytes", "forecast"]
@@ -141,6 +143,33 @@ def forecast(
             return foreseen.told(is_new, disk_usage)
 
 
+class _Outcomes:
+    """What a start would find in the ledgers; of a shard also what it would take over from the run above it.
+
+    Attributes:
+        edits, verdicts: last record by key.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self.edits: Mapping[str, Record] = read_ledger(job.output / "edits.jsonl", tells_of_edit)
+        self.verdicts: Mapping[str, Record] = read_ledger(job.output / "verdicts.jsonl", tells_of_verdict)
+        self._output = job.output
+        self._from_above: frozenset[str] = frozenset()
+        shard = job.checked.config.shard
+        if shard and (above := run_above(job.output, Shard.parse(shard))):
+            self._take_over(RunReader(above), job.wanted)
+
+    def has_image(self, key: str, record: Record, *, verify: bool) -> bool:
+        """Whether the image of an edit is what was recorded."""
+        return key in self._from_above or image_is_intact(self._output, key, record, verify=verify)
+
+    def _take_over(self, run: RunReader, share: Sequence[WantedEdit]) -> None:
+        new = inherited(run, share, self._output, self.edits, self.verdicts)
+        self._from_above = frozenset(new.edits)
+        self.edits = {**self.edits, **{key: run.edits[key] for key in new.edits}}
+        self.verdicts = {**self.verdicts, **{key: run.verdicts[key] for key in new.verdicts}}
+
+
 class _Foreseen:
     """A prepared job with what its ledgers hold."""
 
@@ -154,12 +183,11 @@ class _Foreseen:
         repeat_fraction: float,
     ) -> None:
         self._memory = GpuMemory()
-        edits = read_ledger(job.output / "edits.jsonl", tells_of_edit)
-        verdicts = read_ledger(job.output / "verdicts.jsonl", tells_of_verdict)
+        there = _Outcomes(job)
         self._plan = plan_edits(
             job.wanted,
-            edits,
-            lambda one, record: image_is_intact(job.output, one.key, record, verify=verify),
+            there.edits,
+            lambda one, record: there.has_image(one.key, record, verify=verify),
             retry_failed=retry_failed,
         )
         self._edits_left = len(self._plan.todo) if "edit" in stages else 0
@@ -167,12 +195,12 @@ class _Foreseen:
         if job.judge:
             twice = judged_again((one.key for one in job.whole), repeat_fraction)
             keys = [
-                job.judge.judging.key(one, edits[one.key]["image"]["sha256"], repeat=repeat)
+                job.judge.judging.key(one, there.edits[one.key]["image"]["sha256"], repeat=repeat)
                 for one in self._plan.edited
                 if job.judge.judging.applies(one)
                 for repeat in range(2 if one.key in twice else 1)
             ]
-            done = [verdict_is_done(verdicts.get(key), retry_failed=retry_failed) for key in keys]
+            done = [verdict_is_done(there.verdicts.get(key), retry_failed=retry_failed) for key in keys]
             self._verdicts_done = sum(done)
             to_come = [one for one in self._plan.todo if "edit" in stages and job.judge.judging.applies(one)]
             self._verdicts_left = len(done) - sum(done) + len(to_come)

@@ -21,6 +21,7 @@ from edit_eval.driver.backends import Backend
 from edit_eval.driver.checkpoints import inspect_checkpoint, refuse_cut_off
 from edit_eval.driver.config import Checked, Config, EditorConfig, JudgeConfig, StageConfig
 from edit_eval.driver.devices import visible_gpus
+from edit_eval.driver.divide import run_above
 from edit_eval.driver.events import StageName
 from edit_eval.driver.hashes import FileHashes
 from edit_eval.driver.hubcache import FETCH, HubCache, open_cache
@@ -223,7 +224,7 @@ def _prepared(
             if line := _finished_edits(checked, samples, editor):
                 progress(line)
         else:
-            editor, whole = _recorded(output, known)
+            editor, whole = _recorded(_edited_in(config, output), known)
         protocol = counted(protocol, (one.sample for one in whole))
         judge = _judge_job(checked, judge_place, protocol, whole, known, progress) if judge_place else None
     data = find_data(checked).commits if editor_place else {}
@@ -314,6 +315,13 @@ def _model_folder(checked: Checked, where: str, stage: StageConfig, found: Found
     if not stage.model:
         raise ConfigError(f"{where}.model: is missing; give a local folder or a hub id such as owner/name")
     return str(find_model(f"{where}.model", stage.model, found.cls.model_file, stage_cache(checked, stage)))
+
+
+def _edited_in(config: Config, output: Path) -> Path:
+    """Return where the edits are: of a shard that has not begun in the run above it, of which it will have its share."""
+    if config.shard and not (output / "run.json").exists():
+        return run_above(output, Shard.parse(config.shard)) or output
+    return output
 
 
 def _recorded(output: Path, hashes: FileHashes) -> tuple[StageJob, Sequence[WantedEdit]]:

@@ -158,6 +158,10 @@ def tells_of_verdict(record: Mapping[str, Any]) -> bool:
     return (verdict.get("overall") is None) != (verdict["unscored"] is None)
 
 
+def _nothing() -> None:
+    """Close no file."""
+
+
 class Records(Mapping[str, dict[str, Any]]):
     """The last record of every key, in the order in which the keys came; each lookup reads it from the file.
 
@@ -171,10 +175,12 @@ class Records(Mapping[str, dict[str, Any]]):
     def __init__(self, path: Path, file: int | None = None) -> None:
         self.kept: dict[str, Any] = {}
         self._path = path
-        self._file = file
         self._begins: dict[str, int] = {}
+        self._file: int | None = None
+        self._close: Callable[[], Any] = _nothing
+        self._identity: tuple[int, int] | None = None
         if file is not None:
-            weakref.finalize(self, os.close, file)
+            self._hold(file)
 
     def __getitem__(self, key: str) -> dict[str, Any]:
         """Return a record. Raises `RunError` if its line is no longer what it was when the ledger was read."""
@@ -200,10 +206,31 @@ class Records(Mapping[str, dict[str, Any]]):
         """Remember that the last line of `key` begins at this byte of the file."""
         self._begins[key] = begin
 
+    def release(self) -> None:
+        """Close the file until a record is asked for again: who reads from many ledgers may not keep all of them open."""
+        self._close()
+        self._file = None
+
+    def _hold(self, file: int) -> None:
+        self._file = file
+        self._close = weakref.finalize(self, os.close, file)
+        facts = os.fstat(file)
+        self._identity = (facts.st_dev, facts.st_ino)
+
+    def _opened(self) -> int | None:
+        """Return a descriptor of the file that was read; None if there is none, or another one lies in its place."""
+        if self._file is None and (identity := self._identity):
+            self._hold(os.open(self._path, os.O_RDONLY | os.O_CLOEXEC))
+            if self._identity != identity:
+                self.release()
+                self._identity = identity
+        return self._file
+
     def _line(self, begin: int) -> bytes:
         size = _USUAL_LINE_BYTES
-        while self._file is not None:
-            line, end, _ = os.pread(self._file, size, begin).partition(b"\n")
+        file = self._opened()
+        while file is not None:
+            line, end, _ = os.pread(file, size, begin).partition(b"\n")
             if end or len(line) < size:
                 return line
             size *= 8

@@ -20,6 +20,7 @@ __all__ = [
     "Against",
     "EditPlan",
     "Judging",
+    "Record",
     "Rival",
     "WantedEdit",
     "judged_again",
@@ -29,6 +30,7 @@ __all__ = [
 ]
 
 Record = Mapping[str, Any]
+"""A line of a ledger."""
 
 _ROUNDING = 1e-9
 """A tenth of 30 is 3, and not the 4 above 3.0000000000000004."""

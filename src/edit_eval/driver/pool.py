@@ -11,7 +11,6 @@ what is the scheduler's. Here is what is done about it, and about everything tha
 
 from __future__ import annotations
 
-import selectors
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -35,6 +34,7 @@ from edit_eval.driver.events import (
     Unloaded,
 )
 from edit_eval.driver.handler import Handler, OutcomeError
+from edit_eval.driver.keepers import Keepers
 from edit_eval.driver.loading import PREPARE_S, LoadGate, Weights
 from edit_eval.driver.nodes import IN_A_ROW as IN_A_ROW_OF_A_NODE
 from edit_eval.driver.nodes import Nodes
@@ -48,13 +48,13 @@ __all__ = ["Pool"]
 
 _TICK_S = 0.25
 """Seconds between two looks at everything, and the longest wait for a message."""
+_SHORT_S = 0.02
+"""Seconds of that wait while a device's memory is looked at."""
 _STOP_GRACE_S = 2.0
 _KEEPER_SILENT_S = 60.0
 _DRAIN_S = 15.0
 _END_S = 30.0
 """Seconds within which a killed host must be gone; past them its keeper is killed as well."""
-_QUIT_S = 10.0
-"""Seconds that all keepers together have to end in when the run is over."""
 _DRAIN_SLACK_BYTES = 512 << 20
 _LOADS = 2
 """How often a model may fail to load on one device before that device gives up on it."""
@@ -106,11 +106,11 @@ class Pool:
         self._stages = [Stage(spec) for spec in stages]
         self._handler = handler
         self._backend = backend
+        self._keepers = Keepers(backend, log_folder)
         self._log_folder = log_folder
         self._emit = emit
         self._memory = memory
         self._clock = clock
-        self._selector = selectors.DefaultSelector()
         self._nodes = Nodes()
         devices = list(dict.fromkeys(device for spec in stages for device in spec.devices))
         self._slots = [Slot(device) for device in devices]
@@ -125,7 +125,6 @@ class Pool:
         self._attention = Attention(_TICK_S)
         self._draining: list[Slot] = []
         self._loading: defaultdict[str, list[Weights]] | None = None  # by machine; None: not looked
-        self._clogged: list[Slot] = []  # whose keepers have not taken all that they were sent
 
     def add(self, stage: StageName, tasks: Iterable[Task]) -> None:
         """Put tasks into a stage's queue."""
@@ -148,7 +147,9 @@ class Pool:
                     self._schedule()
                 for stage in self._stages:
                     self._finish(stage)
-                self._receive()
+                self._keepers.hear(
+                    _SHORT_S if self._draining else _TICK_S, self._on_message, self._lose_keeper
+                )
                 self._check_times()
                 self._take_changes()
                 self._handler.tick()
@@ -226,7 +227,7 @@ class Pool:
             self._was_ending = True
             for slot, host in hosts:
                 if ids := [task.id for task in host.not_begun()]:
-                    self._send(slot, "recall", ids=ids)
+                    self._keepers.send(slot, "recall", ids=ids)
             grace = f"at most {self._control.grace_s:g} s"
             text = f"stopping: {begun} begun finish first, {grace}; a second signal stops at once"
             self._emit(Note(self._clock(), "info", text))
@@ -243,7 +244,7 @@ class Pool:
             host.dispatch(tasks)
             if waited:
                 self._say(slot, "ready")
-            self._send(slot, "task", tasks=[task.message() for task in tasks])
+            self._keepers.send(slot, "task", tasks=[task.message() for task in tasks])
             self._handler.sent(host.stage.name, slot.device)
 
     def _pausing(self) -> bool:
@@ -267,7 +268,7 @@ class Pool:
             if busy.host:
                 busy.host.recalling.add(task.id)
             self._plan.recalled(host.stage)
-            self._send(busy, "recall", ids=[task.id])
+            self._keepers.send(busy, "recall", ids=[task.id])
         elif host.announced != "waiting":
             self._say(slot, "waiting")
 
@@ -324,7 +325,7 @@ class Pool:
         if stage is None or not self._gate(slot).may_prepare(len(self._slots)):
             return
         slot.prepared = True
-        self._send(slot, "prepare", **self._order(slot, stage))
+        self._keepers.send(slot, "prepare", **self._order(slot, stage))
 
     def _order(self, slot: Slot, stage: Stage) -> dict[str, Any]:
         """Return what a keeper is told of a host that it is to start or to prepare."""
@@ -336,15 +337,12 @@ class Pool:
 
     def _launch(self, slot: Slot, stage: Stage) -> bool:
         """Start the device's keeper, if it has none; where the machine has no room for one, try again later."""
-        if slot.link is None:
-            try:
-                slot.link = self._backend.launch(slot.device, self._log_folder)
-            except OSError as error:
-                self._note_failed_load(slot, stage, f"cannot start a keeper: {error}")
-                self._back_off(slot, stage)
-                return False
-            slot.heard_at = time.monotonic()
-            self._selector.register(slot.link.channel, selectors.EVENT_READ, slot)
+        try:
+            self._keepers.open(slot)
+        except OSError as error:
+            self._note_failed_load(slot, stage, f"cannot start a keeper: {error}")
+            self._back_off(slot, stage)
+            return False
         return True
 
     def _start(self, slot: Slot, stage: Stage) -> None:
@@ -358,7 +356,7 @@ class Pool:
         if self._loading is not None and stage.spec.weights.size:
             self._loading[slot.device.place].append(stage.spec.weights)
         slot.prepared = False
-        self._send(slot, "start", **self._order(slot, stage))
+        self._keepers.send(slot, "start", **self._order(slot, stage))
         self._say(
             slot, "starting" if not slot.barren and not slot.failed_loads else "restarting", slot.last_reason
         )
@@ -369,7 +367,7 @@ class Pool:
         host.phase = Phase.STOPPING
         host.stop_at = time.monotonic()
         host.gone_by = host.stop_at + grace_s + _END_S
-        self._send(slot, "stop", grace_s=grace_s)
+        self._keepers.send(slot, "stop", grace_s=grace_s)
         self._say(slot, "stopping")
 
     def _say(self, slot: Slot, state: DeviceStateName, detail: str = "") -> None:
@@ -413,37 +411,6 @@ class Pool:
 
     # Hearing
 
-    def _receive(self) -> None:
-        if not self._selector.get_map():
-            time.sleep(0.01)
-            return
-        for key, _ in self._selector.select(0.02 if self._draining else _TICK_S):
-            self._hear(key.data)
-        for slot in [one for one in self._clogged if not (one.link and one.link.channel.unsent)]:
-            self._clogged.remove(slot)
-            if slot.link:
-                self._selector.modify(slot.link.channel, selectors.EVENT_READ, slot)
-
-    def _send(self, slot: Slot, kind: str, /, **fields: Any) -> None:
-        """Send a keeper a message; what it does not take now is sent when it can take more."""
-        slot.send(kind, **fields)
-        if slot.link and slot.link.channel.unsent and slot not in self._clogged:
-            self._clogged.append(slot)
-            self._selector.modify(slot.link.channel, selectors.EVENT_READ | selectors.EVENT_WRITE, slot)
-
-    def _hear(self, slot: Slot) -> None:
-        link = slot.link
-        if link is None:
-            return
-        link.channel.flush()
-        slot.heard_at = time.monotonic()
-        for message in link.channel.receive():
-            self._on_message(slot, message)
-        if link.channel.closed:
-            broken = link.channel.broken
-            why, gone = (f"the keeper spoke no protocol: {broken}", False) if broken else link.why_lost()
-            self._lose_keeper(slot, why or "the keeper went away", gone=gone)
-
     def _on_message(self, slot: Slot, message: dict[str, Any]) -> None:
         host = slot.host
         kind = message["type"]
@@ -483,7 +450,7 @@ class Pool:
     def _on_refused(self, slot: Slot, host: HostRun, message: dict[str, Any]) -> None:
         if host.phase is Phase.STARTING:
             host.refused = (message["kind"], message["reason"])
-            self._send(slot, "stop", grace_s=_STOP_GRACE_S)  # it ends by itself, or is ended
+            self._keepers.send(slot, "stop", grace_s=_STOP_GRACE_S)  # it ends by itself, or is ended
         elif message["kind"] == "user":
             self._fault = self._fault or UserError(message["reason"])
 
@@ -595,16 +562,13 @@ class Pool:
             labels = tuple(stage.unloads)
             self._emit(Unloaded(self._clock(), stage.name, labels, max(stage.unloads.values())))
 
-    def _lose_keeper(self, slot: Slot, reason: str, *, gone: bool = False) -> None:
+    def _lose_keeper(self, slot: Slot, reason: str, gone: bool = False) -> None:
         """A keeper has ended, or is to; `gone`: with its machine, so that no task of it is to blame."""
         self._stir()
         if slot in self._draining:
             self._draining.remove(slot)
-        if slot.link is not None:
-            self._selector.unregister(slot.link.channel)
-            slot.link.lost()
-            slot.link = None
-            slot.prepared = False
+        self._keepers.drop(slot)
+        slot.prepared = False
         if slot.host is not None:
             if slot.host.phase in (Phase.STOPPING, Phase.DRAINING) and not slot.host.in_flight:
                 slot.host = None
@@ -740,31 +704,18 @@ class Pool:
         """End a host at once; what it had in flight is tried elsewhere."""
         host.given_up = reason
         host.gone_by = time.monotonic() + _END_S
-        self._send(slot, "kill")
+        self._keepers.send(slot, "kill")
 
     def _shut_down(self) -> None:
-        """Take what has arrived, then end all keepers at once, and with them everything below them."""
-        links = [slot.link for slot in self._slots if slot.link]
+        """Take what has arrived, for outcomes that lie in the sockets are finished work, then end all keepers."""
         try:
-            self._take_what_arrived()
-        finally:
-            for link in links:
-                link.channel.send("quit")
-            end = time.monotonic() + _QUIT_S
-            for link in links:
-                link.wait(max(0.0, end - time.monotonic()))
-            for slot in self._slots:
-                slot.link = slot.host = None
-            self._selector.close()
-
-    def _take_what_arrived(self) -> None:
-        """Outcomes that lie in the sockets are finished work."""
-        for slot in self._slots:
-            if slot.link is None or slot.host is None:
-                continue
-            for message in slot.link.channel.receive():
-                if message["type"] in ("done", "failed"):
+            for slot, message in self._keepers.arrived():
+                if slot.host and message["type"] in ("done", "failed"):
                     self._on_message(slot, message)
+        finally:
+            self._keepers.close()
+            for slot in self._slots:
+                slot.host = None
 
 
 def _why(message: Mapping[str, Any], host: HostRun) -> str:

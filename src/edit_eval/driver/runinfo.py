@@ -16,9 +16,11 @@ from edit_eval.driver.plan import recorded_rubrics
 from edit_eval.driver.refusals import cannot_read
 from edit_eval.driver.rubrics import check_recorded_rubric
 from edit_eval.driver.shapes import Each, misfit_of
+from edit_eval.driver.shards import FOLDER, Shard
 
 __all__ = [
     "FORMAT",
+    "WHOLE",
     "DamagedInfo",
     "distinct",
     "hosts_in",
@@ -31,6 +33,9 @@ __all__ = [
 ]
 
 FORMAT = 1
+
+WHOLE = "whole.jsonl"
+"""In a shard: the samples of the run that it is a part of, as samples.jsonl has its own."""
 
 _SCALAR = (str, float, bool, None)
 _START = {
@@ -99,8 +104,15 @@ class DamagedInfo(RunError):
 
 
 def rebuild_with(path: Path, *, config_is_there: bool) -> str:
-    """Return the command that writes what is missing or damaged in a run anew."""
-    return f"'edit-eval run {path}'" if config_is_there else f"'edit-eval run CONFIG --output {path}'"
+    """Return the command that writes what is missing or damaged in a run, or in a shard of one, anew."""
+    if config_is_there:
+        return f"'edit-eval run {path}'"
+    if shard := Shard.of_folder(path):
+        run = (path if path.parent.name == FOLDER else path.absolute()).parent.parent
+        return f"'edit-eval run CONFIG --output {run} --shard {shard}'"
+    if (path / WHOLE).exists():  # a shard that was put elsewhere
+        return f"'edit-eval run CONFIG --set shard=I/N --output {path}'"
+    return f"'edit-eval run CONFIG --output {path}'"
 
 
 def read_info(path: Path) -> dict[str, Any]:
@@ -129,7 +141,7 @@ def read_info(path: Path) -> dict[str, Any]:
         raise _damaged(path, "not of edit-eval")
     if info["format"] > FORMAT:
         raise RunError(f"{path} was written by a newer edit-eval; use that one")
-    fault = _misfit(info) or _rubric_fault(info)
+    fault = _misfit(info) or _rubric_fault(info) or _shard_fault(info)
     if fault:
         raise _damaged(path, fault)
     return info
@@ -143,6 +155,14 @@ def _rubric_fault(info: Mapping[str, Any]) -> str | None:
                 check_recorded_rubric(one)
         except ConfigError as error:
             return f"{where}judging.{error.problems[0]}"
+    return None
+
+
+def _shard_fault(info: Mapping[str, Any]) -> str | None:
+    try:
+        shard_of(info)
+    except ValueError as error:
+        return f"config.shard: {error}"
     return None
 
 
@@ -182,10 +202,10 @@ def hosts_in(starts: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return [mapping(host) for start in starts for host in mapping(start.get("hosts")).values()]
 
 
-def shard_of(info: Mapping[str, Any]) -> str | None:
-    """Return which shard of a run this is (`0/4`), or None for a whole run."""
-    shard: str | None = mapping(info.get("config")).get("shard")
-    return shard
+def shard_of(info: Mapping[str, Any]) -> Shard | None:
+    """Return which shard of a run this is, or None for a whole run. What `read_info` returned names one that there is."""
+    shard = mapping(info.get("config")).get("shard")
+    return Shard.parse(shard) if shard else None
 
 
 def distinct(values: Iterable[Any]) -> str:

@@ -16,6 +16,7 @@ from edit_eval import __version__
 from edit_eval.core.identity import digest
 from edit_eval.driver.hashes import file_fact
 from edit_eval.driver.plan import Judging
+from edit_eval.driver.runinfo import WHOLE
 
 __all__ = ["is_settled", "ledger_is_as_noted", "note_settled", "verdicts_hang_on"]
 
@@ -42,7 +43,7 @@ def verdicts_hang_on(root: Path, judging: Judging, *, twice: float, retry_failed
     try:
         facts = [file_fact(name, os.stat(root / name)) for name in _FILES]  # noqa: PTH116
         with contextlib.suppress(FileNotFoundError):  # of a shard alone, says what is judged twice
-            facts.append(file_fact("whole.jsonl", os.stat(root / "whole.jsonl")))  # noqa: PTH116
+            facts.append(file_fact(WHOLE, os.stat(root / WHOLE)))  # noqa: PTH116
     except OSError:
         return ""
     return digest([__version__, judging.id, judging.reads, twice, retry_failed, facts])

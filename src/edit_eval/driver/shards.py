@@ -25,6 +25,7 @@ MOST = 100_000
 """Shards of one run."""
 
 _WRITTEN = re.compile(r"([0-9]{1,6})\s*/\s*([0-9]{1,6})")
+_FOLDER_NAME = re.compile(r"([0-9]{1,6})-of-([0-9]{1,6})")
 
 
 @dataclass(frozen=True, order=True)
@@ -54,6 +55,16 @@ class Shard:
             )
         return cls(index, count)
 
+    @classmethod
+    def of_folder(cls, path: Path) -> Self | None:
+        """Return which shard a directory is by its name and place, below that of a run; None if it is none by these."""
+        whole = path.absolute()
+        found = _FOLDER_NAME.fullmatch(whole.name) if whole.parent.name == FOLDER else None
+        try:
+            return cls.parse("/".join(found.groups())) if found else None
+        except ValueError:
+            return None
+
     def __str__(self) -> str:
         return f"{self.index}/{self.count}"
 
@@ -68,8 +79,13 @@ class Shard:
 
     def has(self, cluster: str) -> bool:
         """Whether the samples of a cluster are its."""
+        return self.index_among(self.count, cluster) == self.index
+
+    @staticmethod
+    def index_among(count: int, cluster: str) -> int:
+        """Return which of so many shards has the samples of a cluster."""
         found = hashlib.sha256(f"shard {cluster}".encode("utf-8", "surrogatepass")).digest()
-        return int.from_bytes(found[:8]) % self.count == self.index
+        return int.from_bytes(found[:8]) % count
 
     def share(self, wanted: Iterable[WantedEdit]) -> list[WantedEdit]:
         """Return which of a whole run's edits are its; each keeps its place in the whole."""

@@ -6,7 +6,6 @@ import enum
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from edit_eval.driver.backends import KeeperLink
 from edit_eval.driver.devices import Device
@@ -115,8 +114,3 @@ class Slot:
     last_failure: str = ""
     prepared: bool = False  # its keeper was told to have the next stage's host import
     held_back: bool = False  # it waits until others have loaded
-
-    def send(self, kind: str, /, **fields: Any) -> None:
-        """Send the keeper a message."""
-        if self.link is not None:
-            self.link.channel.send(kind, **fields)

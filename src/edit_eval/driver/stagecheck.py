@@ -242,9 +242,8 @@ class StageCheck:
             if total is None:
                 yield warn(what, f"{device.label}: NVML does not tell its memory; needs {text}")
                 continue
-            yield self._fits(
-                what, f"{device.label} has {size_text(total)}, needs {text}", weights, need, total, gpu=True
-            )
+            line = f"{device.label} has {size_text(total)}, needs {text}"
+            yield self._fits(what, line, weights, need, total, len(device.indices))
         there = memory()
         if slots and there:
             each = (
@@ -253,7 +252,7 @@ class StageCheck:
             line = (
                 f"{each} ({size_text(weights)} of weights, the rest is margin); {size_text(there.free)} free"
             )
-            yield self._fits(what, line, slots * weights, slots * need, there.free, gpu=False)
+            yield self._fits(what, line, slots * weights, slots * need, there.free, gpus=0)
         if gpus and there and len(gpus) * _MAIN_MEMORY_BYTES > there.total:
             text = (
                 f"{len(gpus)} processes take about {size_text(_MAIN_MEMORY_BYTES)} each; there are "
@@ -276,10 +275,15 @@ class StageCheck:
             text = f"{count} loads at once put {size_text(need)} there; {size_text(there.free)} are free"
             yield bad(f"{self._kind} main memory", text, f"{mend}, or use fewer devices")
 
-    def _fits(self, what: str, text: str, weights: int, need: int, there: int, *, gpu: bool) -> Finding:
-        offloading = self._offloading(there) if gpu else ""
+    def _fits(self, what: str, text: str, weights: int, need: int, there: int, gpus: int) -> Finding:
+        offloading = self._offloading(there) if gpus == 1 else ""
         if weights > there:
-            smaller = f"use fewer or larger devices, a smaller model, or a smaller {self._kind}.params.dtype"
+            larger = (
+                f"several GPUs for each ({self._kind}.devices: [[cuda:0, cuda:1]])"
+                if gpus
+                else "fewer devices"
+            )
+            smaller = f"use {larger}, a smaller model, or a smaller {self._kind}.params.dtype"
             return bad(what, text, offloading or smaller)
         if need > there:
             less = "smaller images or a smaller batch_size, if memory runs out"

@@ -15,7 +15,7 @@ from edit_eval.driver.config import without_secrets
 from edit_eval.driver.job import Job, JudgeJob
 from edit_eval.driver.judges import is_beside, judges_info, main_judge
 from edit_eval.driver.plan import Judging
-from edit_eval.driver.shards import FOLDER, Shard
+from edit_eval.driver.shards import Shard
 
 __all__ = ["next_info", "starts_of"]
 
@@ -73,7 +73,7 @@ def next_info(
 def _name(job: Job) -> str:
     """Return what the run is called: its directory's name; of a shard below a run, that run's and its own."""
     output, shard = job.output, job.checked.config.shard
-    if shard and output.parent.name == FOLDER and output.name == Shard.parse(shard).folder_name:
+    if shard and str(Shard.of_folder(output)) == shard:
         return f"{output.parent.parent.name} shard {shard}"
     return output.name
 

@@ -43,12 +43,11 @@ from edit_eval.driver.ledger import (
 from edit_eval.driver.mounts import local_locks, mount_of
 from edit_eval.driver.plan import WantedEdit, judged_again
 from edit_eval.driver.refusals import cannot_read, cannot_write
-from edit_eval.driver.runinfo import FORMAT, DamagedInfo, read_info, rebuild_with, shard_of
+from edit_eval.driver.runinfo import FORMAT, WHOLE, DamagedInfo, read_info, rebuild_with, shard_of
 from edit_eval.driver.settled import ledger_is_as_noted
 from edit_eval.driver.wanted import wanted_from_lines, wanted_lines
 
 __all__ = [
-    "WHOLE",
     "RunReader",
     "RunStore",
     "flock_fault",
@@ -56,13 +55,10 @@ __all__ = [
     "image_path",
     "link_names",
     "lock_holder",
+    "read_wanted",
     "refuse_foreign",
     "thumbnail_path",
 ]
-
-
-WHOLE = "whole.jsonl"
-"""In a shard: the samples of the run that it is a part of, as samples.jsonl has its own."""
 
 
 def image_path(key: str) -> str:
@@ -128,7 +124,7 @@ class RunReader:
     @cached_property
     def wanted(self) -> list[WantedEdit]:
         """What the run is about. Raises `RunError` where samples.jsonl is missing or damaged."""
-        found = _read_wanted(self.path / "samples.jsonl")
+        found = read_wanted(self.path / "samples.jsonl")
         if not found and self.edits:
             raise _damaged_wanted(self.path / "samples.jsonl", "it is empty")
         return found
@@ -136,16 +132,30 @@ class RunReader:
     @cached_property
     def whole(self) -> list[WantedEdit]:
         """What the run is about that this one is a shard of; of one that is none, the same as `wanted`."""
-        return _read_wanted(self.path / WHOLE) if shard_of(self.info) else self.wanted
+        return read_wanted(self.path / WHOLE) if shard_of(self.info) else self.wanted
 
     def judged_twice(self, fraction: float) -> frozenset[str]:
         """Return the keys of the edits that a judge is asked about twice: a share of all, whichever this shard has."""
         return judged_again((one.key for one in self.whole), fraction) if fraction else frozenset()
 
+    def release(self) -> None:
+        """Close the ledgers until a record is asked for."""
+        self.edits.release()
+        self.verdicts.release()
 
-def _read_wanted(path: Path) -> list[WantedEdit]:
+
+def read_wanted(path: Path, root: Path | None = None) -> list[WantedEdit]:
+    """Return what samples.jsonl, or whole.jsonl, of a run says.
+
+    Args:
+        path: of the file.
+        root: run directory below which the run's own images are looked for; None: the one that the file lies in.
+
+    Raises:
+        RunError: it is missing or damaged; one line says how to mend it.
+    """
     try:
-        return list(wanted_from_lines(path.read_bytes().splitlines(), path.parent.absolute()))
+        return list(wanted_from_lines(path.read_bytes().splitlines(), root or path.parent.absolute()))
     except FileNotFoundError as error:
         raise _damaged_wanted(path, "it is missing") from error
     except OSError as error:
@@ -176,7 +186,7 @@ _OURS = frozenset(
         "telemetry.jsonl",
         "thumbs",
         "verdicts.jsonl",
-        "whole.jsonl",
+        WHOLE,
     ]
 )
 

@@ -28,6 +28,9 @@ _CACHES: Mapping[str, str] = {
 }
 """Name -> class of diffusers' options; what a step computes is kept for the next ones."""
 
+_CALLBACK = "current_timestep_callback"
+"""What some caches ask of the pipeline while it runs."""
+
 _CACHE_DIT = "cache_dit"
 _FP8 = "fp8"
 _LAYERWISE = "layerwise_casting"
@@ -108,7 +111,7 @@ def _typed_failures(denoiser: Any, where: str) -> Iterator[None]:
         yield
     except UserError:
         raise
-    except (ImportError, LookupError, RuntimeError, TypeError, ValueError) as error:
+    except (AttributeError, ImportError, LookupError, RuntimeError, TypeError, ValueError) as error:
         if type(error).__name__ == "OutOfMemoryError":
             raise
         raise UserError(
@@ -126,12 +129,15 @@ def _cache(pipeline: Any, denoiser: Any, name: str, options: Mapping[str, Any], 
         )
     if not hasattr(denoiser, "enable_cache"):
         raise UserError(f"{where}: {type(denoiser).__name__} of diffusers takes no cache")
-    denoiser.enable_cache(_options(config_class, options, where, _callbacks(pipeline)))
-
-
-def _callbacks(pipeline: Any) -> dict[str, Callable[[], Any]]:
-    """Return what caches ask of a pipeline while it runs."""
-    return {"current_timestep_callback": lambda: pipeline.current_timestep}
+    given: dict[str, Callable[[], Any]] = {}
+    if any(one.name == _CALLBACK for one in dataclasses.fields(config_class)):
+        if not hasattr(type(pipeline), "current_timestep"):
+            raise UserError(
+                f"{where}: {type(pipeline).__name__} does not tell which step it is at, and this cache asks for it; "
+                "choose another one"
+            )
+        given[_CALLBACK] = lambda: pipeline.current_timestep
+    denoiser.enable_cache(_options(config_class, options, where, given))
 
 
 def _options(cls: Any, options: Mapping[str, Any], where: str, given: Mapping[str, Any]) -> Any:
@@ -145,7 +151,7 @@ def _options(cls: Any, options: Mapping[str, Any], where: str, given: Mapping[st
     if unknown:
         raise ConfigError(unknown)
     values = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
-    return cls(**values, **{name: value for name, value in given.items() if name in names})
+    return cls(**values, **given)
 
 
 def _cache_dit(pipeline: Any, options: Mapping[str, Any], where: str) -> None:

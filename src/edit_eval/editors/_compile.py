@@ -10,22 +10,23 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import importlib.util
+import gc
 import os
-import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from edit_eval.core.errors import UserError
 from edit_eval.core.identity import digest
 from edit_eval.editors._gelu import fused_gelu
 from edit_eval.editors._rotary import real_rotary
+from edit_eval.worker.compiler import compiler_lacks
 
 __all__ = [
     "LEAST_STEPS",
+    "CompiledBlocks",
     "compile_blocks",
     "compile_if_it_pays",
     "denoiser_of",
@@ -40,6 +41,12 @@ largest model."""
 
 _RECOMPILES = 64
 """Graphs kept of one block. torch's own limit of 8 is met by a benchmark of many sizes, and then nothing is compiled."""
+
+_TRIAL_FAULTS = (
+    ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, MemoryError, OSError, RuntimeError,
+    TypeError, ValueError,
+)  # fmt: skip
+"""What the compiler, the programs that it calls and the pipeline raise; torch's want of memory is a RuntimeError."""
 
 _WAIT_S = 600.0
 _POLL_S = 0.5
@@ -71,11 +78,7 @@ def lacks(denoiser: Any, device: str) -> str:
     """Return why a denoiser cannot be compiled here, in words that follow "compiling needs"; empty if it can."""
     if not getattr(denoiser, "_repeated_blocks", None) or not hasattr(denoiser, "compile_repeated_blocks"):
         return "a denoiser of which diffusers knows the repeated blocks, and this pipeline has none"
-    if device.startswith("cuda") and importlib.util.find_spec("triton") is None:
-        return f"triton, and {sys.executable} has none: {sys.executable} -m pip install triton"
-    if not (os.environ.get("CC") or any(shutil.which(name) for name in ("cc", "gcc", "clang"))):
-        return "a C compiler, and there is none (cc, gcc, clang)"
-    return ""
+    return compiler_lacks(device)
 
 
 def compile_if_it_pays(
@@ -108,19 +111,8 @@ def compile_if_it_pays(
     if not is_wanted(choice, options, steps, device) or (choice == "auto" and not fullgraph):
         return {"compile": "off"}  # each block with a hook of its own would be compiled by itself
     started = time.monotonic()
-    why = lacks(denoiser, device)
-    if why:
-        why = f"compiling needs {why}"
-    else:
-        back = compile_blocks(denoiser, fullgraph=fullgraph)
-        try:
-            with first_alone(denoiser):
-                try_out()
-        except RuntimeError as error:  # torch's compiler raises nothing else
-            if type(error).__name__ == "OutOfMemoryError":
-                raise
-            back()
-            why = f"the denoiser does not compile: {' '.join(str(error).split())[:300]}"
+    lacking = lacks(denoiser, device)
+    why = f"compiling needs {lacking}" if lacking else _compiled(denoiser, try_out, fullgraph=fullgraph)
     if not why:
         return {"compile": "on", "compile_s": round(time.monotonic() - started, 2)}
     if choice == "on":
@@ -129,16 +121,59 @@ def compile_if_it_pays(
     return {"compile": "off"}
 
 
-def compile_blocks(denoiser: Any, *, fullgraph: bool = True, **options: Any) -> Callable[[], None]:
-    """Have the denoiser's repeated blocks compiled when they are first called, for sizes that vary.
+def _compiled(denoiser: Any, try_out: Callable[[], None], *, fullgraph: bool) -> str:
+    """Compile and try it; return why that cannot be, with the denoiser as it was; empty if it can."""
+    blocks = None
+    try:
+        blocks = compile_blocks(denoiser, fullgraph=fullgraph)
+        with first_alone(denoiser):
+            try_out()
+    except _TRIAL_FAULTS as error:
+        said = " ".join(str(error).split())[:300]
+        why = f"a trial with the denoiser compiled failed: {type(error).__name__}: {said}"
+    else:
+        blocks.bear_more_sizes()
+        return ""
+    # Outside of the handler: while it runs, the traceback keeps the trial's tensors alive.
+    if blocks is not None:
+        blocks.take_back()
+    _free_memory(denoiser)
+    return why
+
+
+class CompiledBlocks:
+    """A denoiser whose repeated blocks are compiled when they are first called, for sizes that vary."""
+
+    def __init__(
+        self, denoiser: Any, backs: Sequence[Callable[[], None]], options: Mapping[str, Any]
+    ) -> None:
+        self._denoiser = denoiser
+        self._backs = backs
+        self._options = options
+
+    def bear_more_sizes(self) -> None:
+        """Have a block run plain for sizes beyond the graphs that are kept of it, where `fullgraph` would raise.
+
+        What was compiled is used again.
+        """
+        self._denoiser.compile_repeated_blocks(fullgraph=False, **self._options)
+
+    def take_back(self) -> None:
+        """Have the denoiser run as it was made."""
+        for module in self._denoiser.modules():
+            if getattr(module, "_compiled_call_impl", None) is not None:
+                module._compiled_call_impl = None  # noqa: SLF001 - torch has no public way back
+        for one in self._backs:
+            one()
+
+
+def compile_blocks(denoiser: Any, *, fullgraph: bool = True, **options: Any) -> CompiledBlocks:
+    """Have the denoiser's repeated blocks compiled; where that raises, the denoiser is as it was.
 
     Args:
         denoiser: a diffusers model for which `lacks` returned nothing.
         fullgraph: refuse a block that is not one graph. Hooks on blocks (caches, offloading) break it.
         options: further ones of `torch.compile`, such as `mode` or `backend`.
-
-    Returns:
-        A function that takes it back.
     """
     import torch
 
@@ -148,17 +183,23 @@ def compile_blocks(denoiser: Any, *, fullgraph: bool = True, **options: Any) -> 
         if hasattr(settings, name):
             setattr(settings, name, max(_RECOMPILES, getattr(settings, name)))
             break
-    backs = [real_rotary(denoiser), fused_gelu(denoiser)]
-    denoiser.compile_repeated_blocks(fullgraph=fullgraph, **{"dynamic": True, **options})
+    options = {"dynamic": True, **options}
+    blocks = CompiledBlocks(denoiser, [real_rotary(denoiser), fused_gelu(denoiser)], options)
+    try:
+        denoiser.compile_repeated_blocks(fullgraph=fullgraph, **options)
+    except BaseException:
+        blocks.take_back()
+        raise
+    return blocks
 
-    def back() -> None:
-        for module in denoiser.modules():
-            if getattr(module, "_compiled_call_impl", None) is not None:
-                module._compiled_call_impl = None  # noqa: SLF001 - torch has no public way back
-        for one in backs:
-            one()
 
-    return back
+def _free_memory(denoiser: Any) -> None:
+    """Give back what a trial held."""
+    gc.collect()
+    if next(denoiser.parameters()).is_cuda:
+        import torch
+
+        torch.cuda.empty_cache()
 
 
 def cache_folder() -> Path:
@@ -182,16 +223,9 @@ def first_alone(denoiser: Any, wait_s: float = _WAIT_S) -> Iterator[None]:
         denoiser: what is compiled; hosts that compile other ones do not wait.
         wait_s: the longest that a host waits for another one; then it compiles too.
     """
-    folder = cache_folder()
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        mark = folder / f"edit-eval-{_kind_of(denoiser)}"
-        if mark.exists():
-            yield
-            return
-        lock = mark.with_suffix(".lock").open("ab")
-    except OSError as error:  # there is no cache to share
-        print(f"compiled code is not shared: {error}", file=sys.stderr)
+    mark = cache_folder() / f"edit-eval-{_kind_of(denoiser)}"
+    lock = _lock_file(mark)
+    if lock is None:
         yield
         return
     with lock:
@@ -201,6 +235,16 @@ def first_alone(denoiser: Any, wait_s: float = _WAIT_S) -> Iterator[None]:
         yield
         with contextlib.suppress(OSError):
             mark.touch()
+
+
+def _lock_file(mark: Path) -> BinaryIO | None:
+    """Open the lock beside a mark; None where the cache is filled, or cannot be shared."""
+    try:
+        mark.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return None if mark.exists() else mark.with_suffix(".lock").open("ab")
+    except OSError as error:
+        print(f"compiled code is not shared: {error}", file=sys.stderr)
+        return None
 
 
 def _locked(file: Any) -> bool:

@@ -30,11 +30,12 @@ def fused_gelu(denoiser: Any) -> Callable[[], None]:
     ours = [one for one in denoiser.modules() if type(one) is activations.GELU and one.approximate == "tanh"]
     if not ours or not all(_is_plain(one.proj) for one in ours):
         return lambda: None
-    plain, fused = _functions()
-    activations.GELU.forward = fused
+    for one in ours:
+        one.__class__ = _fused_class()
 
     def back() -> None:
-        activations.GELU.forward = plain
+        for one in ours:
+            one.__class__ = activations.GELU
 
     return back
 
@@ -51,19 +52,19 @@ def _is_plain(linear: Any) -> bool:
 
 
 @cache
-def _functions() -> tuple[Any, Any]:
-    """Return diffusers' GELU, and one that is fused on a GPU: always the same one, for compiled code is bound to it."""
+def _fused_class() -> Any:
+    """Return diffusers' GELU, fused on a GPU: a class, so that one compiled graph serves all of a denoiser's blocks."""
     from diffusers.models import activations
 
-    plain = activations.GELU.forward
     product = linear_gelu()
 
-    def fused(self: Any, hidden_states: Any) -> Any:
-        if self.approximate != "tanh" or not hidden_states.is_cuda:
-            return plain(self, hidden_states)
-        return product(hidden_states, self.proj.weight, self.proj.bias)
+    class FusedGELU(activations.GELU):  # type: ignore[misc]
+        def forward(self, hidden_states: Any) -> Any:
+            if not hidden_states.is_cuda:
+                return super().forward(hidden_states)
+            return product(hidden_states, self.proj.weight, self.proj.bias)
 
-    return plain, fused
+    return FusedGELU
 
 
 @cache

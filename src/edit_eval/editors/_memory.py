@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["MEMORY", "breaks_blocks", "offload", "stays"]
+__all__ = ["MEMORY", "breaks_blocks", "is_denoiser", "offload", "stays"]
 
 MEMORY: Sequence[str] = ("full", "encoder_offload", "group_offload")
 """full: everything on the device. encoder_offload: layers of the encoders come when they are used, twice an edit.
@@ -19,13 +19,18 @@ group_offload: blocks of the denoiser too, in every step."""
 _DENOISERS = ("transformer", "transformer_2", "unet")
 
 
+def is_denoiser(component: str) -> bool:
+    """Whether a component of a pipeline is what runs in every step."""
+    return component in _DENOISERS
+
+
 def stays(component: str, memory: str) -> bool:
     """Whether a component of a pipeline is on the device all the time; `memory`: one of `MEMORY`."""
     if memory == "full":
         return True
     if "encoder" in component:
         return False
-    return memory == "encoder_offload" or component not in _DENOISERS
+    return memory == "encoder_offload" or not is_denoiser(component)
 
 
 def breaks_blocks(memory: str) -> bool:
@@ -49,7 +54,7 @@ def offload(pipeline: Any, memory: str, device: str) -> None:
             component.to(device)
             continue
         by_block = {"offload_type": "block_level", "num_blocks_per_group": 1}
-        how: dict[str, Any] = by_block if name in _DENOISERS else {"offload_type": "leaf_level"}
+        how: dict[str, Any] = by_block if is_denoiser(name) else {"offload_type": "leaf_level"}
         apply_group_offloading(
             component,
             onload_device=torch.device(device),

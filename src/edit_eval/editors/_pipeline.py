@@ -26,6 +26,7 @@ from edit_eval.editors._calling import reporter, watched
 from edit_eval.editors._compile import compile_if_it_pays, denoiser_of
 from edit_eval.editors._memory import breaks_blocks, offload, stays
 from edit_eval.editors._overlays import as_folder, from_original, put_lora
+from edit_eval.editors._spread import Place, connect, index_of, is_split, places, room, weights_bytes
 from edit_eval.worker.images import resize_to
 from edit_eval.worker.returned import mark_nan
 
@@ -71,7 +72,7 @@ _DTYPE_KEYWORD_SINCE = (0, 40)
 
 
 class PipelineEditor(Editor):
-    """An editor around one diffusers pipeline on one device.
+    """An editor around one diffusers pipeline, on one device or spread over several.
 
     A subclass says how the pipeline is made (`build`) and what it is called with (`edit`, through `run`). To get the
     pipeline from elsewhere than a checkpoint, override `build` alone.
@@ -86,14 +87,14 @@ class PipelineEditor(Editor):
         """Build the pipeline on the context's device.
 
         Raises:
-            DeviceError: the replica is to span several devices.
+            DeviceError: the replica is to span several devices, and to offload too.
             ModelError: a library is missing, or the checkpoint does not load.
         """
         super().__init__(params, context)
-        if len(context.devices) != 1:
+        if len(context.devices) > 1 and params.memory != "full":
             raise DeviceError(
-                f"editor.devices: one replica over {len(context.devices)} devices ({', '.join(context.devices)}) is "
-                "not supported by this editor; give one device per replica, as in [cuda:0, cuda:1]"
+                f"editor.params.memory: {params.memory} is for one device, and this editor has "
+                f"{len(context.devices)} ({', '.join(context.devices)}); leave it out, or give the editor one device"
             )
         self.pipeline = self.build()
         if params.memory != "full":
@@ -169,7 +170,11 @@ class PipelineEditor(Editor):
             self.steps(),
             self.context.device,
             self._try_out,
-            fullgraph=not (breaks_graphs(params.approximations) or breaks_blocks(params.memory)),
+            fullgraph=not (
+                breaks_graphs(params.approximations)
+                or breaks_blocks(params.memory)
+                or is_split(self.pipeline, denoiser)
+            ),
         )
 
     def _try_out(self) -> None:
@@ -284,10 +289,10 @@ def _check_components(model: str | None, components: Mapping[str, str]) -> None:
 
 
 def load_pipeline(context: HostContext, dtype: str, class_name: str, memory: str = "full") -> Any:
-    """Return the pipeline of `context.model`, every model of it read straight to `context.device`.
+    """Return the pipeline of `context.model`, every model of it read straight to its device.
 
     Args:
-        context: model folder, device, the components that are taken from elsewhere, and a LoRA over it all.
+        context: model folder, devices, the components that are taken from elsewhere, and a LoRA over it all.
         dtype: one of `DTYPES`.
         class_name: a pipeline class of diffusers.
         memory: one of `MEMORY`; models that do not stay on the device are read to main memory.
@@ -303,31 +308,56 @@ def load_pipeline(context: HostContext, dtype: str, class_name: str, memory: str
     cls = pipeline_class(class_name)
     _hide_progress_bars()
     taken = signature_names(cls, "__init__")
-    parts = {}
+    found: dict[str, tuple[Any, Path]] = {}
     for name, (library, part_class_name) in _slots(index).items():
         path = context.components.get(name)
         if (folder / name / f"{library}.py").is_file() or (path and (Path(path) / f"{library}.py").is_file()):
             raise ModelError(
                 f"editor.model: the {name} of {folder} is code of the checkpoint itself, which is not run"
             )
-        with _typed_failures(
-            f"editor.components.{name}: {path}" if path else f"editor.model: {folder / name}"
-        ):
+        with _typed_failures(_named(context, name)):
             part_class = _part_class(library, part_class_name)
             if name in taken and part_class is not None and (path is not None or _is_model(part_class)):
-                place = Path(path) if path else folder / name
-                device = context.device if stays(name, memory) else "cpu"
-                parts[name] = _load_part(part_class, place, folder / name, dtype, device)
+                found[name] = (part_class, Path(path) if path else folder / name)
+    where = _places(context, found, dtype, memory)
+    parts = {}
+    for name, (part_class, place) in found.items():
+        with _typed_failures(_named(context, name)):
+            parts[name] = _load_part(part_class, place, folder / name, dtype, where.get(name, context.device))
     if lost := sorted(set(context.components) - set(parts)):
         raise ModelError(
             f"editor.components.{lost[0]}: {class_name} has no use for it, or its class is not installed"
         )
     with _typed_failures(f"editor.model: {folder}"):
         pipeline = cls.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False, **parts)
+    if len(context.devices) > 1:
+        connect(pipeline, where)
     if context.lora:
         with _typed_failures(f"editor.lora: {context.lora[0]}"):
             put_lora(pipeline, *context.lora)
     return pipeline
+
+
+def _named(context: HostContext, component: str) -> str:
+    """Return what a user calls a component of the pipeline."""
+    path = context.components.get(component)
+    return (
+        f"editor.components.{component}: {path}"
+        if path
+        else f"editor.model: {Path(str(context.model)) / component}"
+    )
+
+
+def _places(
+    context: HostContext, found: Mapping[str, tuple[Any, Path]], dtype: str, memory: str
+) -> Mapping[str, Place]:
+    """Return where each model is read to; `found`: component -> its class, and its folder or file."""
+    models = {name: place for name, (cls, place) in found.items() if _is_model(cls)}
+    if len(context.devices) == 1:
+        return {name: context.device if stays(name, memory) else "cpu" for name in models}
+    with _typed_failures(f"editor.model: {context.model}"):
+        sizes = {name: weights_bytes(place, dtype) for name, place in models.items()}
+        return places(sizes, room(context.devices))
 
 
 def pipeline_class(name: str) -> Any:
@@ -426,8 +456,8 @@ def _is_model(cls: Any) -> bool:
     return inspect.isclass(cls) and issubclass(cls, torch.nn.Module)
 
 
-def _load_part(cls: Any, place: Path, base: Path, dtype: str, device: str) -> Any:
-    """Load one component: models to `device` in `dtype` and whole; tokenizers, schedulers ... as they are.
+def _load_part(cls: Any, place: Path, base: Path, dtype: str, device: Place) -> Any:
+    """Load one component: models to `device` in `dtype`, with all weights; tokenizers, schedulers ... as they are.
 
     Args:
         cls: its class.
@@ -435,6 +465,9 @@ def _load_part(cls: Any, place: Path, base: Path, dtype: str, device: str) -> An
         base: folder of that component in the base model; its config says what a single file is.
         dtype: one of `DTYPES`.
         device: where models go.
+
+    Raises:
+        ModelError: weights are missing, or one file is to be split.
     """
     import diffusers
     import torch
@@ -447,8 +480,16 @@ def _load_part(cls: Any, place: Path, base: Path, dtype: str, device: str) -> An
     options: dict[str, Any] = {"torch_dtype" if old_word else "dtype": getattr(torch, dtype)}
     if any(place.glob("*.safetensors")):
         options["use_safetensors"] = True  # else the libraries read a .bin, as weights only
-    straight = not device.startswith("cpu") and importlib.util.find_spec("accelerate") is not None
-    where = {"device_map": {"": device}} if straight else {}
+    where: dict[str, Any] = {}
+    if not isinstance(device, str):
+        if place.is_file():
+            raise ModelError(
+                f"{place} is one file, which can't be split over {', '.join(device)}; give it as a folder, as "
+                "save_pretrained writes it"
+            )
+        where = {"device_map": "auto", "max_memory": {index_of(one): most for one, most in device.items()}}
+    elif not device.startswith("cpu") and importlib.util.find_spec("accelerate") is not None:
+        where = {"device_map": {"": device}}
     with contextlib.ExitStack() as kept:
         folder = place
         if place.is_file():
@@ -463,7 +504,7 @@ def _load_part(cls: Any, place: Path, base: Path, dtype: str, device: str) -> An
         raise ModelError(
             f"{len(missing)} weights of {cls.__name__} are missing, such as {missing[0]}, in {place}"
         )
-    return model if straight else model.to(device)
+    return model if where else model.to(device)
 
 
 @contextlib.contextmanager

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from edit_eval.core.errors import ModelError, UserError
-from edit_eval.core.types import HostContext, Rubric
+from edit_eval.core.types import HostContext
 from edit_eval.judges.asking import AskingJudge, AskingParams
 from edit_eval.judges.engines import Engine
 from edit_eval.judges.engines.images import cuts_off, has_pixel_limits
@@ -84,14 +84,6 @@ class VisionJudge(AskingJudge):
     )
     name: ClassVar[str] = "vlm"
     prepares: ClassVar[bool] = True
-
-    def __init__(self, params: Any, context: HostContext, rubrics: Sequence[Rubric]) -> None:
-        if len(context.devices) > 1:
-            raise UserError(
-                f"{self.name} puts one whole judge on one device, not one on {', '.join(context.devices)}; "
-                "list the devices singly to have a judge on each"
-            )
-        super().__init__(params, context, rubrics)
 
     def open_engine(self) -> Engine:
         """Load the model with the engine that the config names, or that suits."""

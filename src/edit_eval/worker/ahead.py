@@ -61,18 +61,21 @@ class ReadAhead:
         buffer = bytearray(_PIECE_BYTES)
         with contextlib.suppress(OSError):
             for path in paths:
-                self._read_file(path, buffer)
+                if not self._read_file(path, buffer):
+                    return
 
-    def _read_file(self, path: str, buffer: bytearray) -> None:
+    def _read_file(self, path: str, buffer: bytearray) -> bool:
+        """Read one file; return whether there was memory for it."""
         with open(path, "rb", buffering=0) as file:  # noqa: PTH123
             size = os.fstat(file.fileno()).st_size
             for offset in range(0, size, _PIECE_BYTES):
                 if _available_bytes() < _RESERVE_BYTES:
-                    return
+                    return False
                 length = min(_PIECE_BYTES, size - offset)
                 self.seen_bytes += length
                 if not _is_cached(file.fileno(), offset, length):
                     self._read_piece(file.fileno(), offset, buffer)
+        return True
 
     def _read_piece(self, file: int, offset: int, buffer: bytearray) -> None:
         """Read one piece; it counts as far as it came from a disk."""

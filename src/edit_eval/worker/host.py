@@ -1,10 +1,10 @@
 """The host: the model process. Loads one editor or judge, then turns tasks into outcomes until told to stop.
 
 Runs in the stage's own interpreter, which may be Python 3.10 and has no edit-eval installed. It talks to its keeper
-only; what the model's libraries print goes to the keeper's log. Two threads: this one works, the other one reads
-messages, so that `recall` and `stop` are answered while a model computes. What is left of a task when the model is done
-with it (an edit's image is to be written) is done in a thread beside the next task, one task's at most. A role that mostly waits for others (a judge
-at an endpoint) has more threads that work, each on tasks of its own: none waits for another.
+only; what the model's libraries print goes to the keeper's log. One thread works, and another one reads messages, so that
+`recall` and `stop` are answered while a model computes. What is left of a task when the model is done with it (an edit's
+image is to be written) is done in a third thread beside the next task, one task's at most. A role that mostly waits for
+others (a judge at an endpoint) has more threads that work, each on tasks of its own: none waits for another.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from edit_eval.core.errors import UserError
 from edit_eval.worker.ahead import ReadAhead, disk_bytes
 from edit_eval.worker.images import UnreadableImageError
 from edit_eval.worker.inputs import ChangedInputError
-from edit_eval.worker.protocol import TO_HOST, Channel, ProtocolError
+from edit_eval.worker.protocol import NOT_PREPARED, TO_HOST, Channel, ProtocolError
 from edit_eval.worker.returned import UnusableEditError
 from edit_eval.worker.roles import AlteredImageError, CannotJudgeError, CannotWriteError, Role
 from edit_eval.worker.secrets import ours
@@ -53,6 +53,7 @@ class Host:
         self._rest: Future[None] | None = None
         self._facts: dict[str, Any] = {}
         self._ahead = ReadAhead()
+        self._disk_before = disk_bytes()
 
     def serve(self) -> None:
         """Load what the keeper says, then work until `stop` or until the keeper goes away.
@@ -109,11 +110,11 @@ class Host:
             _refuse_accelerator()
         except (Exception, SystemExit):  # noqa: BLE001 - goes to the log; the host that replaces this one tells the driver
             traceback.print_exc()
-            _leave(6)
+            _leave(NOT_PREPARED)
         self._facts["prepared_s"] = round(time.monotonic() - began, 3)
 
     def _load(self, load: dict[str, Any]) -> Role:
-        started, read = time.monotonic(), disk_bytes()
+        started = time.monotonic()
         if paths := load.get("ahead"):
             self._ahead.start(paths)
         try:
@@ -126,8 +127,8 @@ class Host:
             if _is_full(error):
                 self._give_up(CannotWriteError("a file of its own", error))
             self._refuse("error", _one_line(error))
-        if read is not None and (now := disk_bytes()) is not None:
-            self._facts["disk_bytes"] = now - read
+        if self._disk_before is not None and (now := disk_bytes()) is not None:
+            self._facts["disk_bytes"] = now - self._disk_before
         facts = {"python": platform.python_version(), "executable": sys.executable, **role.facts()}
         self._say(
             {
@@ -202,6 +203,7 @@ class Host:
             if role.window != window:
                 self._say({"type": "window", "window": role.window})
         except Exception as error:  # noqa: BLE001 - becomes a typed failure of one task
+            self._finish_rest()  # the process may have to end, and what is finished counts
             if not self._failed(tasks, error):
                 for task in tasks:  # find the one that fails
                     self._work(role, [task])
@@ -209,9 +211,13 @@ class Host:
         if not role.beside:
             self._finish(tasks, left, seconds)
             return
+        self._finish_rest()
+        self._rest = self._beside.submit(self._finish_or_leave, tasks, left, seconds)
+
+    def _finish_rest(self) -> None:
+        """Wait until nothing is left of the task before."""
         if self._rest is not None:
             self._rest.result()
-        self._rest = self._beside.submit(self._finish_or_leave, tasks, left, seconds)
 
     def _finish_or_leave(
         self, tasks: list[dict[str, Any]], left: list[Callable[[], dict[str, Any]]], seconds: float

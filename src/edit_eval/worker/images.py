@@ -14,6 +14,7 @@ import re
 import stat
 import struct
 import sys
+import threading
 import warnings
 from array import array
 from collections.abc import Iterator
@@ -64,6 +65,8 @@ _ODD_DATA = (
     struct.error,
 )  # fmt: skip
 """What Pillow raises over damaged metadata; a picture that can be seen is not refused for these."""
+_PILLOW = re.compile(r"(PIL|pillow_heif)\.")
+"""Modules whose warnings are about images that are read all the same."""
 _BAND_PX = 1 << 24
 """Pixels of an image with alpha that are put on white at a time: the whole would be in memory four times."""
 
@@ -110,7 +113,7 @@ def open_image(path: str | Path | BinaryIO) -> OpenedImage:
 def image_size(path: str | Path) -> tuple[int, int]:
     """Return (width, height) in pixels, as the file's head says. Raises `UnreadableImageError`."""
     name = shown_path(str(path))
-    with _opened_file(path, name) as file, _strict(), _plain_words(file, name), _identified(file) as opened:
+    with _opened_file(path, name) as file, _STRICT, _plain_words(file, name), _identified(file) as opened:
         return opened.size
 
 
@@ -130,26 +133,52 @@ def _opened_file(path: str | Path, name: str) -> BinaryIO:
 
 
 def _decoded(file: BinaryIO, name: str) -> OpenedImage:
-    with _strict(), _plain_words(file, name), _identified(file) as opened:
+    with _STRICT, _plain_words(file, name), _identified(file) as opened:
         opened.load()
         turned = _upright(opened)
         return OpenedImage(rgb(turned), _has_several(opened))
 
 
-@contextmanager
-def _strict() -> Iterator[None]:
-    """Have Pillow refuse too many pixels and cut short files, and warn of nothing, whatever the process has set."""
-    from PIL import Image, ImageFile
+class _Strictness:
+    """Has Pillow refuse too many pixels and cut short files, and warn of nothing, whatever the process has set.
 
-    before = Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = MOST_PIXELS, False
-            yield
-    finally:
-        Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = before
+    Pillow's settings are the process's, and several threads read at once: the first one that enters sets them, the last
+    one that leaves puts back what was there before.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._readers = 0
+        self._before: tuple[int | None, bool] = (None, False)
+
+    def __enter__(self) -> None:
+        from PIL import Image, ImageFile
+
+        with self._lock:
+            _mute()
+            if self._readers == 0:
+                self._before = Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES
+                Image.MAX_IMAGE_PIXELS = MOST_PIXELS // 2  # it warns of more, and refuses twice as many
+                ImageFile.LOAD_TRUNCATED_IMAGES = False
+            self._readers += 1
+
+    def __exit__(self, *_: object) -> None:
+        from PIL import Image, ImageFile
+
+        with self._lock:
+            self._readers -= 1
+            if self._readers == 0:
+                Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = self._before
+
+
+_STRICT = _Strictness()
+
+
+def _mute() -> None:
+    """Have warnings of Pillow ignored, from now on: to put old filters back would undo what other threads set meanwhile."""
+    first = warnings.filters[0] if warnings.filters else None
+    if first is None or first[0] != "ignore" or first[3] != _PILLOW:
+        warnings.filterwarnings("ignore", module=_PILLOW.pattern)
 
 
 @contextmanager
@@ -163,7 +192,7 @@ def _plain_words(file: BinaryIO, name: str) -> Iterator[None]:
         raise
     except UnidentifiedImageError as error:
         raise UnreadableImageError(f"{name} {naming(_head(file), frozenset(Image.OPEN))}") from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+    except Image.DecompressionBombError as error:
         raise UnreadableImageError(f"{name} has {_too_many(error)}") from error
     except Exception as error:
         kind = image_format(_head(file))

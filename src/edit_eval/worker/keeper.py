@@ -24,7 +24,7 @@ from typing import Any
 
 from edit_eval.worker.logs import CappedLog
 from edit_eval.worker.processes import adopt_orphans, die_with_parent, kill_descendants, reap_children
-from edit_eval.worker.protocol import BEAT_S, FROM_HOST, TO_KEEPER, Channel, ProtocolError
+from edit_eval.worker.protocol import BEAT_S, FROM_HOST, NOT_PREPARED, TO_KEEPER, Channel, ProtocolError
 from edit_eval.worker.proxies import bypass_proxies, is_proxy_variable, own_names, without_proxies
 from edit_eval.worker.secrets import Redactor, secrets_of
 
@@ -54,6 +54,7 @@ class _Host:
     kill_at: float = float("inf")
     channel_open: bool = True
     output_open: bool = True
+    to_load: dict[str, Any] | None = None  # what it was told to load after it was prepared, until it is heard
 
 
 class Keeper:
@@ -167,24 +168,33 @@ class Keeper:
         """Start a host: `spec` holds python, env (None removes), proxy, links (name -> path) and log (path)."""
         if self._host is not None:
             raise ProtocolError("start while a host runs")
+        self._reap()  # one that has ended takes no load
         standby, self._standby = self._standby, None
         if standby is not None and standby.spec == spec and standby.channel_open:
-            self._host = standby
+            standby.to_load = load
+            self._load(standby, load)
+            return
+        if standby is not None:  # of no use any more
+            self._forget(standby)
+            _kill(standby)
+        self._start_afresh(spec, load)
+
+    def _start_afresh(self, spec: dict[str, Any], load: dict[str, Any]) -> None:
+        """Start a host that nobody has prepared; tell the driver if that cannot be."""
+        try:
+            host = self._spawn(spec)
+        except _CannotStartError as error:
+            self._refuse(str(error))
+        except OSError as error:  # a full disk, most likely
+            reason = error.strerror or str(error)
+            self._driver.send("fatal", path=str(self._links), errno=error.errno or 0, reason=reason)
         else:
-            if standby is not None:  # of no use any more
-                self._forget(standby)
-                _kill(standby)
-            try:
-                self._host = self._spawn(spec)
-            except _CannotStartError as error:
-                self._refuse(str(error))
-                return
-            except OSError as error:  # a full disk, most likely
-                reason = error.strerror or str(error)
-                self._driver.send("fatal", path=str(self._links), errno=error.errno or 0, reason=reason)
-                return
-        self._host.channel.send("load", **load)
-        self._driver.send("started", pid=self._host.process.pid)
+            self._load(host, load)
+
+    def _load(self, host: _Host, load: dict[str, Any]) -> None:
+        self._host = host
+        host.channel.send("load", **load)
+        self._driver.send("started", pid=host.process.pid)
 
     def _prepare(self, spec: dict[str, Any], load: dict[str, Any]) -> None:
         """Start a host that imports what loading will need; whatever is wrong with it, `start` will find it too."""
@@ -244,6 +254,7 @@ class Keeper:
                 _kill(host)
             return
         for message in host.channel.receive():
+            host.to_load = None
             self._driver.forward(_without_secrets(message, host.redactor))
         if host.channel.broken and not host.why:
             host.why = f"the host spoke no protocol: {host.channel.broken}"
@@ -290,13 +301,16 @@ class Keeper:
             self._forget(standby)
 
     def _end(self, host: _Host, code: int) -> None:
-        """Tell the driver that the host has ended, and forget it."""
+        """Tell the driver that the host has ended, and forget it; one that could not be prepared is replaced."""
         host.process.returncode = code
         if host.channel_open:
             self._on_host(host)  # what it said last
         self._drain_output(host)
         self._host = None
         self._forget(host)
+        if code == NOT_PREPARED and host.to_load is not None and not (host.ending or host.why):
+            self._start_afresh(host.spec, host.to_load)
+            return
         seconds = time.monotonic() - host.ordered_at if host.ordered_at else 0.0
         tail = host.log.tail(_TAIL_BYTES).decode("utf-8", "replace")
         reason = host.ending or "crash"

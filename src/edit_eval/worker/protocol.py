@@ -44,6 +44,7 @@ __all__ = [
     "FAILURES",
     "FROM_HOST",
     "FROM_KEEPER",
+    "NOT_PREPARED",
     "TO_HOST",
     "TO_KEEPER",
     "VERSION",
@@ -54,6 +55,8 @@ __all__ = [
 VERSION = 1
 BEAT_S = 5.0
 """Seconds between heartbeats of a keeper."""
+NOT_PREPARED = 6
+"""Exit code of a host that could not be prepared: another one is started in its place, and finds out what is wrong."""
 
 _MAX_LINE_BYTES = 64 << 20
 _READ_BYTES = 1 << 16

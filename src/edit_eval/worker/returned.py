@@ -31,7 +31,7 @@ class Returned(NamedTuple):
     """An edit as it is written.
 
     Attributes:
-        image: RGB, 8 bits, at least 1 x 1.
+        image: RGB, 8 bits, at least 1 x 1; no editor holds it, so that it may be written while the next edit is made.
         nan: whether what the editor computed held NaN or infinity.
     """
 
@@ -61,7 +61,8 @@ def as_image(returned: Any) -> Returned:
         with _the_editors_fault(returned):
             returned.load()  # here, if it was not yet, or is closed
             nan = bool(returned.info.get(_MARK)) or holds_nan(returned)
-            return Returned(rgb(returned), nan)
+            image = rgb(returned)
+            return Returned(image.copy() if image is returned else image, nan)
     if type(returned).__module__.partition(".")[0] == "numpy" and hasattr(returned, "dtype"):
         return _of_array(returned)
     what = "None" if returned is None else f"a {type(returned).__name__}"

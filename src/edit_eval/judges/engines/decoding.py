@@ -10,6 +10,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
+from edit_eval.worker.compiler import compiler_lacks
+
 __all__ = ["StaticDecoding", "find_static_decoding"]
 
 _Item = TypeVar("_Item")
@@ -26,9 +28,13 @@ class StaticDecoding:
 
     Args:
         rows: how many questions a full batch has; a smaller one is filled up.
+
+    Attributes:
+        works: whether a reply was written so.
     """
 
     def __init__(self, rows: int) -> None:
+        self.works = False
         self._rows = rows
         self._length = 0
 
@@ -49,7 +55,7 @@ class StaticDecoding:
 
 
 def find_static_decoding(model: Any, choice: str, rows: int, questions: int) -> StaticDecoding | None:
-    """Return how to decode with a compiled step, or None to decode as it comes.
+    """Return how to decode with a compiled step, or None to decode as it comes; say why if that is not as wished.
 
     Args:
         model: of transformers.
@@ -61,8 +67,7 @@ def find_static_decoding(model: Any, choice: str, rows: int, questions: int) -> 
     if choice == "off" or (choice == "auto" and not pays):
         return None
     if obstacle := _obstacle(model):
-        if choice == "on":
-            print(f"the decoding step is not compiled: {obstacle}", file=sys.stderr, flush=True)
+        print(f"the decoding step is not compiled: {obstacle}", file=sys.stderr, flush=True)
         return None
     return StaticDecoding(rows)
 
@@ -74,4 +79,6 @@ def _obstacle(model: Any) -> str:
         return f"{type(model).__name__} cannot be compiled as a whole"
     if not hasattr(GenerationConfig(), "max_cache_len"):
         return "the installed transformers is too old"
-    return ""
+    on_cpu = model.device.type == "cpu"  # where transformers compiles nothing
+    lacks = "" if on_cpu else compiler_lacks(model.device.type)
+    return f"compiling needs {lacks}" if lacks else ""

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from edit_eval.core.errors import ModelError
+from edit_eval.core.errors import ModelError, UserError
 from edit_eval.core.types import HostContext
 from edit_eval.judges.engines import Engine, Part, Question, Reply
 from edit_eval.judges.engines.decoding import StaticDecoding, find_static_decoding
@@ -35,7 +35,12 @@ _INSTALL = "torch torchvision transformers accelerate pillow"
 
 
 def import_libraries(model: str | None) -> None:
-    """Import torch, transformers and the code of this checkpoint's model; no device is touched. Raises `ImportError`."""
+    """Import torch, transformers and the code of this checkpoint's model; no device is touched.
+
+    Raises:
+        ImportError: a library is missing, or cannot be imported.
+        OSError, ValueError: of the checkpoint, where it has no configuration, or one that transformers does not know.
+    """
     for name in _LIBRARIES:
         importlib.import_module(name)
     from transformers import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING, AutoConfig, AutoProcessor
@@ -97,18 +102,31 @@ class TransformersEngine(Engine):
             rows = self._next_rows(questions[len(replies) :])
             answered = self._answer_if_it_fits(rows)
             if answered is None:
-                self._batch_size = len(rows) // 2
-                if self._static is not None:
-                    self._static.shrink(self._batch_size)
-                what = "questions" if all(len(row) == 1 for row in rows) else "edits"
-                print(
-                    f"out of memory with {len(rows)} {what} at once; going on with {self._batch_size}",
-                    file=sys.stderr,
-                    flush=True,
-                )
+                self._shrink(rows)
             else:
                 replies.extend(answered)
         return replies
+
+    def _shrink(self, rows: Sequence[Sequence[Question]]) -> None:
+        """Ask half as many at once from now on as did not fit into memory."""
+        computed = self._computed(rows)
+        self._batch_size = computed // 2
+        if self._static is not None:
+            self._static.shrink(self._batch_size)
+        what = "questions" if all(len(row) == 1 for row in rows) else "edits"
+        print(
+            f"out of memory with {computed} {what} at once; going on with {self._batch_size}",
+            file=sys.stderr,
+            flush=True,
+        )
+
+    def _computed(self, rows: Sequence[Sequence[Question]]) -> int:
+        """Return how many rows the device computes for these: a batch that is filled up has more than were asked for."""
+        static = self._static_for(rows[0][0])
+        return len(static.filled(rows)) if static else len(rows)
+
+    def _static_for(self, question: Question) -> StaticDecoding | None:
+        return None if question.choices or question.temperature > 0 else self._static
 
     def _next_rows(self, left: Sequence[Question]) -> list[list[Question]]:
         """Return the first questions that can be answered together: all for a text of one length, or all for choices.
@@ -140,12 +158,28 @@ class TransformersEngine(Engine):
         return rows
 
     def _answer_if_it_fits(self, rows: Sequence[Sequence[Question]]) -> list[Reply] | None:
-        """Return replies to the questions of all rows, or to the first ones; None if they do not fit into memory."""
+        """Return replies to the questions of all rows, or to the first ones; None if they do not fit into memory.
+
+        None are returned if the step does not compile: it is not compiled from then on.
+        """
+        static = self._static_for(rows[0][0])
         try:
-            return self._weigh(rows) if rows[0][0].choices else self._generate([row[0] for row in rows])
+            replies = self._weigh(rows) if rows[0][0].choices else self._generate([row[0] for row in rows])
         except RuntimeError as error:
-            if len(rows) == 1 or not _is_out_of_memory(error):
+            if _is_out_of_memory(error):
+                if self._computed(rows) == 1:
+                    raise
+            elif static is None or static.works or self._params.compile == "on":
                 raise
+            else:
+                self._static = None
+                reason = " ".join(str(error).split())[:300]
+                print(f"the decoding step is not compiled: {reason}", file=sys.stderr, flush=True)
+                return []
+        else:
+            if static is not None:
+                static.works = True
+            return replies
         # Outside of the handler: while it runs, the traceback keeps the batch's tensors alive.
         _free_memory(self._context.device)
         return None
@@ -169,7 +203,7 @@ class TransformersEngine(Engine):
         import torch
 
         most, sampled = batch[0].max_tokens, batch[0].temperature > 0
-        static = None if sampled else self._static
+        static = self._static_for(batch[0])
         asked_for = static.filled(batch) if static else list(batch)
         inputs = self._inputs(asked_for)
         asked = inputs["attention_mask"].sum(dim=1).tolist()
@@ -237,6 +271,12 @@ class TransformersEngine(Engine):
 
     def _find_static_decoding(self) -> StaticDecoding | None:
         if self._params.mode == "expected":
+            return None
+        if len(self._context.devices) > 1:
+            if self._params.compile == "on":
+                raise UserError(
+                    "judge.params.compile: the step of a judge over several devices is not compiled; set it to auto or off"
+                )
             return None
         options = self._context.options
         choice = self._params.compile if self._params.compile != "auto" else options.get("compile", "auto")
@@ -326,11 +366,13 @@ class TransformersEngine(Engine):
                 "judge.params.experts_implementation: only transformers 5 and newer can choose it; leave it out, or "
                 f"{sys.executable} -m pip install -U transformers"
             )
-        device = self._context.device
-        if device != "cpu" and importlib.util.find_spec("accelerate"):
-            chosen["device_map"] = {
-                "": device
-            }  # straight onto the device, with no copy of all weights in host memory
+        devices = self._context.devices
+        if len(devices) > 1:
+            if importlib.util.find_spec("accelerate") is None:
+                raise library_error("one judge over several devices needs accelerate", "accelerate")
+            chosen["device_map"] = "auto"  # layers over all devices of this process
+        elif devices[0] != "cpu" and importlib.util.find_spec("accelerate"):
+            chosen["device_map"] = {"": devices[0]}  # no copy of all weights in host memory
         if any(Path(model_path).glob("*.safetensors")):
             chosen["use_safetensors"] = True  # else transformers reads a .bin, as weights only
         local = {"local_files_only": True, "trust_remote_code": False}
@@ -343,7 +385,8 @@ class TransformersEngine(Engine):
                 **local,
                 **chosen,
             )
-            model = model.to(device)
+            if len(devices) == 1:
+                model = model.to(devices[0])
         except Exception as error:
             raise ModelError(
                 f"{model_path} does not load as a judge: {type(error).__name__}: {_first_line(error)}"

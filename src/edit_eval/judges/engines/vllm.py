@@ -1,4 +1,4 @@
-"""vLLM as an engine: its offline engine within the host, one to a device, many questions at once.
+"""vLLM as an engine: its offline engine within the host, one to a device or to several in tensor parallel.
 
 The host's process holds the engine itself (`VLLM_ENABLE_V1_MULTIPROCESSING=0`), so that its memory is free as soon as
 the process has ended. Compiled kernels are kept in `VLLM_CACHE_ROOT`, which the driver sets. vLLM is imported inside.
@@ -24,7 +24,12 @@ _MOST_IMAGES = 8
 
 
 def import_libraries(model: str | None) -> None:
-    """Import vLLM, and what does its work on a GPU, as far as that can be done without one. Raises `ImportError`."""
+    """Import vLLM, and what does its work on a GPU, as far as that can be done without one; `model` makes no difference.
+
+    Raises:
+        ImportError: vLLM is missing, or cannot be imported.
+        OSError, RuntimeError: it, or a library of its own, does not match this machine.
+    """
     del model
     importlib.import_module("vllm.entrypoints.llm")
     importlib.import_module("vllm.sampling_params")
@@ -64,6 +69,7 @@ class VLLMEngine(Engine):
                 load_format=params.load_format,
                 enforce_eager=params.enforce_eager,
                 max_model_len=params.max_model_len,
+                tensor_parallel_size=len(context.devices),
                 max_num_seqs=max(self.window, 8),
                 gpu_memory_utilization=min(_SHARE, share) if share else _SHARE,
                 enable_prefix_caching=True,
