@@ -339,7 +339,7 @@ def measured(
         virtual = types.SimpleNamespace(monotonic=world.clock, sleep=lambda _seconds: None)
         for module in (keepers_module, pool_module, slot_module, pipeline_module):
             vars(module)["time"] = virtual
-        vars(pool_module)["selectors"] = types.SimpleNamespace(
+        vars(keepers_module)["selectors"] = types.SimpleNamespace(
             **{**vars(selectors), "DefaultSelector": Polling}
         )
         if profile:
@@ -355,7 +355,7 @@ def measured(
                 profile.disable()
             for module in (keepers_module, pool_module, slot_module, pipeline_module):
                 vars(module)["time"] = time
-            vars(pool_module)["selectors"] = selectors
+            vars(keepers_module)["selectors"] = selectors
         if world.warm_at is None:
             raise RuntimeError("no edit was measured")
         at, cpu, edits = world.warm_at
