@@ -309,3 +309,21 @@ def test_a_cluster_that_is_not_there_is_said_on_one_line(tmp_path):
     [line] = done.stderr.splitlines()
     assert "no connection to a Ray cluster at 127.0.0.1:1: " in line
     assert not ours(mark)
+
+
+@pytest.mark.parametrize(
+    ("limits", "wanted"),
+    [
+        ((1024, 20_000), [(20_000, 20_000)]),
+        ((1024, 1 << 20), [(1 << 16, 1 << 20)]),
+        ((1024, resource.RLIM_INFINITY), [(1 << 16, resource.RLIM_INFINITY)]),
+        ((20_000, 20_000), []),
+        ((resource.RLIM_INFINITY, resource.RLIM_INFINITY), []),
+    ],
+)
+def test_a_thousand_keepers_are_no_more_files_than_may_be_open(monkeypatch, bridges, limits, wanted):
+    asked_for = []
+    monkeypatch.setattr(resource, "getrlimit", lambda _what: limits)
+    monkeypatch.setattr(resource, "setrlimit", lambda _what, given: asked_for.append(given))
+    RayBackend(BackendConfig(type="ray")).devices(asked())
+    assert asked_for == wanted
