@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from typing import Any, ClassVar
 
 import pytest
@@ -18,13 +19,14 @@ from edit_eval.cli.configs import described
 from edit_eval.core.errors import ConfigError, DeviceError, RunError
 from edit_eval.driver.backends import DevicesAsked, Left, Remark
 from edit_eval.driver.backends import ray as ray_module
-from edit_eval.driver.backends.bridge import RayKeeper
+from edit_eval.driver.backends.bridge import Bridge, RayKeeper
 from edit_eval.driver.backends.local import LocalBackend
 from edit_eval.driver.backends.ray import RayBackend, device_count
 from edit_eval.driver.config import BackendConfig, check_config
 from edit_eval.driver.forecast import forecast
 from edit_eval.driver.store import RunReader
 from edit_eval.views.forecast import forecast_text
+from edit_eval.worker.protocol import VERSION, Channel
 
 
 @pytest.mark.parametrize(
@@ -327,3 +329,29 @@ def test_a_thousand_keepers_are_no_more_files_than_may_be_open(monkeypatch, brid
     monkeypatch.setattr(resource, "setrlimit", lambda _what, given: asked_for.append(given))
     RayBackend(BackendConfig(type="ray")).devices(asked())
     assert asked_for == wanted
+
+
+@pytest.mark.parametrize(
+    ("last_words", "why"),
+    [
+        (
+            b'{"v":%d,"type":"lost","id":7,"why":"its node died","gone":true}\n' % VERSION,
+            ("its node died", True),
+        ),
+        (b"", ("the connection to the Ray cluster was lost", True)),
+    ],
+)
+def test_a_bridge_that_ends_after_it_hung_up_on_a_keeper_is_waited_for(last_words, why):
+    here, there = socket.socketpair()
+    bridge = Bridge.__new__(Bridge)  # without its process
+    bridge._control, bridge._lost, bridge._refusal = Channel(here), {}, ""
+
+    def end() -> None:
+        there.sendall(last_words)
+        there.close()
+
+    ending = threading.Timer(0.2, end)
+    ending.start()
+    assert bridge.why_lost(7) == why
+    ending.join()
+    here.close()

@@ -30,6 +30,9 @@ __all__ = ["Bridge", "RayKeeper"]
 _CONNECT_S = 150.0
 """Seconds within which a cluster must answer."""
 
+_LAST_WORD_S = 2.0
+"""Seconds within which it is known why a keeper hung up."""
+
 _END_S = 15.0
 _BOOT = """
 import sys
@@ -178,11 +181,21 @@ class Bridge:
         return RayKeeper(self, self._count, ours)
 
     def why_lost(self, number: int) -> tuple[str, bool]:
-        """Return what became of a keeper, and whether its node or the connection went away with it."""
-        self.poll()
-        if number in self._lost:
-            return self._lost.pop(number)
-        return ("the connection to the Ray cluster was lost", True) if self.ended else ("", False)
+        """Return what became of a keeper, and whether its node or the connection went away with it.
+
+        A bridge that is killed may hang up on a keeper before it does on us, so its end is waited for a moment.
+        """
+        deadline = time.monotonic() + _LAST_WORD_S
+        while True:
+            self.poll()
+            if number in self._lost:
+                return self._lost.pop(number)
+            if self.ended:
+                return "the connection to the Ray cluster was lost", True
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return "", False
+            _wait_for(self._control, left)
 
     def last_words(self) -> str:
         """Return why it ended, or the last line that it printed."""
