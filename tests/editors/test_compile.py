@@ -251,6 +251,9 @@ def small(monkeypatch, tmp_path):
 
 @pytest.mark.models
 @pytest.mark.usefixtures("small")
+@pytest.mark.filterwarnings(
+    "ignore:Dynamo detected a call to a `functools.lru_cache`:UserWarning"
+)  # diffusers 0.36
 class TestEdits:
     def test_traced_blocks_give_the_same_edit(self, tiny, monkeypatch):
         eager_backend(monkeypatch)

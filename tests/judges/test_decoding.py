@@ -58,6 +58,7 @@ class Model:
 )
 def test_it_is_compiled_where_that_pays_or_is_asked_for(device, choice, questions, compiled, monkeypatch):
     monkeypatch.setattr(decoding, "compiler_lacks", lambda device: "")
+    monkeypatch.setattr("transformers.GenerationConfig.max_cache_len", None, raising=False)  # not in 4.57
     assert (find_static_decoding(Model(device), choice, 4, questions) is not None) == compiled
 
 
@@ -74,6 +75,7 @@ def test_a_model_that_cannot_be_compiled_says_so_and_is_asked_as_it_comes(capsys
 @pytest.mark.models
 def test_what_the_compiler_lacks_is_said_before_it_is_called(capsys, monkeypatch):
     monkeypatch.setattr(decoding, "compiler_lacks", lambda device: f"triton for {device}")
+    monkeypatch.setattr("transformers.GenerationConfig.max_cache_len", None, raising=False)  # not in 4.57
     assert find_static_decoding(Model("cuda"), "auto", 4, 900) is None
     assert capsys.readouterr().err == "the decoding step is not compiled: compiling needs triton for cuda\n"
     assert find_static_decoding(Model("cpu"), "on", 4, 900) is not None  # nothing is compiled there

@@ -143,6 +143,7 @@ def test_other_faults_are_not_taken_for_lack_of_memory(dense):
 
 @pytest.mark.parametrize(("choice", "asked"), [("auto", [4, 4, 1]), ("on", [4])])
 def test_a_step_that_does_not_compile_is_not_compiled(dense, monkeypatch, capsys, choice, asked):
+    plain = TransformersEngine(PARAMS, context(dense, 4))
     monkeypatch.setattr(
         "edit_eval.judges.engines.transformers.find_static_decoding",
         lambda _model, _choice, rows, _questions: StaticDecoding(rows),
@@ -161,7 +162,7 @@ def test_a_step_that_does_not_compile_is_not_compiled(dense, monkeypatch, capsys
         with pytest.raises(RuntimeError, match="no kernel"):
             engine.ask(questions)
     else:
-        assert engine.ask(questions) == TransformersEngine(PARAMS, context(dense, 4)).ask(questions)
+        assert engine.ask(questions) == plain.ask(questions)
         assert "not compiled: backend='inductor' raised: no kernel for this" in capsys.readouterr().err
     assert engine.tried == asked
 

@@ -73,10 +73,8 @@ def from_original(cls: Any, file: Path, base: Path, missing: Sequence[str], **op
             state = {name.removeprefix(prefix): one for name, one in state.items()}
     try:
         model = cls.from_single_file(state, config=str(base), local_files_only=True, **options)
-    except (
-        NotImplementedError,
-        KeyError,
-    ) as error:  # weights that were never filled in; names it does not know
+    except (NotImplementedError, KeyError, TypeError) as error:
+        # Weights that were never filled in; names it does not know; before diffusers 0.37 a class that has no names to map.
         raise lacking from error
     if any(one.is_meta for one in model.parameters()):
         raise lacking
