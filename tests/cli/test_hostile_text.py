@@ -220,8 +220,9 @@ def test_links_stay_inside(here):
         assert obeyed(link.name.replace("\u200d", "")) == []
     assert not [path for path in here.rglob("*") if path.name in ("x", "y", "passwd", "etc")]
     assert sorted(path.name for path in here.iterdir() if path.name.startswith(".")) == []
-    logs = sorted(path.name for path in (run / "logs").iterdir())
-    assert logs == ["edit-cpu-0.log", "edit-cpu-1.log", "judge-cpu-0.log", "judge-cpu-1.log", "keepers.log"]
+    logs = {path.name for path in (run / "logs").iterdir()}
+    hosts = {f"{stage}-cpu-{number}.log" for stage in ("edit", "judge") for number in (0, 1)}
+    assert "keepers.log" in logs <= {"keepers.log", *hosts}  # who is quick leaves another nothing to judge
 
 
 EVIL = "\x1b[31m\x07\u202e<script>alert(1)</script>\x9b2J\ud800"
