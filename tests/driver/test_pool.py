@@ -129,7 +129,8 @@ def test_a_judge_that_raises_in_a_batch_fails_one(tmp_path):
 
 @pytest.mark.parametrize(("devices", "bad"), [(1, 5), (2, 8)])
 def test_samples_that_crash_do_not_cost_the_devices(tmp_path, monkeypatch, devices, bad):
-    monkeypatch.setattr("edit_eval.driver.pool._BACK_OFF_S", 0.01)
+    if devices == 1:  # of two, one that has backed off leaves what follows to the other
+        monkeypatch.setattr("edit_eval.driver.pool._BACK_OFF_S", 0.01)
     instructions = (["crash", "ok"] * bad + ["ok"] * 20)[:20]
     names = [f"cpu:{index}" for index in range(devices)]
     tree = config_tree(
