@@ -154,7 +154,7 @@ class TestTrial:
         )
         monkeypatch.setattr(_compile, "compile_blocks", lambda denoiser, fullgraph: blocks)
         monkeypatch.setattr(_compile, "lacks", lambda denoiser, device: "")
-        monkeypatch.setattr(_compile, "_free_memory", lambda denoiser: told.append("freed"))
+        monkeypatch.setattr(_compile, "free_memory", lambda: told.append("freed"))
         return told
 
     def trial(self, choice, error=None):

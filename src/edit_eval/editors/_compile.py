@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import gc
 import os
 import sys
 import time
@@ -23,6 +22,7 @@ from edit_eval.core.identity import digest
 from edit_eval.editors._gelu import fused_gelu
 from edit_eval.editors._rotary import real_rotary
 from edit_eval.worker.compiler import compiler_lacks
+from edit_eval.worker.freeing import free_memory
 
 __all__ = [
     "LEAST_STEPS",
@@ -137,7 +137,7 @@ def _compiled(denoiser: Any, try_out: Callable[[], None], *, fullgraph: bool) ->
     # Outside of the handler: while it runs, the traceback keeps the trial's tensors alive.
     if blocks is not None:
         blocks.take_back()
-    _free_memory(denoiser)
+    free_memory()
     return why
 
 
@@ -191,15 +191,6 @@ def compile_blocks(denoiser: Any, *, fullgraph: bool = True, **options: Any) -> 
         blocks.take_back()
         raise
     return blocks
-
-
-def _free_memory(denoiser: Any) -> None:
-    """Give back what a trial held."""
-    gc.collect()
-    if next(denoiser.parameters()).is_cuda:
-        import torch
-
-        torch.cuda.empty_cache()
 
 
 def cache_folder() -> Path:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import errno
 import faulthandler
-import gc
 import importlib
 import os
 import platform
@@ -27,6 +26,7 @@ from typing import Any, NoReturn, TypeGuard
 
 from edit_eval.core.errors import UserError
 from edit_eval.worker.ahead import ReadAhead, disk_bytes
+from edit_eval.worker.freeing import free_memory
 from edit_eval.worker.images import UnreadableImageError
 from edit_eval.worker.inputs import ChangedInputError
 from edit_eval.worker.protocol import NOT_PREPARED, TO_HOST, Channel, ProtocolError
@@ -255,7 +255,7 @@ class Host:
             _leave(4)  # counts as a crash: what was in flight is tried again on a fresh host
         failure = _failure(error)
         error.__traceback__ = None
-        _free_memory()
+        free_memory()
         if len(tasks) == 1:
             self._say({"type": "failed", "id": tasks[0]["id"], **failure})
         return len(tasks) == 1
@@ -333,13 +333,6 @@ def _one_line(error: BaseException) -> str:
         ours().text(_text(error)).strip().splitlines()
     )  # before it is cut: half a secret is not found any more
     return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"[:500]
-
-
-def _free_memory() -> None:
-    gc.collect()
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available():
-        torch.cuda.empty_cache()
 
 
 def _leave(code: int) -> NoReturn:

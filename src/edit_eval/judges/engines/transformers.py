@@ -6,7 +6,6 @@ from the host's own environment.
 
 from __future__ import annotations
 
-import gc
 import importlib
 import importlib.util
 import itertools
@@ -23,6 +22,7 @@ from edit_eval.judges.engines.decoding import StaticDecoding, find_static_decodi
 from edit_eval.judges.engines.grammar import Grammars, find_grammars
 from edit_eval.judges.engines.images import cuts_off, limit_pixels
 from edit_eval.judges.engines.prefix import Shared, SharedPrefix
+from edit_eval.worker.freeing import free_memory
 
 __all__ = ["TransformersEngine", "import_libraries", "library_error"]
 
@@ -181,7 +181,7 @@ class TransformersEngine(Engine):
                 static.works = True
             return replies
         # Outside of the handler: while it runs, the traceback keeps the batch's tensors alive.
-        _free_memory(self._context.device)
+        free_memory()
         return None
 
     def _inputs(self, batch: Sequence[Question]) -> Any:
@@ -476,12 +476,3 @@ def _first_line(error: BaseException) -> str:
 
 def _is_out_of_memory(error: RuntimeError) -> bool:
     return type(error).__name__ == "OutOfMemoryError" or "out of memory" in str(error).lower()
-
-
-def _free_memory(device: str) -> None:
-    """Give back what the failed batch held, so that the smaller one finds room."""
-    gc.collect()
-    if device.startswith("cuda"):
-        import torch
-
-        torch.cuda.empty_cache()
