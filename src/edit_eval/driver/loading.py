@@ -80,9 +80,9 @@ def loading_text(hosts: Sequence[Mapping[str, Any]]) -> str:
     if len(known) > 1:
         said[0] += f" (the slowest of {len(known)})"
     read = [one.get("disk_bytes") for one in hosts]
-    from_disk = sum(one for one in read if isinstance(one, int) and not isinstance(one, bool))
-    if all(isinstance(one, int) and not isinstance(one, bool) for one in read):
-        said.append(f"{from_disk / 1e9:.1f} GB from disk by all of them")
+    from_disk = [one for one in read if isinstance(one, int) and not isinstance(one, bool)]
+    if len(from_disk) == len(read):
+        said.append(f"{sum(from_disk) / 1e9:.1f} GB from disk by all of them")
     ahead = [(one.get("ahead_disk_bytes"), one.get("ahead_disk_s")) for one in hosts]
     rates = [read / took / 1e9 for read, took in ahead if _is_number(read) and _is_number(took) and took > 0]
     if rates:

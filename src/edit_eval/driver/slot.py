@@ -98,9 +98,9 @@ class HostRun:
         return float("inf")
 
 
-@dataclass
+@dataclass(eq=False)
 class Slot:
-    """One device of the pool."""
+    """One device of the pool; it is itself, whatever it holds."""
 
     device: Device
     link: KeeperLink | None = None

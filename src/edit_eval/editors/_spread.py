@@ -22,7 +22,8 @@ Place = str | Mapping[str, int]
 
 _SPLIT = "split"
 _RESERVE_BYTES = 6 << 30
-"""Kept free on every device for what is computed: 4.2 GiB at 1024 x 1024 with guidance, measured with Qwen-Image-Edit."""
+"""Kept free on every device for what is computed: Qwen-Image-Edit at 1024 x 1024 with guidance held 58.0 GiB at most on one
+device (`perf/edit.py`), 53.8 GiB of it weights."""
 
 
 def room(devices: Sequence[str]) -> dict[str, int]:

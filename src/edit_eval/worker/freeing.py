@@ -9,7 +9,7 @@ __all__ = ["free_memory"]
 
 
 def free_memory() -> None:
-    """Give back what torch keeps of memory that is free. Call it outside of a handler: its traceback keeps tensors alive."""
+    """Give back what torch keeps of memory that is free. A traceback keeps tensors alive: first drop it, or leave the handler."""
     gc.collect()
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
