@@ -20,14 +20,7 @@ from edit_eval.driver.devices import Device
 from edit_eval.driver.events import DeviceState, EditFailed, EditFinished, Unloaded, VerdictGiven
 from edit_eval.driver.summary import summarize
 
-
-@pytest.fixture(autouse=True)
-def _nothing_survives(monkeypatch, tmp_path):
-    mark = f"mark-{tmp_path.name}-{os.getpid()}"
-    monkeypatch.setenv("EDIT_EVAL_TEST", mark)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    yield
-    assert ours(mark) == []
+pytestmark = pytest.mark.usefixtures("nothing_survives")
 
 
 def test_everything_is_edited_and_scored_once(tmp_path):
@@ -263,7 +256,7 @@ def test_a_library_that_is_missing_is_the_users_to_mend(tmp_path):
 
 def test_children_of_a_host_do_not_survive_it(tmp_path):
     ran = Ran(config_tree(tmp_path, make_benchmark(tmp_path / "data", ["fork"] * 3)))
-    assert len(ran.of(EditFinished)) == 3  # and _nothing_survives looks for the rest
+    assert len(ran.of(EditFinished)) == 3  # and nothing_survives looks for the rest
 
 
 def test_a_killed_keeper_takes_its_host_along_and_the_work_goes_on(tmp_path):

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from types import SimpleNamespace
 
 import pytest
-from harness import config_tree, make_benchmark, ours
+from harness import config_tree, make_benchmark
 
 from edit_eval.driver.backends import Joined, Left
 from edit_eval.driver.backends.local import LocalBackend
@@ -28,13 +27,7 @@ GIB = 1 << 30
 CPU = [Device("cpu", (index,)) for index in range(6)]
 
 
-@pytest.fixture(autouse=True)
-def _nothing_survives(monkeypatch, tmp_path):
-    mark = f"mark-{tmp_path.name}-{os.getpid()}"
-    monkeypatch.setenv("EDIT_EVAL_TEST", mark)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    yield
-    assert ours(mark) == []
+pytestmark = pytest.mark.usefixtures("nothing_survives")
 
 
 class Changing(LocalBackend):

@@ -102,14 +102,6 @@ def no_step(step, steps):
     """A step callback that does nothing."""
 
 
-@pytest.fixture
-def small(monkeypatch):
-    """Have the pipeline look at sources of 64 x 64 pixels in area, not of 1024 x 1024."""
-    module = pytest.importorskip("diffusers.pipelines.qwenimage.pipeline_qwenimage_edit_plus")
-    monkeypatch.setattr(module, "VAE_IMAGE_SIZE", 64 * 64)
-    monkeypatch.setattr(module, "CONDITION_IMAGE_SIZE", 56 * 56)
-
-
 @pytest.mark.models
 @pytest.mark.usefixtures("small")
 class TestOnTheModel:

@@ -36,10 +36,8 @@ def test_it_is_in_no_key():
 
 
 @pytest.mark.models
-def test_edits_are_the_same(tiny, monkeypatch):
-    module = pytest.importorskip("diffusers.pipelines.qwenimage.pipeline_qwenimage_edit_plus")
-    monkeypatch.setattr(module, "VAE_IMAGE_SIZE", 64 * 64)
-    monkeypatch.setattr(module, "CONDITION_IMAGE_SIZE", 56 * 56)
+@pytest.mark.usefixtures("small")
+def test_edits_are_the_same(tiny):
     from PIL import Image
 
     picture = Image.linear_gradient("L").resize((64, 64)).convert("RGB")

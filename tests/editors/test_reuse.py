@@ -102,10 +102,8 @@ class TestWithTorch:
         one += 1  # of whoever gave it
         assert reuse(torch.arange(6.0)) == 1
 
+    @pytest.mark.usefixtures("small")
     def test_edits_of_one_source_are_the_same_with_and_without(self, tiny, monkeypatch):
-        module = pytest.importorskip("diffusers.pipelines.qwenimage.pipeline_qwenimage_edit_plus")
-        monkeypatch.setattr(module, "VAE_IMAGE_SIZE", 64 * 64)
-        monkeypatch.setattr(module, "CONDITION_IMAGE_SIZE", 56 * 56)
         context = HostContext(model=str(tiny("qwen-image-edit-plus")))
         asked = [("red", picture()), ("blue", picture()), ("red", picture("teal"))]
         requests = [

@@ -61,12 +61,10 @@ def test_what_waits_in_main_memory_is_for_one_device(tmp_path):
 
 
 @pytest.mark.models
+@pytest.mark.usefixtures("small")
 def test_models_of_several_devices_make_the_same_edit(tiny, monkeypatch):
     from PIL import Image
 
-    module = pytest.importorskip("diffusers.pipelines.qwenimage.pipeline_qwenimage_edit_plus")
-    monkeypatch.setattr(module, "VAE_IMAGE_SIZE", 64 * 64)
-    monkeypatch.setattr(module, "CONDITION_IMAGE_SIZE", 56 * 56)
     picture = Image.linear_gradient("L").resize((64, 64)).convert("RGB")
     request = EditRequest(Sample("s", "make it red", ("s.png",)), "make it red", (picture,), 7)
     folder = tiny("qwen-image-edit-plus")
