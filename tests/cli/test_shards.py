@@ -66,6 +66,11 @@ def place(made, tmp_path) -> Path:
     return Path(shutil.copytree(made, tmp_path / "place", symlinks=True))
 
 
+def test_shards_that_are_not_there_are_named(tmp_path):
+    line = told("merge", "没有", cwd=tmp_path, code=2).stderr
+    assert line == "edit-eval: 没有 does not exist; name shards, or the folder shards of a run\n"
+
+
 def test_merged_shards_are_the_run_without_shards(place):
     early = told("merge", "m/shards/0-of-2", "--output", "m", cwd=place, code=2)
     assert (

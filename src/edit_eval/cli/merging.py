@@ -45,7 +45,11 @@ def merge(arguments: argparse.Namespace) -> int:
 
 
 def _home(paths: list[Path]) -> Path:
-    """Return the run in whose directory these shards lie. Raises `ConfigError` where they do not."""
+    """Return the run in whose directory these shards lie. Raises `ConfigError` where they do not, or one is not there."""
+    if absent := [one for one in paths if not one.exists()]:
+        raise ConfigError(
+            f"{nearest(absent[0])} does not exist; name shards, or the folder {FOLDER} of a run"
+        )
     folders = {(one if one.name == FOLDER else one.parent) for one in (path.absolute() for path in paths)}
     if len(folders) == 1 and (folder := folders.pop()).name == FOLDER:
         return folder.parent
