@@ -272,10 +272,10 @@ def measured_apart(ways: Sequence[str], folder: Path) -> list[dict[str, Any]]:
 
     model = judge_folder(folder, full=WAYS[ways[0]].engine == "vllm")
     command = [sys.executable, __file__, *sys.argv[1:], "--these", *ways, "--model", str(model)]
-    # What hosts are told: this process holds the engine, and compiles no kernels of experts for minutes.
+    # What hosts are told: vLLM compiles no kernels of experts for minutes, and libraries have as many threads as cores.
     settings = {
         "VLLM_CACHE_ROOT": str(folder / "scratch" / "cache" / "vllm"),
-        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+        "OMP_NUM_THREADS": str(os.cpu_count() or 1),
         "VLLM_USE_FLASHINFER_MOE_FP16": "0",
         "VLLM_NO_USAGE_STATS": "1",
     }

@@ -102,7 +102,6 @@ class StageSpec:
             "TOKENIZERS_PARALLELISM": "false",
             **_OFFLINE,
             "PYTHONUNBUFFERED": "1",
-            "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
             "VLLM_USE_FLASHINFER_MOE_FP16": "0",  # else vLLM 0.22 compiles kernels for many minutes at its first start
             **device.environment(hosts_here),
         }

@@ -127,6 +127,11 @@ class AskingJudge(Judge):
         """As many edits as the engine wants at once."""
         return self.engine_in_use.window
 
+    @property
+    def threads(self) -> int:
+        """As many as the engine bears."""
+        return self.engine_in_use.threads
+
     def facts(self) -> dict[str, Any]:
         """Return what is recorded of the engine."""
         return self.engine_in_use.facts()

@@ -132,11 +132,6 @@ class EndpointJudge(AskingJudge):
 
         return OpenAIEngine(self.params, self.context)
 
-    @property
-    def threads(self) -> int:
-        """As many as there may be questions under way: an edit waits for its replies, not for those of others."""
-        return int(self.params.concurrency)
-
     @classmethod
     def most_cost(cls, params: Any, rubric: Rubric, tokens_in: int) -> float | None:
         """Return what a verdict costs if every question is asked as often, and answered as long, as may be."""

@@ -322,9 +322,13 @@ def _is_full(error: BaseException) -> TypeGuard[OSError]:
 
 
 def _is_beyond_repair(error: BaseException) -> bool:
-    """Whether the accelerator's context is lost, so that every later task here would fail too."""
+    """Whether the accelerator's context is lost, or an engine's own process, so that every later task here would fail too."""
     text = _text(error)
-    lost = "CUDA error" in text or "HIP error" in text or type(error).__name__ == "AcceleratorError"
+    lost = (
+        "CUDA error" in text
+        or "HIP error" in text
+        or type(error).__name__ in ("AcceleratorError", "EngineDeadError")
+    )
     return lost and "out of memory" not in text.lower()
 
 

@@ -87,10 +87,15 @@ class Engine:
         """How many edits' questions it wants at once; read after every batch, so it may shrink."""
         return 1
 
+    @property
+    def threads(self) -> int:
+        """How many threads ask at once, each about one edit; above 1, the engine must bear that."""
+        return 1
+
     def ask(self, questions: Sequence[Question]) -> list[Reply]:
         """Return one reply per question, in order.
 
-        May be called by several threads at once where the judge has `threads`.
+        May be called by `threads` threads at once.
 
         Raises:
             UserError: no question would be answered (a wrong key): the run ends.

@@ -1,7 +1,7 @@
-"""At what size a model sees an image: limits in pixels where its image processor has them, else its own way.
+"""At what size a model sees an image, and where it is made so: by the device itself if that gives the same values.
 
-Knows transformers' image processors by what they do, not by name: limits are tried on an image before they are trusted.
-Pillow is imported inside.
+Limits are in pixels where an image processor has them, else sizes are its own way. Knows transformers' image processors by
+what they do, not by name: limits and devices are tried on an image before they are trusted. Pillow is imported inside.
 """
 
 from __future__ import annotations
@@ -11,7 +11,10 @@ from typing import Any
 
 from edit_eval.core.errors import ModelError
 
-__all__ = ["cuts_off", "has_pixel_limits", "limit_pixels"]
+__all__ = ["cuts_off", "has_pixel_limits", "limit_pixels", "on_device"]
+
+_ONE_LEVEL = 2.0 / 255.0
+"""Between two levels of a channel, where values go from -1 to 1; rounding may take either."""
 
 
 def has_pixel_limits(settings: Any) -> bool:
@@ -59,6 +62,28 @@ def limit_pixels(image_processor: Any, least: int, most: int) -> None:
         f"judge.params: {name} does not keep to min_pixels {least} and max_pixels {most}: an image of 32 x 32 pixels was "
         f"given {pixels}"
     )
+
+
+def on_device(processor: Any, device: str) -> dict[str, Any]:
+    """Return what `processor` is to be called with so that `device` resizes and cuts images, not the host's cores.
+
+    Empty where that cannot be, or gives other values: tried on an image that has to be resized.
+    """
+    if device == "cpu":
+        return {}
+    from PIL import Image
+
+    image = Image.linear_gradient("L").resize((300, 200)).convert("RGB")
+    plain = processor.image_processor(images=[image], return_tensors="pt")
+    try:
+        found = processor.image_processor(images=[image], return_tensors="pt", device=device)
+    except (TypeError, ValueError, RuntimeError, NotImplementedError):
+        return {}
+    name = "pixel_values"
+    if name not in found or str(found[name].device) != device or found[name].shape != plain[name].shape:
+        return {}
+    apart = float((found[name].float().cpu() - plain[name].float()).abs().max())
+    return {"images_kwargs": {"device": device}} if apart <= _ONE_LEVEL else {}
 
 
 def _pixels_of_a_small_image(image_processor: Any) -> int:

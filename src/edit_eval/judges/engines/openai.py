@@ -101,6 +101,11 @@ class OpenAIEngine(Engine):
         """As many edits as there may be questions under way."""
         return int(self._params.concurrency)
 
+    @property
+    def threads(self) -> int:
+        """As many as there may be questions under way: an edit waits for its replies, not for those of others."""
+        return int(self._params.concurrency)
+
     def facts(self) -> dict[str, Any]:
         """Return where the questions go, and by which client."""
         return {

@@ -46,11 +46,15 @@ class SharedPrefix:
         model: of transformers, on `device`; pads on the left.
         processor: its processor.
         device: torch's name of it.
+        how_images: what the processor is called with besides; see `images.on_device`.
     """
 
-    def __init__(self, model: Any, processor: Any, device: str) -> None:
+    def __init__(
+        self, model: Any, processor: Any, device: str, how_images: Mapping[str, Any] | None = None
+    ) -> None:
         self._model = model
         self._processor = processor
+        self._how_images = dict(how_images or {})
         self._device = device
         accepted = set(inspect.signature(model.forward).parameters)
         self._cache = "cache" if "cache" in accepted else "past_key_values"  # the older of its two names
@@ -96,6 +100,7 @@ class SharedPrefix:
             images=[image for row in rows for image in row.images] or None,
             padding=True,
             return_tensors="pt",
+            **self._how_images,
         )
         for ids, (first, *_) in zip(inputs["input_ids"].tolist(), tails, strict=True):
             if ids[len(ids) - len(first) :] != first:

@@ -20,7 +20,7 @@ from edit_eval.core.types import HostContext
 from edit_eval.judges.engines import Engine, Part, Question, Reply
 from edit_eval.judges.engines.decoding import StaticDecoding, find_static_decoding
 from edit_eval.judges.engines.grammar import Grammars, find_grammars
-from edit_eval.judges.engines.images import cuts_off, limit_pixels
+from edit_eval.judges.engines.images import cuts_off, limit_pixels, on_device
 from edit_eval.judges.engines.prefix import Shared, SharedPrefix
 from edit_eval.worker.freeing import free_memory
 
@@ -68,6 +68,7 @@ class TransformersEngine(Engine):
         self._batch_size = max(1, int(context.options.get("batch_size", _BATCH_SIZE)))
         self.model, self.processor = self.build()
         self._eos = self._prepare()
+        self._how_images = on_device(self.processor, context.device)
         self._shared_prefix = self._find_sharing() if params.mode == "expected" else None
         self._grammars = self._find_grammars()
         self._static = self._find_static_decoding()
@@ -84,6 +85,7 @@ class TransformersEngine(Engine):
             "engine": "transformers",
             "batch_size": self._batch_size,
             "image_processor": type(seen).__name__,
+            "images_on_device": bool(self._how_images),
             "image_size": ", ".join(
                 f"{name} {value}" for name, value in sorted(dict(seen.size or {}).items()) if value
             ),
@@ -187,7 +189,9 @@ class TransformersEngine(Engine):
     def _inputs(self, batch: Sequence[Question]) -> Any:
         texts = [self._chat(one) for one in batch]
         images = [part[1] for one in batch for part in one.parts if part[0] == "image"]
-        inputs = self.processor(text=texts, images=images or None, padding=True, return_tensors="pt")
+        inputs = self.processor(
+            text=texts, images=images or None, padding=True, return_tensors="pt", **self._how_images
+        )
         return inputs.to(self._context.device)
 
     def _chat(self, question: Question) -> str:
@@ -307,7 +311,7 @@ class TransformersEngine(Engine):
             ]
             for head in heads
         ]
-        shared = SharedPrefix(self.model, self.processor, self._context.device)
+        shared = SharedPrefix(self.model, self.processor, self._context.device, self._how_images)
         plain = [[self._plain_logits([one])[0][0].float().softmax(-1) for one in row] for row in rows]
         tolerance = 1e-4 if self._params.dtype == "float32" else _HALF_PRECISION
         obstacle = shared.obstacle([self._as_shared(row) for row in rows], plain, tolerance)

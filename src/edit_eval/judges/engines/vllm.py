@@ -1,14 +1,19 @@
-"""vLLM as an engine: its offline engine within the host, one to a device or to several in tensor parallel.
+"""vLLM as an engine: its asynchronous engine, one to a device or to several in tensor parallel.
 
-The host's process holds the engine itself (`VLLM_ENABLE_V1_MULTIPROCESSING=0`), so that its memory is free as soon as
-the process has ended. Compiled kernels are kept in `VLLM_CACHE_ROOT`, which the driver sets. vLLM is imported inside.
+Images are prepared by threads of the host while vLLM's own process, a child of the host, computes: it is never idle for
+want of an image that is still to be resized. Compiled kernels are kept in `VLLM_CACHE_ROOT`, which the driver sets. vLLM
+is imported inside.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import importlib
+import itertools
 import math
+import os
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,6 +26,8 @@ __all__ = ["VLLMEngine", "import_libraries"]
 
 _SHARE = 0.9
 _MOST_IMAGES = 8
+_MOST_THREADS = 16
+"""That prepare images; more than one engine can use."""
 
 
 def import_libraries(model: str | None) -> None:
@@ -31,16 +38,17 @@ def import_libraries(model: str | None) -> None:
         OSError, RuntimeError: it, or a library of its own, does not match this machine.
     """
     del model
-    importlib.import_module("vllm.entrypoints.llm")
+    importlib.import_module("vllm.v1.engine.async_llm")
     importlib.import_module("vllm.sampling_params")
     with contextlib.suppress(ImportError):  # where a later version moves it, loading imports it
         importlib.import_module("vllm.v1.worker.gpu_worker")
 
 
 class VLLMEngine(Engine):
-    """`vllm.LLM` with continuous batching, prefix caching and replies held to a schema.
+    """`AsyncLLM` with continuous batching, prefix caching and replies held to a schema.
 
-    Questions are put in their order, those of one edit side by side: what they have in common is read once.
+    Edits are judged as they come, `window` of them under way at once; questions about one edit are put side by side, so
+    that what they have in common is read once.
     """
 
     def __init__(self, params: Any, context: HostContext) -> None:
@@ -53,66 +61,115 @@ class VLLMEngine(Engine):
         self._params = params
         self._context = context
         try:
-            from vllm import LLM
+            from vllm.engine.arg_utils import AsyncEngineArgs
+            from vllm.renderers import ChatParams
+            from vllm.usage.usage_lib import UsageContext
+            from vllm.v1.engine.async_llm import AsyncLLM
         except (ImportError, OSError, RuntimeError) as error:
-            raise library_error(f"cannot import vllm ({error})", "vllm") from error
-        import torch
+            raise library_error(f"cannot import vllm 0.22 or newer ({error})", "vllm") from error
 
-        threads = torch.get_num_threads()
+        self._chat = ChatParams(
+            chat_template_kwargs={"add_generation_prompt": True, "continue_final_message": False}
+        )
+        self._image_threads = _one_thread_each()
         share = context.options.get("memory_share")
+        arguments: dict[str, Any] = {
+            "model": str(context.model),
+            "dtype": params.dtype,
+            "seed": 0,
+            "trust_remote_code": False,
+            "load_format": params.load_format,
+            "enforce_eager": params.enforce_eager,
+            "max_model_len": params.max_model_len,
+            "tensor_parallel_size": len(context.devices),
+            "max_num_seqs": self._under_way,
+            "gpu_memory_utilization": min(_SHARE, share) if share else _SHARE,
+            "enable_prefix_caching": True,
+            "limit_mm_per_prompt": {"image": _MOST_IMAGES},
+            "mm_processor_kwargs": None
+            if params.min_pixels is None
+            else {"size": {"shortest_edge": params.min_pixels, "longest_edge": params.max_pixels}},
+            "renderer_num_workers": self._image_threads,
+            "disable_log_stats": True,
+        }
+        if self._image_threads > 1:
+            arguments["mm_processor_cache_gb"] = (
+                0  # of prepared images: vLLM has one for a single thread only
+            )
         try:
-            self.llm = LLM(
-                model=str(context.model),
-                dtype=params.dtype,
-                seed=0,
-                trust_remote_code=False,
-                load_format=params.load_format,
-                enforce_eager=params.enforce_eager,
-                max_model_len=params.max_model_len,
-                tensor_parallel_size=len(context.devices),
-                max_num_seqs=max(self.window, 8),
-                gpu_memory_utilization=min(_SHARE, share) if share else _SHARE,
-                enable_prefix_caching=True,
-                limit_mm_per_prompt={"image": _MOST_IMAGES},
-                mm_processor_kwargs=None
-                if params.min_pixels is None
-                else {"size": {"shortest_edge": params.min_pixels, "longest_edge": params.max_pixels}},
-                disable_log_stats=True,
+            # The settings of vLLM's own class for much work at once: more tokens to a step than a server takes.
+            self.llm = AsyncLLM.from_engine_args(
+                AsyncEngineArgs(**arguments), usage_context=UsageContext.LLM_CLASS
             )
         except (ValueError, RuntimeError, OSError) as error:
             raise ModelError(
                 f"{context.model} does not load in vLLM: {type(error).__name__}: {error}"
             ) from error
-        # vLLM leaves torch one thread; images are prepared in this process, four times slower with one.
-        torch.set_num_threads(threads)
+        self._numbers = itertools.count()
+        self._room = asyncio.Semaphore(self._under_way)
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._loop.run_forever, name="vllm", daemon=True).start()
+
+    @property
+    def _under_way(self) -> int:
+        return max(self.window, 8)
 
     @property
     def window(self) -> int:
         """As many edits as the config says; at least a full batch."""
         return int(self._params.window)
 
+    @property
+    def threads(self) -> int:
+        """One for each edit of the window: each reads its images and waits for its own replies alone."""
+        return self.window
+
     def facts(self) -> dict[str, Any]:
         """Return the engine's name and the settings that it was started with."""
         return {
             "engine": "vllm",
             "window": self.window,
+            "image_threads": self._image_threads,
             "enforce_eager": self._params.enforce_eager,
             "constrained": self._params.constrained == "auto" and not self._params.ignore_eos,
         }
 
     def ask(self, questions: Sequence[Question]) -> list[Reply]:
-        """Return one reply per question, in order."""
-        messages = [[{"role": "user", "content": _content(one)}] for one in questions]
-        outputs = self.llm.chat(messages, [self._sampling(one) for one in questions], use_tqdm=False)
-        return [self._reply(one, output) for one, output in zip(questions, outputs, strict=True)]
+        """Return one reply per question, in order.
+
+        Raises:
+            ValueError: vLLM does not take a question (it is too long).
+            RuntimeError: any other fault of the model's code.
+        """
+        return asyncio.run_coroutine_threadsafe(self._answers(questions), self._loop).result()
+
+    async def _answers(self, questions: Sequence[Question]) -> list[Reply]:
+        found = await asyncio.gather(*map(self._answer, questions), return_exceptions=True)
+        replies = []
+        for one in found:
+            if isinstance(one, BaseException):
+                raise one
+            replies.append(one)
+        return replies
+
+    async def _answer(self, question: Question) -> Reply:
+        async with self._room:
+            message = {"role": "user", "content": _content(question)}
+            _, (prompt,) = await self.llm.renderer.render_chat_async([[message]], self._chat)
+            asked = self.llm.generate(prompt, self._sampling(question), str(next(self._numbers)))
+            outputs = [one async for one in asked]
+        if not outputs:
+            raise RuntimeError("vLLM ended a request without a word")
+        return self._reply(question, outputs[-1])
 
     def _sampling(self, question: Question) -> Any:
         from vllm import SamplingParams
-        from vllm.sampling_params import StructuredOutputsParams
+        from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
+        once = RequestOutputKind.FINAL_ONLY
         if question.choices:
             wanted = [self._token_of(choice) for choice in question.choices]
-            return SamplingParams(temperature=0.0, max_tokens=1, logprob_token_ids=wanted)
+            return SamplingParams(temperature=0.0, max_tokens=1, logprob_token_ids=wanted, output_kind=once)
         held = StructuredOutputsParams(json=dict(question.schema)) if question.schema else None
         return SamplingParams(
             temperature=question.temperature,
@@ -120,6 +177,7 @@ class VLLMEngine(Engine):
             max_tokens=question.max_tokens,
             ignore_eos=self._params.ignore_eos,
             structured_outputs=None if self._params.ignore_eos else held,
+            output_kind=once,
         )
 
     def _reply(self, question: Question, output: Any) -> Reply:
@@ -138,13 +196,25 @@ class VLLMEngine(Engine):
         )
 
     def _token_of(self, choice: str) -> int:
-        tokens = self.llm.get_tokenizer().encode(choice, add_special_tokens=False)
+        tokens = self.llm.renderer.get_tokenizer().encode(choice, add_special_tokens=False)
         if len(tokens) != 1:
             raise ModelError(
                 f"judge.params.mode: {self._context.model} writes the level {choice} as {len(tokens)} tokens, so "
                 "expected scores cannot be had from it; use mode generate"
             )
         return int(tokens[0])
+
+
+def _one_thread_each() -> int:
+    """Return how many threads may prepare images, and have each of them compute in itself alone.
+
+    vLLM has torch use `OMP_NUM_THREADS` threads for an image; many images at once are faster than many threads to one.
+    """
+    import torch
+
+    count = max(1, min(torch.get_num_threads(), _MOST_THREADS))
+    os.environ["OMP_NUM_THREADS"] = "1"
+    return count
 
 
 def _content(question: Question) -> list[dict[str, Any]]:
