@@ -66,7 +66,7 @@ def config(arguments: argparse.Namespace, folder: Path, devices: list[str], keep
     """Return the config of one way."""
     judge: dict[str, Any] = {
         "type": "qwen3_vl",
-        "model": str(judge_folder(keep, full=not arguments.tiny)),
+        "model": str(judge_folder(keep / "scratch", full=not arguments.tiny)),
         "rubric": str(folder / "perf.yaml"),
         "devices": devices,
         "params": {

@@ -324,7 +324,7 @@ def _judge(setting: Setting) -> dict[str, Any]:
         params |= {"engine": "transformers"} if full else {"engine": "transformers", "dtype": "float32"}
     return {
         "type": "qwen3_vl" if vllm or not full else "random_weights:FullSizeJudge",
-        "model": str(judge_folder(setting.folder, full=full and vllm)),
+        "model": str(judge_folder(setting.scratch or setting.folder, full=full and vllm)),
         "rubric": str(setting.rubric),
         "batch_size": setting.batch_size,
         "params": {**params, **setting.judge},

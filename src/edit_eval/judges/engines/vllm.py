@@ -26,8 +26,8 @@ __all__ = ["VLLMEngine", "import_libraries"]
 
 _SHARE = 0.9
 _MOST_IMAGES = 8
-_MOST_THREADS = 16
-"""That prepare images; more than one engine can use."""
+_IMAGE_THREADS = 16
+"""That prepare images: more than one engine can use. The same everywhere, for it is part of the compile cache's key."""
 
 
 def import_libraries(model: str | None) -> None:
@@ -71,7 +71,8 @@ class VLLMEngine(Engine):
         self._chat = ChatParams(
             chat_template_kwargs={"add_generation_prompt": True, "continue_final_message": False}
         )
-        self._image_threads = _one_thread_each()
+        # Many images at once are faster than many threads to one image; vLLM asks this variable how many it may take.
+        os.environ["OMP_NUM_THREADS"] = "1"
         share = context.options.get("memory_share")
         arguments: dict[str, Any] = {
             "model": str(context.model),
@@ -89,13 +90,10 @@ class VLLMEngine(Engine):
             "mm_processor_kwargs": None
             if params.min_pixels is None
             else {"size": {"shortest_edge": params.min_pixels, "longest_edge": params.max_pixels}},
-            "renderer_num_workers": self._image_threads,
+            "renderer_num_workers": _IMAGE_THREADS,
+            "mm_processor_cache_gb": 0,  # of prepared images, which vLLM has for a single thread only
             "disable_log_stats": True,
         }
-        if self._image_threads > 1:
-            arguments["mm_processor_cache_gb"] = (
-                0  # of prepared images: vLLM has one for a single thread only
-            )
         try:
             # The settings of vLLM's own class for much work at once: more tokens to a step than a server takes.
             self.llm = AsyncLLM.from_engine_args(
@@ -129,7 +127,6 @@ class VLLMEngine(Engine):
         return {
             "engine": "vllm",
             "window": self.window,
-            "image_threads": self._image_threads,
             "enforce_eager": self._params.enforce_eager,
             "constrained": self._params.constrained == "auto" and not self._params.ignore_eos,
         }
@@ -196,25 +193,13 @@ class VLLMEngine(Engine):
         )
 
     def _token_of(self, choice: str) -> int:
-        tokens = self.llm.renderer.get_tokenizer().encode(choice, add_special_tokens=False)
+        tokens: list[int] = self.llm.renderer.get_tokenizer().encode(choice, add_special_tokens=False)
         if len(tokens) != 1:
             raise ModelError(
                 f"judge.params.mode: {self._context.model} writes the level {choice} as {len(tokens)} tokens, so "
                 "expected scores cannot be had from it; use mode generate"
             )
-        return int(tokens[0])
-
-
-def _one_thread_each() -> int:
-    """Return how many threads may prepare images, and have each of them compute in itself alone.
-
-    vLLM has torch use `OMP_NUM_THREADS` threads for an image; many images at once are faster than many threads to one.
-    """
-    import torch
-
-    count = max(1, min(torch.get_num_threads(), _MOST_THREADS))
-    os.environ["OMP_NUM_THREADS"] = "1"
-    return count
+        return tokens[0]
 
 
 def _content(question: Question) -> list[dict[str, Any]]:
