@@ -356,33 +356,56 @@ def _shown(means: dict[str, float]) -> str:
     return ", ".join(f"{name} {mean:.2f}" for name, mean in means.items() if " " not in name)
 
 
-def main() -> None:
-    """Read the command line and train."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+_OPTIONS: dict[str, tuple[type, str]] = {
+    "minutes": (float, "from start to end, scores included"),
+    "most_steps": (int, "steps after which training ends before its time"),
+    "seed": (int, "of everything"),
+    "start": (str, "folder of weights to go on from"),
+    "batch": (int, "pairs in a step"),
+    "draws": (int, "noises and times for each of them"),
+    "workers": (int, "processes that draw"),
+    "capacity": (int, "pairs that are kept"),
+    "warm_up": (int, "steps until the learning rate is highest"),
+    "rate": (float, "highest learning rate"),
+    "validation": (int, "scenes of the scores on the way"),
+    "test": (int, "scenes of the scores at the end"),
+}
+
+
+def asked_for(words: list[str] | None = None) -> tuple[Plan, Path, torch.device]:
+    """Read a command line (by default this program's): the plan, the output folder, the device."""
+    parser = argparse.ArgumentParser(
+        prog="python -m training.train", description=__doc__.splitlines()[0] if __doc__ else None
+    )
     parser.add_argument("--output", type=Path, required=True, help="folder for weights, graphs and the log")
     parser.add_argument("--smoke", action="store_true", help="a small network for a minute, on a CPU")
     parser.add_argument("--device", help="cuda or cpu; by default cuda where there is one")
-    parser.add_argument("--minutes", type=float, help="from start to end, scores included (default 11)")
-    for name in ("seed", "batch", "draws", "workers", "capacity", "warm-up"):
-        parser.add_argument(f"--{name}", type=int)
-    parser.add_argument("--rate", type=float, help="highest learning rate")
+    for name, (kind, told) in _OPTIONS.items():
+        usual = getattr(Plan(), name)
+        parser.add_argument(
+            f"--{name.replace('_', '-')}", type=kind, help=f"{told} (default {usual or 'none'})"
+        )
     parser.add_argument(
         "--without", choices=("gate", "weights"), help="leave out the gate, or the loss's weights"
     )
     parser.add_argument("--no-compile", action="store_true", help="do not compile the network")
-    given = parser.parse_args()
+    given = parser.parse_args(words)
     plan = Plan(**_SMOKE) if given.smoke else Plan()
-    names = ("minutes", "seed", "start", "batch", "draws", "workers", "capacity", "warm_up", "rate")
-    plan = replace(plan, **{name: getattr(given, name) for name in names if getattr(given, name) is not None})
+    plan = replace(plan, **{name: value for name in _OPTIONS if (value := getattr(given, name)) is not None})
     if given.no_compile:
         plan = replace(plan, compiled=False)
     if given.without == "gate":
         plan = replace(plan, shape={**plan.shape, "gated": 0})
     if given.without == "weights":
         plan = replace(plan, weighted=False)
-    device = torch.device(given.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    return plan, given.output, torch.device(given.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+
+def main() -> None:
+    """Read the command line and train."""
+    plan, output, device = asked_for()
     torch.set_float32_matmul_precision("high")
-    training = Training(plan, given.output, device)
+    training = Training(plan, output, device)
     try:
         training.run()
     finally:

@@ -26,7 +26,7 @@ from training.export import about, load, save, write_graphs  # noqa: E402
 from training.model import Shape, TinyEditor, gathered, spread  # noqa: E402
 from training.pool import Pool  # noqa: E402
 from training.scoring import Scenes, Setting, baselines, mean_scores, scene_scores  # noqa: E402
-from training.train import Plan, Training  # noqa: E402
+from training.train import Plan, Training, asked_for  # noqa: E402
 from training.vocabulary import LENGTH, vocabulary_words  # noqa: E402
 
 from training import flow  # noqa: E402
@@ -237,6 +237,21 @@ def test_scores_are_those_of_the_judge(words: list[str]) -> None:
         assert score == pytest.approx(10 * similarity(*errors), abs=1e-6)
     means = mean_scores({"en": [1.0, 3.0], "zh": [5.0, 7.0]}, ["add", "text"])
     assert (means["all"], means["en"], means["text"], means["text zh"]) == (4.0, 2.0, 5.0, 7.0)
+
+
+def test_the_command_line_says_what_differs_from_the_usual_plan() -> None:
+    plan, output, _ = asked_for(["--output", "weights"])
+    assert (plan, output) == (Plan(), Path("weights"))
+    words = (
+        "--output w --device cpu --minutes 2.5 --start old --warm-up 7 --without gate --no-compile".split()
+    )
+    plan, _, device = asked_for(words)
+    assert (plan.minutes, plan.start, plan.warm_up, plan.compiled) == (2.5, "old", 7, False)
+    assert plan.shape == {"gated": 0}
+    assert device == CPU
+    plan, _, _ = asked_for(["--output", "w", "--smoke", "--without", "weights", "--batch", "3"])
+    assert (plan.batch, plan.weighted, plan.compiled) == (3, False, False)
+    assert plan.shape["width"] < Shape(vocabulary=1, length=1).width
 
 
 @pytest.mark.long
