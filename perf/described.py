@@ -129,7 +129,7 @@ def judge(arguments: argparse.Namespace) -> dict[str, Any]:
         retries=0,
         constrained="off",
         experts_implementation="eager",
-        compile=False,
+        compile="off",
         **tiny,
     )
     batch = 4
