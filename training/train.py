@@ -205,7 +205,7 @@ class Training:
         losses: list[Tensor] = []
         while (now := time.monotonic()) < ends and self.step < plan.most_steps:
             if self.step % 10 == 0:
-                self._take_in(40)
+                self._take_in(4)
             share = max((now - began) / (ends - began), self.step / plan.most_steps)
             losses.append(self._one_step(loss_of, share))
             if self.step % plan.noted == 0:
