@@ -3,9 +3,9 @@
     python perf/headline.py [--per-gpu 4] [--steps 10] [--size 1024] [--tokens 128] [--engine vllm] [--scratch DIR]
                             [--output DIR] [--json FILE] [--join FILE ...] [--tiny]
 
-Qwen-Image-Edit-2509 and Qwen3-VL-30B-A3B at their released sizes with random weights: `--per-gpu` edits on one GPU, for
-comparison; editors loaded on 2, 4, ... GPUs at once; then `--per-gpu` edits a GPU on all of them, hand-over, and a verdict
-on every edit by vLLM where it is installed, else transformers.
+Qwen-Image-Edit-2509, compiled as in a long job, and Qwen3-VL-30B-A3B at their released sizes with random weights:
+`--per-gpu` edits on one GPU, for comparison; editors loaded on 2, 4, ... GPUs at once; then `--per-gpu` edits a GPU on all
+of them, hand-over, and a verdict on every edit by vLLM where it is installed, else transformers.
 
 Prints how editing scales, each device's busy share and waits, seconds to load with 1, 2, 4, 8 at once, the most memory of
 the host taken, seconds to unload all at once, the timeline; and by arithmetic, labelled so, 900 edits of 40 steps on 6 and

@@ -3,7 +3,7 @@
     python perf/pipeline.py [--edits 16] [--steps 5] [--size 1024] [--tokens 128] [--verdicts N] [--engine vllm]
                             [--scratch DIR] [--phases one all alone described] [--json FILE] [--join FILE ...] [--tiny]
 
-Full-size models with random weights (`random_weights.py`), in four phases:
+Full-size models with random weights (`random_weights.py`), our editor compiled as in the long job, in four phases:
 
     one         the first GPU makes `--edits` edits: loading alone, an edit, what two devices are compared with
     all         every GPU edits and judges the same number through the ordinary pool, hand-over included
@@ -331,6 +331,8 @@ def settle(arguments: argparse.Namespace) -> None:
     arguments.models = "scripted" if arguments.scripted else "tiny" if arguments.tiny else "full"
     if arguments.models != "full":
         arguments.size, arguments.tokens, arguments.engine = 64, 4, "transformers"
+    else:  # as in the long job that is composed of these few edits
+        arguments.editor = json.dumps({"compile": "on", **json.loads(arguments.editor)})
     if arguments.engine == "auto":
         arguments.engine = "vllm" if vllm_is_here() else "transformers"
 

@@ -205,7 +205,8 @@ def test_choices_schemas_and_seeds_are_asked_for(vllm):
             question("sampled", temperature=0.7, seed=5),
         ]
     )
-    chosen, held, sampled = (one[1] for one in made.llm.asked)
+    by_text = {prompt["parts"][-1]["text"]: params for prompt, params in made.llm.asked}  # in any order
+    chosen, held, sampled = by_text["choose"], by_text["held"], by_text["sampled"]
     assert chosen == {
         "temperature": 0.0,
         "max_tokens": 1,
@@ -228,3 +229,15 @@ def test_a_level_of_several_tokens_is_refused(vllm):
 def test_what_vllm_refuses_to_load_is_one_line(vllm):
     with pytest.raises(ModelError, match="broken does not load in vLLM: ValueError: no such architecture"):
         engine("broken")
+
+
+@pytest.mark.parametrize("window", [1, 8, 64, 100, 128])
+def test_few_graphs_are_captured_and_none_is_missing(vllm, window):
+    sizes = engine(window=window).llm.arguments["cudagraph_capture_sizes"]
+    most = max(window, 8)
+    assert sizes == sorted(set(sizes))
+    assert len(sizes) <= 14
+    assert most <= sizes[-1] <= 2 * most
+    for requests in range(1, most + 1):
+        filled = min(one for one in sizes if one >= requests)
+        assert filled <= max(requests + 1, 2 * requests - 1 if requests <= 16 else requests * 3 / 2)

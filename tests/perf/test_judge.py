@@ -20,5 +20,5 @@ def test_every_way_is_measured_beside_the_baseline(tmp_path):
 
 def test_scaling_says_what_is_arithmetic(tmp_path):
     text = run_script("scaling.py", tmp_path, "--tiny").stdout
-    assert re.search(r"^all, warm +2 device\(s\), transformers: 8 verdicts in .* x one$", text, re.MULTILINE)
+    assert re.search(r"^all, warm +2 device\(s\), transformers: 64 verdicts in .* x one$", text, re.MULTILINE)
     assert "by arithmetic and not measured" in text

@@ -84,6 +84,7 @@ class VLLMEngine(Engine):
             "max_model_len": params.max_model_len,
             "tensor_parallel_size": len(context.devices),
             "max_num_seqs": self._under_way,
+            "cudagraph_capture_sizes": _graph_sizes(self._under_way),
             "gpu_memory_utilization": min(_SHARE, share) if share else _SHARE,
             "enable_prefix_caching": True,
             "limit_mm_per_prompt": {"image": _MOST_IMAGES},
@@ -200,6 +201,22 @@ class VLLMEngine(Engine):
                 "expected scores cannot be had from it; use mode generate"
             )
         return tokens[0]
+
+
+def _graph_sizes(most: int) -> list[int]:
+    """Return the numbers of tokens for which vLLM is to capture CUDA graphs: few, for each is waited for at the start.
+
+    Steps of other sizes are filled up to the next one, by a third at most: a step that writes a token for each request
+    waits for the weights, not for arithmetic.
+
+    Args:
+        most: requests under way.
+    """
+    sizes, size = [1, 2, 4, 8], 16
+    while size <= 2 * most:
+        sizes += [size, size * 3 // 2]
+        size *= 2
+    return [one for one in sizes if one <= 2 * most]
 
 
 def _content(question: Question) -> list[dict[str, Any]]:
