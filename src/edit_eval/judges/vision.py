@@ -21,8 +21,8 @@ from edit_eval.judges.engines.images import cuts_off, has_pixel_limits
 __all__ = ["VisionJudge", "VisionParams", "chosen_engine"]
 
 _PAYS_FROM = 250
-"""Questions to one device from which vLLM's longer start is taken to pay: 250 s more than transformers with an empty compile
-cache, 0.6 s less a question than its compiled step (`perf/judge.py`, one H200); with a full cache, from fewer."""
+"""Questions to one device from which vLLM's longer start is taken to pay: 190 s more than transformers with an empty compile
+cache, 0.7 s less a question than its compiled step (`perf/judge.py`, H200); with a full cache, from fewer."""
 
 
 @dataclass(frozen=True)
