@@ -122,6 +122,12 @@ class Tiny(Editor):
         size = _about(str(_folder(params)))["shape"]["size"]
         return f"in: resized to {size}x{size}; out: the source's size, what changed enlarged, the rest the source's"
 
+    def facts(self) -> dict[str, Any]:
+        """Return the version of onnxruntime."""
+        import onnxruntime
+
+        return {"onnxruntime": str(onnxruntime.__version__)}
+
     def edit(self, request: EditRequest, step: StepCallback) -> Image:
         """Return the edited image, at the source's size."""
         import numpy as np
@@ -179,7 +185,7 @@ def _session(path: Path) -> Any:
         import onnxruntime
     except ImportError as error:
         raise UserError(
-            f"the editor tiny needs onnxruntime ({error}): pip install 'edit-eval[tiny]'"
+            f"the editor tiny needs onnxruntime ({error}): {sys.executable} -m pip install onnxruntime numpy"
         ) from error
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", "1"))
