@@ -32,7 +32,7 @@ from training.pool import Pool
 from training.scoring import Scenes, Setting, baselines, mean_scores, scene_scores
 from training.vocabulary import LENGTH, vocabulary_words
 
-__all__ = ["Plan", "main"]
+__all__ = ["Plan", "Training", "main", "planned"]
 
 _COMPILING_FAILED = (
     RuntimeError, ImportError, OSError, SubprocessError, LookupError, TypeError, ValueError, AttributeError, AssertionError,
@@ -356,13 +356,13 @@ def _shown(means: dict[str, float]) -> str:
     return ", ".join(f"{name} {mean:.2f}" for name, mean in means.items() if " " not in name)
 
 
-def main() -> None:
-    """Read the command line and train."""
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--output", type=Path, required=True, help="folder for weights, graphs and the log")
     parser.add_argument("--smoke", action="store_true", help="a small network for a minute, on a CPU")
     parser.add_argument("--device", help="cuda or cpu; by default cuda where there is one")
     parser.add_argument("--minutes", type=float, help="from start to end, scores included (default 11)")
+    parser.add_argument("--start", help="folder of weights to go on from (default: from scratch)")
     for name in ("seed", "batch", "draws", "workers", "capacity", "warm-up"):
         parser.add_argument(f"--{name}", type=int)
     parser.add_argument("--rate", type=float, help="highest learning rate")
@@ -370,7 +370,11 @@ def main() -> None:
         "--without", choices=("gate", "weights"), help="leave out the gate, or the loss's weights"
     )
     parser.add_argument("--no-compile", action="store_true", help="do not compile the network")
-    given = parser.parse_args()
+    return parser
+
+
+def planned(given: argparse.Namespace) -> Plan:
+    """Return the training that a command line describes."""
     plan = Plan(**_SMOKE) if given.smoke else Plan()
     names = ("minutes", "seed", "start", "batch", "draws", "workers", "capacity", "warm_up", "rate")
     plan = replace(plan, **{name: getattr(given, name) for name in names if getattr(given, name) is not None})
@@ -380,6 +384,13 @@ def main() -> None:
         plan = replace(plan, shape={**plan.shape, "gated": 0})
     if given.without == "weights":
         plan = replace(plan, weighted=False)
+    return plan
+
+
+def main() -> None:
+    """Read the command line and train."""
+    given = _parser().parse_args()
+    plan = planned(given)
     device = torch.device(given.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     torch.set_float32_matmul_precision("high")
     training = Training(plan, given.output, device)

@@ -26,7 +26,7 @@ from training.export import about, load, save, write_graphs  # noqa: E402
 from training.model import Shape, TinyEditor, gathered, spread  # noqa: E402
 from training.pool import Pool  # noqa: E402
 from training.scoring import Scenes, Setting, baselines, mean_scores, scene_scores  # noqa: E402
-from training.train import Plan, Training  # noqa: E402
+from training.train import Plan, Training, _parser, planned  # noqa: E402
 from training.vocabulary import LENGTH, vocabulary_words  # noqa: E402
 
 from training import flow  # noqa: E402
@@ -237,6 +237,27 @@ def test_scores_are_those_of_the_judge(words: list[str]) -> None:
         assert score == pytest.approx(10 * similarity(*errors), abs=1e-6)
     means = mean_scores({"en": [1.0, 3.0], "zh": [5.0, 7.0]}, ["add", "text"])
     assert (means["all"], means["en"], means["text"], means["text zh"]) == (4.0, 2.0, 5.0, 7.0)
+
+
+def test_a_command_line_is_a_plan() -> None:
+    assert planned(_parser().parse_args(["--output", "weights"])) == Plan()
+    given = [
+        "--output",
+        "weights",
+        "--minutes",
+        "5",
+        "--start",
+        "old",
+        "--warm-up",
+        "7",
+        "--rate",
+        "0.1",
+        "--no-compile",
+    ]
+    expected = Plan(minutes=5, start="old", warm_up=7, rate=0.1, compiled=False)
+    assert planned(_parser().parse_args(given)) == expected
+    small = planned(_parser().parse_args(["--output", "weights", "--smoke", "--without", "gate"]))
+    assert (small.minutes, small.shape["gated"], small.shape["size"]) == (1.0, 0, 48)
 
 
 @pytest.mark.long
