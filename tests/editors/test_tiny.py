@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -172,6 +173,35 @@ def test_what_cannot_be_is_refused_all_at_once(tmp_path: Path) -> None:
     ):
         assert said in str(caught.value)
     assert Tiny.resolve(TinyParams(), None) == TinyParams()
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "no json",
+        "[]",
+        "{}",
+        '{"words": 5, "length": 40, "shape": {"size": 96}}',
+        '{"words": ["a"], "length": "40", "shape": {"size": 96}}',
+        '{"words": ["a"], "length": 40, "shape": {"size": "96"}}',
+    ],
+)
+def test_weights_that_are_not_told_of_are_refused(tmp_path: Path, told: str) -> None:
+    for name in ("tiny.safetensors", "encoder.onnx", "denoiser.onnx"):
+        (tmp_path / name).touch()
+    (tmp_path / "tiny.json").write_text(told)
+    with pytest.raises(ConfigError, match=r"has a tiny\.json that cannot be used"):
+        Tiny.resolve(TinyParams(weights=str(tmp_path)), None)
+
+
+def test_weights_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a path that counts from where the command is given; the same bytes are the same edit."""
+    shutil.copytree(SHIPPED, tmp_path / "mine")
+    monkeypatch.chdir(tmp_path)
+    params = Tiny.resolve(TinyParams(steps=3, weights="mine"), None)
+    assert params.weights == str(tmp_path / "mine")
+    own = Tiny(params, HostContext())
+    assert edited(own, request()).tobytes() == edited(Tiny(QUICK, HostContext()), request()).tobytes()
 
 
 def test_without_onnxruntime_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -98,12 +98,9 @@ class Tiny(Editor):
             )
         if not (math.isfinite(params.shift) and params.shift > 0):
             problems.append(f"editor.params.shift is {params.shift}; give a number above 0")
-        missing = [name for name in _FILES if not (_folder(params) / name).is_file()]
-        if missing:
+        if fault := _fault(_folder(params)):
             where = f"editor.params.weights: {params.weights}" if params.weights else "this edit-eval"
-            problems.append(
-                f"{where} has no {missing[0]}; python -m training.train --output FOLDER makes one"
-            )
+            problems.append(f"{where} {fault}; python -m training.train --output FOLDER makes one")
         if problems:
             raise ConfigError(problems)
         if not params.weights:
@@ -171,6 +168,21 @@ class Tiny(Editor):
 
 def _folder(params: TinyParams) -> Path:
     return Path(params.weights) if params.weights else _SHIPPED
+
+
+def _fault(folder: Path) -> str:
+    """Return what a folder of weights lacks; nothing where it is whole."""
+    if missing := [name for name in _FILES if not (folder / name).is_file()]:
+        return f"has no {missing[0]}"
+    try:
+        about = _about(str(folder))
+        size, length = about["shape"]["size"], about["length"]
+        Vocabulary(about["words"], 1)
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        return f"has a tiny.json that cannot be used ({type(error).__name__}: {error})"
+    if not all(isinstance(one, int) and one > 0 for one in (size, length)):
+        return "has a tiny.json that cannot be used (size and length must be numbers above 0)"
+    return ""
 
 
 @lru_cache(maxsize=4)
