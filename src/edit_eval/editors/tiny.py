@@ -55,7 +55,7 @@ class TinyParams:
     steps: int = 20
     guidance: float = 1.5
     guided_until: float = 0.5
-    shift: float = 1.0
+    shift: float = 8.0
     weights: str = field(default="", metadata={"identity": False})
 
 
