@@ -53,11 +53,11 @@ $(STAMPS)/venv:
 	@mkdir -p $(STAMPS) && touch $@
 
 $(STAMPS)/package: pyproject.toml | $(STAMPS)/venv
-	$(PIP) install --editable .
+	$(PIP) install --editable ".[tiny]"
 	@touch $@
 
 $(STAMPS)/check: pyproject.toml | $(STAMPS)/venv
-	$(PIP) install --editable ".[check]"
+	$(PIP) install --editable ".[check,tiny]"
 	@touch $@ $(STAMPS)/package
 
 # The tests of real model classes must run, not be skipped: without torch this target fails.

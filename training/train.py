@@ -32,7 +32,7 @@ from training.pool import Pool
 from training.scoring import Scenes, Setting, baselines, mean_scores, scene_scores
 from training.vocabulary import LENGTH, vocabulary_words
 
-__all__ = ["Plan", "main"]
+__all__ = ["Plan", "Training", "asked_for", "main"]
 
 _COMPILING_FAILED = (
     RuntimeError, ImportError, OSError, SubprocessError, LookupError, TypeError, ValueError, AttributeError, AssertionError,

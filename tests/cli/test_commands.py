@@ -24,27 +24,31 @@ def config(tmp_path):
     return path
 
 
-def test_demo_compares_a_careful_editor_with_a_sloppy_one(tmp_path):
-    quick = ("--set", "editor.params.seconds=0.02", "--output", "runs/d")
+def test_demo_compares_20_steps_with_2(tmp_path):
+    quick = ("--set", "benchmark.params.n=16", "--output", "runs/d")
     result = cli("demo", *quick, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     lines = result.stdout.splitlines()
     scored = [line for line in lines if line.startswith("  [Sample ") and " | Response: " in line]
-    assert len(scored) == 2 * 48
-    assert sum(line.startswith("[Batch ") for line in lines) == 2 * 12
+    assert len(scored) == 2 * 16
+    assert sum(line.startswith("[Batch ") for line in lines) == 2 * 4
     assert lines.count("[Reference Scoring] Completed!") == 2
     assert result.stdout.count("[SYNC] Editing images: 100%") == 2
     assert sum(line.startswith("[Unload] 2 devices ended editing in ") for line in lines) == 2
-    assert [line for line in lines if line.startswith("careful is better than sloppy by ")]
+    assert [line for line in lines if line.startswith("Editor tiny with ")] == [
+        "Editor tiny with 20 steps",
+        "Editor tiny with 2 steps",
+    ]
+    assert [line for line in lines if line.startswith("20-steps is better than 2-steps by ")]
     reports = [line for line in lines if line.startswith("Report: ")]
     assert reports == [
-        f"Report: runs/d/{page}/index.html" for page in ("careful/report", "sloppy/report", "compare")
+        f"Report: runs/d/{page}/index.html" for page in ("20-steps/report", "2-steps/report", "compare")
     ]
     assert lines[-1] == reports[-1]
     assert "\x1b" not in result.stdout
-    for page in ("careful/report", "sloppy/report", "compare"):
+    for page in ("20-steps/report", "2-steps/report", "compare"):
         text = (tmp_path / "runs/d" / page / "index.html").read_text()
-        assert text.count("<img") >= 96
+        assert text.count("<img") >= 32
     again = cli("demo", *quick, cwd=tmp_path)
     assert again.returncode == 0
     assert again.stdout.count("Nothing to do") == 2
@@ -53,10 +57,27 @@ def test_demo_compares_a_careful_editor_with_a_sloppy_one(tmp_path):
 
 def test_two_demos_do_not_share_a_directory(tmp_path):
     (tmp_path / "runs" / "demo").mkdir(parents=True)
-    done = cli("demo", "--set", "editor.params.seconds=0", "--display", "none", cwd=tmp_path)
+    done = cli("demo", "--set", "benchmark.params.n=2", "--display", "none", cwd=tmp_path)
     assert done.returncode == 0
-    assert (tmp_path / "runs" / "demo-2" / "sloppy" / "run.json").is_file()
+    assert (tmp_path / "runs" / "demo-2" / "2-steps" / "run.json").is_file()
     assert not list((tmp_path / "runs" / "demo").iterdir())
+
+
+def test_the_demo_says_what_it_lacks(tmp_path):
+    """Where onnxruntime is missing; with an interpreter or an editor of its own it is not asked for here."""
+
+    def demo(*more: str) -> subprocess.CompletedProcess[str]:
+        code = "import sys; sys.modules['onnxruntime'] = None; from edit_eval import cli; sys.exit(cli.main(sys.argv[1:]))"
+        command = [sys.executable, "-c", code, "demo", "--dry-run", *more]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+
+    done = demo()
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "edit-eval: the demo's editor needs onnxruntime: pip install 'edit-eval[tiny]', or use make demo\n"
+    )
+    for more in ("editor.type=scripted", f"editor.python={sys.executable}"):
+        assert demo("--set", more).returncode == 0
 
 
 def test_edit_then_score_is_run(tmp_path, config):

@@ -145,7 +145,7 @@ def test_a_dry_run_of_a_folder_of_edits_and_of_the_demo(here):
     assert (done.returncode, done.stderr) == (0, "")
     assert "precomputed" in done.stdout
     demo = cli("demo", "--dry-run", cwd=here)
-    assert demo.stdout.count("Edits     48 left of 48") == 2
+    assert demo.stdout.count("Edits     64 left of 64") == 2
     assert not (here / "runs").exists()
     assert not (here / "scored").exists()
 

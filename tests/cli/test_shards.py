@@ -211,18 +211,17 @@ def test_killed_resumed_on_other_devices_and_another_disk_they_are_the_same_run(
 
 @pytest.mark.long
 def test_the_demo_in_shards_is_the_demo(tmp_path):
-    small = ("editor.params.seconds=0", "benchmark.params.n=6", "benchmark.params.size=64")
-    quick = (*(word for one in small for word in ("--set", one)), "--display", "none")
+    quick = ("--set", "benchmark.params.n=6", "--display", "none")
     told("demo", *quick, "--output", "whole", cwd=tmp_path)
     end: list[str] = []
     for shard in ("0/2", "1/2"):
         end = told("demo", *quick, "--shard", shard, cwd=tmp_path).stdout.splitlines()[-3:]
         assert end == [
-            "  edit-eval merge runs/demo/careful/shards",
-            "  edit-eval merge runs/demo/sloppy/shards",
-            "  edit-eval compare runs/demo/careful runs/demo/sloppy",
+            "  edit-eval merge runs/demo/20-steps/shards",
+            "  edit-eval merge runs/demo/2-steps/shards",
+            "  edit-eval compare runs/demo/20-steps runs/demo/2-steps",
         ]
     for line in end:
         assert told(*line.split()[1:], cwd=tmp_path).returncode == 0
-    for name in ("careful", "sloppy"):
+    for name in ("20-steps", "2-steps"):
         assert canonical(tmp_path / "runs/demo" / name) == canonical(tmp_path / "whole" / name)

@@ -307,9 +307,17 @@ def test_labels(tmp_path):
 
 def test_what_else_differs(tmp_path):
     base = write_run(tmp_path / "a", A)
+    loading = {
+        "load_s": 9.0,
+        "prepared_s": 1.0,
+        "disk_bytes": 5,
+        "ahead_bytes": 6,
+        "ahead_disk_bytes": 7,
+        "ahead_disk_s": 0.5,
+    }
     changes = {
         "identity": {"editor": {"name": "scripted", "params": {"steps": 8}}, "seed": 1},
-        "starts": [{"edit_eval": "0.2.0", "hosts": {"edit CPU 1": {"python": "3.12.1", "load_s": 9.0}}}],
+        "starts": [{"edit_eval": "0.2.0", "hosts": {"edit CPU 1": {"python": "3.12.1", **loading}}}],
     }
     [pair] = compare_runs([base, write_run(tmp_path / "b", A, **changes)]).pairs
     assert {one.label: (one.base, one.other) for one in pair.provenance} == {

@@ -148,6 +148,12 @@ def test_the_difference_is_that_of_arithmetic_on_arrays(width, height, seed):
     assert _difference(*(Image.fromarray(one) for one in made)) == expected
 
 
+def _noise(size):
+    import numpy as np
+
+    return Image.fromarray(np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8))
+
+
 def _cheats(source, target, elsewhere):
     """Return what an editor might give that follows no instruction, by name."""
     mean = source.resize((1, 1), Image.Resampling.BOX).resize(source.size)
@@ -157,6 +163,7 @@ def _cheats(source, target, elsewhere):
         "source blurred": source.filter(ImageFilter.GaussianBlur(2)),
         **blanks,
         "mean colour": mean,
+        "noise": _noise(source.size),
         "source and white": Image.blend(source, blanks["white"], 0.1),
         "source and mean colour": Image.blend(source, mean, 0.5),
         "source and another target": Image.blend(source, elsewhere, 0.5),

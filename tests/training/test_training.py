@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -242,22 +243,8 @@ def test_scores_are_those_of_the_judge(words: list[str]) -> None:
 def test_the_command_line_says_what_differs_from_the_usual_plan() -> None:
     plan, output, _ = asked_for(["--output", "weights"])
     assert (plan, output) == (Plan(), Path("weights"))
-    words = [
-        "--output",
-        "w",
-        "--device",
-        "cpu",
-        "--minutes",
-        "2.5",
-        "--start",
-        "old",
-        "--warm-up",
-        "7",
-        "--without",
-        "gate",
-        "--no-compile",
-    ]
-    plan, _, device = asked_for(words)
+    words = "--output w --device cpu --minutes 2.5 --start old --warm-up 7 --without gate --no-compile"
+    plan, _, device = asked_for(shlex.split(words))
     assert (plan.minutes, plan.start, plan.warm_up, plan.compiled) == (2.5, "old", 7, False)
     assert plan.shape == {"gated": 0}
     assert device == CPU

@@ -19,7 +19,8 @@ SYNC = re.compile(r"\[SYNC\] (Editing images|Scoring): +(\d+)%\|.*\| *\d+/\d+( |
 
 
 def demo(*settings: str, n: int = 4) -> list[str]:
-    chosen = {"editor.params.seconds": "1.2", "editor.params.steps": "40", "judge.params.seconds": "0.3"}
+    chosen = {"editor.type": "scripted", "editor.params.seconds": "1.2", "editor.params.steps": "40"}
+    chosen["judge.params.seconds"] = "0.3"
     pairs = [f"{key}={value}" for key, value in {**chosen, "benchmark.params.n": str(n)}.items()]
     sets = [part for pair in [*pairs, *settings] for part in ("--set", pair)]
     return edit_eval("run", str(DEMO), "--output", "run", *sets)

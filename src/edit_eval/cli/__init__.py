@@ -72,7 +72,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_export(commands)
 
     demo = commands.add_parser(
-        "demo", help="edit and score drawn scenes on two CPU devices; needs nothing else"
+        "demo",
+        help="edit drawn scenes with a small diffusion model on two CPU devices, and compare 20 steps with 2",
     )
     _add_run_options(demo)
 

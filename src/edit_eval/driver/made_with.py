@@ -17,7 +17,9 @@ from edit_eval.driver.starts import starts_of
 
 __all__ = ["differences", "made_with"]
 
-_NOT_OF_THE_RUN = frozenset({"load_s", "executable"})
+_NOT_OF_THE_RUN = frozenset(
+    {"load_s", "prepared_s", "executable", "disk_bytes", "ahead_bytes", "ahead_disk_bytes", "ahead_disk_s"}
+)
 """What a host says of itself that is no property of what it made."""
 
 

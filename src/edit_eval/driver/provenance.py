@@ -11,7 +11,7 @@ from edit_eval.driver.runinfo import distinct, hosts_in, mapping, starts_in
 
 __all__ = ["Provenance", "provenance_of"]
 
-_LIBRARIES = ("torch", "diffusers", "transformers", "vllm", "accelerate", "pillow", "numpy")
+_LIBRARIES = ("torch", "diffusers", "transformers", "vllm", "accelerate", "onnxruntime", "pillow", "numpy")
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,7 @@ EDITORS: Mapping[str, str] = {
     "precomputed": "edit_eval.editors.precomputed:Precomputed",
     "qwen_image_edit": "edit_eval.editors.qwen_image_edit:QwenImageEdit",
     "scripted": "edit_eval.editors.scripted:Scripted",
+    "tiny": "edit_eval.editors.tiny:Tiny",
 }
 JUDGES: Mapping[str, str] = {
     "openai": "edit_eval.judges.endpoint:EndpointJudge",

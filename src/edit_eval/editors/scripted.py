@@ -1,6 +1,6 @@
 """An editor without a model: it returns a scene's exact target, with as many mistakes and as slowly as it is told.
 
-For the demo, the tests and measurements of our own speed: what a run ought to report is known beforehand. It knows
+For the tests and measurements of our own speed: what a run ought to report is known beforehand. It knows
 no benchmark: a sample without a target gets a tint of its own colour.
 """
 

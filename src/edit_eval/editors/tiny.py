@@ -55,7 +55,7 @@ class TinyParams:
     steps: int = 20
     guidance: float = 1.5
     guided_until: float = 0.5
-    shift: float = 1.0
+    shift: float = 8.0
     weights: str = field(default="", metadata={"identity": False})
 
 
@@ -98,12 +98,9 @@ class Tiny(Editor):
             )
         if not (math.isfinite(params.shift) and params.shift > 0):
             problems.append(f"editor.params.shift is {params.shift}; give a number above 0")
-        missing = [name for name in _FILES if not (_folder(params) / name).is_file()]
-        if missing:
+        if fault := _fault(_folder(params)):
             where = f"editor.params.weights: {params.weights}" if params.weights else "this edit-eval"
-            problems.append(
-                f"{where} has no {missing[0]}; python -m training.train --output FOLDER makes one"
-            )
+            problems.append(f"{where} {fault}; python -m training.train --output FOLDER makes one")
         if problems:
             raise ConfigError(problems)
         if not params.weights:
@@ -121,6 +118,12 @@ class Tiny(Editor):
         """Say that pictures are edited small."""
         size = _about(str(_folder(params)))["shape"]["size"]
         return f"in: resized to {size}x{size}; out: the source's size, what changed enlarged, the rest the source's"
+
+    def facts(self) -> dict[str, Any]:
+        """Return the version of onnxruntime."""
+        import onnxruntime
+
+        return {"onnxruntime": str(onnxruntime.__version__)}
 
     def edit(self, request: EditRequest, step: StepCallback) -> Image:
         """Return the edited image, at the source's size."""
@@ -167,6 +170,21 @@ def _folder(params: TinyParams) -> Path:
     return Path(params.weights) if params.weights else _SHIPPED
 
 
+def _fault(folder: Path) -> str:
+    """Return what a folder of weights lacks; nothing where it is whole."""
+    if missing := [name for name in _FILES if not (folder / name).is_file()]:
+        return f"has no {missing[0]}"
+    try:
+        about = _about(str(folder))
+        size, length = about["shape"]["size"], about["length"]
+        Vocabulary(about["words"], 1)
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        return f"has a tiny.json that cannot be used ({type(error).__name__}: {error})"
+    if not all(isinstance(one, int) and one > 0 for one in (size, length)):
+        return "has a tiny.json that cannot be used (size and length must be numbers above 0)"
+    return ""
+
+
 @lru_cache(maxsize=4)
 def _about(folder: str) -> dict[str, Any]:
     about: dict[str, Any] = json.loads((Path(folder) / "tiny.json").read_text(encoding="utf-8"))
@@ -179,7 +197,7 @@ def _session(path: Path) -> Any:
         import onnxruntime
     except ImportError as error:
         raise UserError(
-            f"the editor tiny needs onnxruntime ({error}): pip install 'edit-eval[tiny]'"
+            f"the editor tiny needs onnxruntime ({error}): {sys.executable} -m pip install onnxruntime numpy"
         ) from error
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", "1"))

@@ -1,0 +1,333 @@
+"""Writes docs/tiny-editor.md and its figure from the logs of trainings, so that every number there is one that was logged.
+
+    python -m training.card training/logs docs/tiny-editor.md
+
+The folder holds the log of the training whose weights are shipped, `tiny.json`, and logs of others that it is compared
+with. Standard library only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+__all__ = ["card", "figure", "read_logs"]
+
+SHIPPED = "tiny"
+FIGURE = "images/tiny-loss.svg"
+_ENOUGH = 6.5
+"""Score of 10 below which a kind of edit is said to be one that the editor does badly."""
+
+_HEAD = """\
+# The editor `tiny`
+
+A diffusion editor of {parameters:.1f} million parameters that comes with edit-eval: source and instruction in (English or Chinese), edited picture out, {size} x {size} pixels, half a second on one core of a CPU. It is there so that everybody can see the real thing within a minute and without a GPU (denoising steps, seeds, guidance, edits that partly fail), and so that our own tests have an editor whose quality depends on steps, guidance and training. It knows the drawn scenes of the benchmark `scenes` and nothing else: it is no model to edit photographs with.
+
+```yaml
+benchmark: {{type: scenes, params: {{n: 64, size: {size}, language: both}}}}
+editor: {{type: tiny, devices: [cpu:0, cpu:1], params: {{steps: 20}}}}
+judge: {{type: reference}}
+```
+
+It needs onnxruntime: `pip install 'edit-eval[tiny]'`; `make demo` installs it.
+
+All tables of this page and its figure are written from the logs of the trainings (`python -m training.card training/logs docs/tiny-editor.md`), and a test holds the page to them.
+"""
+
+_PARAMETERS = """\
+## Parameters
+
+| parameter | default | meaning |
+|---|---|---|
+| `steps` | {steps} | denoising steps, 1 to 1000 |
+| `guidance` | {guidance} | classifier-free guidance on the instruction; 1: none, 0: the instruction is not looked at |
+| `guided_until` | {guided_until} | time (0 is noise, 1 the picture) from which on there is no guidance; the steps after it cost half |
+| `shift` | {shift} | above 1, more of the steps lie near the noise; below 1, near the picture |
+| `weights` | those shipped | folder of weights of your own training |
+
+Words that are not in its vocabulary are left out, and the log of the model's process names them. A source of another size is edited at {size} x {size}; then only what changed is taken from there, enlarged, and the rest stays the source's own pixels.
+
+The same seed and parameters give the same bytes on any number of devices of one kind of CPU with one version of onnxruntime. Another kind of CPU may sum in another order.
+"""
+
+_DATA = """\
+## Data
+
+Pairs of drawn scenes with an English and a Chinese instruction, drawn while the training runs by what the benchmark `scenes` is made of (`edit_eval.benchmarks.scenes.render`): eight kinds of edit that take turns. {pairs:,} pairs were drawn and each was seen {times:.0f} times on average. No picture was downloaded. Series of training begin at seed 2^40, validation has a series of its own, and the scores below are on the first {scenes} scenes of seed 0, the benchmark's own default, which no training draws.
+"""
+
+_NETWORK = """\
+## Network and training
+
+Flow matching in pixel space (Lipman et al. 2023; Liu et al. 2023). An encoder reads source and instruction once an edit: convolutions on cells of 3 x 3 pixels, attention over 256 picture tokens and the words. A denoiser runs each step: convolutions on the same cells, two layers of attention, and a gate that decides for each pixel between the source's and a new one, so that what an edit leaves alone needs no drawing. One pair in ten is trained without its instruction, for guidance. The weights are kept in half precision, once: `tiny.safetensors`, which both ONNX graphs point into.
+
+```sh
+pip install -e '.[test-models]'
+{command}
+```
+
+| | |
+|---|---|
+| parameters | {parameters:,} |
+| machine | {machine} |
+| time from the start to the last step | {minutes:.1f} minutes |
+| steps | {steps:,} of {batch} pairs, each with {draws} noises and times |
+| pairs drawn | {pairs:,} |
+| optimizer | AdamW, highest rate {rate:g}, {warm_up} steps of warm-up, cosine down to a hundredth |
+| weights shipped | average of the last 1,000 steps or so (exponential, 0.999) |
+| last loss in the log | {loss:.4f} at step {step:,} |
+| last validation score in the log | {validation} |
+
+![Loss, and score on validation scenes, by step of the training]({figure})
+
+On a CPU `python -m training.train --smoke --output FOLDER` does all of it on a small network in about a minute, to see that it works.
+"""
+
+_SCORES = """\
+## Scores
+
+Mean score of the judge `reference` (0 to 10: 10 is the exact result, 0 the untouched source or worse) on {scenes} scenes that were not trained on, in both languages. *Source* is an editor that returns its source, *noise* one that returns random pixels.
+"""
+
+
+def read_logs(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return the logs of a folder by name, the shipped one first."""
+    paths = sorted(folder.glob("*.json"), key=lambda path: (path.stem != SHIPPED, path.stem))
+    logs = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in paths}
+    if SHIPPED not in logs:
+        raise SystemExit(f"{folder} has no {SHIPPED}.json, the log of the training whose weights are shipped")
+    return logs
+
+
+def card(logs: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the page, Markdown."""
+    log = logs[SHIPPED]
+    plan, chosen, test = log["plan"], log["chosen"], log["test"]
+    last = log["steps"][-1]
+    size = {"size": 96, **plan["shape"]}["size"]
+    validation = log["scores"][-1] if log["scores"] else None
+    pairs, seen = last["pairs_drawn"], last["step"] * plan["batch"]
+    parts = [
+        _HEAD.format(parameters=log["parameters"] / 1e6, size=size),
+        _PARAMETERS.format(**chosen, size=size),
+        _DATA.format(pairs=pairs, times=seen / pairs, scenes=test["scenes"]),
+        _NETWORK.format(
+            **{name: plan[name] for name in ("batch", "draws", "rate", "warm_up")},
+            command=_command(plan),
+            parameters=log["parameters"],
+            machine=_machine(log["machine"]),
+            minutes=last["seconds"] / 60,
+            steps=last["step"],
+            pairs=pairs,
+            loss=last["loss"],
+            step=last["step"],
+            validation=f"{validation['all']:.2f} at step {validation['step']:,}" if validation else "none",
+            figure=FIGURE,
+        ),
+        _SCORES.format(scenes=test["scenes"]) + "\n" + _scores(test) + "\n\n" + _plainly(test),
+        _settings(log),
+        *_ablations(logs),
+        _LIMITS.format(size=size),
+    ]
+    return "\n".join(parts)
+
+
+_LIMITS = """\
+## Limits
+
+- It knows drawn scenes. Of photographs, other drawings, other things and other words it knows nothing; what it makes of them means nothing.
+- {size} x {size} pixels. In a larger source what it changes is coarse.
+- The judge measures distance from one exact result. An edit that a person would accept, but that is not that result, scores low.
+- A score of an edit here says nothing about the same kind of edit with another model.
+"""
+
+
+def _command(plan: Mapping[str, Any]) -> str:
+    parts = ["python -m training.train --output weights", f"--minutes {plan['minutes']:g}"]
+    parts += [f"--seed {plan['seed']}"] if plan["seed"] else []
+    return " ".join(parts)
+
+
+def _machine(machine: Mapping[str, Any]) -> str:
+    return f"one {machine['device']}, {machine['cores']} cores, torch {machine['torch']}"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _kinds(test: Mapping[str, Any]) -> list[str]:
+    """Return the kinds of edit, in the order in which samples take turns."""
+    return [name for name in test["20 steps"] if name not in ("all", "en", "zh") and " " not in name]
+
+
+def _scores(test: Mapping[str, Any]) -> str:
+    ours, fixed = test["20 steps"], test["baselines"]
+    others = (test["2 steps"], test["no guidance"], fixed["identity"], fixed["random"])
+    head = ("kind of edit", "20 steps", "English", "Chinese", "2 steps", "no guidance", "source", "noise")
+    rows = [("all", "en", "zh"), *((kind, f"{kind} en", f"{kind} zh") for kind in _kinds(test))]
+    return _table(
+        head,
+        (
+            [
+                group,
+                *(f"{ours[one]:.2f}" for one in (group, *by)),
+                *(f"{other[group]:.2f}" for other in others),
+            ]
+            for group, *by in rows
+        ),
+    )
+
+
+def _plainly(test: Mapping[str, Any]) -> str:
+    """Say which kinds it does badly."""
+    ours = test["20 steps"]
+    low = sorted((kind for kind in _kinds(test) if ours[kind] < _ENOUGH), key=lambda kind: ours[kind])
+    if not low:
+        return f"No kind of edit is below {_ENOUGH:g} of 10.\n"
+    named = ", ".join(f"{kind} ({ours[kind]:.2f})" for kind in low)
+    return f"**It does badly (below {_ENOUGH:g} of 10):** {named}.\n"
+
+
+def _settings(log: Mapping[str, Any]) -> str:
+    tried = sorted(log["settings"], key=lambda one: -one["score"])
+    names = ("steps", "guidance", "guided_until", "shift")
+    seen: dict[tuple[float, ...], float] = {tuple(one[name] for name in names): one["score"] for one in tried}
+    chosen = tuple(log["chosen"][name] for name in names)
+    rows = []
+    for one, score in seen.items():
+        mark = "**" if one == chosen else ""
+        rows.append([*(f"{value:g}" for value in one), f"{mark}{score:.2f}{mark}"])
+    head = ("`steps`", "`guidance`", "`guided_until`", "`shift`", "score")
+    return (
+        "## Steps and guidance\n\n"
+        f"Every way to sample that was tried, on {log['plan']['validation']} validation scenes in both languages; the best "
+        "of those with 20 steps, in bold, became the default.\n\n"
+        f"{_table(head, rows)}\n"
+    )
+
+
+_UNTOLD = frozenset({"seed", "workers", "capacity", "every", "ending", "settings", "noted", "first"})
+"""Of a plan, what is about the machine and the log."""
+
+
+def _ablations(logs: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:
+    others = [log for name, log in logs.items() if name != SHIPPED]
+    if not others:
+        return
+    shipped = logs[SHIPPED]["plan"]
+    rows = [
+        [
+            _difference(shipped, log["plan"]) or "as shipped",
+            f"{log['plan']['minutes']:g}",
+            f"{log['steps'][-1]['step']:,}",
+            *(f"{log['test'][name]['all']:.2f}" for name in ("20 steps", "2 steps", "no guidance")),
+        ]
+        for log in (logs[SHIPPED], *others)
+    ]
+    head = ("what is different", "minutes", "steps", "score, 20 steps", "2 steps", "no guidance")
+    yield f"## Ablations\n\nTrainings that differ in one thing, on the same test scenes.\n\n{_table(head, rows)}\n"
+
+
+def _difference(shipped: Mapping[str, Any], plan: Mapping[str, Any]) -> str:
+    names = sorted({*shipped, *plan} - _UNTOLD - {"minutes", "shape"})
+    found = [
+        f"`{name}` {json.dumps(plan.get(name))}" for name in names if shipped.get(name) != plan.get(name)
+    ]
+    ours, theirs = shipped["shape"], plan["shape"]
+    found += [
+        f"`{name}` {theirs.get(name)}"
+        for name in sorted({*ours, *theirs})
+        if ours.get(name) != theirs.get(name)
+    ]
+    return ", ".join(found)
+
+
+# The figure
+
+_WIDE, _HIGH, _LEFT, _TOP, _PLOT_WIDE, _PLOT_HIGH = 860, 300, 60, 40, 330, 200
+_BETWEEN = 100
+_MOST_POINTS = 160
+
+
+def figure(log: Mapping[str, Any]) -> str:
+    """Return loss and validation score by step of the training, SVG."""
+    losses = [(one["step"], one["loss"]) for one in log["steps"]]
+    scores = [(one["step"], one["all"]) for one in log["scores"]]
+    last = losses[-1][0]
+    left = _plot(_LEFT, "loss (logarithmic)", _thinned(losses), last, _decades(losses), math.log10)
+    even = {0.0: "0", 2.0: "2", 4.0: "4", 6.0: "6", 8.0: "8", 10.0: "10"}
+    right = _plot(
+        _LEFT + _PLOT_WIDE + _BETWEEN, "score on validation scenes, 0 to 10", scores, last, even, float
+    )
+    style = "text{font:13px sans-serif;fill:#333}.axis{stroke:#bbb;fill:none}.line{stroke:#0b6e4f;fill:none;stroke-width:2}"
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDE} {_HIGH}" width="{_WIDE}" height="{_HIGH}">\n'
+        f"<style>{style}</style>\n"
+        f'<rect width="{_WIDE}" height="{_HIGH}" fill="#fff"/>\n{left}\n{right}\n</svg>\n'
+    )
+
+
+def _thinned(points: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
+    """Return at most so many points, each the mean of its neighbours."""
+    size = -(-len(points) // _MOST_POINTS)
+    groups = [points[begin : begin + size] for begin in range(0, len(points), size)]
+    return [(group[-1][0], sum(loss for _, loss in group) / len(group)) for group in groups]
+
+
+def _decades(points: Sequence[tuple[int, float]]) -> dict[float, str]:
+    """Return marks 1, 2, 5 of each decade that enclose the values."""
+    low, high = min(value for _, value in points), max(value for _, value in points)
+    marks = [digit * 10.0**power for power in range(-6, 4) for digit in (1, 2, 5)]
+    below = max((mark for mark in marks if mark <= low), default=marks[0])
+    above = min((mark for mark in marks if mark >= high), default=marks[-1])
+    return {mark: f"{mark:g}" for mark in marks if below <= mark <= above}
+
+
+def _plot(
+    left: int,
+    title: str,
+    points: Sequence[tuple[int, float]],
+    last: int,
+    marks: Mapping[float, str],
+    scale: Any,
+) -> str:
+    low, high = scale(min(marks)), scale(max(marks))
+    bottom = _TOP + _PLOT_HIGH
+
+    def at(step: float, value: float) -> tuple[float, float]:
+        across, up = step / last, (scale(value) - low) / (high - low)
+        return round(left + across * _PLOT_WIDE, 1), round(bottom - up * _PLOT_HIGH, 1)
+
+    parts = [f'<text x="{left}" y="{_TOP - 16}">{title}</text>']
+    for mark, text in marks.items():
+        _, y = at(0, mark)
+        parts.append(f'<path class="axis" d="M{left} {y}h{_PLOT_WIDE}"/>')
+        parts.append(f'<text x="{left - 8}" y="{y + 4}" text-anchor="end">{text}</text>')
+    for share in (0.0, 0.5, 1.0):
+        x, _ = at(share * last, max(marks))
+        parts.append(f'<text x="{x}" y="{bottom + 22}" text-anchor="middle">{round(share * last):,}</text>')
+    parts.append(f'<text x="{left + _PLOT_WIDE / 2}" y="{bottom + 44}" text-anchor="middle">step</text>')
+    line = " ".join(f"{x},{y}" for x, y in (at(*point) for point in points))
+    parts.append(f'<polyline class="line" points="{line}"/>')
+    return "\n".join(parts)
+
+
+def main() -> None:
+    """Write page and figure."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("logs", type=Path, help="folder of logs")
+    parser.add_argument("page", type=Path, help="the page; its figure goes to images/ beside it")
+    given = parser.parse_args()
+    logs = read_logs(given.logs)
+    given.page.write_text(card(logs), encoding="utf-8")
+    (given.page.parent / FIGURE).write_text(figure(logs[SHIPPED]), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
