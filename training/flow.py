@@ -18,6 +18,9 @@ __all__ = ["flow_loss", "moments", "sample"]
 _SHARPEST = 0.05
 """Distance from the image, 1 - t, below which errors do not weigh more."""
 
+_SHARPEST_OF_OWN = 0.25
+"""The same where x_t leads to an estimate: near the image the way to the target is not the network's to go."""
+
 
 def flow_loss(
     model: TinyEditor,
@@ -27,6 +30,8 @@ def flow_loss(
     noise: Tensor,
     time: Tensor,
     weighted: bool = True,
+    earlier: Tensor | None = None,
+    own: Tensor | None = None,
 ) -> Tensor:
     """Return the loss of each pair: squared error of the velocity, weighted by how little the edit changes.
 
@@ -42,6 +47,9 @@ def flow_loss(
         noise: (batch * draws, 3, size, size); each pair is encoded once and denoised `draws` times.
         time: (batch * draws,) in 0..1.
         weighted: whether small edits weigh more.
+        earlier: (batch * draws,) times at which the network first estimates the image, each before `time`; or None.
+        own: (batch * draws,), with `earlier`: where x_t leads to that estimate and not to the target, as it does when
+            an image is sampled, so that mistakes of earlier steps are mended (the exposure bias of Ning et al. 2024).
 
     Returns:
         (batch * draws,).
@@ -50,10 +58,17 @@ def flow_loss(
     encoded = model.encoder(source, words)
     source, target = source.repeat_interleave(draws, 0), target.repeat_interleave(draws, 0)
     fine, coarse, whole = (part.repeat_interleave(draws, 0) for part in encoded)
-    late = time[:, None, None, None]
-    noisy = (1.0 - late) * noise + late * target
+    late, end, left = time[:, None, None, None], target, (1.0 - time).clamp(min=_SHARPEST)
+    if earlier is not None and own is not None:
+        with torch.no_grad():
+            before = earlier[:, None, None, None]
+            noisy = (1.0 - before) * noise + before * target
+            seen = model.denoiser(noisy, earlier, source, fine, coarse, whole).clamp(-1.0, 1.0)
+        end = torch.where(own[:, None, None, None], seen, target)
+        left = torch.where(own, left.clamp(min=_SHARPEST_OF_OWN), left)
+    noisy = (1.0 - late) * noise + late * end
     estimate = model.denoiser(noisy, time, source, fine, coarse, whole)
-    error = (estimate - target).square().mean(dim=(1, 2, 3)) / (1.0 - time).clamp(min=_SHARPEST).square()
+    error = (estimate - target).square().mean(dim=(1, 2, 3)) / left.square()
     return error * _weight(source, target) if weighted else error
 
 

@@ -38,6 +38,7 @@ class Shape:
         denoiser_layers: of attention in the denoiser.
         ratio: hidden channels of a perceptron, in widths.
         gated: 1 if the denoiser has a gate that keeps the source; 0 to see what it is worth.
+        placed: hidden channels of what is drawn by its place beside an anchor (see `Placed`); 0: nothing is.
     """
 
     vocabulary: int
@@ -51,6 +52,7 @@ class Shape:
     denoiser_layers: int = 2
     ratio: int = 3
     gated: int = 1
+    placed: int = 0
 
     def as_dict(self) -> dict[str, int]:
         """Return what a file of weights keeps."""
@@ -85,6 +87,7 @@ class Encoder(nn.Module):
         self.whole = nn.Linear(width, shape.condition)
         self.up = nn.Linear(width, 4 * shape.channels)
         self.across = nn.Conv2d(shape.source_channels, shape.channels, 1)
+        self.placed = Placed(width, side, shape.channels, shape.placed) if shape.placed else None
         self.fine = Residual(shape.channels, shape.condition)
         nn.init.normal_(self.words.weight, std=0.5)
 
@@ -107,7 +110,43 @@ class Encoder(nn.Module):
         real = (words > 0).to(said.dtype)[:, :, None]
         whole = self.whole((said * real).sum(dim=1) / real.sum(dim=1).clamp(min=1.0))
         fine = spread(as_grid(self.up(picture)), 2) + self.across(cells)
+        if self.placed is not None:
+            fine = fine + self.placed(picture)
         return self.fine(fine, functional.silu(whole)), as_grid(self.tokens(picture)), whole
+
+
+class Placed(nn.Module):
+    """Draws on cells by where they are beside an anchor that each token names, and by what the token says is there.
+
+    The same shape at another place is then the same function of a shifted argument, and is learnt once.
+    """
+
+    def __init__(self, width: int, side: int, channels: int, hidden: int) -> None:
+        super().__init__()
+        self.side = side
+        self.anchor = nn.Linear(width, 2)
+        self.code = nn.Linear(width, 2 * hidden)
+        self.first = nn.Linear(2 + 4 * _OCTAVES, hidden)
+        self.second = nn.Linear(hidden, hidden)
+        self.third = _zeroed(nn.Linear(hidden, channels))
+
+    def forward(self, picture: Tensor) -> Tensor:
+        """Return (batch, channels, 2 side, 2 side) for tokens (batch, side * side, width)."""
+        anchor = 2.0 * self.side * torch.tanh(self.anchor(picture))  # in cells, from the token's middle
+        corners = torch.tensor([[-0.5, -0.5], [-0.5, 0.5], [0.5, -0.5], [0.5, 0.5]], device=picture.device)
+        beside = corners[None, None] - anchor[:, :, None, :]
+        rates = 2.0 * math.pi / 2.0 ** torch.arange(_OCTAVES, device=picture.device, dtype=torch.float32)
+        angles = (beside[..., None] * rates).flatten(3)
+        features = torch.cat([beside / self.side, angles.sin(), angles.cos()], dim=3)
+        scale, shift = self.code(picture)[:, :, None].chunk(2, dim=3)
+        made = functional.silu(self.first(features.to(picture.dtype)) * (1.0 + scale) + shift)
+        made = self.third(functional.silu(self.second(made)))
+        tokens = made.permute(0, 1, 3, 2).flatten(2)  # channels first, as `spread` wants it
+        return spread(as_grid(tokens), 2)
+
+
+_OCTAVES = 6
+"""Wavelengths of 1, 2, 4 ... cells."""
 
 
 class Denoiser(nn.Module):

@@ -23,12 +23,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from edit_eval.benchmarks._scene_edits import CATEGORIES
 from edit_eval.editors._tiny_tokens import Vocabulary
 from training.drawing import CHUNK, SERIES, Drawing
 from training.export import load, save, write_graphs
 from training.flow import flow_loss, moments
 from training.model import Shape, TinyEditor
-from training.pool import Pool
+from training.pool import Intake, Pool
 from training.scoring import Scenes, Setting, baselines, mean_scores, scene_scores
 from training.vocabulary import LENGTH, vocabulary_words
 
@@ -55,6 +56,8 @@ class Plan:
         warm_up: steps until it is reached.
         nulls: share of pairs whose instruction is left out, for guidance.
         weighted: whether small edits weigh more in the loss.
+        own: share of noises for which x_t leads to the network's own estimate; see `training.flow.flow_loss`.
+        hard: how much more often a kind of edit is drawn that scores 0 on validation scenes than one that scores 10.
         workers: processes that draw.
         capacity: pairs that are kept.
         first: pairs that are waited for before the first step.
@@ -78,6 +81,8 @@ class Plan:
     warm_up: int = 400
     nulls: float = 0.1
     weighted: bool = True
+    own: float = 0.0
+    hard: float = 0.0
     workers: int = max(1, (os.cpu_count() or 2) - 2)
     capacity: int = 600_000
     first: int = 6_000
@@ -129,6 +134,8 @@ class Training:
         self.averaged = copy.deepcopy(self.model).eval().requires_grad_(False)
         self.optimizer = _optimizer(self.model, plan.rate, device)
         self.pool = Pool(plan.capacity, self.shape.size, LENGTH, device)
+        self.intake = Intake(self.drawing, pinned=device.type == "cuda")
+        self.kind_weights: Tensor | None = None
         self.step, self.seen = 0, 0
 
     def _drawing(self, series: list[int], limit: int) -> Drawing:
@@ -151,16 +158,18 @@ class Training:
         self.validation = Scenes.of(self._validation.everything(), plan.validation, self.device)
         latest = self.begun + 15.0 * plan.minutes
         while self.pool.filled < plan.batch or (self.pool.filled < plan.first and time.monotonic() < latest):
-            self._take_in(100)
+            self._take_in()
             time.sleep(0.05)
         self.say(f"{self.pool.filled:,} pairs; training begins")
         self._train(loss_of)
+        self.intake.stop()
         self.drawing.stop()
         self._write({})
         self._finish()
 
     def stop(self) -> None:
-        """End the processes that draw."""
+        """End the processes that draw, and what takes in their pairs."""
+        self.intake.stop()
         for drawing in (self.drawing, self._validation, self._test):
             drawing.stop()
 
@@ -171,13 +180,14 @@ class Training:
         words = torch.zeros(plan.batch, LENGTH, dtype=torch.int64, device=self.device)
         noise = torch.zeros(plan.batch * plan.draws, 3, size, size, device=self.device)
         times = torch.linspace(0.0, 0.9, len(noise), device=self.device)
+        own = self._own(times)
         if plan.compiled:
             compiled = torch.compile(flow_loss, dynamic=False)
             try:
                 for _ in range(2):
                     with self._autocast():
                         compiled(
-                            self.model, source, source, words, noise, times, plan.weighted
+                            self.model, source, source, words, noise, times, plan.weighted, *own
                         ).mean().backward()
                     self.optimizer.zero_grad(set_to_none=True)
             except _COMPILING_FAILED as error:
@@ -192,10 +202,10 @@ class Training:
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda")
 
-    def _take_in(self, at_most: int) -> None:
+    def _take_in(self) -> None:
         if self.pool.filled < self.pool.capacity:
-            for chunk in self.drawing.ready(at_most):
-                self.pool.add(chunk)
+            for pairs in self.intake.ready():
+                self.pool.add(pairs)
 
     def _train(self, loss_of: Any) -> None:
         plan = self.plan
@@ -205,7 +215,7 @@ class Training:
         losses: list[Tensor] = []
         while (now := time.monotonic()) < ends and self.step < plan.most_steps:
             if self.step % 10 == 0:
-                self._take_in(4)
+                self._take_in()
             share = max((now - began) / (ends - began), self.step / plan.most_steps)
             losses.append(self._one_step(loss_of, share))
             if self.step % plan.noted == 0:
@@ -227,7 +237,7 @@ class Training:
 
     def _one_step(self, loss_of: Any, share: float) -> Tensor:
         plan = self.plan
-        source, target, words = self.pool.batch(plan.batch)
+        source, target, words = self.pool.batch(plan.batch, self.kind_weights)
         empty = torch.rand(plan.batch, 1, device=self.device) < plan.nulls
         words = words.masked_fill(empty, 0)
         count = plan.batch * plan.draws
@@ -236,7 +246,9 @@ class Training:
         for group in self.optimizer.param_groups:
             group["lr"] = group["highest"] * _rate_share(self.step, plan.warm_up, share)
         with self._autocast():
-            loss = loss_of(self.model, source, target, words, noise, times, plan.weighted).mean()
+            loss = loss_of(
+                self.model, source, target, words, noise, times, plan.weighted, *self._own(times)
+            ).mean()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
@@ -247,6 +259,12 @@ class Training:
         with torch.no_grad():
             torch._foreach_lerp_(list(self.averaged.parameters()), list(self.model.parameters()), 1.0 - decay)
         return loss.detach()
+
+    def _own(self, times: Tensor) -> tuple[Tensor, Tensor] | tuple[()]:
+        """Return the last two arguments of `flow_loss`, or none."""
+        if not self.plan.own:
+            return ()
+        return times * torch.rand_like(times), torch.rand_like(times) < self.plan.own
 
     def _note(self, loss: float, share: float) -> None:
         seconds = round(time.monotonic() - self.begun, 1)
@@ -267,6 +285,9 @@ class Training:
             {"step": self.step, "seconds": round(time.monotonic() - self.begun, 1), **means}
         )
         self.say(f"scores: {_shown(means)}")
+        if self.plan.hard:
+            lacking = [1.0 - means.get(kind, 10.0) / 10.0 for kind in CATEGORIES]
+            self.kind_weights = 1.0 + self.plan.hard * torch.tensor(lacking, device=self.device)
         self._write({})
 
     def _finish(self) -> None:
@@ -367,6 +388,8 @@ _OPTIONS: dict[str, tuple[type, str]] = {
     "capacity": (int, "pairs that are kept"),
     "warm_up": (int, "steps until the learning rate is highest"),
     "rate": (float, "highest learning rate"),
+    "own": (float, "share of noises that lead to the network's own estimate"),
+    "hard": (float, "how much more often hard kinds of edit are drawn"),
     "validation": (int, "scenes of the scores on the way"),
     "test": (int, "scenes of the scores at the end"),
 }
@@ -388,12 +411,15 @@ def asked_for(words: list[str] | None = None) -> tuple[Plan, Path, torch.device]
     parser.add_argument(
         "--without", choices=("gate", "weights"), help="leave out the gate, or the loss's weights"
     )
+    parser.add_argument("--placed", type=int, help="hidden channels of what is drawn by its place")
     parser.add_argument("--no-compile", action="store_true", help="do not compile the network")
     given = parser.parse_args(words)
     plan = Plan(**_SMOKE) if given.smoke else Plan()
     plan = replace(plan, **{name: value for name in _OPTIONS if (value := getattr(given, name)) is not None})
     if given.no_compile:
         plan = replace(plan, compiled=False)
+    if given.placed is not None:
+        plan = replace(plan, shape={**plan.shape, "placed": given.placed})
     if given.without == "gate":
         plan = replace(plan, shape={**plan.shape, "gated": 0})
     if given.without == "weights":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shlex
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,8 +25,8 @@ pytest.importorskip("onnxruntime")
 
 from training.drawing import CHUNK, SERIES, Chunk, Drawing, drawn_chunk  # noqa: E402
 from training.export import about, load, save, write_graphs  # noqa: E402
-from training.model import Shape, TinyEditor, gathered, spread  # noqa: E402
-from training.pool import Pool  # noqa: E402
+from training.model import Placed, Shape, TinyEditor, gathered, spread  # noqa: E402
+from training.pool import Intake, Pairs, Pool  # noqa: E402
 from training.scoring import Scenes, Setting, baselines, mean_scores, scene_scores  # noqa: E402
 from training.train import Plan, Training, asked_for  # noqa: E402
 from training.vocabulary import LENGTH, vocabulary_words  # noqa: E402
@@ -117,15 +118,66 @@ def test_a_process_that_fails_is_told(tmp_path: Path) -> None:
 def test_a_pool_is_filled_and_drawn_from(words: list[str]) -> None:
     chunk = drawn_chunk(SERIES, 0, SIZE, Vocabulary(words, LENGTH))
     pool = Pool(CHUNK + 10, SIZE, LENGTH, CPU)
-    pool.add(chunk)
+    pool.add(Pairs.of([chunk]))
     assert pool.filled == CHUNK
-    pool.add(chunk)
+    pool.add(Pairs.of([chunk]))
     assert pool.filled == CHUNK + 10
     source, target, tokens = pool.batch(64)
     assert source.shape == target.shape == (64, 3, SIZE, SIZE)
     assert (source.min() >= -1, source.max() <= 1, source.std() > 0.1) == (True, True, True)
     both = {tuple(one) for pair in chunk.tokens.tolist() for one in pair}
     assert {tuple(one) for one in tokens.tolist()} <= both
+
+
+def test_kinds_are_drawn_as_often_as_they_are_told(words: list[str]) -> None:
+    chunk = drawn_chunk(SERIES, 0, SIZE, Vocabulary(words, LENGTH))
+    pool = Pool(2 * CHUNK, SIZE, LENGTH, CPU)
+    kind_of = {
+        tuple(one): kind
+        for pair, kind in zip(chunk.tokens.tolist(), chunk.kinds, strict=True)
+        for one in pair
+    }
+    weights = torch.zeros(len(CATEGORIES))
+    weights[CATEGORIES.index("text")], weights[CATEGORIES.index("move")] = 3.0, 1.0
+    torch.manual_seed(0)
+    for _ in range(2):  # also after more have come
+        pool.add(Pairs.of([chunk]))
+        _, _, tokens = pool.batch(2000, weights)
+        drawn = [CATEGORIES[kind_of[tuple(one)]] for one in tokens.tolist()]
+        assert set(drawn) == {"text", "move"}
+        assert drawn.count("text") == pytest.approx(1500, abs=100)
+        every = {tuple(one) for one in tokens.tolist() if CATEGORIES[kind_of[tuple(one)]] == "text"}
+        assert len(every) == 2 * (chunk.kinds == CATEGORIES.index("text")).sum()
+
+
+def test_pairs_are_taken_in_beside_the_learning(words: list[str], tmp_path: Path) -> None:
+    (tmp_path / "words.json").write_text(json.dumps(words))
+    drawing = Drawing([SERIES], 3 * CHUNK, SIZE, tmp_path / "words.json", LENGTH)
+    intake, found = Intake(drawing, pinned=False), []
+    try:
+        end = time.monotonic() + 60
+        while sum(len(one.kinds) for one in found) < 3 * CHUNK and time.monotonic() < end:
+            found += intake.ready()
+            time.sleep(0.02)
+    finally:
+        intake.stop()
+        drawing.stop()
+    expected = Pairs.of([drawn_chunk(SERIES, k * CHUNK, SIZE, Vocabulary(words, LENGTH)) for k in range(3)])
+    assert torch.equal(torch.cat([one.pictures for one in found]), expected.pictures)
+    assert torch.equal(torch.cat([one.tokens for one in found]), expected.tokens)
+
+
+def test_an_intake_tells_that_nothing_will_come(tmp_path: Path) -> None:
+    (tmp_path / "words.json").write_text("no list")
+    drawing = Drawing([SERIES], CHUNK, SIZE, tmp_path / "words.json", LENGTH)
+    intake = Intake(drawing, pinned=False)
+    try:
+        intake._thread.join(60)
+        with pytest.raises(RuntimeError, match="failed"):
+            intake.ready()
+    finally:
+        intake.stop()
+        drawing.stop()
 
 
 def test_pixels_are_put_together_and_spread() -> None:
@@ -157,6 +209,64 @@ def test_the_loss_is_of_the_velocity(model: TinyEditor) -> None:
         False,
     )
     assert found.tolist() == pytest.approx([0.25, 1.0, 25.0, 100.0], rel=1e-4)
+
+
+def test_the_way_may_lead_to_an_estimate_of_the_networks_own(model: TinyEditor) -> None:
+    """The denoiser first estimates at the earlier times, and then sees what these estimates lead to."""
+    seen: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+    class Half(torch.nn.Module):
+        def forward(self, noisy, time, source, *encoded):
+            seen.append((noisy, time))
+            return torch.full_like(source, 0.5)
+
+    looked_at = TinyEditor(model.shape)
+    looked_at.denoiser = Half()
+    source, target = torch.zeros(2, 3, SIZE, SIZE), torch.ones(2, 3, SIZE, SIZE)
+    words, noise = torch.zeros(2, LENGTH, dtype=torch.int64), torch.zeros(2, 3, SIZE, SIZE)
+    times, earlier = torch.tensor([0.8, 0.8]), torch.tensor([0.4, 0.2])
+    own = torch.tensor([True, False])
+    found = flow.flow_loss(looked_at, source, target, words, noise, times, False, earlier, own)
+    assert [one.tolist() for _, one in seen] == [earlier.tolist(), times.tolist()]
+    assert seen[0][0].mean(dim=(1, 2, 3)).tolist() == pytest.approx([0.4, 0.2])
+    assert seen[1][0].mean(dim=(1, 2, 3)).tolist() == pytest.approx([0.8 * 0.5, 0.8])
+    assert found.tolist() == pytest.approx([0.25 / 0.25**2, 0.25 / 0.2**2])
+
+
+def test_what_is_drawn_by_its_place_moves_with_its_anchor() -> None:
+    torch.manual_seed(0)
+    made = Placed(32, 8, 5, 16)
+    torch.nn.init.normal_(made.third.weight)
+    with torch.no_grad():
+        made.anchor.weight.zero_()
+        made.code.weight.zero_()
+        picture = torch.zeros(1, 64, 32)
+        still = made(picture)
+        assert still.shape == (1, 5, 16, 16)
+        made.anchor.bias.copy_(torch.atanh(torch.tensor([0.0, 1.0 / 16.0])))  # one cell to the right
+        moved = made(picture)
+    # Each token's left cell is now as far from its anchor as one cell further left was: what was right of it moved along.
+    assert torch.allclose(moved[..., 1::2], still[..., 0::2], atol=1e-4)
+    assert not torch.allclose(moved, still, atol=1e-2)
+
+
+def test_a_network_that_draws_by_place_is_exported_too(words: list[str], tmp_path: Path) -> None:
+    import onnxruntime
+
+    torch.manual_seed(0)
+    made = TinyEditor(Shape(vocabulary=300, length=LENGTH, **{**SMALL, "placed": 16})).eval()
+    torch.nn.init.normal_(made.encoder.placed.third.weight, std=0.3)
+    save(made, tmp_path, {"words": words, "length": LENGTH})
+    write_graphs(tmp_path)
+    again = load(tmp_path)
+    assert again.shape == made.shape
+    session = onnxruntime.InferenceSession(str(tmp_path / "encoder.onnx"), providers=["CPUExecutionProvider"])
+    source, said = torch.rand(1, 3, SIZE, SIZE) * 2 - 1, torch.arange(LENGTH)[None] % 300
+    with torch.no_grad():
+        wanted = again.encoder(source, said)
+    found = session.run(None, {"source": source.numpy(), "words": said.numpy()})
+    for one, other in zip(found, wanted, strict=True):
+        assert np.abs(one - other.numpy()).max() < 1e-3
 
 
 def test_an_untaught_gate_leaves_most_of_the_source() -> None:
