@@ -239,6 +239,7 @@ def test_what_is_drawn_by_its_place_moves_with_its_anchor() -> None:
     torch.nn.init.normal_(made.third.weight)
     with torch.no_grad():
         made.anchor.weight.zero_()
+        made.anchor.bias.zero_()
         made.code.weight.zero_()
         picture = torch.zeros(1, 64, 32)
         still = made(picture)
