@@ -1,9 +1,9 @@
-"""Writes docs/tiny-editor.md and its figure from the logs of trainings, so that every number there is one that was logged.
+"""Writes docs/tiny-editor.md and its figure from the logs of trainings, so that every number there is one that was logged or measured.
 
     python -m training.card training/logs docs/tiny-editor.md
 
 The folder holds the log of the training whose weights are shipped, `tiny.json`, and logs of others that it is compared
-with. Standard library only.
+with; `measured.json` beside the folder is what `training.measure` found. Standard library only.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ __all__ = ["card", "figure", "read_logs"]
 
 SHIPPED = "tiny"
 FIGURE = "images/tiny-loss.svg"
+MEASURED = "measured.json"
 _AIM, _AIM_EACH = 8.0, 6.5
 """Scores of 10 that the training was to reach: over all, and in each kind of edit."""
 
@@ -35,7 +36,7 @@ judge: {{type: reference}}
 
 It needs onnxruntime: `pip install 'edit-eval[tiny]'`; `make demo` installs it.
 
-All tables of this page and its figure are written from the logs of the trainings (`python -m training.card training/logs docs/tiny-editor.md`), and a test holds the page to them.
+All tables of this page and its figure are written from the training's log and from measurements (`python -m training.card training/logs docs/tiny-editor.md`), and a test holds the page to them.
 """
 
 _PARAMETERS = """\
@@ -103,8 +104,13 @@ def read_logs(folder: Path) -> dict[str, dict[str, Any]]:
     return logs
 
 
-def card(logs: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return the page, Markdown."""
+def card(logs: Mapping[str, Mapping[str, Any]], measured: Mapping[str, Any] | None = None) -> str:
+    """Return the page, Markdown.
+
+    Args:
+        logs: as `read_logs` gives them.
+        measured: what `training.measure` found; None: nothing is said of it.
+    """
     log = logs[SHIPPED]
     plan, chosen, test = log["plan"], log["chosen"], log["test"]
     last = log["steps"][-1]
@@ -130,6 +136,7 @@ def card(logs: Mapping[str, Mapping[str, Any]]) -> str:
         ),
         _SCORES.format(scenes=test["scenes"]) + "\n" + _scores(test) + "\n\n" + _plainly(test),
         _settings(log),
+        *([_through_edit_eval(measured)] if measured else []),
         *_ablations(logs),
         _LIMITS.format(size=size),
     ]
@@ -250,8 +257,31 @@ def _worth(log: Mapping[str, Any]) -> str:
         f"The best that was found, by number of steps: {each}. The demo and the tests change `steps` alone and keep the other "
         "defaults, which were chosen for 20 steps: they show what happens to such an editor when it is given fewer steps, not "
         "the best that so few steps can do. "
-        f"Guidance is worth {ours - without:.2f} on the test scenes ({ours:.2f} against {without:.2f} without); an editor that "
-        "does not look at the instruction at all is near 0.\n"
+        f"Guidance is worth {ours - without:.2f} on the test scenes ({ours:.2f} against {without:.2f} without).\n"
+    )
+
+
+def _through_edit_eval(measured: Mapping[str, Any]) -> str:
+    ways = measured["ways"]
+    rows = [
+        [
+            name,
+            f"{one['mean']:.2f}",
+            f"{one['difference']:+.3f}",
+            f"{one['low']:+.3f} to {one['high']:+.3f}",
+            "< 0.001" if one["p"] < 0.001 else f"{one['p']:.3f}",
+            f"{one['better']} / {one['same']} / {one['worse']}",
+        ]
+        for name, one in ways.items()
+    ]
+    head = ("what is different", "score", "difference", "95 % interval", "p", "better / same / worse")
+    base = next(iter(ways.values()))["base"]
+    return (
+        "## Through edit-eval itself\n\n"
+        f"The shipped files in runs of {measured['scenes']} scenes (both languages in turns), compared with the defaults as "
+        f"`edit-eval compare` does (`python -m training.measure training/measured.json --runs runs/measured`). The defaults "
+        f"score {base:.2f}.\n\n"
+        f"{_table(head, rows)}\n"
     )
 
 
@@ -399,7 +429,8 @@ def main() -> None:
     parser.add_argument("page", type=Path, help="the page; its figure goes to images/ beside it")
     given = parser.parse_args()
     logs = read_logs(given.logs)
-    given.page.write_text(card(logs), encoding="utf-8")
+    measured = json.loads((given.logs.parent / MEASURED).read_text(encoding="utf-8"))
+    given.page.write_text(card(logs, measured), encoding="utf-8")
     (given.page.parent / FIGURE).write_text(figure(logs[SHIPPED]), encoding="utf-8")
 
 

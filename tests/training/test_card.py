@@ -10,6 +10,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 from training.card import _apart, card, figure, read_logs
+from training.measure import WAYS, measured, weights_hash
 
 SVG = "{http://www.w3.org/2000/svg}"
 ROOT = Path(__file__).parents[2]
@@ -46,7 +47,8 @@ def log() -> dict[str, Any]:
 
 def test_the_page_is_what_the_logs_say() -> None:
     logs = read_logs(ROOT / "training" / "logs")
-    assert (ROOT / "docs" / "tiny-editor.md").read_text(encoding="utf-8") == card(logs)
+    known = json.loads((ROOT / "training" / "measured.json").read_text(encoding="utf-8"))
+    assert (ROOT / "docs" / "tiny-editor.md").read_text(encoding="utf-8") == card(logs, known)
     drawn = (ROOT / "docs" / "images" / "tiny-loss.svg").read_text(encoding="utf-8")
     assert drawn == figure(logs["tiny"])
 
@@ -54,10 +56,30 @@ def test_the_page_is_what_the_logs_say() -> None:
 def test_the_log_is_of_the_weights_that_are_shipped() -> None:
     folder = ROOT / "src" / "edit_eval" / "editors" / "tiny_weights"
     about = json.loads((folder / "tiny.json").read_text(encoding="utf-8"))
+    known = json.loads((ROOT / "training" / "measured.json").read_text(encoding="utf-8"))
+    assert known["weights"] == weights_hash()
     log = read_logs(ROOT / "training" / "logs")["tiny"]
     assert about["sampling"] == log["chosen"]
     assert about["training"]["seed"] == log["plan"]["seed"]
     assert about["training"]["steps"] - log["steps"][-1]["step"] in range(log["plan"]["noted"])
+
+
+def test_a_measurement_is_a_table(log: dict[str, Any]) -> None:
+    one = {"mean": 5.2, "base": 6.68, "difference": -1.4776, "low": -1.6, "high": -1.3685, "p": 0.0001,
+           "better": 52, "same": 0, "worse": 448}  # fmt: skip
+    ways = {"2 steps": one, "no guidance": {**one, "p": 0.002}}
+    page = card({"tiny": log}, {"scenes": 500, "ways": ways})
+    assert "The defaults score 6.68." in page
+    assert "| 2 steps | 5.20 | -1.478 | -1.600 to -1.369 | < 0.001 | 52 / 0 / 448 |" in page
+    assert "| no guidance | 5.20 | -1.478 | -1.600 to -1.369 | 0.002 | 52 / 0 / 448 |" in page
+    assert "Through edit-eval itself" not in card({"tiny": log})
+
+
+def test_ways_to_sample_are_measured(tmp_path: Path) -> None:
+    found = measured(tmp_path, 2, 2)
+    assert list(found["ways"]) == list(WAYS)
+    assert {one["better"] + one["same"] + one["worse"] for one in found["ways"].values()} == {2}
+    json.dumps(found, allow_nan=False)
 
 
 def test_scores_stand_beside_those_of_other_editors(log: dict[str, Any]) -> None:
