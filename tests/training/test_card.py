@@ -9,8 +9,10 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
-from training.card import card, figure, read_logs
+from training.card import _apart, card, figure, read_logs
+from training.measure import WAYS, measured, weights_hash
 
+SVG = "{http://www.w3.org/2000/svg}"
 ROOT = Path(__file__).parents[2]
 
 
@@ -30,7 +32,7 @@ def log() -> dict[str, Any]:
         "machine": {"device": "A GPU", "cores": 16, "torch": "2.14.1"},
         "parameters": 3_752_228,
         "steps": [{"step": 50 * n, "seconds": 10.0 * n, "loss": 2.0 / n, "pairs_drawn": 1000 * n} for n in range(1, 401)],
-        "scores": [{"step": 2000 * n, "seconds": 400.0 * n, "all": 0.8 * n} for n in range(1, 11)],
+        "scores": [{"step": 2000 * n, "seconds": 400.0 * n, "all": 0.8 * n, "add": 0.9 * n, "text": 0.7 * n} for n in range(1, 11)],
         "settings": [{**setting, "score": 8.1}, {**setting, "steps": 2, "score": 3.0}, {**setting, "score": 8.1}],
         "chosen": setting,
         "test": {
@@ -45,7 +47,8 @@ def log() -> dict[str, Any]:
 
 def test_the_page_is_what_the_logs_say() -> None:
     logs = read_logs(ROOT / "training" / "logs")
-    assert (ROOT / "docs" / "tiny-editor.md").read_text(encoding="utf-8") == card(logs)
+    known = json.loads((ROOT / "training" / "measured.json").read_text(encoding="utf-8"))
+    assert (ROOT / "docs" / "tiny-editor.md").read_text(encoding="utf-8") == card(logs, known)
     drawn = (ROOT / "docs" / "images" / "tiny-loss.svg").read_text(encoding="utf-8")
     assert drawn == figure(logs["tiny"])
 
@@ -53,10 +56,30 @@ def test_the_page_is_what_the_logs_say() -> None:
 def test_the_log_is_of_the_weights_that_are_shipped() -> None:
     folder = ROOT / "src" / "edit_eval" / "editors" / "tiny_weights"
     about = json.loads((folder / "tiny.json").read_text(encoding="utf-8"))
+    known = json.loads((ROOT / "training" / "measured.json").read_text(encoding="utf-8"))
+    assert known["weights"] == weights_hash()
     log = read_logs(ROOT / "training" / "logs")["tiny"]
     assert about["sampling"] == log["chosen"]
     assert about["training"]["seed"] == log["plan"]["seed"]
     assert about["training"]["steps"] - log["steps"][-1]["step"] in range(log["plan"]["noted"])
+
+
+def test_a_measurement_is_a_table(log: dict[str, Any]) -> None:
+    one = {"mean": 5.2, "base": 6.68, "difference": -1.4776, "low": -1.6, "high": -1.3685, "p": 0.0001,
+           "better": 52, "same": 0, "worse": 448}  # fmt: skip
+    ways = {"2 steps": one, "no guidance": {**one, "p": 0.002}}
+    page = card({"tiny": log}, {"scenes": 500, "ways": ways})
+    assert "The defaults score 6.68." in page
+    assert "| 2 steps | 5.20 | -1.478 | -1.600 to -1.369 | < 0.001 | 52 / 0 / 448 |" in page
+    assert "| no guidance | 5.20 | -1.478 | -1.600 to -1.369 | 0.002 | 52 / 0 / 448 |" in page
+    assert "Through edit-eval itself" not in card({"tiny": log})
+
+
+def test_ways_to_sample_are_measured(tmp_path: Path) -> None:
+    found = measured(tmp_path, 2, 2)
+    assert list(found["ways"]) == list(WAYS)
+    assert {one["better"] + one["same"] + one["worse"] for one in found["ways"].values()} == {2}
+    json.dumps(found, allow_nan=False)
 
 
 def test_scores_stand_beside_those_of_other_editors(log: dict[str, Any]) -> None:
@@ -67,9 +90,23 @@ def test_scores_stand_beside_those_of_other_editors(log: dict[str, Any]) -> None
 
 
 def test_what_it_does_badly_is_said(log: dict[str, Any]) -> None:
-    assert "**It does badly (below 6.5 of 10):** text (6.00)." in card({"tiny": log})
-    log["test"]["20 steps"]["text"] = 6.5
-    assert "No kind of edit is below 6.5 of 10." in card({"tiny": log})
+    ours = log["test"]["20 steps"]
+    assert "**It does not: 7.50 over all, and it does badly: text 6.00.**" in card({"tiny": log})
+    ours |= {"text": 7.0, "text en": 7.0, "text zh": 7.0}
+    assert "**It does not: 7.50 over all.**" in card({"tiny": log})
+    ours |= {"all": 8.5, "zh": 8.5}
+    assert "in both languages. It does." in card({"tiny": log})
+    ours["add zh"] = 6.4
+    assert "it does badly: add 9.00.**" in card({"tiny": log}), "in one language"
+    assert "More steps" not in card({"tiny": log})
+    log["test"]["2 steps"]["text"] = 7.5
+    assert "More steps do not make these better: text 7.00; with 2 steps text 7.50." in card({"tiny": log})
+
+
+def test_what_steps_and_guidance_are_worth_is_said(log: dict[str, Any]) -> None:
+    page = card({"tiny": log})
+    assert "by number of steps: 2: 3.00 (`shift` 1); 20: 8.10 (`shift` 1)." in page
+    assert "Guidance is worth 1.00 on the test scenes (7.50 against 6.50 without)" in page
 
 
 def test_every_way_to_sample_is_there_once_and_the_best_in_bold(log: dict[str, Any]) -> None:
@@ -94,13 +131,23 @@ def test_other_trainings_are_named_by_what_is_different(log: dict[str, Any]) -> 
 
 def test_the_figure_stays_within_its_axes(log: dict[str, Any]) -> None:
     picture = ET.fromstring(figure(log))
-    lines = [line.attrib["points"].split() for line in picture.iter("{http://www.w3.org/2000/svg}polyline")]
-    assert [len(points) for points in lines] == [134, 10]
-    for points, left in zip(lines, (60, 490), strict=True):
+    lines = [line.attrib["points"].split() for line in picture.iter(f"{SVG}polyline")]
+    assert [len(points) for points in lines] == [134, 10, 10, 10]
+    for points, left in zip(lines, (60, 470, 470, 470), strict=True):
         for x, y in (map(float, point.split(",")) for point in points):
             assert left <= x <= left + 330
-            assert 40 <= y <= 240
+            assert 40 <= y <= 260
+    names = {
+        text.text: float(text.attrib["y"]) for text in picture.iter(f"{SVG}text") if "class" in text.attrib
+    }
+    assert names["add"] < names["all"] < names["text"]
     assert len(figure(log)) < 10_000
+
+
+def test_names_in_the_figure_do_not_cover_one_another() -> None:
+    assert _apart({"b": 102.0, "a": 100.0, "c": 200.0}) == {"a": 94.5, "b": 107.5, "c": 200.0}
+    assert _apart({"a": 100.0, "b": 101.0, "c": 110.0}) == {"a": 90.7, "b": 103.7, "c": 116.7}
+    assert _apart({}) == {}
 
 
 def test_without_the_log_of_what_is_shipped_there_is_no_page(tmp_path: Path) -> None:
