@@ -26,7 +26,7 @@ _AIM, _AIM_EACH = 8.0, 6.5
 _HEAD = """\
 # The editor `tiny`
 
-A diffusion editor of {parameters:.1f} million parameters that comes with edit-eval: source and instruction in (English or Chinese), edited picture out, {size} x {size} pixels, half a second on one core of a CPU. It is there so that everybody can see the real thing within a minute and without a GPU (denoising steps, seeds, guidance, edits that partly fail), and so that our own tests have an editor whose quality depends on steps, guidance and training. It knows the drawn scenes of the benchmark `scenes` and nothing else: it is no model to edit photographs with.
+A diffusion editor of {parameters:.1f} million parameters that comes with edit-eval: source and instruction in (English or Chinese), edited picture out, {size} x {size} pixels, under a second on one core of a CPU. It is there so that everybody can see the real thing within a minute and without a GPU (denoising steps, seeds, guidance, edits that partly fail), and so that our own tests have an editor whose quality depends on steps, guidance and training. It knows the drawn scenes of the benchmark `scenes` and nothing else: it is no model to edit photographs with.
 
 ```yaml
 benchmark: {{type: scenes, params: {{n: 64, size: {size}, language: both}}}}
@@ -51,6 +51,8 @@ _PARAMETERS = """\
 | `weights` | those shipped | folder of weights of your own training |
 
 Words that are not in its vocabulary are left out, and the log of the model's process names them. A source of another size is edited at {size} x {size}; then only what changed is taken from there, enlarged, and the rest stays the source's own pixels.
+
+An edit with the defaults took 0.66 to 0.70 s of one core, and the process at most 119 MiB (three times `python -m pytest tests/editors/test_tiny.py -k little_time -s`, which holds it to 1.5 s and 300 MB; AMD EPYC, onnxruntime 1.32.0, 2026-11-30).
 
 The same seed and parameters give the same bytes on any number of devices of one kind of CPU with one version of onnxruntime. Another kind of CPU may sum in another order.
 """
