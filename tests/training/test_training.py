@@ -186,7 +186,7 @@ def test_weights_are_written_once_and_in_half(model: TinyEditor, folder: Path, w
 def test_torch_and_onnxruntime_make_the_same_image(folder: Path, steps: int, guidance: float) -> None:
     from edit_eval.editors.tiny import Tiny, TinyParams
 
-    params = TinyParams(steps=steps, guidance=guidance, guided_until=0.5, weights=str(folder))
+    params = TinyParams(steps=steps, guidance=guidance, guided_until=0.5, shift=1.0, weights=str(folder))
     editor, network = Tiny(Tiny.resolve(params, None), HostContext()), load(folder)
     reader = Vocabulary(about(folder)["words"], LENGTH)
     for index in range(4):
