@@ -87,6 +87,8 @@ pip install -e '.[test-models]'
 
 ![Loss, and score on validation scenes, by step of the training]({figure})
 
+Since then pairs are taken in by a thread beside the learning, so that the same command draws more of them. `--own`, `--hard` and `--placed` (`--help` says what they are) were written after this training and have not been tried on a GPU.
+
 On a CPU `python -m training.train --smoke --output FOLDER` does all of it on a small network in about a minute, to see that it works.
 """
 
