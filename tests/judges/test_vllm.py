@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
+import subprocess
 import sys
+import tempfile
 import threading
 import time
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType, SimpleNamespace
 
@@ -110,6 +114,8 @@ class AsyncLLM:
 def vllm(monkeypatch):
     """A module `vllm` of which the parts that are used are there."""
     monkeypatch.setenv("OMP_NUM_THREADS", "4")
+    monkeypatch.setenv("VLLM_RPC_BASE_PATH", "here")  # so that what the engine sets is taken back
+    monkeypatch.delenv("VLLM_RPC_BASE_PATH")
     parts = {
         "vllm": {},
         "vllm.engine": {},
@@ -241,3 +247,18 @@ def test_few_graphs_are_captured_and_none_is_missing(vllm, window):
     for requests in range(1, most + 1):
         filled = min(one for one in sizes if one >= requests)
         assert filled <= max(requests + 1, 2 * requests - 1 if requests <= 16 else requests * 3 / 2)
+
+
+@pytest.mark.parametrize("length", [20, 90, 240])
+def test_sockets_can_be_had_in_a_folder_with_a_long_name(vllm, tmp_path, monkeypatch, length):
+    folder = tmp_path / ("f" * length)
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    engine()
+    name = f"{os.environ['VLLM_RPC_BASE_PATH']}/{uuid.uuid4()}"
+    with socket.socket(socket.AF_UNIX) as ours:
+        ours.bind(name)
+        ours.listen()
+        child = "import socket, sys; socket.socket(socket.AF_UNIX).connect(sys.argv[1])"
+        subprocess.run([sys.executable, "-c", child, name], check=True)
+    assert [one.name for one in folder.iterdir()] == [name.rpartition("/")[2]]

@@ -102,6 +102,7 @@ class StageSpec:
             "TOKENIZERS_PARALLELISM": "false",
             **_OFFLINE,
             "PYTHONUNBUFFERED": "1",
+            "VLLM_HOST_IP": "127.0.0.1",  # its processes are all here; it would listen on the machine's own address
             "VLLM_USE_FLASHINFER_MOE_FP16": "0",  # else vLLM 0.22 compiles kernels for many minutes at its first start
             **device.environment(hosts_here),
         }

@@ -13,6 +13,7 @@ import importlib
 import itertools
 import math
 import os
+import tempfile
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -73,6 +74,7 @@ class VLLMEngine(Engine):
         )
         # Many images at once are faster than many threads to one image; vLLM asks this variable how many it may take.
         os.environ["OMP_NUM_THREADS"] = "1"
+        os.environ.setdefault("VLLM_RPC_BASE_PATH", _socket_folder())
         share = context.options.get("memory_share")
         arguments: dict[str, Any] = {
             "model": str(context.model),
@@ -201,6 +203,18 @@ class VLLMEngine(Engine):
                 "expected scores cannot be had from it; use mode generate"
             )
         return tokens[0]
+
+
+def _socket_folder() -> str:
+    """Return a name of the folder for temporary files that is short enough for sockets in it.
+
+    A socket's name has 107 bytes at most, and vLLM's ends with a slash and 36 more. A folder that this process holds open
+    has a short name too, which its children can use as long as it lives.
+    """
+    folder = tempfile.gettempdir()
+    if len(os.fsencode(folder)) + 37 <= 107:
+        return folder
+    return f"/proc/{os.getpid()}/fd/{os.open(folder, os.O_PATH | os.O_DIRECTORY)}"
 
 
 def _graph_sizes(most: int) -> list[int]:
