@@ -13,8 +13,9 @@ from PIL import Image
 
 from edit_eval.core.identity import file_sha256
 from edit_eval.core.types import Dimension, EditFailureKind, Rubric, Sample, Verdict
+from edit_eval.worker.beforehand import Beforehand
 from edit_eval.worker.host import _failure
-from edit_eval.worker.images import UnreadableImageError, open_image
+from edit_eval.worker.images import UnreadableImageError, open_image, open_rgb
 from edit_eval.worker.inputs import ChangedInputError, Inputs
 from edit_eval.worker.protocol import FROM_HOST, _check
 from edit_eval.worker.returned import UnusableEditError
@@ -35,7 +36,7 @@ def editing(tmp_path, edited, sources=("source.png",), thumbs: str = "out", **mo
     role = EditRole.__new__(EditRole)
     role._editor = SimpleNamespace(**{"edit": lambda request, step: edited, **more})
     role._inputs = Inputs()
-    role._ahead = {}
+    role._opened = Beforehand(role._open)
     sample = Sample("s", "make it blue", tuple(str(tmp_path / name) for name in sources))
     payload = {
         "sample": sample.to_json(),
@@ -131,7 +132,7 @@ def judging(tmp_path, verdicts, altered=False, removed=False, meanwhile=lambda p
     role._rubrics = {"": RUBRIC}
     role._progress = threading.local()
     role._judge = SimpleNamespace(judge=lambda requests: meanwhile(source) or verdicts)
-    role._inputs = Inputs()
+    role._inputs, role._requests = Inputs(), Beforehand(role._request)
     sample = Sample("s", "make it blue", (str(source),))
     sha = "0" * 64 if altered else hashlib.sha256(source.read_bytes()).hexdigest()
     payload = {
@@ -230,7 +231,7 @@ def ahead(tmp_path):
     Image.new("RGB", (8, 6), "red").save(tmp_path / "source.png")
     role = EditRole.__new__(EditRole)
     role._editor = SimpleNamespace(edit=lambda request, step: request.images[0])
-    role._inputs, role._ahead = Inputs(), {}
+    role._inputs, role._opened = Inputs(), Beforehand(role._open)
     sample = Sample("s", "make it blue", (str(tmp_path / "source.png"),))
     names = ("image", "thumbnail", "source_thumbnail")
     return role, {
@@ -259,7 +260,7 @@ def test_sources_are_opened_ahead_once(tmp_path, monkeypatch):
 def test_a_source_replaced_after_it_was_opened_ahead_makes_no_edit(tmp_path):
     role, payload = ahead(tmp_path)
     role.look_ahead(payload)
-    role._ahead[payload["image"]].result(10)
+    role._opened._expected[id(payload)][1].result(10)
     Image.new("RGB", (8, 6), "blue").save(tmp_path / "source.png")
     with pytest.raises(ChangedInputError):
         role.run([payload], lambda step, steps: None)
@@ -275,8 +276,97 @@ def test_what_cannot_be_opened_ahead_fails_its_own_task(tmp_path):
         role.run([payload], lambda step, steps: None)
 
 
-def test_what_is_opened_ahead_is_bounded(tmp_path):
-    role, payload = ahead(tmp_path)
-    for number in range(10):
-        role.look_ahead({**payload, "image": f"{number}.png"})
-    assert list(role._ahead) == ["8.png", "9.png"]
+def test_what_is_got_beforehand_is_bounded_and_got_once():
+    got = []
+    beforehand = Beforehand(lambda payload: got.append(payload["n"]) or payload["n"], threads=2, most=3)
+    payloads = [{"n": number} for number in range(10)]
+    for payload in payloads:
+        beforehand.expect(payload)
+        beforehand.expect(payload)
+    assert [one["n"] for one, _ in beforehand._expected.values()] == [7, 8, 9]
+    assert [beforehand.take(payload) for payload in payloads] == list(range(10))
+    assert not beforehand._expected
+    assert all(got.count(number) == 1 for number in (7, 8, 9))
+    equal = {"n": 9}
+    beforehand.expect(payloads[9])
+    assert beforehand.take(equal) == 9  # another task, though it says the same
+    assert len(beforehand._expected) == 1
+
+
+def judge_ahead(tmp_path, wanted, threads=1):
+    """A role that judges by nothing, what its judge was asked, and payloads of four tasks of it."""
+    payloads = []
+    for number in range(4):
+        Image.new("RGB", (8, 6), "red").save(tmp_path / f"source-{number}.png")
+        Image.new("RGB", (8, 6), "blue").save(tmp_path / f"edited-{number}.png")
+        sample = Sample(f"s{number}", "make it blue", (str(tmp_path / f"source-{number}.png"),))
+        edited = tmp_path / f"edited-{number}.png"
+        payloads.append(
+            {
+                "sample": sample.to_json(),
+                "inputs": inputs_of(sample),
+                "edited": str(edited),
+                "edited_sha256": hashlib.sha256(edited.read_bytes()).hexdigest(),
+                "rubric": RUBRIC.name,
+                "prompts": [],
+                "seed": number,
+            }
+        )
+    role, batches = JudgeRole.__new__(JudgeRole), []
+
+    def judge(requests):
+        batches.append([one.sample.id for one in requests])
+        return [Verdict({"a": 4.0, "b": 2.0}, 2.0)] * len(requests)
+
+    role._judge = SimpleNamespace(window=wanted, judge=judge)
+    role.threads, role._inputs, role._rubrics = threads, Inputs(), {RUBRIC.name: RUBRIC}
+    role._progress = threading.local()
+    role._requests = Beforehand(role._request, 2, role.window)
+    return role, batches, payloads
+
+
+def test_images_of_the_next_verdicts_are_opened_beside_these(tmp_path, monkeypatch):
+    role, batches, payloads = judge_ahead(tmp_path, 2)
+    assert (role.batch, role.window) == (2, 4)
+    opened = []
+    monkeypatch.setattr("edit_eval.worker.roles.open_rgb", lambda path: opened.append(path) or open_rgb(path))
+    for payload in payloads[2:]:
+        role.look_ahead(payload)
+    for _, future in list(role._requests._expected.values()):
+        future.result(10)
+    assert len(opened) == 4
+    role.run(payloads[:2], lambda step, steps: None)
+    assert len(opened) == 8
+    role.run(payloads[2:], lambda step, steps: None)
+    assert len(opened) == 8
+    assert batches == [["s0", "s1"], ["s2", "s3"]]
+
+
+def test_where_threads_judge_each_opens_its_own_images(tmp_path):
+    role, _, payloads = judge_ahead(tmp_path, 3, threads=3)
+    assert (role.batch, role.window) == (1, 3)
+    role.look_ahead(payloads[0])
+    assert not role._requests._expected
+
+
+@pytest.mark.parametrize("name", ["source-1.png", "edited-1.png"])
+def test_an_image_replaced_before_it_is_opened_ahead_fails_its_own_verdict(tmp_path, name):
+    role, batches, payloads = judge_ahead(tmp_path, 2)
+    Image.new("RGB", (9, 9), "green").save(tmp_path / name)
+    for payload in payloads[:2]:
+        role.look_ahead(payload)
+    with pytest.raises((ChangedInputError, AlteredImageError)):
+        role.run(payloads[:2], lambda step, steps: None)
+    role.run(payloads[:1], lambda step, steps: None)  # as the host tries again, one at a time
+    with pytest.raises((ChangedInputError, AlteredImageError)):
+        role.run(payloads[1:2], lambda step, steps: None)
+    assert batches == [["s0"]]
+
+
+def test_a_source_replaced_after_it_was_opened_ahead_gives_no_verdict(tmp_path):
+    role, _, payloads = judge_ahead(tmp_path, 2)
+    role.look_ahead(payloads[0])
+    role._requests._expected[id(payloads[0])][1].result(10)
+    Image.new("RGB", (8, 6), "green").save(tmp_path / "source-0.png")
+    with pytest.raises(ChangedInputError):
+        role.run(payloads[:1], lambda step, steps: None)

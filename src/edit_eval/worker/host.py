@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import faulthandler
 import importlib
+import itertools
 import os
 import platform
 import socket
@@ -49,6 +50,7 @@ class Host:
         self._arrived = threading.Condition()
         self._last_progress = 0.0
         self._role: Role | None = None
+        self._next = 1
         self._beside = ThreadPoolExecutor(1, "rest")
         self._rest: Future[None] | None = None
         self._facts: dict[str, Any] = {}
@@ -65,6 +67,7 @@ class Host:
             self._prepare(load["load"])
             load, rest = (rest[0], rest[1:]) if rest else self._first_message()
         self._role = role = self._load(load)
+        self._next = role.batch
         threading.Thread(target=self._listen, args=(rest,), daemon=True).start()
         for _ in range(role.threads - 1):
             threading.Thread(target=self._work_or_leave, args=(role,), daemon=True).start()
@@ -189,9 +192,10 @@ class Host:
             return taken
 
     def _look_ahead(self) -> None:
-        """Tell the role what waits next; `_arrived` is held."""
-        if self._role is not None and self._waiting:
-            self._role.look_ahead(self._waiting[0]["payload"])
+        """Tell the role what will be worked on next, a batch of it; `_arrived` is held."""
+        if self._role is not None:
+            for task in itertools.islice(self._waiting, self._next):
+                self._role.look_ahead(task["payload"])
 
     def _work(self, role: Role, tasks: list[dict[str, Any]]) -> None:
         self._say({"type": "begun", "ids": [task["id"] for task in tasks]})

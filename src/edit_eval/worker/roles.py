@@ -15,7 +15,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import fields
 from functools import partial
@@ -27,6 +26,7 @@ from edit_eval.core.errors import ModelError, UserError
 from edit_eval.core.types import EditRequest, HostContext, JudgeRequest, Prompt, Rubric, Sample
 from edit_eval.judges.contract import held_to
 from edit_eval.judges.prompts import render_prompts
+from edit_eval.worker.beforehand import Beforehand
 from edit_eval.worker.flags import flags_of
 from edit_eval.worker.images import (
     OpenedImage,
@@ -48,8 +48,8 @@ if TYPE_CHECKING:
 
 __all__ = ["AlteredImageError", "CannotJudgeError", "CannotWriteError", "EditRole", "JudgeRole", "Role"]
 
-_MOST_AHEAD = 2
-"""Tasks whose sources are kept open: one that is about to begin, and the one after it."""
+_MOST_READERS = 4
+"""Threads that open the images of the next batch of verdicts."""
 
 _FACT_PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "vllm", "pillow", "numpy")
 
@@ -176,14 +176,13 @@ class EditRole(Role):
 
     window = 2  # one in work, one at hand
     beside = True
-    _reader: ThreadPoolExecutor | None = None
 
     def __init__(self, load: dict[str, Any]) -> None:
         _require_pillow("editor")
         target = _target(load)
         self._editor: Editor = target(_params(target, load["params"]), _context(load))
         self._inputs = Inputs()
-        self._ahead: dict[str, Future[list[OpenedImage]]] = {}  # by where the edit goes
+        self._opened = Beforehand(self._open)
 
     def facts(self) -> dict[str, Any]:
         """Return the same as every role, and what the editor says of itself."""
@@ -203,20 +202,10 @@ class EditRole(Role):
 
     def look_ahead(self, payload: dict[str, Any]) -> None:
         """Open the sources of the next task in a thread, while the model works on this one."""
-        if payload["image"] in self._ahead:
-            return
-        if self._reader is None:
-            self._reader = ThreadPoolExecutor(1, "sources")
-        self._ahead[payload["image"]] = self._reader.submit(self._open, payload)
-        for one in list(self._ahead)[:-_MOST_AHEAD]:  # was taken back
-            self._ahead.pop(one, None)
-
-    def _opened(self, payload: dict[str, Any]) -> list[OpenedImage]:
-        """Return the sources of a task. Raises `UnreadableImageError`, `ChangedInputError`."""
-        ahead = self._ahead.pop(payload["image"], None)
-        return ahead.result() if ahead else self._open(payload)
+        self._opened.expect(payload)
 
     def _open(self, payload: dict[str, Any]) -> list[OpenedImage]:
+        """Return the sources of a task. Raises `UnreadableImageError`, `ChangedInputError`."""
         self._inputs.check(payload["inputs"])
         with self._inputs.still(payload["inputs"]):
             return [open_image(path) for path in Sample.from_json(payload["sample"]).images]
@@ -232,7 +221,7 @@ class EditRole(Role):
             progress(number, steps)
             steps_done = int(number)
 
-        opened = self._opened(payload)
+        opened = self._opened.take(payload)
         with self._inputs.still(payload["inputs"]):
             images = tuple(one.image for one in opened)
             request = EditRequest(
@@ -294,7 +283,10 @@ def _no_thumbnail(edited: Image, source: Image, payload: dict[str, Any]) -> str 
 
 
 class JudgeRole(Role):
-    """A batch of verdicts at a time; where the judge bears several threads, one verdict a thread."""
+    """A batch of verdicts at a time; where the judge bears several threads, one verdict a thread.
+
+    The images of the next batch are opened beside this one.
+    """
 
     def __init__(self, load: dict[str, Any]) -> None:
         _require_pillow("judge")
@@ -305,6 +297,7 @@ class JudgeRole(Role):
         )
         self._inputs = Inputs()
         self.threads = _count(self._judge.threads, "threads")
+        self._requests = Beforehand(self._request, _MOST_READERS, self.window)
         self._progress = threading.local()  # what is told in one thread is not about the task of another
         self._judge.progress = self._report
 
@@ -317,13 +310,18 @@ class JudgeRole(Role):
 
     @property
     def batch(self) -> int:  # type: ignore[override]
-        """As many as the judge wants now; it shrinks when memory runs out."""
-        return self.window if self.threads == 1 else 1
+        """As many as the judge wants now; it shrinks when memory runs out. Raises `ValueError` if the judge wants none."""
+        return _count(self._judge.window, "window") if self.threads == 1 else 1
 
     @property
     def window(self) -> int:  # type: ignore[override]
-        """What is judged together is asked for together. Raises `ValueError` if the judge wants none."""
-        return _count(self._judge.window, "window")
+        """A batch in work and one at hand; or what the judge wants under way in all its threads. Raises `ValueError`."""
+        return 2 * self.batch if self.threads == 1 else _count(self._judge.window, "window")
+
+    def look_ahead(self, payload: dict[str, Any]) -> None:
+        """Open the images of a waiting task; where there are several threads, each opens its own."""
+        if self.threads == 1:
+            self._requests.expect(payload)
 
     def facts(self) -> dict[str, Any]:
         """Return the same as every role, and what the judge says of itself."""
@@ -347,9 +345,9 @@ class JudgeRole(Role):
         """
         self._progress.report = progress
         with ExitStack() as held:
+            requests = [self._requests.take(payload) for payload in payloads]
             for payload in payloads:
-                held.enter_context(self._inputs.held(payload["inputs"]))
-            requests = [_judge_request(payload, self._rubrics[payload["rubric"]]) for payload in payloads]
+                held.enter_context(self._inputs.still(payload["inputs"]))
             try:
                 verdicts = self._judge.judge(requests)
             except UserError as error:
@@ -360,6 +358,11 @@ class JudgeRole(Role):
             held_to(request.rubric, verdict).to_json()
             for request, verdict in zip(requests, verdicts, strict=True)
         ]
+
+    def _request(self, payload: dict[str, Any]) -> JudgeRequest:
+        """Return what a task asks. Raises `AlteredImageError`, `ChangedInputError`, `UnreadableImageError`."""
+        with self._inputs.held(payload["inputs"]):
+            return _judge_request(payload, self._rubrics[payload["rubric"]])
 
 
 def _trial(rubric: Rubric, images: Mapping[str, Image]) -> JudgeRequest:
