@@ -293,6 +293,22 @@ def test_what_is_got_beforehand_is_bounded_and_got_once():
     assert len(beforehand._expected) == 1
 
 
+def test_a_task_may_be_taken_while_another_one_is_expected():
+    """Expecting lets the oldest go; a thread that works may have taken that one a moment before."""
+
+    class Taken(dict):
+        def pop(self, key, *default):
+            super().pop(key)  # by the other thread
+            return super().pop(key, *default)
+
+    beforehand = Beforehand(lambda payload: payload["n"], most=1)
+    beforehand._expected = Taken()
+    first, second = {"n": 1}, {"n": 2}
+    beforehand.expect(first)
+    beforehand.expect(second)
+    assert [one["n"] for one, _ in beforehand._expected.values()] == [2]
+
+
 def judge_ahead(tmp_path, wanted, threads=1):
     """A role that judges by nothing, what its judge was asked, and payloads of four tasks of it."""
     payloads = []

@@ -37,8 +37,9 @@ class Beforehand(Generic[T]):
             self._pool = ThreadPoolExecutor(self._threads, "beforehand")
         self._expected[id(payload)] = payload, self._pool.submit(self._get, payload)
         for one in list(self._expected)[: -self._most]:
-            _, future = self._expected.pop(one)
-            future.cancel()
+            _, future = self._expected.pop(one, (None, None))
+            if future is not None:  # else a thread that works has just taken it
+                future.cancel()
 
     def take(self, payload: dict[str, Any]) -> T:
         """Return what a task needs; raises what getting it raises."""
