@@ -200,6 +200,18 @@ def test_tokens_are_counted_without_padding(dense):
     assert together[0] < together[1]
 
 
+def test_the_real_processor_takes_the_device_on_which_images_are_resized(dense):
+    engine = TransformersEngine(PARAMS, context(dense))
+    assert engine.facts()["images_on_device"] is False  # a CPU gains nothing
+    asked = [question(request("x", (200, 90)))]
+    plain = engine._inputs(asked)
+    engine._how_images = {"images_kwargs": {"device": "cpu"}}
+    told = engine._inputs(asked)
+    assert engine.facts()["images_on_device"] is True
+    assert set(plain) == set(told)
+    assert all(plain[name].equal(told[name]) for name in plain)
+
+
 def test_a_sampled_reply_depends_on_its_seed_alone(dense):
     engine = TransformersEngine(PARAMS, context(dense))
     asked = [question(request(), temperature=1.0, seed=seed) for seed in (1, 2)]

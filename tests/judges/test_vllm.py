@@ -162,7 +162,7 @@ def test_images_are_prepared_by_many_threads_while_others_are_read(vllm):
     made = engine()
     assert os.environ["OMP_NUM_THREADS"] == "1"  # each thread has one core
     made.ask([question(f"question {k}") for k in range(40)])
-    assert made.llm.renderer.most_busy == 8
+    assert 2 <= made.llm.renderer.most_busy <= 8
     assert made.llm.most_under_way <= 8
     # A cache of prepared images is for a single thread: vLLM refuses it with more.
     assert made.llm.arguments["mm_processor_cache_gb"] == 0
@@ -198,6 +198,7 @@ def test_an_engine_that_has_ended_ends_its_host(vllm):
     with pytest.raises(EngineDeadError) as caught:
         engine().ask([question("dead")])
     assert _is_beyond_repair(caught.value)  # the host's tasks are tried again on a fresh one
+    assert _is_beyond_repair(EngineDeadError("CUDA out of memory"))  # no smaller question would find it alive
     assert not _is_beyond_repair(ValueError("too long"))
 
 
