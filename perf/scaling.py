@@ -3,17 +3,16 @@
     python perf/scaling.py [--samples 900] [--tokens 128] [--devices cuda:0,cuda:1] [--keep FOLDER] [--tiny] [--json FILE]
 
 Drawn scenes are edited once (scripted, on CPU slots); then `edit-eval score` judges them with Qwen3-VL-30B-A3B in vLLM, with
-random weights and as many new tokens as asked for, with `preflight: warn`, in turn: on the first
-device with an empty compile cache, on the first device with the cache filled, on all devices (each time after waiting until
-nobody else holds memory of these devices). Every verdict is unscored, for
-random weights write no JSON.
+random weights and as many new tokens as asked for, with `preflight: warn`, in turn: on the first device with an empty
+compile cache, on the first device with the cache filled, on all devices (each time after waiting until nobody else holds
+memory of these devices). Every verdict is unscored, for random weights write no JSON.
 
 Prints for each: the whole time, the engine's start (order to ready, the slowest device), the wait from ready to the first
 verdict, verdicts a second without either (each device from its first verdict to its last, summed), and the ratio of that to
-one device, which is to be at least 0.95 n; then what 900 edits would take on 1 to 6 devices by arithmetic from these figures, labelled so. `--keep FOLDER` keeps the compile
-cache; where an earlier call, or `perf/judge.py` with the same folder and as many samples as `--window`, has filled it, nothing
-is measured cold. `--tiny` uses a toy model by
-transformers on CPU slots, to try the script itself.
+one device, which is to be at least 0.95 n; then what 900 edits would take on 1 to 6 devices by arithmetic from these
+figures, labelled so. `--keep FOLDER` keeps the compile cache; where an earlier call, or `perf/judge.py` with the same folder
+and as many samples as `--window`, has filled it, nothing is measured cold. `--tiny` uses a toy model by transformers on CPU
+slots, to try the script itself.
 """
 
 from __future__ import annotations

@@ -159,7 +159,10 @@ _LIMITS = """\
 
 def _command(plan: Mapping[str, Any]) -> str:
     parts = ["python -m training.train --output weights", f"--minutes {plan['minutes']:g}"]
-    parts += [f"--seed {plan['seed']}"] if plan["seed"] else []
+    given = {name: plan.get(name) for name in ("seed", "own", "hard")} | {
+        "placed": plan["shape"].get("placed")
+    }
+    parts += [f"--{name} {value:g}" for name, value in given.items() if value]
     return " ".join(parts)
 
 

@@ -327,12 +327,10 @@ def _is_full(error: BaseException) -> TypeGuard[OSError]:
 
 def _is_beyond_repair(error: BaseException) -> bool:
     """Whether the accelerator's context is lost, or an engine's own process, so that every later task here would fail too."""
-    text = _text(error)
-    lost = (
-        "CUDA error" in text
-        or "HIP error" in text
-        or type(error).__name__ in ("AcceleratorError", "EngineDeadError")
-    )
+    text, kind = _text(error), type(error).__name__
+    if kind == "EngineDeadError":  # vLLM's, whatever it died of
+        return True
+    lost = "CUDA error" in text or "HIP error" in text or kind == "AcceleratorError"
     return lost and "out of memory" not in text.lower()
 
 

@@ -220,8 +220,8 @@ def _socket_folder() -> str:
 def _graph_sizes(most: int) -> list[int]:
     """Return the numbers of tokens for which vLLM is to capture CUDA graphs: few, for each is waited for at the start.
 
-    Steps of other sizes are filled up to the next one, by a third at most: a step that writes a token for each request
-    waits for the weights, not for arithmetic.
+    Steps of other sizes are filled up to the next one, by less than half from 16 on: a step that writes a token for each
+    request waits for the weights, not for arithmetic.
 
     Args:
         most: requests under way.
