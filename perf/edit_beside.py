@@ -18,11 +18,9 @@ from edit_ways import PARTS, Switch
 from edit_eval.core.identity import file_sha256
 from edit_eval.core.types import Sample
 from edit_eval.editors._reuse import reuse_qwen_parts
-from edit_eval.editors.qwen_image_edit import QwenImageEdit
 from edit_eval.worker.flags import flags_of
 from edit_eval.worker.host import Host
 from edit_eval.worker.images import open_image, open_rgb, png_bytes, save_thumbnail
-from edit_eval.worker.inputs import Inputs
 from edit_eval.worker.protocol import FROM_HOST, Channel
 from edit_eval.worker.roles import EditRole
 
@@ -57,7 +55,7 @@ def our_beside(bench: Bench, step_s: float, edits: int) -> list[float]:
 
     ears = threading.Thread(target=hear, daemon=True)
     ears.start()
-    host, role = Host(ours), _role(bench.editor)
+    host, role = Host(ours), EditRole.around(bench.editor)
     host._role = role
     tasks = [{"id": str(n), "payload": payload(bench, n)} for n in range(edits)]
     back = reuse_qwen_parts(bench.pipeline)
@@ -70,12 +68,6 @@ def our_beside(bench: Bench, step_s: float, edits: int) -> list[float]:
     back()
     steps = bench.arguments.steps
     return [after - before - steps * step_s for before, after in pairwise(done)]
-
-
-def _role(editor: QwenImageEdit) -> EditRole:
-    role = EditRole.__new__(EditRole)
-    role._editor, role._inputs, role._ahead = editor, Inputs(), {}
-    return role
 
 
 def payload(bench: Bench, number: int) -> dict[str, Any]:

@@ -33,10 +33,7 @@ def inputs_of(sample: Sample) -> list[list[str]]:
 def editing(tmp_path, edited, sources=("source.png",), thumbs: str = "out", **more) -> dict:
     source = tmp_path / "source.png"
     Image.new("RGB", (8, 6), "red").save(source)
-    role = EditRole.__new__(EditRole)
-    role._editor = SimpleNamespace(**{"edit": lambda request, step: edited, **more})
-    role._inputs = Inputs()
-    role._opened = Beforehand(role._open)
+    role = EditRole.around(SimpleNamespace(**{"edit": lambda request, step: edited, **more}))
     sample = Sample("s", "make it blue", tuple(str(tmp_path / name) for name in sources))
     payload = {
         "sample": sample.to_json(),
@@ -229,9 +226,7 @@ def test_a_window_that_is_none_is_named(window):
 def ahead(tmp_path):
     """A role that edits nothing, and the payload of a task of it."""
     Image.new("RGB", (8, 6), "red").save(tmp_path / "source.png")
-    role = EditRole.__new__(EditRole)
-    role._editor = SimpleNamespace(edit=lambda request, step: request.images[0])
-    role._inputs, role._opened = Inputs(), Beforehand(role._open)
+    role = EditRole.around(SimpleNamespace(edit=lambda request, step: request.images[0]))
     sample = Sample("s", "make it blue", (str(tmp_path / "source.png"),))
     names = ("image", "thumbnail", "source_thumbnail")
     return role, {

@@ -180,7 +180,18 @@ class EditRole(Role):
     def __init__(self, load: dict[str, Any]) -> None:
         _require_pillow("editor")
         target = _target(load)
-        self._editor: Editor = target(_params(target, load["params"]), _context(load))
+        self.work_with(target(_params(target, load["params"]), _context(load)))
+
+    @classmethod
+    def around(cls, editor: Editor) -> EditRole:
+        """Return the role of an editor that is loaded already."""
+        role = cls.__new__(cls)
+        role.work_with(editor)
+        return role
+
+    def work_with(self, editor: Editor) -> None:
+        """Take up an editor; nothing is at hand for it yet."""
+        self._editor = editor
         self._inputs = Inputs()
         self._opened = Beforehand(self._open)
 
