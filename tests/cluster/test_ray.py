@@ -71,11 +71,12 @@ def test_three_nodes_give_what_one_machine_gives(apart, cluster):
     said = [event.text for event in events if isinstance(event, Note)]
     assert "node b left the cluster; its work is done elsewhere" in said, said
     samples = [record for record in read_telemetry(job.output) if record["type"] == "sample"]
-    seen = {device[:2] for record in samples for device in record["hosts"]}
-    assert {"a/", "c/"} <= seen <= {"a/", "b/", "c/"}
-    assert {lane for start in timelines(read_telemetry(job.output)) for lane in start.lanes} == {
+    seen = {device.partition("/")[0] for record in samples for device in record["hosts"]}
+    assert {"a", "c"} <= seen <= {"a", "b", "c", "b-2"}
+    lanes = {lane for start in timelines(read_telemetry(job.output)) for lane in start.lanes}
+    assert lanes - {"b-2/CPU 0", "b-2/CPU 1"} == {
         *started.devices["edit"]
-    }
+    }  # the node that joins may be in time or not
     assert not ours(str(tmp_path))
 
 
