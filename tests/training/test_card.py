@@ -75,6 +75,7 @@ def test_a_measurement_is_a_table(log: dict[str, Any]) -> None:
     assert "Through edit-eval itself" not in card({"tiny": log})
 
 
+@pytest.mark.long
 def test_ways_to_sample_are_measured(tmp_path: Path) -> None:
     found = measured(tmp_path, 2, 2)
     assert list(found["ways"]) == list(WAYS)
