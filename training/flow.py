@@ -15,11 +15,8 @@ from training.model import TinyEditor
 
 __all__ = ["flow_loss", "moments", "sample"]
 
-_SHARPEST = 0.05
-"""Distance from the image, 1 - t, below which errors do not weigh more."""
-
-_SHARPEST_OF_OWN = 0.25
-"""The same where x_t leads to an estimate: near the image the way to the target is not the network's to go."""
+_SHARPEST = 0.25
+"""Distance from the image, 1 - t, below which errors do not weigh more: nearer, x_t tells what the target is."""
 
 
 def flow_loss(
@@ -31,7 +28,6 @@ def flow_loss(
     time: Tensor,
     weighted: bool = True,
     earlier: Tensor | None = None,
-    own: Tensor | None = None,
 ) -> Tensor:
     """Return the loss of each pair: squared error of the velocity, weighted by how little the edit changes.
 
@@ -47,9 +43,9 @@ def flow_loss(
         noise: (batch * draws, 3, size, size); each pair is encoded once and denoised `draws` times.
         time: (batch * draws,) in 0..1.
         weighted: whether small edits weigh more.
-        earlier: (batch * draws,) times at which the network first estimates the image, each before `time`; or None.
-        own: (batch * draws,), with `earlier`: where x_t leads to that estimate and not to the target, as it does when
-            an image is sampled, so that mistakes of earlier steps are mended (the exposure bias of Ning et al. 2024).
+        earlier: (some,) times at which the network first estimates the image, each before the time at its place; for as
+            many of the first noises x_t leads to that estimate and not to the target, as it does when an image is
+            sampled, so that mistakes of earlier steps are mended (the exposure bias of Ning et al. 2024).
 
     Returns:
         (batch * draws,).
@@ -59,13 +55,13 @@ def flow_loss(
     source, target = source.repeat_interleave(draws, 0), target.repeat_interleave(draws, 0)
     fine, coarse, whole = (part.repeat_interleave(draws, 0) for part in encoded)
     late, end, left = time[:, None, None, None], target, (1.0 - time).clamp(min=_SHARPEST)
-    if earlier is not None and own is not None:
+    if earlier is not None:
+        own = slice(0, len(earlier))
         with torch.no_grad():
             before = earlier[:, None, None, None]
-            noisy = (1.0 - before) * noise + before * target
-            seen = model.denoiser(noisy, earlier, source, fine, coarse, whole).clamp(-1.0, 1.0)
-        end = torch.where(own[:, None, None, None], seen, target)
-        left = torch.where(own, left.clamp(min=_SHARPEST_OF_OWN), left)
+            noisy = (1.0 - before) * noise[own] + before * target[own]
+            seen = model.denoiser(noisy, earlier, source[own], fine[own], coarse[own], whole[own])
+        end = torch.cat([seen.clamp(-1.0, 1.0), target[len(earlier) :]])
     noisy = (1.0 - late) * noise + late * end
     estimate = model.denoiser(noisy, time, source, fine, coarse, whole)
     error = (estimate - target).square().mean(dim=(1, 2, 3)) / left.square()
@@ -73,13 +69,13 @@ def flow_loss(
 
 
 def moments(count: int, device: torch.device) -> Tensor:
-    """Return times to learn at, (count,) in 0..1: evenly spread for one half, near the noise for the other (u cubed).
+    """Return times to learn at, (count,) in 0..1: most of them near the noise (cubes of evenly spread numbers).
 
     Only very near the noise does the instruction decide anything: many pixels together tell what was edited as soon as
     a few hundredths of the image are in x_t (the reason for the shift of Esser et al. 2024, section 5.3.2).
     """
     even = (torch.randperm(count, device=device) + torch.rand(count, device=device)) / count
-    return torch.where(torch.arange(count, device=device) % 2 == 0, even**3, even)
+    return even**3
 
 
 def _weight(source: Tensor, target: Tensor) -> Tensor:

@@ -38,6 +38,8 @@ class Shape:
         denoiser_layers: of attention in the denoiser.
         ratio: hidden channels of a perceptron, in widths.
         gated: 1 if the denoiser has a gate that keeps the source; 0 to see what it is worth.
+        direct: 1 if the denoiser draws the new picture itself; 0 if it draws the velocity of the flow, from which the
+            noise has to be taken away exactly.
         placed: hidden channels of what is drawn by its place beside an anchor (see `Placed`); 0: nothing is.
     """
 
@@ -52,7 +54,8 @@ class Shape:
     denoiser_layers: int = 2
     ratio: int = 3
     gated: int = 1
-    placed: int = 0
+    direct: int = 1
+    placed: int = 128
 
     def as_dict(self) -> dict[str, int]:
         """Return what a file of weights keeps."""
@@ -132,10 +135,13 @@ class Placed(nn.Module):
 
     def forward(self, picture: Tensor) -> Tensor:
         """Return (batch, channels, 2 side, 2 side) for tokens (batch, side * side, width)."""
-        anchor = 2.0 * self.side * torch.tanh(self.anchor(picture))  # in cells, from the token's middle
+        with torch.autocast(picture.device.type, enabled=False):  # half precision would be a tenth of a pixel
+            anchor = (
+                2.0 * self.side * torch.tanh(self.anchor(picture.float()))
+            )  # in cells, from the token's middle
         corners = torch.tensor([[-0.5, -0.5], [-0.5, 0.5], [0.5, -0.5], [0.5, 0.5]], device=picture.device)
         beside = corners[None, None] - anchor[:, :, None, :]
-        rates = 2.0 * math.pi / 2.0 ** torch.arange(_OCTAVES, device=picture.device, dtype=torch.float32)
+        rates = 4.0 * math.pi / 2.0 ** torch.arange(_OCTAVES, device=picture.device, dtype=torch.float32)
         angles = (beside[..., None] * rates).flatten(3)
         features = torch.cat([beside / self.side, angles.sin(), angles.cos()], dim=3)
         scale, shift = self.code(picture)[:, :, None].chunk(2, dim=3)
@@ -145,21 +151,22 @@ class Placed(nn.Module):
         return spread(as_grid(tokens), 2)
 
 
-_OCTAVES = 6
-"""Wavelengths of 1, 2, 4 ... cells."""
+_OCTAVES = 7
+"""Wavelengths of 1/2, 1, 2, 4 ... cells."""
 
 
 class Denoiser(nn.Module):
     """Estimates the edited picture from a noisy one, the source and what the encoder says.
 
-    It does so pixel by pixel in two ways and in between: a gate of 0 keeps the source, a gate of 1 takes x_t +
-    (1 - t) v with the velocity v of the flow. So what an edit leaves alone stays as it is without being drawn.
+    It does so pixel by pixel in two ways and in between: a gate of 0 keeps the source, a gate of 1 takes what is drawn.
+    So what an edit leaves alone stays as it is without being drawn. What is drawn is the picture and not the velocity
+    (Li and He 2025): a cell has fewer channels than would carry noise through, and of noise nothing has to remain.
     """
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         width, channels, condition = shape.width, shape.channels, shape.condition
-        self.gated = bool(shape.gated)
+        self.gated, self.direct = bool(shape.gated), bool(shape.direct)
         self.time = nn.Sequential(nn.Linear(64, condition), nn.SiLU(), nn.Linear(condition, condition))
         self.stem = nn.Conv2d(6 * CELL * CELL, channels, 3, padding=1)
         self.first = Residual(channels, condition)
@@ -201,8 +208,9 @@ class Denoiser(nn.Module):
         cells = self.third(self.second(self.join(torch.cat([wide, cells], dim=1)), said), said)
         with torch.autocast(noisy.device.type, enabled=False):
             made = spread(self.out(functional.silu(_normed(cells.float(), self.scale))), CELL)
-            velocity, gate = made[:, :3], torch.sigmoid(made[:, 3:])
-            changed = noisy + (1.0 - time)[:, None, None, None] * velocity
+            changed, gate = made[:, :3], torch.sigmoid(made[:, 3:])
+            if not self.direct:
+                changed = noisy + (1.0 - time)[:, None, None, None] * changed
             if not self.gated:
                 return changed
             return source + gate * (changed - source)

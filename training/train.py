@@ -1,6 +1,6 @@
 """Trains the editor `tiny` on drawn scenes: one command, seeded, that ends when its minutes are over.
 
-    python -m training.train --output weights --minutes 11
+    python -m training.train --output weights
 
 Writes to the output folder: `tiny.safetensors` and `tiny.json` (again and again, from averaged weights), the two ONNX
 graphs, and `log.json` with the loss, the scores on the way, and the scores of the end on 500 scenes that were not
@@ -29,6 +29,7 @@ from training.drawing import CHUNK, SERIES, Drawing
 from training.export import load, save, write_graphs
 from training.flow import flow_loss, moments
 from training.model import Shape, TinyEditor
+from training.muon import Muon
 from training.pool import Intake, Pool
 from training.scoring import Scenes, Setting, baselines, mean_scores, scene_scores
 from training.vocabulary import LENGTH, vocabulary_words
@@ -56,6 +57,7 @@ class Plan:
         warm_up: steps until it is reached.
         nulls: share of pairs whose instruction is left out, for guidance.
         weighted: whether small edits weigh more in the loss.
+        muon: whether matrices learn by Muon (Jordan et al. 2024) and only the rest by AdamW.
         own: share of noises for which x_t leads to the network's own estimate; see `training.flow.flow_loss`.
         hard: how much more often a kind of edit is drawn that scores 0 on validation scenes than one that scores 10.
         workers: processes that draw.
@@ -71,20 +73,21 @@ class Plan:
         noted: steps between entries of the log.
     """
 
-    minutes: float = 11.0
+    minutes: float = 19.0
     most_steps: int = 1_000_000
     seed: int = 0
     start: str = ""
     batch: int = 256
-    draws: int = 2
-    rate: float = 1.6e-3
+    draws: int = 1
+    rate: float = 2.4e-3
     warm_up: int = 400
     nulls: float = 0.1
     weighted: bool = True
-    own: float = 0.0
-    hard: float = 0.0
+    muon: bool = True
+    own: float = 0.5
+    hard: float = 2.0
     workers: int = max(1, (os.cpu_count() or 2) - 2)
-    capacity: int = 600_000
+    capacity: int = 1_000_000
     first: int = 6_000
     compiled: bool = True
     shape: dict[str, int] = field(default_factory=dict)
@@ -121,26 +124,23 @@ class Training:
         self.words = words
         (output / "words.json").write_text(json.dumps(words, ensure_ascii=False), encoding="utf-8")
         self.shape = Shape(vocabulary=len(Vocabulary(words, LENGTH)), length=LENGTH, **plan.shape)
-        self.drawing = self._drawing(
-            [SERIES + plan.seed * 1000 + k for k in range(plan.workers)], plan.capacity
-        )
-        self._validation = self._drawing([SERIES - 1], plan.validation)
-        self._test = self._drawing([0], plan.test)
+        self._drawings: list[Drawing] = []
         torch.manual_seed(plan.seed)
         self.model = TinyEditor(self.shape)
         if plan.start:
             self.model.load_state_dict(load(Path(plan.start)).state_dict())
         self.model = self.model.to(device)
         self.averaged = copy.deepcopy(self.model).eval().requires_grad_(False)
-        self.optimizer = _optimizer(self.model, plan.rate, device)
+        self.optimizers = _optimizers(self.model, plan.rate, device, muon=plan.muon)
         self.pool = Pool(plan.capacity, self.shape.size, LENGTH, device)
-        self.intake = Intake(self.drawing, pinned=device.type == "cuda")
         self.kind_weights: Tensor | None = None
         self.step, self.seen = 0, 0
 
     def _drawing(self, series: list[int], limit: int) -> Drawing:
         per_process = -(-limit // (len(series) * CHUNK)) * CHUNK
-        return Drawing(series, per_process, self.shape.size, self.output / "words.json", LENGTH)
+        drawing = Drawing(series, per_process, self.shape.size, self.output / "words.json", LENGTH)
+        self._drawings.append(drawing)
+        return drawing
 
     def say(self, text: str) -> None:
         """Print a line with the time."""
@@ -154,29 +154,39 @@ class Training:
         self.say(
             f"{parameters:,} parameters, {len(self.words)} words, {plan.workers} processes draw, {self.device}"
         )
-        loss_of = self._compiled()
-        self.validation = Scenes.of(self._validation.everything(), plan.validation, self.device)
-        latest = self.begun + 15.0 * plan.minutes
+        loss_of = self._compiled()  # before anything is drawn, for a compiler wants all cores too
+        test, validation = self._drawing([0], plan.test), self._drawing([SERIES - 1], plan.validation)
+        series = [SERIES + plan.seed * 1000 + worker for worker in range(plan.workers)]
+        drawing = self._drawing(series, plan.capacity)
+        self.intake = Intake(drawing, pinned=self.device.type == "cuda")
+        try:
+            self.validation = Scenes.of(validation.everything(), plan.validation, self.device)
+            self._wait_for_pairs()
+            self._train(loss_of)
+        finally:
+            self.intake.stop()
+            drawing.stop()
+        self._write({})
+        self._finish(Scenes.of(test.everything(), plan.test, self.device))
+
+    def stop(self) -> None:
+        """End the processes that draw."""
+        for drawing in self._drawings:
+            drawing.stop()
+
+    def _wait_for_pairs(self) -> None:
+        plan = self.plan
+        latest = time.monotonic() + 15.0 * plan.minutes
         while self.pool.filled < plan.batch or (self.pool.filled < plan.first and time.monotonic() < latest):
             self._take_in()
             time.sleep(0.05)
         self.say(f"{self.pool.filled:,} pairs; training begins")
-        self._train(loss_of)
-        self.intake.stop()
-        self.drawing.stop()
-        self._write({})
-        self._finish()
-
-    def stop(self) -> None:
-        """End the processes that draw, and what takes in their pairs."""
-        self.intake.stop()
-        for drawing in (self.drawing, self._validation, self._test):
-            drawing.stop()
 
     def _compiled(self) -> Any:
         """Return the loss function, compiled where that works, after a step on nothing to have that behind us."""
         plan, size = self.plan, self.shape.size
         source = torch.zeros(plan.batch, 3, size, size, device=self.device)
+        target = torch.zeros_like(source)  # one tensor for both would be another graph than learning's
         words = torch.zeros(plan.batch, LENGTH, dtype=torch.int64, device=self.device)
         noise = torch.zeros(plan.batch * plan.draws, 3, size, size, device=self.device)
         times = torch.linspace(0.0, 0.9, len(noise), device=self.device)
@@ -187,13 +197,13 @@ class Training:
                 for _ in range(2):
                     with self._autocast():
                         compiled(
-                            self.model, source, source, words, noise, times, plan.weighted, *own
+                            self.model, source, target, words, noise, times, plan.weighted, own
                         ).mean().backward()
-                    self.optimizer.zero_grad(set_to_none=True)
+                    self.model.zero_grad(set_to_none=True)
             except _COMPILING_FAILED as error:
                 self.say(f"not compiled: {type(error).__name__}: {str(error)[:300]}")
                 self.log["not_compiled"] = f"{type(error).__name__}: {error}"[:2000]
-                self.optimizer.zero_grad(set_to_none=True)
+                self.model.zero_grad(set_to_none=True)
             else:
                 self.say("compiled")
                 return compiled
@@ -225,7 +235,7 @@ class Training:
                     self.say(f"step {self.step}: the loss is {loss}; back to the averaged weights")
                     self.model.load_state_dict(kept)
                     self.averaged.load_state_dict(kept)
-                    self.optimizer = _optimizer(self.model, 0.5 * plan.rate, self.device)
+                    self.optimizers = _optimizers(self.model, 0.5 * plan.rate, self.device, muon=plan.muon)
                     continue
                 self._note(loss, share)
                 if now - noted > 10.0:
@@ -243,16 +253,17 @@ class Training:
         count = plan.batch * plan.draws
         noise = torch.randn(count, *source.shape[1:], device=self.device)
         times = moments(count, self.device)
-        for group in self.optimizer.param_groups:
+        for group in (one for optimizer in self.optimizers for one in optimizer.param_groups):
             group["lr"] = group["highest"] * _rate_share(self.step, plan.warm_up, share)
         with self._autocast():
             loss = loss_of(
-                self.model, source, target, words, noise, times, plan.weighted, *self._own(times)
+                self.model, source, target, words, noise, times, plan.weighted, self._own(times)
             ).mean()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        for optimizer in self.optimizers:
+            optimizer.step()
+        self.model.zero_grad(set_to_none=True)
         self.step += 1
         self.seen += plan.batch
         decay = min(0.999, (1 + self.step) / (20 + self.step))
@@ -260,11 +271,10 @@ class Training:
             torch._foreach_lerp_(list(self.averaged.parameters()), list(self.model.parameters()), 1.0 - decay)
         return loss.detach()
 
-    def _own(self, times: Tensor) -> tuple[Tensor, Tensor] | tuple[()]:
-        """Return the last two arguments of `flow_loss`, or none."""
-        if not self.plan.own:
-            return ()
-        return times * torch.rand_like(times), torch.rand_like(times) < self.plan.own
+    def _own(self, times: Tensor) -> Tensor | None:
+        """Return the last argument of `flow_loss`."""
+        count = round(self.plan.own * len(times))
+        return times[:count] * torch.rand_like(times[:count]) if count else None
 
     def _note(self, loss: float, share: float) -> None:
         seconds = round(time.monotonic() - self.begun, 1)
@@ -290,7 +300,7 @@ class Training:
             self.kind_weights = 1.0 + self.plan.hard * torch.tensor(lacking, device=self.device)
         self._write({})
 
-    def _finish(self) -> None:
+    def _finish(self, test: Scenes) -> None:
         """Choose how images are sampled by the validation scenes, and score the test scenes so."""
         model, scenes = self.averaged, self.validation
         tried: list[dict[str, Any]] = []
@@ -307,7 +317,6 @@ class Training:
         chosen = Setting(**{name: one for name, one in best.items() if name != "score"})
         self.log["chosen"] = asdict(chosen)
         self.say(f"chosen of {len(twenty)}: {best}")
-        test = Scenes.of(self._test.everything(), self.plan.test, self.device)
         others = {
             "20 steps": chosen,
             "2 steps": replace(chosen, steps=2),
@@ -352,19 +361,33 @@ def _rate_share(step: int, warm_up: int, share: float) -> float:
     return min(1.0, (step + 1) / warm_up) * max(0.01, 0.5 * (1.0 + math.cos(math.pi * min(1.0, share))))
 
 
-def _optimizer(model: TinyEditor, rate: float, device: torch.device) -> torch.optim.Optimizer:
-    """AdamW; biases, scales and embeddings do not decay."""
-    decaying = [
-        one for name, one in model.named_parameters() if one.ndim >= 2 and name.split(".")[1] not in _STILL
-    ]
-    others = [one for name, one in model.named_parameters() if one.ndim < 2 or name.split(".")[1] in _STILL]
+def _optimizers(
+    model: TinyEditor, rate: float, device: torch.device, *, muon: bool
+) -> list[torch.optim.Optimizer]:
+    """Return what the weights learn by: Muon for the matrices between first and last layers, AdamW for the rest.
+
+    Kernels of convolutions are matrices to Muon, a row for each channel that comes out. Biases, scales and embeddings
+    do not decay.
+    """
+    named = list(model.named_parameters())
+    still = [one for name, one in named if one.ndim < 2 or name.split(".")[1] in _STILL]
+    outer = [one for name, one in named if one.ndim >= 2 and name.split(".")[1] in _OUTER]
+    inner = [one for name, one in named if one.ndim >= 2 and name.split(".")[1] not in (*_STILL, *_OUTER)]
     groups = [
-        {"params": decaying, "weight_decay": 0.02, "highest": rate},
-        {"params": others, "weight_decay": 0.0, "highest": rate},
+        {"params": outer if muon else outer + inner, "weight_decay": 0.02, "highest": rate},
+        {"params": still, "weight_decay": 0.0, "highest": rate},
     ]
-    return torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98), fused=device.type == "cuda")
+    usual: list[torch.optim.Optimizer] = [
+        torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98), fused=device.type == "cuda")
+    ]
+    if not muon:
+        return usual
+    matrices = Muon(inner, rate)
+    matrices.param_groups[0]["highest"] = rate
+    return [matrices, *usual]
 
 
+_OUTER = ("stem", "out")
 _STILL = ("words", "places", "grid")
 
 
@@ -412,12 +435,18 @@ def asked_for(words: list[str] | None = None) -> tuple[Plan, Path, torch.device]
         "--without", choices=("gate", "weights"), help="leave out the gate, or the loss's weights"
     )
     parser.add_argument("--placed", type=int, help="hidden channels of what is drawn by its place")
+    parser.add_argument("--adamw", action="store_true", help="learn everything by AdamW, nothing by Muon")
+    parser.add_argument("--velocity", action="store_true", help="draw the velocity instead of the picture")
     parser.add_argument("--no-compile", action="store_true", help="do not compile the network")
     given = parser.parse_args(words)
     plan = Plan(**_SMOKE) if given.smoke else Plan()
     plan = replace(plan, **{name: value for name in _OPTIONS if (value := getattr(given, name)) is not None})
     if given.no_compile:
         plan = replace(plan, compiled=False)
+    if given.adamw:
+        plan = replace(plan, muon=False)
+    if given.velocity:
+        plan = replace(plan, shape={**plan.shape, "direct": 0})
     if given.placed is not None:
         plan = replace(plan, shape={**plan.shape, "placed": given.placed})
     if given.without == "gate":
