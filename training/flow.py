@@ -13,7 +13,7 @@ from torch import Tensor
 
 from training.model import TinyEditor
 
-__all__ = ["flow_loss", "moments", "sample"]
+__all__ = ["edit_weight", "flow_loss", "moments", "sample"]
 
 _SHARPEST = 0.25
 """Distance from the image, 1 - t, below which errors do not weigh more: nearer, x_t tells what the target is."""
@@ -26,14 +26,13 @@ def flow_loss(
     words: Tensor,
     noise: Tensor,
     time: Tensor,
-    weighted: bool = True,
+    weight: Tensor,
     earlier: Tensor | None = None,
 ) -> Tensor:
-    """Return the loss of each pair: squared error of the velocity, weighted by how little the edit changes.
+    """Return the loss of each pair: squared error of the velocity.
 
     On the path x_t = (1 - t) noise + t target (Lipman et al. 2023; Liu et al. 2023) the velocity's error is that of
-    the estimated image over 1 - t. An edit of a few pixels weighs more than one of the whole picture, since editors
-    are judged by what is left of the difference that there was.
+    the estimated image over 1 - t.
 
     Args:
         model: the network.
@@ -42,7 +41,7 @@ def flow_loss(
         words: (batch, length).
         noise: (batch * draws, 3, size, size); each pair is encoded once and denoised `draws` times.
         time: (batch * draws,) in 0..1.
-        weighted: whether small edits weigh more.
+        weight: (batch,), what each pair's loss is multiplied by; see `edit_weight`.
         earlier: (some,) times at which the network first estimates the image, each before the time at its place; for as
             many of the first noises x_t leads to that estimate and not to the target, as it does when an image is
             sampled, so that mistakes of earlier steps are mended (the exposure bias of Ning et al. 2024).
@@ -65,7 +64,7 @@ def flow_loss(
     noisy = (1.0 - late) * noise + late * end
     estimate = model.denoiser(noisy, time, source, fine, coarse, whole)
     error = (estimate - target).square().mean(dim=(1, 2, 3)) / left.square()
-    return error * _weight(source, target) if weighted else error
+    return error * weight.repeat_interleave(draws)
 
 
 def moments(count: int, device: torch.device) -> Tensor:
@@ -78,8 +77,12 @@ def moments(count: int, device: torch.device) -> Tensor:
     return even**3
 
 
-def _weight(source: Tensor, target: Tensor) -> Tensor:
-    """Return (batch,): about 1 where few pixels change, 0.1 where all do."""
+def edit_weight(source: Tensor, target: Tensor) -> Tensor:
+    """Return (batch,): about 1 where few pixels change, 0.1 where all do.
+
+    An edit of a few pixels weighs more than one of the whole picture, since editors are judged by what is left of the
+    difference that there was.
+    """
     change = 0.5 * (source - target).square().mean(dim=(1, 2, 3)).sqrt()
     return (0.06 / (change + 0.015)) ** 1.5
 

@@ -27,7 +27,7 @@ from edit_eval.benchmarks._scene_edits import CATEGORIES
 from edit_eval.editors._tiny_tokens import Vocabulary
 from training.drawing import CHUNK, SERIES, Drawing
 from training.export import load, save, write_graphs
-from training.flow import flow_loss, moments
+from training.flow import edit_weight, flow_loss, moments
 from training.model import Shape, TinyEditor
 from training.muon import Muon
 from training.pool import Intake, Pool
@@ -56,9 +56,12 @@ class Plan:
         rate: the highest learning rate.
         warm_up: steps until it is reached.
         nulls: share of pairs whose instruction is left out, for guidance.
+        failed: share of pairs whose target is the source, as where an edit of real data was not carried out. What an
+            editor learns from these depends on seeds and guidance: without it, as many of its edits come to nothing.
         weighted: whether small edits weigh more in the loss.
         muon: whether matrices learn by Muon (Jordan et al. 2024) and only the rest by AdamW.
         own: share of noises for which x_t leads to the network's own estimate; see `training.flow.flow_loss`.
+        only: the half of the network that learns, where the other one keeps the weights that it starts from.
         hard: how much more often a kind of edit is drawn that scores 0 on validation scenes than one that scores 10.
         workers: processes that draw.
         capacity: pairs that are kept.
@@ -82,9 +85,11 @@ class Plan:
     rate: float = 2.4e-3
     warm_up: int = 400
     nulls: float = 0.1
+    failed: float = 0.0
     weighted: bool = True
     muon: bool = True
     own: float = 0.5
+    only: str = ""
     hard: float = 2.0
     workers: int = max(1, (os.cpu_count() or 2) - 2)
     capacity: int = 1_000_000
@@ -130,6 +135,8 @@ class Training:
         if plan.start:
             self.model.load_state_dict(load(Path(plan.start)).state_dict())
         self.model = self.model.to(device)
+        for name, part in self.model.named_children():
+            part.requires_grad_(plan.only in ("", name))
         self.averaged = copy.deepcopy(self.model).eval().requires_grad_(False)
         self.optimizers = _optimizers(self.model, plan.rate, device, muon=plan.muon)
         self.pool = Pool(plan.capacity, self.shape.size, LENGTH, device)
@@ -190,6 +197,7 @@ class Training:
         words = torch.zeros(plan.batch, LENGTH, dtype=torch.int64, device=self.device)
         noise = torch.zeros(plan.batch * plan.draws, 3, size, size, device=self.device)
         times = torch.linspace(0.0, 0.9, len(noise), device=self.device)
+        weight = torch.ones(plan.batch, device=self.device)
         own = self._own(times)
         if plan.compiled:
             compiled = torch.compile(flow_loss, dynamic=False)
@@ -197,7 +205,7 @@ class Training:
                 for _ in range(2):
                     with self._autocast():
                         compiled(
-                            self.model, source, target, words, noise, times, plan.weighted, own
+                            self.model, source, target, words, noise, times, weight, own
                         ).mean().backward()
                     self.model.zero_grad(set_to_none=True)
             except _COMPILING_FAILED as error:
@@ -248,17 +256,18 @@ class Training:
     def _one_step(self, loss_of: Any, share: float) -> Tensor:
         plan = self.plan
         source, target, words = self.pool.batch(plan.batch, self.kind_weights)
+        weight = edit_weight(source, target) if plan.weighted else torch.ones_like(source[:, 0, 0, 0])
         empty = torch.rand(plan.batch, 1, device=self.device) < plan.nulls
         words = words.masked_fill(empty, 0)
+        failed = torch.rand(plan.batch, 1, 1, 1, device=self.device) < plan.failed
+        target = torch.where(failed, source, target)
         count = plan.batch * plan.draws
         noise = torch.randn(count, *source.shape[1:], device=self.device)
         times = moments(count, self.device)
         for group in (one for optimizer in self.optimizers for one in optimizer.param_groups):
             group["lr"] = group["highest"] * _rate_share(self.step, plan.warm_up, share)
         with self._autocast():
-            loss = loss_of(
-                self.model, source, target, words, noise, times, plan.weighted, self._own(times)
-            ).mean()
+            loss = loss_of(self.model, source, target, words, noise, times, weight, self._own(times)).mean()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         for optimizer in self.optimizers:
@@ -369,7 +378,7 @@ def _optimizers(
     Kernels of convolutions are matrices to Muon, a row for each channel that comes out. Biases, scales and embeddings
     do not decay.
     """
-    named = list(model.named_parameters())
+    named = [(name, one) for name, one in model.named_parameters() if one.requires_grad]
     still = [one for name, one in named if one.ndim < 2 or name.split(".")[1] in _STILL]
     outer = [one for name, one in named if one.ndim >= 2 and name.split(".")[1] in _OUTER]
     inner = [one for name, one in named if one.ndim >= 2 and name.split(".")[1] not in (*_STILL, *_OUTER)]
@@ -411,8 +420,10 @@ _OPTIONS: dict[str, tuple[type, str]] = {
     "capacity": (int, "pairs that are kept"),
     "warm_up": (int, "steps until the learning rate is highest"),
     "rate": (float, "highest learning rate"),
+    "failed": (float, "share of pairs whose edit was not carried out"),
     "own": (float, "share of noises that lead to the network's own estimate"),
     "hard": (float, "how much more often hard kinds of edit are drawn"),
+    "every": (float, "seconds between scores on the way"),
     "validation": (int, "scenes of the scores on the way"),
     "test": (int, "scenes of the scores at the end"),
 }
@@ -431,6 +442,7 @@ def asked_for(words: list[str] | None = None) -> tuple[Plan, Path, torch.device]
         parser.add_argument(
             f"--{name.replace('_', '-')}", type=kind, help=f"{told} (default {usual or 'none'})"
         )
+    parser.add_argument("--only", choices=("encoder", "denoiser"), help="the half that learns, with --start")
     parser.add_argument(
         "--without", choices=("gate", "weights"), help="leave out the gate, or the loss's weights"
     )
@@ -443,6 +455,8 @@ def asked_for(words: list[str] | None = None) -> tuple[Plan, Path, torch.device]
     plan = replace(plan, **{name: value for name in _OPTIONS if (value := getattr(given, name)) is not None})
     if given.no_compile:
         plan = replace(plan, compiled=False)
+    if given.only:
+        plan = replace(plan, only=given.only)
     if given.adamw:
         plan = replace(plan, muon=False)
     if given.velocity:

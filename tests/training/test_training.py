@@ -208,9 +208,9 @@ def test_the_loss_is_of_the_velocity(model: TinyEditor) -> None:
         torch.zeros(2, LENGTH, dtype=torch.int64),
         torch.randn(4, 3, SIZE, SIZE),
         time,
-        False,
+        torch.tensor([1.0, 0.5]),
     )
-    assert found.tolist() == pytest.approx([0.25, 1.0, 4.0, 4.0], rel=1e-4), "from 0.25 on, no more weight"
+    assert found.tolist() == pytest.approx([0.25, 1.0, 2.0, 2.0], rel=1e-4), "near the image no more"
 
 
 def test_most_times_to_learn_at_are_near_the_noise() -> None:
@@ -236,7 +236,7 @@ def test_the_way_may_lead_to_an_estimate_of_the_networks_own(model: TinyEditor) 
     source, target = torch.zeros(2, 3, SIZE, SIZE), torch.ones(2, 3, SIZE, SIZE)
     words, noise = torch.zeros(2, LENGTH, dtype=torch.int64), torch.zeros(2, 3, SIZE, SIZE)
     times, earlier = torch.tensor([0.8, 0.8]), torch.tensor([0.4])
-    found = flow.flow_loss(looked_at, source, target, words, noise, times, False, earlier)
+    found = flow.flow_loss(looked_at, source, target, words, noise, times, torch.ones(2), earlier)
     assert [one.tolist() for _, one in seen] == [earlier.tolist(), times.tolist()]
     assert seen[0][0].mean(dim=(1, 2, 3)).tolist() == pytest.approx([0.4])
     assert seen[1][0].mean(dim=(1, 2, 3)).tolist() == pytest.approx([0.8 * 0.5, 0.8])
@@ -342,6 +342,40 @@ def test_what_is_compiled_beforehand_is_what_learns(tmp_path: Path, monkeypatch:
     for _ in range(2):
         training._one_step(learn, 0.5)
     assert counted.frame_count == before
+
+
+def test_edits_that_failed_leave_the_source(tmp_path: Path) -> None:
+    """They weigh as much as if they had been carried out, and as many are among the pairs as were asked for."""
+    plan = Plan(batch=400, capacity=100, workers=1, shape=SMALL, failed=0.25, own=0.0, compiled=False)
+    training = Training(plan, tmp_path, CPU)
+    training.pool.add(Pairs.of([drawn_chunk(SERIES, 0, SIZE, Vocabulary(training.words, LENGTH))]))
+    seen: list[tuple[torch.Tensor, ...]] = []
+
+    def loss_of(model, *given):
+        seen.append(given)
+        return flow.flow_loss(model, *(one[:2] for one in given[:-1]))
+
+    torch.manual_seed(0)
+    training._one_step(loss_of, 0.5)
+    source, target, _, _, _, weight, _ = seen[0]
+    failed = (source == target).all(dim=(1, 2, 3))
+    assert 60 < failed.sum() < 140
+    assert set(weight[failed].tolist()) <= set(weight[~failed].tolist()), "of the same edits, carried out"
+
+
+def test_one_half_may_learn_alone(model: TinyEditor, folder: Path, tmp_path: Path) -> None:
+    plan = Plan(batch=4, capacity=100, workers=1, start=str(folder), only="denoiser", shape=SMALL, warm_up=1)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(
+            "training.train.Vocabulary", lambda *_: range(300)
+        )  # as many as the fixture's network knows
+        training = Training(plan, tmp_path, CPU)
+    training.pool.add(Pairs.of([drawn_chunk(SERIES, 0, SIZE, Vocabulary(training.words, LENGTH))]))
+    for _ in range(2):
+        training._one_step(flow.flow_loss, 0.5)
+    before, after = load(folder).state_dict(), training.model.state_dict()
+    changed = {name.partition(".")[0] for name in after if not torch.equal(before[name], after[name])}
+    assert changed == {"denoiser"}
 
 
 def test_weights_are_written_once_and_in_half(model: TinyEditor, folder: Path, words: list[str]) -> None:
