@@ -71,6 +71,7 @@ def test_the_whole_benchmark_can_be_read() -> None:
 
 
 @pytest.mark.models
+@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize(
     "params", [TinyParams(), TinyParams(steps=2, guidance=3.0)], ids=["default", "guided"]
 )
@@ -81,7 +82,6 @@ def test_torch_makes_the_same_image_of_the_shipped_weights(params: TinyParams) -
     from edit_eval.editors._tiny_flow import initial_noise, times
     from training import flow
 
-    torch.set_num_threads(1)
     network, editor = load(SHIPPED), Tiny(params, HostContext())
     reader = tiny.Vocabulary(
         *(json.loads((SHIPPED / "tiny.json").read_text())[one] for one in ("words", "length"))
@@ -297,6 +297,7 @@ def better(folder: Path, n: int, others: Mapping[str, Mapping[str, Any]]) -> dic
 
 
 @pytest.mark.models
+@pytest.mark.usefixtures("one_thread")
 def test_the_benchmark_notices_fewer_steps_and_no_training(tmp_path: Path, untrained: Path) -> None:
     found = better(
         tmp_path, 16, {"2 steps": {"steps": 2}, "untrained": {"steps": 2, "weights": str(untrained)}}
@@ -308,6 +309,7 @@ def test_the_benchmark_notices_fewer_steps_and_no_training(tmp_path: Path, untra
 
 
 @pytest.mark.models
+@pytest.mark.usefixtures("one_thread")
 @pytest.mark.long
 def test_the_benchmark_notices_a_worse_editor(tmp_path: Path, untrained: Path) -> None:
     """Each with 100 scenes."""
