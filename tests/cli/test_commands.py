@@ -56,13 +56,13 @@ def edited(tmp_path, config, first_edit) -> Path:
 
 
 def test_demo_compares_20_steps_with_2(tmp_path):
-    quick = ("--set", "benchmark.params.n=16", "--output", "runs/d")
+    quick = ("--set", "benchmark.params.n=8", "--output", "runs/d")
     result = cli("demo", *quick, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     lines = result.stdout.splitlines()
     scored = [line for line in lines if line.startswith("  [Sample ") and " | Response: " in line]
-    assert len(scored) == 2 * 16
-    assert sum(line.startswith("[Batch ") for line in lines) == 2 * 4
+    assert len(scored) == 2 * 8
+    assert sum(line.startswith("[Batch ") for line in lines) == 2 * 2
     assert lines.count("[Reference Scoring] Completed!") == 2
     assert result.stdout.count("[SYNC] Editing images: 100%") == 2
     assert sum(line.startswith("[Unload] 2 devices ended editing in ") for line in lines) == 2
@@ -79,7 +79,7 @@ def test_demo_compares_20_steps_with_2(tmp_path):
     assert "\x1b" not in result.stdout
     for page in ("20-steps/report", "2-steps/report", "compare"):
         text = (tmp_path / "runs/d" / page / "index.html").read_text()
-        assert text.count("<img") >= 32
+        assert text.count("<img") >= 16
     again = cli("demo", *quick, cwd=tmp_path)
     assert again.returncode == 0
     assert again.stdout.count("Nothing to do") == 2
