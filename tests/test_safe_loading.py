@@ -18,7 +18,7 @@ from edit_eval.editors.qwen_image_edit import QwenImageEdit, QwenImageEditParams
 from edit_eval.judges.qwen3_vl import Qwen3VL
 from edit_eval.judges.vision import VisionParams
 
-pytestmark = pytest.mark.models
+pytestmark = [pytest.mark.models, pytest.mark.usefixtures("one_thread")]
 EDIT = QwenImageEditParams(num_inference_steps=2, height=64, width=64, dtype="float32")
 JUDGE = VisionParams(max_new_tokens=8, dtype="float32")
 RUBRIC = Rubric(

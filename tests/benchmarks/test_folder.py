@@ -431,7 +431,7 @@ plain = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 @given(st.lists(plain | st.dictionaries(names, cells, max_size=6), min_size=1, max_size=3), st.booleans())
 def test_a_plain_row_is_read_as_any_other(rows, speaks):
     params = {"language": "en"} if speaks else {}

@@ -29,7 +29,7 @@ def refused(here: Path, *arguments: str, env: dict[str, str] | None = None) -> s
     """Run the command, check that it is refused as it should be, and return what it says."""
     before = _files(here)
     began = _children_s()
-    done = cli(*arguments, cwd=here, env={"HF_HUB_CACHE": str(here / "hub"), **(env or {})})
+    done = cli(*arguments, cwd=here, env={"HF_HUB_CACHE": str(here / "hub"), **(env or {})}, anew=True)
     seconds = _children_s() - began
     assert done.returncode == 2, done.stderr
     assert done.stdout == ""

@@ -42,10 +42,28 @@ def whole(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory):
+    """A folder with a config and a run of which one sample of two is done."""
+    folder = tmp_path_factory.mktemp("begun")
+    (folder / "c.yaml").write_text(yaml.safe_dump(CONFIG))
+    assert cli("run", "c.yaml", "--set", "limit=1", cwd=folder).returncode == 0
+    return folder
+
+
 @pytest.fixture
 def here(whole, tmp_path):
-    folder = tmp_path / "here"
-    shutil.copytree(whole, folder, symlinks=True)
+    yield from copy_of(whole, tmp_path)
+
+
+@pytest.fixture
+def half_done(begun, tmp_path):
+    yield from copy_of(begun, tmp_path)
+
+
+def copy_of(folder, tmp_path):
+    """Yield a copy of a folder that can be removed afterwards."""
+    folder = shutil.copytree(folder, tmp_path / "here", symlinks=True)
     yield folder
     for path in [folder, *folder.rglob("*")]:
         if not path.is_symlink():
@@ -120,9 +138,8 @@ def test_what_may_not_be_read_is_named(here, name):
 
 
 @pytest.mark.parametrize("name", ["images", "thumbs", "logs", "report", "by-id", "telemetry.jsonl"])
-def test_a_part_that_may_not_be_written_costs_only_what_needs_it(here, name):
-    shutil.rmtree(here / "run")
-    assert cli("run", "c.yaml", "--set", "limit=1", cwd=here).returncode == 0
+def test_a_part_that_may_not_be_written_costs_only_what_needs_it(half_done, name):
+    here = half_done
     close(here / "run" / name, 0o555)
     done = obeying("run", "c.yaml", cwd=here)
     if name == "images":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 import yaml
@@ -66,12 +67,20 @@ def own(found):
     return {name: value for name, value in found.items() if name not in ("others", "facts", "usage")}
 
 
-@pytest.fixture
-def judged(tmp_path):
-    write(tmp_path, a=A, b=B, c=["2", "3", "1", "4", "2", "5"])
-    done = cli("run", "config.yaml", cwd=tmp_path)
+@pytest.fixture(scope="module")
+def judged_once(tmp_path_factory):
+    """A folder with a benchmark, configs, and a run that judge `a` has judged."""
+    folder = tmp_path_factory.mktemp("judged")
+    write(folder, a=A, b=B, c=["2", "3", "1", "4", "2", "5"])
+    done = cli("run", "config.yaml", cwd=folder)
     assert done.returncode == 0, done.stderr
-    return tmp_path
+    return folder
+
+
+@pytest.fixture
+def judged(judged_once, tmp_path):
+    """A copy of that folder; the configs name the benchmark of the first, which nobody changes."""
+    return shutil.copytree(judged_once, tmp_path / "judged", symlinks=True)
 
 
 def test_another_judge_beside_the_first(judged):

@@ -103,7 +103,7 @@ def no_step(step, steps):
 
 
 @pytest.mark.models
-@pytest.mark.usefixtures("small")
+@pytest.mark.usefixtures("one_thread", "small")
 class TestOnTheModel:
     @pytest.fixture
     def editor(self, tiny):

@@ -197,6 +197,7 @@ class TestTrial:
 
 
 @pytest.mark.models
+@pytest.mark.usefixtures("one_thread")
 def test_more_sizes_than_are_compiled_run_plain(monkeypatch, tmp_path):
     import torch
 
@@ -250,7 +251,7 @@ def small(monkeypatch, tmp_path):
 
 
 @pytest.mark.models
-@pytest.mark.usefixtures("small")
+@pytest.mark.usefixtures("one_thread", "small")
 @pytest.mark.filterwarnings(
     "ignore:Dynamo detected a call to a `functools.lru_cache`:UserWarning"
 )  # diffusers 0.36
@@ -302,6 +303,7 @@ class TestEdits:
 
 
 @pytest.mark.models
+@pytest.mark.usefixtures("one_thread")
 class TestRotary:
     @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
     def test_real_numbers_turn_as_complex_ones(self, dtype):

@@ -42,6 +42,7 @@ def flux(tiny):
 
 
 @pytest.mark.models
+@pytest.mark.usefixtures("one_thread")
 class TestEdits:
     def test_everything_that_should_changes_it(self, flux):
         steps = []
@@ -108,6 +109,7 @@ class TestEdits:
 
 
 @pytest.mark.models
+@pytest.mark.usefixtures("one_thread")
 class TestRefusals:
     def test_arguments_that_the_pipeline_has_not(self, tiny):
         params = replace(PARAMS, call={"num_inference_step": 2, "strength": 0.5})

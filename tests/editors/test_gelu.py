@@ -8,7 +8,7 @@ import pytest
 
 from edit_eval.editors._gelu import _is_plain, fused_gelu, linear_gelu
 
-pytestmark = pytest.mark.models
+pytestmark = [pytest.mark.models, pytest.mark.usefixtures("one_thread")]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

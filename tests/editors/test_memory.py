@@ -36,7 +36,7 @@ def test_it_is_in_no_key():
 
 
 @pytest.mark.models
-@pytest.mark.usefixtures("small")
+@pytest.mark.usefixtures("one_thread", "small")
 def test_edits_are_the_same(tiny):
     from PIL import Image
 

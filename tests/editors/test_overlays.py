@@ -12,7 +12,7 @@ from edit_eval.core.errors import ModelError
 from edit_eval.core.types import EditRequest, HostContext, Sample
 from edit_eval.editors.qwen_image_edit import QwenImageEdit, QwenImageEditParams
 
-pytestmark = pytest.mark.models
+pytestmark = [pytest.mark.models, pytest.mark.usefixtures("one_thread", "small")]
 
 PARAMS = QwenImageEditParams(num_inference_steps=2, height=64, width=64, dtype="float32")
 needs_peft = pytest.mark.skipif(importlib.util.find_spec("peft") is None, reason="no peft here")

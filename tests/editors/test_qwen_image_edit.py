@@ -67,6 +67,7 @@ def edited(plus):
 
 
 @pytest.mark.models
+@pytest.mark.usefixtures("one_thread", "small")
 class TestEdits:
     def test_same_request_gives_same_bytes_and_reports_each_step(self, plus, edited):
         steps = []
@@ -125,6 +126,7 @@ class TestEdits:
 
 
 @pytest.mark.models
+@pytest.mark.usefixtures("one_thread")
 class TestRefusals:
     def test_checkpoint_without_weights(self, tiny, tmp_path):
         model = shutil.copytree(tiny("qwen-image-edit-plus"), tmp_path / "model")
@@ -185,6 +187,7 @@ def test_a_diffusers_that_would_ignore_what_makes_a_2511_is_refused():
 
 
 @pytest.mark.models
+@pytest.mark.usefixtures("one_thread")
 def test_a_diffusers_without_the_pipeline_names_the_one_that_has_it(tiny, tmp_path, monkeypatch):
     import diffusers
 
@@ -203,6 +206,7 @@ def test_a_diffusers_without_the_pipeline_names_the_one_that_has_it(tiny, tmp_pa
 
 
 @pytest.mark.models
+@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize(("library", "version"), [("diffusers", "0.34.0"), ("transformers", "4.56.2")])
 def test_libraries_that_are_too_old_are_refused_in_one_line(tiny, monkeypatch, library, version):
     monkeypatch.setattr(f"{library}.__version__", version)

@@ -90,6 +90,7 @@ def noted(name, function, called):
 
 
 @pytest.mark.models
+@pytest.mark.usefixtures("one_thread")
 class TestWithTorch:
     def test_tensors_are_compared_by_value_dtype_and_shape(self):
         import torch

@@ -61,7 +61,7 @@ def test_what_waits_in_main_memory_is_for_one_device(tmp_path):
 
 
 @pytest.mark.models
-@pytest.mark.usefixtures("small")
+@pytest.mark.usefixtures("one_thread", "small")
 def test_models_of_several_devices_make_the_same_edit(tiny, monkeypatch):
     from PIL import Image
 
@@ -86,6 +86,7 @@ def test_models_of_several_devices_make_the_same_edit(tiny, monkeypatch):
 
 
 @pytest.mark.models
+@pytest.mark.usefixtures("one_thread")
 def test_weights_count_as_they_are_loaded(tiny):
     folder = tiny("qwen-image-edit-plus") / "transformer"
     wide, narrow = weights_bytes(folder, "float32"), weights_bytes(folder, "bfloat16")

@@ -71,6 +71,7 @@ def test_the_whole_benchmark_can_be_read() -> None:
 
 
 @pytest.mark.models
+@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize(
     "params", [TinyParams(), TinyParams(steps=2, guidance=3.0)], ids=["default", "guided"]
 )
@@ -81,12 +82,11 @@ def test_torch_makes_the_same_image_of_the_shipped_weights(params: TinyParams) -
     from edit_eval.editors._tiny_flow import initial_noise, times
     from training import flow
 
-    torch.set_num_threads(1)
     network, editor = load(SHIPPED), Tiny(params, HostContext())
     reader = tiny.Vocabulary(
         *(json.loads((SHIPPED / "tiny.json").read_text())[one] for one in ("words", "length"))
     )
-    for index in range(4):
+    for index in range(2):
         asked = request(index, seed=index)
         ours = np.asarray(edited(editor, asked), np.float32)
         source = np.asarray(asked.images[0], np.float32).transpose(2, 0, 1)[None] / 127.5 - 1
@@ -131,8 +131,7 @@ def test_words_that_it_does_not_know_are_named(editor: Tiny, capsys: pytest.Capt
     assert capsys.readouterr().err == ""
 
 
-def test_a_larger_source_keeps_its_own_pixels_where_nothing_changed() -> None:
-    editor = Tiny(TinyParams(), HostContext())
+def test_a_larger_source_keeps_its_own_pixels_where_nothing_changed(editor: Tiny) -> None:
     kept = []
     for index in range(8):
         asked = request(index, size=240)
@@ -297,17 +296,19 @@ def better(folder: Path, n: int, others: Mapping[str, Mapping[str, Any]]) -> dic
 
 
 @pytest.mark.models
+@pytest.mark.usefixtures("one_thread")
 def test_the_benchmark_notices_fewer_steps_and_no_training(tmp_path: Path, untrained: Path) -> None:
     found = better(
-        tmp_path, 16, {"2 steps": {"steps": 2}, "untrained": {"steps": 2, "weights": str(untrained)}}
+        tmp_path, 10, {"2 steps": {"steps": 2}, "untrained": {"steps": 2, "weights": str(untrained)}}
     )
     for one in found.values():
-        assert one.n == 16
+        assert one.n == 10
         assert one.difference < 0
         assert one.p < 0.01
 
 
 @pytest.mark.models
+@pytest.mark.usefixtures("one_thread")
 @pytest.mark.long
 def test_the_benchmark_notices_a_worse_editor(tmp_path: Path, untrained: Path) -> None:
     """Each with 100 scenes."""

@@ -256,7 +256,7 @@ FAULTS = (
     ),
     Fault("files", "a folder in place of an image", _a_folder_in_its_place, long=2, redo=AGAIN),
     Fault("files", "links and thumbnails removed", _links_and_thumbnails_removed, long=6),
-    *(Fault("files", f"{name} torn, damaged, deleted", _damaged(name), long=14) for name in FILES),
+    *(Fault("files", f"{name} torn, damaged, deleted", _damaged(name), short=0, long=14) for name in FILES),
     Fault("files", "carried elsewhere", _carried, short=2, long=12, config=SLOW),
     Fault("files", "two runs side by side", _side_by_side, long=3),
 )

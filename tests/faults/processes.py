@@ -264,6 +264,7 @@ FAULTS = (
         "processes",
         "a host hangs in Python",
         partial(_host_does, "edit", "hang"),
+        short=0,
         says="no sign of life while working",
         config=IMPATIENT,
     ),
@@ -300,6 +301,7 @@ FAULTS = (
         "processes",
         "a segmentation fault",
         partial(_host_does, "edit", "segfault"),
+        short=0,
         says="killed by signal 11",
     ),
     Fault(
@@ -320,6 +322,7 @@ FAULTS = (
         "processes",
         "exit with code 0 while editing",
         partial(_host_does, "edit", "exit"),
+        short=0,
         says="ended with exit code 0",
     ),
     Fault(

@@ -5,17 +5,6 @@ from __future__ import annotations
 import pytest
 
 
-@pytest.fixture(scope="module")
-def one_thread():
-    """As on a CPU slot of a run; models this small only lose by more."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module", params=["qwen3-vl", "qwen3-vl-moe"])
 def folder(request, tiny):
     return tiny(request.param)

@@ -46,6 +46,7 @@ class Model:
 
 
 @pytest.mark.models
+@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize(
     ("device", "choice", "questions", "compiled"),
     [
@@ -63,6 +64,7 @@ def test_it_is_compiled_where_that_pays_or_is_asked_for(device, choice, question
 
 
 @pytest.mark.models
+@pytest.mark.usefixtures("one_thread")
 def test_a_model_that_cannot_be_compiled_says_so_and_is_asked_as_it_comes(capsys):
     for choice in ("auto", "on"):
         assert find_static_decoding(Model("cuda", whole=False), choice, 4, 900) is None
@@ -73,6 +75,7 @@ def test_a_model_that_cannot_be_compiled_says_so_and_is_asked_as_it_comes(capsys
 
 
 @pytest.mark.models
+@pytest.mark.usefixtures("one_thread")
 def test_what_the_compiler_lacks_is_said_before_it_is_called(capsys, monkeypatch):
     monkeypatch.setattr(decoding, "compiler_lacks", lambda device: f"triton for {device}")
     monkeypatch.setattr("transformers.GenerationConfig.max_cache_len", None, raising=False)  # not in 4.57

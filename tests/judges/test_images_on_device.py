@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch")
 
 from edit_eval.judges.engines.images import on_device  # noqa: E402
 
-pytestmark = pytest.mark.models
+pytestmark = [pytest.mark.models, pytest.mark.usefixtures("one_thread")]
 
 
 class Far:

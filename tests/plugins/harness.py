@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import json
 import os
 import shutil
@@ -12,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
+from ready import Ready
 
 from edit_eval.driver.config import check_config
 from edit_eval.driver.events import Event
@@ -75,18 +78,35 @@ class Ran:
 
 
 def cli(
-    *arguments: str, cwd: Path, env: Mapping[str, str] | None = None, timeout: float = 120
+    *arguments: str,
+    cwd: Path,
+    env: Mapping[str, str] | None = None,
+    timeout: float = 120,
+    anew: bool = False,
 ) -> subprocess.CompletedProcess[str]:
-    """Run `edit-eval` in a process of its own, with the test plugins importable."""
+    """Run `edit-eval` in a process of its own, with the test plugins importable.
+
+    Its imports are done before, once for many commands (see `ready`), but where they would not be the same or with `anew`.
+    """
+    whole = {**os.environ, "PYTHONPATH": PYTHONPATH, "XDG_CACHE_HOME": str(cwd / "cache"), **(env or {})}
+    if not anew and _ready().serves(whole):
+        return _ready().run(arguments, cwd, whole, timeout)
     return subprocess.run(
         [sys.executable, "-m", "edit_eval", *arguments],
         cwd=cwd,
-        env={**os.environ, "PYTHONPATH": PYTHONPATH, "XDG_CACHE_HOME": str(cwd / "cache"), **(env or {})},
+        env=whole,
         capture_output=True,
         text=True,
         timeout=timeout,
         check=False,
     )
+
+
+@functools.cache
+def _ready() -> Ready:
+    made = Ready()
+    atexit.register(made.close)
+    return made
 
 
 PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")

@@ -41,16 +41,7 @@ SMALL = {
     "denoiser_layers": 1,
 }  # fmt: skip
 CPU = torch.device("cpu")
-pytestmark = pytest.mark.models
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Several would wait for each other on a machine that does other work, and small networks gain nothing."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = [pytest.mark.models, pytest.mark.usefixtures("one_thread")]
 
 
 @pytest.fixture(scope="module")

@@ -58,7 +58,7 @@ SIZE = st.tuples(st.integers(12, 100), st.integers(9, 40))
 
 
 @pytest.mark.parametrize("on_resize", ["cut", "wrap"])
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(
     first=SIZE,
     above=st.integers(0, 30),
