@@ -154,6 +154,16 @@ def test_the_signal_may_come_while_the_run_is_still_being_prepared(cluster):
     assert cluster.asked.read_text() == "requeue 7\n"
 
 
+def test_the_signal_may_come_before_the_script_knows_the_run(cluster):
+    """Between the start of the run and the line that notes its number."""
+    cluster.config("sleep:0.5", 12)
+    first = cluster.folder / "first.sh"
+    first.write_text("""trap '[[ $BASH_COMMAND != run=?* || -z $! ]] || kill -USR1 $$' DEBUG\n""")
+    code, out = cluster.end(cluster.start(BASH_ENV=str(first)))
+    assert code in (130, 138), out
+    assert cluster.asked.read_text() == "requeue 7\n"
+
+
 def test_what_a_person_cancels_stays_cancelled(cluster):
     """`scancel` signals every process of the job, and again after a while."""
     cluster.config("sleep:1", 8)
