@@ -15,18 +15,19 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["card", "figure", "read_logs"]
+__all__ = ["card", "figure", "read_logs", "shipped_sampling"]
 
 SHIPPED = "tiny"
 FIGURE = "images/tiny-loss.svg"
 MEASURED = "measured.json"
+_WEIGHTS = Path(__file__).parents[1] / "src" / "edit_eval" / "editors" / "tiny_weights"
 _AIM, _AIM_EACH = 8.0, 6.5
 """Scores of 10 that the training was to reach: over all, and in each kind of edit."""
 
 _HEAD = """\
 # The editor `tiny`
 
-A diffusion editor of {parameters:.1f} million parameters that comes with edit-eval: source and instruction in (English or Chinese), edited picture out, {size} x {size} pixels, under a second on one core of a CPU. It is there so that everybody can see the real thing within a minute and without a GPU (denoising steps, seeds, guidance, edits that partly fail), and so that our own tests have an editor whose quality depends on steps, guidance and training. It knows the drawn scenes of the benchmark `scenes` and nothing else: it is no model to edit photographs with.
+A diffusion editor of {parameters:.1f} million parameters that comes with edit-eval: source and instruction in (English or Chinese), edited picture out, {size} x {size} pixels, under a second on one core of a CPU. It is there so that everybody can see the real thing within a minute and without a GPU (denoising steps, seeds, edits that are nearly right), and so that our own tests have an editor whose quality depends on steps and training. It knows the drawn scenes of the benchmark `scenes` and nothing else: it is no model to edit photographs with.
 
 ```yaml
 benchmark: {{type: scenes, params: {{n: 64, size: {size}, language: both}}}}
@@ -52,7 +53,7 @@ _PARAMETERS = """\
 
 Words that are not in its vocabulary are left out, and the log of the model's process names them. A source of another size is edited at {size} x {size}; then only what changed is taken from there, enlarged, and the rest stays the source's own pixels.
 
-An edit with the defaults took 0.66 to 0.70 s of one core, and the process at most 119 MiB (three times `python -m pytest tests/editors/test_tiny.py -k little_time -s`, which holds it to 1.5 s and 300 MB; AMD EPYC, onnxruntime 1.32.0, 2026-11-30).
+An edit with the defaults took 0.59 to 0.60 s of one core, and the process at most 120 MiB (three times `python -m pytest tests/editors/test_tiny.py -k little_time -s`, which holds it to 1.5 s and 300 MB; AMD EPYC, onnxruntime 1.32.0, 2026-11-30).
 
 The same seed and parameters give the same bytes on any number of devices of one kind of CPU with one version of onnxruntime. Another kind of CPU may sum in another order.
 """
@@ -66,7 +67,7 @@ Pairs of drawn scenes with an English and a Chinese instruction, drawn while the
 _NETWORK = """\
 ## Network and training
 
-Flow matching in pixel space (Lipman et al. 2023; Liu et al. 2023). An encoder reads source and instruction once an edit: convolutions on cells of 3 x 3 pixels, attention over 256 picture tokens and the words. A denoiser runs each step: convolutions on the same cells, two layers of attention, and a gate that decides for each pixel between the source's and a new one, so that what an edit leaves alone needs no drawing. One pair in ten is trained without its instruction, for guidance. The weights are kept in half precision, once: `tiny.safetensors`, which both ONNX graphs point into.
+Flow matching in pixel space (Lipman et al. 2023; Liu et al. 2023) with a network that estimates the picture itself (Li and He 2025). An encoder reads source and instruction once an edit: convolutions on cells of 3 x 3 pixels, attention over 256 picture tokens and the words; each token also names an anchor, beside which things are drawn by their place, so that the same thing a fraction of a pixel further on is the same function of a shifted place. A denoiser runs each step: convolutions on the same cells, two layers of attention, and a gate that decides for each pixel between the source's and a new one, so that what an edit leaves alone needs no drawing. Times to learn at are cubes of evenly spread numbers, for it is near the noise that the instruction decides; for half of them x_t leads to the network's own estimate, as it does when a picture is sampled. Kinds of edit that score low on validation scenes are drawn more often, at most {often:g} times as often as one that scores 10. One pair in ten is trained without its instruction, for guidance. The weights are kept in half precision, once: `tiny.safetensors`, which both ONNX graphs point into.
 
 ```sh
 pip install -e '.[test-models]'
@@ -78,25 +79,31 @@ pip install -e '.[test-models]'
 | parameters | {parameters:,} |
 | machine | {machine} |
 | time from the start to the last step | {minutes:.1f} minutes |
-| steps | {steps:,} of {batch} pairs, each with {draws} noises and times |
+| steps | {steps:,} of {batch} pairs, each with {draws} |
 | pairs drawn | {pairs:,} |
-| optimizer | AdamW, highest rate {rate:g}, {warm_up} steps of warm-up, cosine down to a hundredth |
+| optimizer | {optimizer}, highest rate {rate:g}, {warm_up} steps of warm-up, cosine down to a hundredth |
 | weights shipped | average of the last 1,000 steps or so (exponential, 0.999) |
 | last loss in the log | {loss:.4f} at step {step:,} |
 | last validation score in the log | {validation} |
 
 ![Loss, and score on validation scenes, by step of the training]({figure})
+"""
 
-Since then pairs are taken in by a thread beside the learning, so that the same command draws more of them. `--own`, `--hard` and `--placed` (`--help` says what they are) were written after this training and have not been tried on a GPU.
-
+_SMOKE = """\
 On a CPU `python -m training.train --smoke --output FOLDER` does all of it on a small network in about a minute, to see that it works.
 """
 
 _SCORES = """\
 ## Scores
 
-Mean score of the judge `reference` (0 to 10: 10 is the exact result, 0 the untouched source or worse) on {scenes} scenes that were not trained on, in both languages. *Source* is an editor that returns its source, *noise* one that returns random pixels.
+Mean score of the judge `reference` (0 to 10: 10 is the exact result, 0 the untouched source or worse) on {scenes} scenes that were not trained on, in both languages, with guidance {guidance:g} and shift {shift:g}. *Source* is an editor that returns its source, *noise* one that returns random pixels.
 """
+
+
+def shipped_sampling() -> dict[str, Any]:
+    """Return the defaults that are shipped with the weights."""
+    told: dict[str, Any] = json.loads((_WEIGHTS / "tiny.json").read_text(encoding="utf-8"))
+    return dict(told["sampling"])
 
 
 def read_logs(folder: Path) -> dict[str, dict[str, Any]]:
@@ -108,28 +115,38 @@ def read_logs(folder: Path) -> dict[str, dict[str, Any]]:
     return logs
 
 
-def card(logs: Mapping[str, Mapping[str, Any]], measured: Mapping[str, Any] | None = None) -> str:
+def card(
+    logs: Mapping[str, Mapping[str, Any]],
+    measured: Mapping[str, Any] | None = None,
+    sampling: Mapping[str, Any] | None = None,
+) -> str:
     """Return the page, Markdown.
 
     Args:
         logs: as `read_logs` gives them.
         measured: what `training.measure` found; None: nothing is said of it.
+        sampling: the defaults that are shipped; None: those that the training chose.
     """
     log = logs[SHIPPED]
-    plan, chosen, test = log["plan"], log["chosen"], log["test"]
-    last = log["steps"][-1]
+    chosen, test = log["chosen"], log["test"]
+    sampling = sampling or chosen
+    first = log.get("before", log)
+    plan, last = first["plan"], first["steps"][-1]
     size = {"size": 96, **plan["shape"]}["size"]
-    validation = log["scores"][-1] if log["scores"] else None
+    validation = first["scores"][-1] if first["scores"] else None
     pairs, seen = last["pairs_drawn"], last["step"] * plan["batch"]
     parts = [
         _HEAD.format(parameters=log["parameters"] / 1e6, size=size),
-        _PARAMETERS.format(**chosen, size=size),
+        _PARAMETERS.format(**sampling, size=size),
         _DATA.format(pairs=pairs, times=seen / pairs, scenes=test["scenes"]),
         _NETWORK.format(
-            **{name: plan[name] for name in ("batch", "draws", "rate", "warm_up")},
-            command=_command(plan),
+            **{name: plan[name] for name in ("batch", "rate", "warm_up")},
+            draws="a noise and a time" if plan["draws"] == 1 else f"{plan['draws']} noises and times",
+            optimizer=_optimizer(plan),
+            often=1.0 + plan.get("hard", 0.0),
+            command="\n".join(_command(one["plan"]) for one in ([first, log] if first is not log else [log])),
             parameters=log["parameters"],
-            machine=_machine(log["machine"]),
+            machine=_machine(first["machine"]),
             minutes=last["seconds"] / 60,
             steps=last["step"],
             pairs=pairs,
@@ -138,8 +155,10 @@ def card(logs: Mapping[str, Mapping[str, Any]], measured: Mapping[str, Any] | No
             validation=f"{validation['all']:.2f} at step {validation['step']:,}" if validation else "none",
             figure=FIGURE,
         ),
-        _SCORES.format(scenes=test["scenes"]) + "\n" + _scores(test) + "\n\n" + _plainly(test),
-        _settings(log),
+        *([_afterwards(log)] if first is not log else []),
+        _SMOKE,
+        _SCORES.format(**test, **chosen) + "\n" + _scores(test) + "\n\n" + _plainly(test),
+        _settings(log, sampling),
         *([_through_edit_eval(measured)] if measured else []),
         *_ablations(logs),
         _LIMITS.format(size=size),
@@ -157,13 +176,32 @@ _LIMITS = """\
 """
 
 
+def _afterwards(log: Mapping[str, Any]) -> str:
+    """Say what was learnt after the training that the table is about."""
+    plan, last = log["plan"], log["steps"][-1]
+    learnt = f"the {plan['only']} alone" if plan.get("only") else "the whole network"
+    return (
+        f"Then {learnt} learnt for {last['step']:,} more steps of {plan['batch']} pairs, {last['seconds'] / 60:.0f} minutes on "
+        f"{_machine(log['machine'])}, highest rate {plan['rate']:g}, with the edit not carried out in {plan['failed']:.0%} of "
+        "the pairs, as happens in real data. From these it learns that an edit may come to nothing: which seed it comes to "
+        "nothing with is chance, guidance makes it rare, and a few steps leave it undecided. Without them one step is as "
+        "good as 20, and guidance is worth nothing: source and instruction decide every pixel.\n"
+    )
+
+
 def _command(plan: Mapping[str, Any]) -> str:
     parts = ["python -m training.train --output weights", f"--minutes {plan['minutes']:g}"]
-    given = {name: plan.get(name) for name in ("seed", "own", "hard")} | {
+    given = {name: plan.get(name) for name in ("seed", "own", "hard", "failed")} | {
         "placed": plan["shape"].get("placed")
     }
     parts += [f"--{name} {value:g}" for name, value in given.items() if value]
     return " ".join(parts)
+
+
+def _optimizer(plan: Mapping[str, Any]) -> str:
+    if plan.get("muon"):
+        return "Muon for the matrices between first and last layers (Jordan et al. 2024), AdamW for the rest"
+    return "AdamW"
 
 
 def _machine(machine: Mapping[str, Any]) -> str:
@@ -232,22 +270,30 @@ def _named(means: Mapping[str, float], kinds: Iterable[str]) -> str:
     return ", ".join(f"{kind} {means[kind]:.2f}" for kind in kinds)
 
 
-def _settings(log: Mapping[str, Any]) -> str:
+def _settings(log: Mapping[str, Any], sampling: Mapping[str, Any]) -> str:
     tried = sorted(log["settings"], key=lambda one: -one["score"])
     names = ("steps", "guidance", "guided_until", "shift")
     seen: dict[tuple[float, ...], float] = {tuple(one[name] for name in names): one["score"] for one in tried}
-    chosen = tuple(log["chosen"][name] for name in names)
+    shipped = tuple(sampling[name] for name in names)
     rows = []
     for one, score in seen.items():
-        mark = "**" if one == chosen else ""
+        mark = "**" if one == shipped else ""
         rows.append([*(f"{value:g}" for value in one), f"{mark}{score:.2f}{mark}"])
     head = ("`steps`", "`guidance`", "`guided_until`", "`shift`", "score")
     return (
         "## Steps and guidance\n\n"
         f"Every way to sample that was tried, on {log['plan']['validation']} validation scenes in both languages; the best "
-        "of those with 20 steps, in bold, became the default.\n\n"
+        "of those with 20 steps and guidance, in bold, became the default.\n\n"
         f"{_table(head, rows)}\n\n{_worth(log)}"
     )
+
+
+_SURE = (
+    ": **next to nothing**. Source and instruction decide every pixel here, and the network has learnt them so well that its "
+    "first estimate is nearly its last; guidance only lengthens the way there, and a few steps end before it is mended. What "
+    "steps and guidance do to an editor that is less sure cannot be seen on this one."
+)
+"""What there is to say of guidance that is worth less than 0.01."""
 
 
 def _worth(log: Mapping[str, Any]) -> str:
@@ -264,7 +310,8 @@ def _worth(log: Mapping[str, Any]) -> str:
         f"The best that was found, by number of steps: {each}. The demo and the tests change `steps` alone and keep the other "
         "defaults, which were chosen for 20 steps: they show what happens to such an editor when it is given fewer steps, not "
         "the best that so few steps can do. "
-        f"Guidance is worth {ours - without:.2f} on the test scenes ({ours:.2f} against {without:.2f} without).\n"
+        f"Guidance is worth {ours - without:.2f} on the test scenes ({ours:.2f} against {without:.2f} without)"
+        f"{'.' if ours - without > 0.01 else _SURE}\n"
     )
 
 
@@ -311,7 +358,7 @@ def _ablations(logs: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:
         for log in (logs[SHIPPED], *others)
     ]
     head = ("what is different", "minutes", "steps", "score, 20 steps", "2 steps", "no guidance")
-    yield f"## Ablations\n\nTrainings that differ in one thing, on the same test scenes.\n\n{_table(head, rows)}\n"
+    yield f"## Ablations\n\nOther trainings, by what was different, on the same test scenes.\n\n{_table(head, rows)}\n"
 
 
 def _difference(shipped: Mapping[str, Any], plan: Mapping[str, Any]) -> str:
@@ -342,7 +389,8 @@ Points = Sequence[tuple[int, float]]
 
 
 def figure(log: Mapping[str, Any]) -> str:
-    """Return loss and validation score, over all and by kind of edit, by step of the training, SVG."""
+    """Return loss and validation score, over all and by kind of edit, by step of the (longer) training, SVG."""
+    log = log.get("before", log)
     losses = [(one["step"], one["loss"]) for one in log["steps"]]
     last = losses[-1][0]
     kinds = {kind: [(one["step"], one[kind]) for one in log["scores"]] for kind in _kinds(log["test"])}
@@ -437,7 +485,7 @@ def main() -> None:
     given = parser.parse_args()
     logs = read_logs(given.logs)
     measured = json.loads((given.logs.parent / MEASURED).read_text(encoding="utf-8"))
-    given.page.write_text(card(logs, measured), encoding="utf-8")
+    given.page.write_text(card(logs, measured, shipped_sampling()), encoding="utf-8")
     (given.page.parent / FIGURE).write_text(figure(logs[SHIPPED]), encoding="utf-8")
 
 

@@ -29,6 +29,7 @@ WAYS: Mapping[str, Mapping[str, Any]] = {
     "2 steps, shift 1": {"steps": 2, "shift": 1.0},
     "4 steps, shift 1": {"steps": 4, "shift": 1.0},
     "no guidance": {"guidance": 1.0},
+    "1 step, no guidance": {"steps": 1, "guidance": 1.0},
     "instruction not looked at": {"guidance": 0.0, "guided_until": 1.0},
 }
 

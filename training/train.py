@@ -134,6 +134,9 @@ class Training:
         self.model = TinyEditor(self.shape)
         if plan.start:
             self.model.load_state_dict(load(Path(plan.start)).state_dict())
+            before = Path(plan.start) / "log.json"
+            if before.exists():
+                self.log["before"] = json.loads(before.read_text(encoding="utf-8"))
         self.model = self.model.to(device)
         for name, part in self.model.named_children():
             part.requires_grad_(plan.only in ("", name))
@@ -310,7 +313,10 @@ class Training:
         self._write({})
 
     def _finish(self, test: Scenes) -> None:
-        """Choose how images are sampled by the validation scenes, and score the test scenes so."""
+        """Choose how images are sampled by the validation scenes, and score the test scenes so.
+
+        Chosen is the best with 20 steps and with guidance, the two that the editor is there to show.
+        """
         model, scenes = self.averaged, self.validation
         tried: list[dict[str, Any]] = []
         last = self.begun + 60.0 * self.plan.minutes - 0.3 * self.plan.ending
@@ -321,11 +327,11 @@ class Training:
             mean = mean_scores(scene_scores(model, scenes, setting), scenes.kinds)["all"]
             tried.append({**asdict(setting), "score": mean})
         self.log["settings"] = tried
-        twenty = [one for one in tried if one["steps"] == 20]
-        best = max(twenty, key=lambda one: one["score"])
+        usual = [one for one in tried if one["steps"] == 20 and one["guidance"] > 1]
+        best = max(usual, key=lambda one: one["score"])
         chosen = Setting(**{name: one for name, one in best.items() if name != "score"})
         self.log["chosen"] = asdict(chosen)
-        self.say(f"chosen of {len(twenty)}: {best}")
+        self.say(f"chosen of {len(usual)}: {best}")
         others = {
             "20 steps": chosen,
             "2 steps": replace(chosen, steps=2),

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
-from training.card import _apart, card, figure, read_logs
+from training.card import _apart, card, figure, read_logs, shipped_sampling
 from training.measure import WAYS, measured, weights_hash
+
+from edit_eval.editors.tiny import TinyParams
 
 SVG = "{http://www.w3.org/2000/svg}"
 ROOT = Path(__file__).parents[2]
@@ -48,7 +51,9 @@ def log() -> dict[str, Any]:
 def test_the_page_is_what_the_logs_say() -> None:
     logs = read_logs(ROOT / "training" / "logs")
     known = json.loads((ROOT / "training" / "measured.json").read_text(encoding="utf-8"))
-    assert (ROOT / "docs" / "tiny-editor.md").read_text(encoding="utf-8") == card(logs, known)
+    assert (ROOT / "docs" / "tiny-editor.md").read_text(encoding="utf-8") == card(
+        logs, known, shipped_sampling()
+    )
     drawn = (ROOT / "docs" / "images" / "tiny-loss.svg").read_text(encoding="utf-8")
     assert drawn == figure(logs["tiny"])
 
@@ -59,7 +64,8 @@ def test_the_log_is_of_the_weights_that_are_shipped() -> None:
     known = json.loads((ROOT / "training" / "measured.json").read_text(encoding="utf-8"))
     assert known["weights"] == weights_hash()
     log = read_logs(ROOT / "training" / "logs")["tiny"]
-    assert about["sampling"] == log["chosen"]
+    assert about["sampling"].items() <= asdict(TinyParams()).items(), "they are the editor's defaults"
+    assert any(about["sampling"].items() <= one.items() for one in log["settings"])
     assert about["training"]["seed"] == log["plan"]["seed"]
     assert about["training"]["steps"] - log["steps"][-1]["step"] in range(log["plan"]["noted"])
 
@@ -108,6 +114,29 @@ def test_what_steps_and_guidance_are_worth_is_said(log: dict[str, Any]) -> None:
     page = card({"tiny": log})
     assert "by number of steps: 2: 3.00 (`shift` 1); 20: 8.10 (`shift` 1)." in page
     assert "Guidance is worth 1.00 on the test scenes (7.50 against 6.50 without)" in page
+
+
+def test_guidance_that_is_worth_nothing_is_said_to_be(log: dict[str, Any]) -> None:
+    assert "next to nothing" not in card({"tiny": log})
+    log["test"]["no guidance"] = log["test"]["20 steps"]
+    assert (
+        "Guidance is worth 0.00 on the test scenes (7.50 against 7.50 without): **next to nothing**."
+        in card({"tiny": log})
+    )
+
+
+def test_what_was_learnt_afterwards_is_told(log: dict[str, Any]) -> None:
+    """The table and the figure are of the longer training before, the scores of what came out in the end."""
+    after = copy.deepcopy(log)
+    after["plan"] |= {"start": "weights", "failed": 0.15, "only": "denoiser", "batch": 32, "minutes": 30.0}
+    after["steps"] = [{"step": 700, "seconds": 1440.0, "loss": 0.1, "pairs_drawn": 4000}]
+    page = card({"tiny": {**after, "before": log}})
+    assert "the denoiser alone learnt for 700 more steps of 32 pairs, 24 minutes on one A GPU" in page
+    assert "carried out in 15% of" in page
+    assert "| steps | 20,000 of 256 pairs" in page
+    assert "--minutes 30 --failed 0.15" in page
+    assert "more steps of" not in card({"tiny": log})
+    assert figure({**after, "before": log}) == figure(log)
 
 
 def test_every_way_to_sample_is_there_once_and_the_best_in_bold(log: dict[str, Any]) -> None:
