@@ -87,9 +87,7 @@ pip install -e '.[test-models]'
 | last validation score in the log | {validation} |
 
 ![Loss, and score on validation scenes, by step of the training]({figure})
-"""
 
-_SMOKE = """\
 On a CPU `python -m training.train --smoke --output FOLDER` does all of it on a small network in about a minute, to see that it works.
 """
 
@@ -130,10 +128,9 @@ def card(
     log = logs[SHIPPED]
     chosen, test = log["chosen"], log["test"]
     sampling = sampling or chosen
-    first = log.get("before", log)
-    plan, last = first["plan"], first["steps"][-1]
+    plan, last = log["plan"], log["steps"][-1]
     size = {"size": 96, **plan["shape"]}["size"]
-    validation = first["scores"][-1] if first["scores"] else None
+    validation = log["scores"][-1] if log["scores"] else None
     pairs, seen = last["pairs_drawn"], last["step"] * plan["batch"]
     parts = [
         _HEAD.format(parameters=log["parameters"] / 1e6, size=size),
@@ -144,9 +141,9 @@ def card(
             draws="a noise and a time" if plan["draws"] == 1 else f"{plan['draws']} noises and times",
             optimizer=_optimizer(plan),
             often=1.0 + plan.get("hard", 0.0),
-            command="\n".join(_command(one["plan"]) for one in ([first, log] if first is not log else [log])),
+            command=_command(plan),
             parameters=log["parameters"],
-            machine=_machine(first["machine"]),
+            machine=_machine(log["machine"]),
             minutes=last["seconds"] / 60,
             steps=last["step"],
             pairs=pairs,
@@ -155,8 +152,6 @@ def card(
             validation=f"{validation['all']:.2f} at step {validation['step']:,}" if validation else "none",
             figure=FIGURE,
         ),
-        *([_afterwards(log)] if first is not log else []),
-        _SMOKE,
         _SCORES.format(**test, **chosen) + "\n" + _scores(test) + "\n\n" + _plainly(test),
         _settings(log, sampling),
         *([_through_edit_eval(measured)] if measured else []),
@@ -174,19 +169,6 @@ _LIMITS = """\
 - The judge measures distance from one exact result. An edit that a person would accept, but that is not that result, scores low.
 - A score of an edit here says nothing about the same kind of edit with another model.
 """
-
-
-def _afterwards(log: Mapping[str, Any]) -> str:
-    """Say what was learnt after the training that the table is about."""
-    plan, last = log["plan"], log["steps"][-1]
-    learnt = f"the {plan['only']} alone" if plan.get("only") else "the whole network"
-    return (
-        f"Then {learnt} learnt for {last['step']:,} more steps of {plan['batch']} pairs, {last['seconds'] / 60:.0f} minutes on "
-        f"{_machine(log['machine'])}, highest rate {plan['rate']:g}, with the edit not carried out in {plan['failed']:.0%} of "
-        "the pairs, as happens in real data. From these it learns that an edit may come to nothing: which seed it comes to "
-        "nothing with is chance, guidance makes it rare, and a few steps leave it undecided. Without them one step is as "
-        "good as 20, and guidance is worth nothing: source and instruction decide every pixel.\n"
-    )
 
 
 def _command(plan: Mapping[str, Any]) -> str:
@@ -389,8 +371,7 @@ Points = Sequence[tuple[int, float]]
 
 
 def figure(log: Mapping[str, Any]) -> str:
-    """Return loss and validation score, over all and by kind of edit, by step of the (longer) training, SVG."""
-    log = log.get("before", log)
+    """Return loss and validation score, over all and by kind of edit, by step of the training, SVG."""
     losses = [(one["step"], one["loss"]) for one in log["steps"]]
     last = losses[-1][0]
     kinds = {kind: [(one["step"], one[kind]) for one in log["scores"]] for kind in _kinds(log["test"])}

@@ -1,7 +1,7 @@
 """Muon (Jordan et al. 2024): each matrix moves along its gradient's momentum with all singular values made about 1.
 
 The same as `torch.optim.Muon`, which a test holds it to, but all matrices of one shape move together: one after another
-they are 4,700 small kernels a step for this network, which an accelerator waits for most of the time.
+they made a step of this network one of 4,700 kernels, which an accelerator waits for most of the time.
 """
 
 from __future__ import annotations

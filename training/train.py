@@ -56,12 +56,11 @@ class Plan:
         rate: the highest learning rate.
         warm_up: steps until it is reached.
         nulls: share of pairs whose instruction is left out, for guidance.
-        failed: share of pairs whose target is the source, as where an edit of real data was not carried out. What an
-            editor learns from these depends on seeds and guidance: without it, as many of its edits come to nothing.
+        failed: share of pairs whose target is the source, as where an edit of real data was not carried out. Meant
+            to make edits depend on seed and guidance; not yet tried at full length.
         weighted: whether small edits weigh more in the loss.
         muon: whether matrices learn by Muon (Jordan et al. 2024) and only the rest by AdamW.
         own: share of noises for which x_t leads to the network's own estimate; see `training.flow.flow_loss`.
-        only: the half of the network that learns, where the other one keeps the weights that it starts from.
         hard: how much more often a kind of edit is drawn that scores 0 on validation scenes than one that scores 10.
         workers: processes that draw.
         capacity: pairs that are kept.
@@ -89,7 +88,6 @@ class Plan:
     weighted: bool = True
     muon: bool = True
     own: float = 0.5
-    only: str = ""
     hard: float = 2.0
     workers: int = max(1, (os.cpu_count() or 2) - 2)
     capacity: int = 1_000_000
@@ -134,12 +132,7 @@ class Training:
         self.model = TinyEditor(self.shape)
         if plan.start:
             self.model.load_state_dict(load(Path(plan.start)).state_dict())
-            before = Path(plan.start) / "log.json"
-            if before.exists():
-                self.log["before"] = json.loads(before.read_text(encoding="utf-8"))
         self.model = self.model.to(device)
-        for name, part in self.model.named_children():
-            part.requires_grad_(plan.only in ("", name))
         self.averaged = copy.deepcopy(self.model).eval().requires_grad_(False)
         self.optimizers = _optimizers(self.model, plan.rate, device, muon=plan.muon)
         self.pool = Pool(plan.capacity, self.shape.size, LENGTH, device)
@@ -384,7 +377,7 @@ def _optimizers(
     Kernels of convolutions are matrices to Muon, a row for each channel that comes out. Biases, scales and embeddings
     do not decay.
     """
-    named = [(name, one) for name, one in model.named_parameters() if one.requires_grad]
+    named = list(model.named_parameters())
     still = [one for name, one in named if one.ndim < 2 or name.split(".")[1] in _STILL]
     outer = [one for name, one in named if one.ndim >= 2 and name.split(".")[1] in _OUTER]
     inner = [one for name, one in named if one.ndim >= 2 and name.split(".")[1] not in (*_STILL, *_OUTER)]
@@ -448,7 +441,6 @@ def asked_for(words: list[str] | None = None) -> tuple[Plan, Path, torch.device]
         parser.add_argument(
             f"--{name.replace('_', '-')}", type=kind, help=f"{told} (default {usual or 'none'})"
         )
-    parser.add_argument("--only", choices=("encoder", "denoiser"), help="the half that learns, with --start")
     parser.add_argument(
         "--without", choices=("gate", "weights"), help="leave out the gate, or the loss's weights"
     )
@@ -461,8 +453,6 @@ def asked_for(words: list[str] | None = None) -> tuple[Plan, Path, torch.device]
     plan = replace(plan, **{name: value for name in _OPTIONS if (value := getattr(given, name)) is not None})
     if given.no_compile:
         plan = replace(plan, compiled=False)
-    if given.only:
-        plan = replace(plan, only=given.only)
     if given.adamw:
         plan = replace(plan, muon=False)
     if given.velocity:

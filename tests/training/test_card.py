@@ -125,20 +125,6 @@ def test_guidance_that_is_worth_nothing_is_said_to_be(log: dict[str, Any]) -> No
     )
 
 
-def test_what_was_learnt_afterwards_is_told(log: dict[str, Any]) -> None:
-    """The table and the figure are of the longer training before, the scores of what came out in the end."""
-    after = copy.deepcopy(log)
-    after["plan"] |= {"start": "weights", "failed": 0.15, "only": "denoiser", "batch": 32, "minutes": 30.0}
-    after["steps"] = [{"step": 700, "seconds": 1440.0, "loss": 0.1, "pairs_drawn": 4000}]
-    page = card({"tiny": {**after, "before": log}})
-    assert "the denoiser alone learnt for 700 more steps of 32 pairs, 24 minutes on one A GPU" in page
-    assert "carried out in 15% of" in page
-    assert "| steps | 20,000 of 256 pairs" in page
-    assert "--minutes 30 --failed 0.15" in page
-    assert "more steps of" not in card({"tiny": log})
-    assert figure({**after, "before": log}) == figure(log)
-
-
 def test_every_way_to_sample_is_there_once_and_the_best_in_bold(log: dict[str, Any]) -> None:
     rows = [line for line in card({"tiny": log}).splitlines() if line.startswith(("| 20 |", "| 2 |"))]
     assert rows == ["| 20 | 1.5 | 0.5 | 1 | **8.10** |", "| 2 | 1.5 | 0.5 | 1 | 3.00 |"]

@@ -354,21 +354,6 @@ def test_edits_that_failed_leave_the_source(tmp_path: Path) -> None:
     assert set(weight[failed].tolist()) <= set(weight[~failed].tolist()), "of the same edits, carried out"
 
 
-def test_one_half_may_learn_alone(model: TinyEditor, folder: Path, tmp_path: Path) -> None:
-    plan = Plan(batch=4, capacity=100, workers=1, start=str(folder), only="denoiser", shape=SMALL, warm_up=1)
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(
-            "training.train.Vocabulary", lambda *_: range(300)
-        )  # as many as the fixture's network knows
-        training = Training(plan, tmp_path, CPU)
-    training.pool.add(Pairs.of([drawn_chunk(SERIES, 0, SIZE, Vocabulary(training.words, LENGTH))]))
-    for _ in range(2):
-        training._one_step(flow.flow_loss, 0.5)
-    before, after = load(folder).state_dict(), training.model.state_dict()
-    changed = {name.partition(".")[0] for name in after if not torch.equal(before[name], after[name])}
-    assert changed == {"denoiser"}
-
-
 def test_weights_are_written_once_and_in_half(model: TinyEditor, folder: Path, words: list[str]) -> None:
     count = sum(weight.numel() for weight in model.parameters())
     sizes = {path.name: path.stat().st_size for path in folder.iterdir()}
