@@ -271,16 +271,17 @@ def measured_apart(ways: Sequence[str], folder: Path) -> list[dict[str, Any]]:
     from random_weights import judge_folder
 
     from edit_eval.driver.scratch import find_scratch
+    from edit_eval.driver.stage import VLLM_KERNELS
 
     scratch = find_scratch(str(folder / "scratch"))
     scratch.make()
     model = judge_folder(folder / "scratch", full=WAYS[ways[0]].engine == "vllm")
     command = [sys.executable, __file__, *sys.argv[1:], "--these", *ways, "--model", str(model)]
-    # What hosts are told: vLLM compiles no kernels of experts for minutes, and libraries have as many threads as cores.
+    # What hosts are told: vLLM compiles no kernels for minutes, and libraries have as many threads as cores.
     settings = {
         **scratch.environment(os.environ),
         "OMP_NUM_THREADS": str(os.cpu_count() or 1),
-        "VLLM_USE_FLASHINFER_MOE_FP16": "0",
+        **VLLM_KERNELS,
         "VLLM_NO_USAGE_STATS": "1",
     }
     done = subprocess.run(

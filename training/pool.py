@@ -155,6 +155,6 @@ def _bytes(capacity: int, size: int, device: torch.device) -> Tensor:
     while capacity > 1000:
         try:
             return torch.empty((capacity, 2, size, size, 3), dtype=torch.uint8, device=device)
-        except torch.OutOfMemoryError:
+        except RuntimeError:  # of an accelerator a kind of its own, of the host this one
             capacity //= 2
     return torch.empty((capacity, 2, size, size, 3), dtype=torch.uint8, device=device)

@@ -56,8 +56,8 @@ class Plan:
         rate: the highest learning rate.
         warm_up: steps until it is reached.
         nulls: share of pairs whose instruction is left out, for guidance.
-        failed: share of pairs whose target is the source, as where an edit of real data was not carried out. Meant
-            to make edits depend on seed and guidance; not yet tried at full length.
+        failed: share of paths that lead to the source, as where an edit of real data was not carried out, so that
+            seed and guidance decide whether an edit comes to nothing. Goes with `own` 0: an own estimate is between both.
         weighted: whether small edits weigh more in the loss.
         muon: whether matrices learn by Muon (Jordan et al. 2024) and only the rest by AdamW.
         own: share of noises for which x_t leads to the network's own estimate; see `training.flow.flow_loss`.
@@ -194,14 +194,15 @@ class Training:
         noise = torch.zeros(plan.batch * plan.draws, 3, size, size, device=self.device)
         times = torch.linspace(0.0, 0.9, len(noise), device=self.device)
         weight = torch.ones(plan.batch, device=self.device)
-        own = self._own(times)
+        chances = self._chances(times)
         if plan.compiled:
-            compiled = torch.compile(flow_loss, dynamic=False)
+            mode = "reduce-overhead" if self.device.type == "cuda" else None  # a GPU would wait for Python
+            compiled = torch.compile(flow_loss, dynamic=False, mode=mode)
             try:
                 for _ in range(2):
                     with self._autocast():
                         compiled(
-                            self.model, source, target, words, noise, times, weight, own
+                            self.model, source, target, words, noise, times, weight, *chances
                         ).mean().backward()
                     self.model.zero_grad(set_to_none=True)
             except _COMPILING_FAILED as error:
@@ -255,15 +256,15 @@ class Training:
         weight = edit_weight(source, target) if plan.weighted else torch.ones_like(source[:, 0, 0, 0])
         empty = torch.rand(plan.batch, 1, device=self.device) < plan.nulls
         words = words.masked_fill(empty, 0)
-        failed = torch.rand(plan.batch, 1, 1, 1, device=self.device) < plan.failed
-        target = torch.where(failed, source, target)
         count = plan.batch * plan.draws
         noise = torch.randn(count, *source.shape[1:], device=self.device)
         times = moments(count, self.device)
         for group in (one for optimizer in self.optimizers for one in optimizer.param_groups):
             group["lr"] = group["highest"] * _rate_share(self.step, plan.warm_up, share)
         with self._autocast():
-            loss = loss_of(self.model, source, target, words, noise, times, weight, self._own(times)).mean()
+            loss = loss_of(
+                self.model, source, target, words, noise, times, weight, *self._chances(times)
+            ).mean()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         for optimizer in self.optimizers:
@@ -276,10 +277,12 @@ class Training:
             torch._foreach_lerp_(list(self.averaged.parameters()), list(self.model.parameters()), 1.0 - decay)
         return loss.detach()
 
-    def _own(self, times: Tensor) -> Tensor | None:
-        """Return the last argument of `flow_loss`."""
+    def _chances(self, times: Tensor) -> tuple[Tensor | None, Tensor | None, float]:
+        """Return the last three arguments of `flow_loss`."""
         count = round(self.plan.own * len(times))
-        return times[:count] * torch.rand_like(times[:count]) if count else None
+        earlier = times[:count] * torch.rand_like(times[:count]) if count else None
+        share = self.plan.failed
+        return earlier, torch.rand_like(times) < share if share else None, share
 
     def _note(self, loss: float, share: float) -> None:
         seconds = round(time.monotonic() - self.begun, 1)

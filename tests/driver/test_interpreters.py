@@ -178,7 +178,7 @@ class Nosy(Editor):
             "links": sorted(os.listdir(os.environ["PYTHONPATH"])),
             "env": {name: os.environ.get(name) for name in
                     ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "TOKENIZERS_PARALLELISM", "OMP_NUM_THREADS", "MINE",
-                     "VLLM_USE_FLASHINFER_MOE_FP16", "HF_HUB_OFFLINE")},
+                     "VLLM_USE_FLASHINFER_MOE_FP16", "VLLM_USE_FLASHINFER_SAMPLER", "HF_HUB_OFFLINE")},
             "heavy": [name for name in ("torch", "pydantic", "yaml", "socketserver") if name in sys.modules],
         }
         print("what the host sees:", json.dumps(found))
@@ -226,6 +226,7 @@ def test_a_host_sees_its_own_environment_and_not_the_drivers(tmp_path, environme
         "OMP_NUM_THREADS": "1",
         "MINE": "yes",
         "VLLM_USE_FLASHINFER_MOE_FP16": "0",
+        "VLLM_USE_FLASHINFER_SAMPLER": "0",
         "HF_HUB_OFFLINE": "1",
     }
     assert found["heavy"] == ["yaml"]  # only what the plugin itself imported

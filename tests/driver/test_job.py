@@ -380,6 +380,7 @@ def test_a_host_sees_edit_eval_and_the_plugin_and_is_told_everything(job, tmp_pa
     assert host["env"]["CUDA_VISIBLE_DEVICES"] == ""
     assert host["env"]["TOKENIZERS_PARALLELISM"] == "false"
     assert host["env"]["VLLM_USE_FLASHINFER_MOE_FP16"] == "0"
+    assert host["env"]["VLLM_USE_FLASHINFER_SAMPLER"] == "0"
     load = spec.load(spec.devices[0])
     assert json.loads(json.dumps(load)) == load
     assert (load["target"], load["devices"]) == ("faulty:FaultyEditor", ["cpu"])

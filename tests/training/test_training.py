@@ -335,23 +335,72 @@ def test_what_is_compiled_beforehand_is_what_learns(tmp_path: Path, monkeypatch:
     assert counted.frame_count == before
 
 
-def test_edits_that_failed_leave_the_source(tmp_path: Path) -> None:
-    """They weigh as much as if they had been carried out, and as many are among the pairs as were asked for."""
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("can't allocate")])
+def test_a_pool_takes_what_memory_there_is(monkeypatch: pytest.MonkeyPatch, error: RuntimeError) -> None:
+    """An accelerator says in another way than the host that there is not so much."""
+    usual = torch.empty
+
+    def empty(shape, **given):
+        if shape[0] > 3000:
+            raise error
+        return usual(shape, **given)
+
+    monkeypatch.setattr(torch, "empty", empty)
+    assert Pool(10_000, SIZE, LENGTH, CPU).capacity == 2500
+
+
+def test_as_many_edits_fail_as_were_asked_for(tmp_path: Path) -> None:
     plan = Plan(batch=400, capacity=100, workers=1, shape=SMALL, failed=0.25, own=0.0, compiled=False)
     training = Training(plan, tmp_path, CPU)
-    training.pool.add(Pairs.of([drawn_chunk(SERIES, 0, SIZE, Vocabulary(training.words, LENGTH))]))
-    seen: list[tuple[torch.Tensor, ...]] = []
-
-    def loss_of(model, *given):
-        seen.append(given)
-        return flow.flow_loss(model, *(one[:2] for one in given[:-1]))
-
     torch.manual_seed(0)
-    training._one_step(loss_of, 0.5)
-    source, target, _, _, _, weight, _ = seen[0]
-    failed = (source == target).all(dim=(1, 2, 3))
+    earlier, failed, share = training._chances(torch.rand(400))
+    assert earlier is None
+    assert failed is not None
     assert 60 < failed.sum() < 140
-    assert set(weight[failed].tolist()) <= set(weight[~failed].tolist()), "of the same edits, carried out"
+    assert share == 0.25
+    training.pool.add(Pairs.of([drawn_chunk(SERIES, 0, SIZE, Vocabulary(training.words, LENGTH))]))
+    assert training._one_step(flow.flow_loss, 0.5).isfinite()
+
+
+def test_the_odds_of_failure_are_those_of_bayes() -> None:
+    """As computed from both normal densities of x_t, and right as often as they say."""
+    torch.manual_seed(0)
+    count, share = 4000, 0.2
+    source, target = torch.zeros(count, 3, 2, 2), torch.full((count, 3, 2, 2), 0.4)
+    noise, time, failed = torch.randn_like(source), 0.9 * torch.rand(count), torch.rand(count) < share
+    odds = flow.odds_of_failure(source, target, noise, time, failed, share)
+    late = time[:, None, None, None]
+    seen = (1 - late) * noise + late * torch.where(failed[:, None, None, None], source, target)
+    spread = torch.distributions.Normal(0.0, 1 - late)
+    likely = [spread.log_prob(seen - late * end).sum(dim=(1, 2, 3)) for end in (source, target)]
+    assert odds.tolist() == pytest.approx((likely[0] - likely[1] + math.log(0.25)).tolist(), abs=1e-3)
+    said = torch.sigmoid(odds)
+    for low, high in ((0.05, 0.15), (0.15, 0.3), (0.3, 0.6), (0.9, 1.0)):
+        there = (said >= low) & (said <= high)
+        spread_of_mean = (said[there] * (1 - said[there])).sum().sqrt() / there.sum()
+        assert abs(said[there].mean() - failed[there].float().mean()) < 4 * spread_of_mean + 1e-3
+
+
+def test_where_edits_fail_the_estimate_learns_what_to_expect(model: TinyEditor) -> None:
+    """Near the noise a mean of both ends; far from it the end that it was. The path leads where the edit led."""
+    seen: list[torch.Tensor] = []
+
+    class Looks(torch.nn.Module):
+        def forward(self, noisy, time, source, *encoded):
+            seen.append(noisy)
+            return torch.full_like(source, 0.8)
+
+    looks = TinyEditor(model.shape)
+    looks.denoiser = Looks()
+    source, target = torch.zeros(4, 3, SIZE, SIZE), torch.ones(4, 3, SIZE, SIZE)
+    words, noise = torch.zeros(4, LENGTH, dtype=torch.int64), torch.zeros(4, 3, SIZE, SIZE)
+    times, failed = torch.tensor([0.0, 0.0, 0.9, 0.9]), torch.tensor([True, False, True, False])
+    found = flow.flow_loss(looks, source, target, words, noise, times, torch.ones(4), None, failed, 0.2)
+    assert seen[0].mean(dim=(1, 2, 3)).tolist() == pytest.approx([0.0, 0.0, 0.0, 0.9])
+    assert found.tolist() == pytest.approx([0.0, 0.0, 0.64 / 0.25**2, 0.04 / 0.25**2], abs=1e-6)
+    earlier = torch.zeros(3)  # an own estimate knows no more than what it was made from
+    found = flow.flow_loss(looks, source, target, words, noise, times, torch.ones(4), earlier, failed, 0.2)
+    assert found.tolist() == pytest.approx([0.0, 0.0, 0.0, 0.04 / 0.25**2], abs=1e-6)
 
 
 def test_weights_are_written_once_and_in_half(model: TinyEditor, folder: Path, words: list[str]) -> None:

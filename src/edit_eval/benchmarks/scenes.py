@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -26,6 +27,8 @@ __all__ = ["CATEGORIES", "Scenes", "ScenesParams", "render"]
 _LANGUAGES = ("en", "zh", "both")
 _MIN_PX, _MAX_PX = 32, 4096
 _PNG_LEVEL = 4
+_THREADS = 8
+"""That draw and write; Pillow lets others work while it enlarges, fills and compresses."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,11 @@ class Scenes(Benchmark):
         folder = workspace.absolute() / name
         folder.mkdir(parents=True, exist_ok=True)
         present = set(os.listdir(folder))  # noqa: PTH208  # names are all that is needed
-        return [_sample(params, index, folder, present) for index in range(params.n)]
+        missing = [index for index in range(params.n) if not present.issuperset(_names(index))]
+        if missing:
+            with ThreadPoolExecutor(_THREADS) as threads:
+                list(threads.map(lambda index: _draw(params, index, folder, present), missing))
+        return [_sample(params, index, folder) for index in range(params.n)]
 
 
 def render(seed: int, index: int, size: int) -> tuple[Image, Image, str, str, str]:
@@ -100,23 +107,34 @@ def _check(params: ScenesParams) -> None:
         )
 
 
-def _sample(params: ScenesParams, index: int, folder: Path, present: set[str]) -> Sample:
+def _draw(params: ScenesParams, index: int, folder: Path, present: set[str]) -> None:
     edit = composed(params.seed, index)
-    sample_id = f"scene-{index:04d}"
-    names = (f"{sample_id}-source.png", f"{sample_id}-target.png")
-    if not present.issuperset(names):
-        for picture, name in zip(drawn(edit, params.seed, index, params.size), names, strict=True):
-            if name not in present:
-                _write(picture, folder / name)
+    for picture, name in zip(drawn(edit, params.seed, index, params.size), _names(index), strict=True):
+        if name not in present:
+            _write(picture, folder / name)
+
+
+def _sample(params: ScenesParams, index: int, folder: Path) -> Sample:
+    edit = composed(params.seed, index)
     language = _language(params.language, index)
+    source, target = _names(index)
     return Sample(
-        id=sample_id,
+        id=_id(index),
         instruction=edit.chinese if language == "zh" else edit.english,
-        images=(str(folder / names[0]),),
+        images=(str(folder / source),),
         tags={"category": edit.category, "language": language},
-        cluster=sample_id,
-        target=str(folder / names[1]),
+        cluster=_id(index),
+        target=str(folder / target),
     )
+
+
+def _id(index: int) -> str:
+    return f"scene-{index:04d}"
+
+
+def _names(index: int) -> tuple[str, str]:
+    """Return the names of source and target."""
+    return f"{_id(index)}-source.png", f"{_id(index)}-target.png"
 
 
 def _language(asked: str, index: int) -> str:

@@ -18,7 +18,7 @@ from edit_eval.driver.loading import Weights
 from edit_eval.driver.queue import TaskQueue
 from edit_eval.worker.proxies import is_proxy_variable
 
-__all__ = ["Deadlines", "Stage", "StageSpec"]
+__all__ = ["VLLM_KERNELS", "Deadlines", "Stage", "StageSpec"]
 
 _RESERVE_BYTES = 1 << 30
 """GPU memory that an engine leaves free: its CUDA context, and what colleagues' processes there grow by."""
@@ -36,6 +36,13 @@ _OFFLINE: Mapping[str, str] = {
     "VLLM_USE_MODELSCOPE": "False",
 }
 """Hosts get local paths and ask nobody: neither a hub nor those who count users."""
+
+VLLM_KERNELS: Mapping[str, str] = {
+    "VLLM_USE_FLASHINFER_MOE_FP16": "0",
+    "VLLM_USE_FLASHINFER_SAMPLER": "0",
+}
+"""What keeps vLLM 0.22 from compiling kernels by nvcc, which not every machine has, at its first start: those of experts
+take more than seven minutes, those that draw tokens by top-k and top-p, which no judge does, two."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +110,7 @@ class StageSpec:
             **_OFFLINE,
             "PYTHONUNBUFFERED": "1",
             "VLLM_HOST_IP": "127.0.0.1",  # its processes are all here; it would listen on the machine's own address
-            "VLLM_USE_FLASHINFER_MOE_FP16": "0",  # else vLLM 0.22 compiles kernels for many minutes at its first start
+            **VLLM_KERNELS,
             **device.environment(hosts_here),
         }
         if device in self.numbers:
