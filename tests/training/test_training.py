@@ -335,7 +335,9 @@ def test_what_is_compiled_beforehand_is_what_learns(tmp_path: Path, monkeypatch:
     assert counted.frame_count == before
 
 
-@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("can't allocate")])
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("can't allocate")]
+)
 def test_a_pool_takes_what_memory_there_is(monkeypatch: pytest.MonkeyPatch, error: RuntimeError) -> None:
     """An accelerator says in another way than the host that there is not so much."""
     usual = torch.empty
