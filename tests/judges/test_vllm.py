@@ -250,6 +250,11 @@ def test_few_graphs_are_captured_and_none_is_missing(vllm, window):
         assert filled <= max(requests + 1, 2 * requests - 1 if requests <= 16 else requests * 3 / 2)
 
 
+def test_the_model_is_started_for_images_alone(vllm):
+    """vLLM reserves memory for, and starts with, the largest input that it may get: a film, where none is ruled out."""
+    assert engine().llm.arguments["limit_mm_per_prompt"] == {"image": 8, "video": 0, "audio": 0}
+
+
 @pytest.mark.parametrize("length", [20, 90, 240])
 def test_sockets_can_be_had_in_a_folder_with_a_long_name(vllm, tmp_path, monkeypatch, length):
     folder = tmp_path / ("f" * length)

@@ -26,7 +26,8 @@ from edit_eval.judges.engines.transformers import library_error
 __all__ = ["VLLMEngine", "import_libraries"]
 
 _SHARE = 0.9
-_MOST_IMAGES = 8
+_MOST = {"image": 8, "video": 0, "audio": 0}
+"""Of each kind in a prompt. A model that knows films too is tried with the longest at its start, unless it gets none."""
 _IMAGE_THREADS = 16
 """That prepare images: more than one engine can use. The same everywhere, for it is part of the compile cache's key."""
 
@@ -89,7 +90,7 @@ class VLLMEngine(Engine):
             "cudagraph_capture_sizes": _graph_sizes(self._under_way),
             "gpu_memory_utilization": min(_SHARE, share) if share else _SHARE,
             "enable_prefix_caching": True,
-            "limit_mm_per_prompt": {"image": _MOST_IMAGES},
+            "limit_mm_per_prompt": _MOST,
             "mm_processor_kwargs": None
             if params.min_pixels is None
             else {"size": {"shortest_edge": params.min_pixels, "longest_edge": params.max_pixels}},
