@@ -76,8 +76,25 @@ class VLLMEngine(Engine):
         # Many images at once are faster than many threads to one image; vLLM asks this variable how many it may take.
         os.environ["OMP_NUM_THREADS"] = "1"
         os.environ.setdefault("VLLM_RPC_BASE_PATH", _socket_folder())
+        try:
+            # The settings of vLLM's own class for much work at once: more tokens to a step than a server takes.
+            self.llm = AsyncLLM.from_engine_args(
+                AsyncEngineArgs(**self._arguments()), usage_context=UsageContext.LLM_CLASS
+            )
+        except (ValueError, RuntimeError, OSError) as error:
+            raise ModelError(
+                f"{context.model} does not load in vLLM: {type(error).__name__}: {error}"
+            ) from error
+        self._numbers = itertools.count()
+        self._room = asyncio.Semaphore(self._under_way)
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._loop.run_forever, name="vllm", daemon=True).start()
+
+    def _arguments(self) -> dict[str, Any]:
+        """Return what vLLM is started with."""
+        params, context = self._params, self._context
         share = context.options.get("memory_share")
-        arguments: dict[str, Any] = {
+        return {
             "model": str(context.model),
             "dtype": params.dtype,
             "seed": 0,
@@ -98,19 +115,6 @@ class VLLMEngine(Engine):
             "mm_processor_cache_gb": 0,  # of prepared images, which vLLM has for a single thread only
             "disable_log_stats": True,
         }
-        try:
-            # The settings of vLLM's own class for much work at once: more tokens to a step than a server takes.
-            self.llm = AsyncLLM.from_engine_args(
-                AsyncEngineArgs(**arguments), usage_context=UsageContext.LLM_CLASS
-            )
-        except (ValueError, RuntimeError, OSError) as error:
-            raise ModelError(
-                f"{context.model} does not load in vLLM: {type(error).__name__}: {error}"
-            ) from error
-        self._numbers = itertools.count()
-        self._room = asyncio.Semaphore(self._under_way)
-        self._loop = asyncio.new_event_loop()
-        threading.Thread(target=self._loop.run_forever, name="vllm", daemon=True).start()
 
     @property
     def _under_way(self) -> int:
