@@ -173,7 +173,7 @@ _LIMITS = """\
 
 def _command(plan: Mapping[str, Any]) -> str:
     parts = ["python -m training.train --output weights", f"--minutes {plan['minutes']:g}"]
-    given = {name: plan.get(name) for name in ("seed", "own", "hard", "failed")} | {
+    given = {name: plan.get(name) for name in ("seed", "batch", "own", "hard", "failed")} | {
         "placed": plan["shape"].get("placed")
     }
     parts += [f"--{name} {value:g}" for name, value in given.items() if value]
