@@ -67,7 +67,7 @@ Pairs of drawn scenes with an English and a Chinese instruction, drawn while the
 _NETWORK = """\
 ## Network and training
 
-Flow matching in pixel space (Lipman et al. 2023; Liu et al. 2023) with a network that estimates the picture itself (Li and He 2025). An encoder reads source and instruction once an edit: convolutions on cells of 3 x 3 pixels, attention over 256 picture tokens and the words; each token also names an anchor, beside which things are drawn by their place, so that the same thing a fraction of a pixel further on is the same function of a shifted place. A denoiser runs each step: convolutions on the same cells, two layers of attention, and a gate that decides for each pixel between the source's and a new one, so that what an edit leaves alone needs no drawing. Times to learn at are cubes of evenly spread numbers, for it is near the noise that the instruction decides; for half of them x_t leads to the network's own estimate, as it does when a picture is sampled. Kinds of edit that score low on validation scenes are drawn more often, at most {often:g} times as often as one that scores 10. One pair in ten is trained without its instruction, for guidance. The weights are kept in half precision, once: `tiny.safetensors`, which both ONNX graphs point into.
+Flow matching in pixel space (Lipman et al. 2023; Liu et al. 2023) with a network that estimates the picture itself (Li and He 2025). An encoder reads source and instruction once an edit: convolutions on cells of 3 x 3 pixels, attention over 256 picture tokens and the words; each token also names an anchor, beside which things are drawn by their place, so that the same thing a fraction of a pixel further on is the same function of a shifted place. A denoiser runs each step: convolutions on the same cells, two layers of attention, and a gate that decides for each pixel between the source's and a new one, so that what an edit leaves alone needs no drawing. Times to learn at are cubes of evenly spread numbers, for it is near the noise that the instruction decides{own}. {failed}Kinds of edit that score low on validation scenes are drawn more often, at most {often:g} times as often as one that scores 10. One pair in ten is trained without its instruction, for guidance. The weights are kept in half precision, once: `tiny.safetensors`, which both ONNX graphs point into.
 
 ```sh
 pip install -e '.[test-models]'
@@ -141,6 +141,8 @@ def card(
             draws="a noise and a time" if plan["draws"] == 1 else f"{plan['draws']} noises and times",
             optimizer=_optimizer(plan),
             often=1.0 + plan.get("hard", 0.0),
+            own=_OWN.format(share=_share(plan["own"])) if plan.get("own") else "",
+            failed=_FAILED.format(share=_share(plan["failed"])) if plan.get("failed") else "",
             command=_command(plan),
             parameters=log["parameters"],
             machine=_machine(log["machine"]),
@@ -169,6 +171,21 @@ _LIMITS = """\
 - The judge measures distance from one exact result. An edit that a person would accept, but that is not that result, scores low.
 - A score of an edit here says nothing about the same kind of edit with another model.
 """
+
+
+_OWN = "; for {share} of them x_t leads to the network's own estimate, as it does when a picture is sampled"
+
+_FAILED = (
+    "For {share} of the noises the edit counts as failed, as in real data where it was not carried out: the path leads to the "
+    "source. Which end to expect at a noisy picture follows from Bayes' rule, and that expectation is what the network learns; "
+    "so its noise decides whether an edit comes to nothing, and guidance, away from what would be there without the "
+    "instruction, mostly prevents it. "
+)
+
+
+def _share(share: float) -> str:
+    """Return a share in words where there is one."""
+    return "half" if share == 0.5 else f"{100 * share:g} %"
 
 
 def _command(plan: Mapping[str, Any]) -> str:

@@ -48,6 +48,17 @@ def log() -> dict[str, Any]:
     }  # fmt: skip
 
 
+def test_the_page_says_what_the_network_learnt_from(log: dict[str, Any]) -> None:
+    plain = card({"tiny": log})
+    assert "own estimate" not in plain
+    assert "counts as failed" not in plain
+    log["plan"] |= {"own": 0.5, "failed": 0.15}
+    told = card({"tiny": log})
+    assert "for half of them x_t leads to the network's own estimate" in told
+    assert "For 15 % of the noises the edit counts as failed" in told
+    assert "--batch 256 --own 0.5 --failed 0.15" in told
+
+
 def test_the_page_is_what_the_logs_say() -> None:
     logs = read_logs(ROOT / "training" / "logs")
     known = json.loads((ROOT / "training" / "measured.json").read_text(encoding="utf-8"))
