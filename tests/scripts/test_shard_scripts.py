@@ -146,6 +146,60 @@ def test_at_the_limit_it_goes_back_into_the_queue(cluster, script, job):
     assert cluster.asked()[-1] == f"scontrol requeue {job}"
 
 
+def test_the_limit_may_come_while_ray_is_still_being_started(cluster):
+    """The run is told as soon as there is one; else it would work on until Slurm kills it, and not be put back."""
+    cluster.ends_with(130)
+    (cluster.folder / "slow").touch()
+    cluster.program(
+        "ray", 'echo "ray" >> asked; sleep 1.5; while [ "$1" != -- ]; do shift; done; shift; exec "$@"'
+    )
+    started = cluster.start("ray.sbatch", "my.yaml")
+    deadline = time.monotonic() + 60
+    while "ray" not in cluster.asked():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    started.send_signal(signal.SIGUSR1)
+    out, _ = started.communicate(timeout=30)
+    assert started.returncode in (130, 138), out
+    assert cluster.asked()[-1] == "scontrol requeue 8"
+
+
+def test_the_limit_may_come_before_ray_is_started_at_all(cluster):
+    cluster.ends_with(130)
+    (cluster.folder / "slow").touch()
+    first = cluster.folder / "first.sh"
+    first.write_text("trap '[[ $BASH_COMMAND != step=?* || -z $! ]] || kill -USR1 $$' DEBUG\n")
+    started = cluster.start("ray.sbatch", "my.yaml", BASH_ENV=str(first))
+    out, _ = started.communicate(timeout=30)
+    assert started.returncode in (130, 138), out
+    assert cluster.asked()[-1] == "scontrol requeue 8"
+
+
+def test_a_ray_that_ends_at_the_limit_before_there_is_a_run(cluster):
+    cluster.program("ray", "echo ray >> asked; sleep 1; exit 1")
+    started = cluster.start("ray.sbatch", "my.yaml")
+    deadline = time.monotonic() + 60
+    while "ray" not in cluster.asked():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    started.send_signal(signal.SIGUSR1)
+    out, _ = started.communicate(timeout=30)
+    assert started.returncode == 1
+    assert "Ray did not start on all nodes" in out
+
+
+def test_a_shards_signal_may_come_before_the_script_knows_the_run(cluster):
+    """Between the start of the run and the line that notes its number."""
+    cluster.ends_with(130)
+    (cluster.folder / "slow").touch()
+    first = cluster.folder / "first.sh"
+    first.write_text("trap '[[ $BASH_COMMAND != run=?* || -z $! ]] || kill -USR1 $$' DEBUG\n")
+    started = cluster.start("shards.sbatch", "my.yaml", **task(1, 4), BASH_ENV=str(first))
+    out, _ = started.communicate(timeout=30)
+    assert started.returncode in (130, 138), out
+    assert cluster.asked()[-1] == "scontrol requeue 7_1"
+
+
 def test_ray_is_started_on_every_node_and_the_run_on_the_first(cluster):
     code, _, asked = cluster.run(
         "ray.sbatch", "my.yaml", "--output", "x", RAY_OPTIONS="--resources {}", RAY_PORT="7000"
