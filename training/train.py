@@ -363,7 +363,7 @@ def _settings() -> list[Setting]:
         for shift in (1.0, 2.0, 4.0, 8.0)
         for guidance in (1.0, 1.5, 2.0, 3.0)
     ]
-    longer = [Setting(guided_until=until, shift=2.0) for until in (0.1, 0.3, 1.0)]
+    longer = [Setting(guidance=2.0, guided_until=until, shift=4.0) for until in (0.1, 0.3, 1.0)]
     return [Setting(), *fewer, *guided, *longer]
 
 
