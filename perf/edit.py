@@ -36,6 +36,7 @@ import edit_kernels as kernels  # noqa: E402
 from edit_bench import STEPS, Bench, Call, difference, set_up, where  # noqa: E402
 from edit_beside import compare_beside, other_parts, our_beside, parts  # noqa: E402
 from edit_ways import OURS, WAYS, Switch, Way  # noqa: E402
+from entry import need_gpus, script  # noqa: E402
 
 LEAST_GAIN = 1.25
 MOST_BESIDE = 0.06
@@ -234,6 +235,7 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.tiny:
         arguments.size, arguments.device, arguments.budget = 64, "cpu", 3600.0
+    need_gpus([arguments.device])
     with tempfile.TemporaryDirectory(prefix="edit-eval-perf-") as name:
         bench = set_up(arguments, Path(name))
         try:
@@ -274,4 +276,4 @@ def _ran(name: str, work: Callable[[], None]) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    script(main)

@@ -38,6 +38,7 @@ from edit_eval.views.usage import usage_block
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
+from entry import need_gpus, script  # noqa: E402
 from random_weights import tiny_checkpoint  # noqa: E402
 
 
@@ -142,6 +143,8 @@ def main() -> int:
     parser.add_argument("--output")
     parser.add_argument("--tiny", action="store_true")
     arguments = parser.parse_args()
+    if not arguments.tiny:
+        need_gpus(arguments.devices.split(",") if arguments.devices else ["cuda:0"])
     with tempfile.TemporaryDirectory() as name:
         job = prepare(check_config(config(arguments, Path(name))))
         watches: dict[str, Watch] = {device.label: Watch() for device in job.editor.spec.devices}
@@ -248,4 +251,4 @@ def report(watches: dict[str, Watch], sampler: Sampler, unloads: Sequence[Unload
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    script(main)

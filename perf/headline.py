@@ -29,6 +29,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
 from compose import DESCRIBED_S, ours  # noqa: E402
+from entry import script  # noqa: E402
 from lanes import text, write_svg  # noqa: E402
 from pipeline import (  # noqa: E402
     HEADLINE_EDITS,
@@ -169,4 +170,4 @@ def keep(arguments: argparse.Namespace, found: Mapping[str, Any], ran: Ran) -> N
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    script(main)

@@ -40,6 +40,8 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
+from entry import need_gpus, script  # noqa: E402
+
 BASELINE = "described"
 QUESTION = (
     "You see the source image, then the image that an editing program made of it. Compare them region by region. Scores are "
@@ -240,6 +242,8 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.tiny:
         arguments.size, arguments.tokens, arguments.samples = 128, 8, 8
+    else:
+        need_gpus(["cuda:0"])
     if arguments.these:
         measure(arguments.these, arguments, arguments.model)
         return 0
@@ -302,4 +306,4 @@ def measured_apart(ways: Sequence[str], folder: Path) -> list[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    script(main)

@@ -34,6 +34,7 @@ sys.path.insert(0, str(HERE))
 
 from compose import DESCRIBED_S, Composed, Described, Ours, described, ours  # noqa: E402
 from described import measured as measure_described  # noqa: E402
+from entry import script  # noqa: E402
 from lanes import text, write_svg  # noqa: E402
 from stages import Ran, Setting, devices_here, run, start_lines, vllm_is_here  # noqa: E402
 
@@ -338,4 +339,4 @@ def settle(arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    script(main)

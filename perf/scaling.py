@@ -38,6 +38,7 @@ from edit_eval.driver.store import RunReader
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
+from entry import need_gpus, script  # noqa: E402
 from judge import rubric  # noqa: E402
 from random_weights import judge_folder  # noqa: E402
 
@@ -188,6 +189,7 @@ def main() -> int:
     if arguments.tiny:
         arguments.samples, arguments.size, arguments.tokens, arguments.devices = 64, 64, 4, "cpu:0,cpu:1"
     devices = arguments.devices.split(",")
+    need_gpus(devices)
     found: list[Measured] = []
     with tempfile.TemporaryDirectory(prefix="edit-eval-perf-") as name:
         folder = Path(name)
@@ -244,4 +246,4 @@ def arithmetic(several: Measured, single: Measured) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    script(main)

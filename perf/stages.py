@@ -44,6 +44,8 @@ from edit_eval.driver.usage import Usage, usage
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
+from entry import need_gpus  # noqa: E402
+
 __all__ = ["Models", "Ran", "Setting", "Watch", "devices_here", "run", "start_lines", "vllm_is_here"]
 
 Models = Literal["full", "tiny", "scripted"]
@@ -272,9 +274,11 @@ def vllm_is_here() -> bool:
 
 def devices_here(models: Models, wanted: str | None) -> list[str]:
     """Return the devices of a measurement: those named, else every GPU, else (without real models) two CPU slots."""
-    if wanted:
-        return wanted.split(",")
-    return [f"cuda:{gpu.index}" for gpu in visible_gpus()] if models == "full" else ["cpu:0", "cpu:1"]
+    if models != "full":
+        return wanted.split(",") if wanted else ["cpu:0", "cpu:1"]
+    devices = wanted.split(",") if wanted else [f"cuda:{gpu.index}" for gpu in visible_gpus()]
+    need_gpus(devices or ["cuda:0"])
+    return devices
 
 
 def _tree(setting: Setting, devices: Sequence[str], edits: int, output: Path, steps: int) -> dict[str, Any]:
