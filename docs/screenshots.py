@@ -46,6 +46,8 @@ def main() -> None:
     )
     parser.add_argument("--scored", type=int, default=48, help="verdicts after which the terminal is taken")
     arguments = parser.parse_args()
+    if (chromium := shutil.which("chromium")) is None:
+        raise SystemExit("there is no chromium in the PATH")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         command = edit_eval(*COMMAND, "--output", "demo")
@@ -55,7 +57,7 @@ def main() -> None:
             if code := terminal.finish(300):
                 raise SystemExit(f"the demo ended with {code}:\n" + "\n".join(terminal.glass.everything))
         with sync_playwright() as library:
-            browser = library.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+            browser = library.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
             report(opened(browser, folder / "demo" / "20-steps" / "report" / "index.html", 1280))
             comparison(opened(browser, folder / "demo" / "compare" / "index.html", 1200))
             browser.close()

@@ -98,7 +98,7 @@ def config(arguments: argparse.Namespace, folder: Path, devices: list[str], keep
         "judge": judge,
         "scratch": str(keep / "scratch"),
         "preflight": "warn",
-        "output": str(keep / "edited"),
+        "output": str(keep / f"edited-{arguments.samples}-{arguments.size}"),
     }
 
 

@@ -454,6 +454,9 @@ def asked_for(words: list[str] | None = None) -> tuple[Plan, Path, torch.device]
     given = parser.parse_args(words)
     plan = Plan(**_SMOKE) if given.smoke else Plan()
     plan = replace(plan, **{name: value for name in _OPTIONS if (value := getattr(given, name)) is not None})
+    for name in ("failed", "own"):
+        if not 0.0 <= getattr(plan, name) < 1.0:
+            parser.error(f"--{name} {getattr(plan, name):g}: give a share of at least 0 and less than 1")
     if given.no_compile:
         plan = replace(plan, compiled=False)
     if given.adamw:

@@ -351,6 +351,13 @@ def test_a_pool_takes_what_memory_there_is(monkeypatch: pytest.MonkeyPatch, erro
     assert Pool(10_000, SIZE, LENGTH, CPU).capacity == 2500
 
 
+@pytest.mark.parametrize("option", [("--failed", "1"), ("--failed", "-0.1"), ("--own", "nan")])
+def test_a_share_is_less_than_all(option: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        asked_for(["--output", "x", *option])
+    assert "give a share of at least 0 and less than 1" in capsys.readouterr().err
+
+
 def test_as_many_edits_fail_as_were_asked_for(tmp_path: Path) -> None:
     plan = Plan(batch=400, capacity=100, workers=1, shape=SMALL, failed=0.25, own=0.0, compiled=False)
     training = Training(plan, tmp_path, CPU)

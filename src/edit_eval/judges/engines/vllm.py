@@ -107,7 +107,7 @@ class VLLMEngine(Engine):
             "cudagraph_capture_sizes": _graph_sizes(self._under_way),
             "gpu_memory_utilization": min(_SHARE, share) if share else _SHARE,
             "enable_prefix_caching": True,
-            "limit_mm_per_prompt": _MOST,
+            "limit_mm_per_prompt": dict(_MOST),
             "mm_processor_kwargs": None
             if params.min_pixels is None
             else {"size": {"shortest_edge": params.min_pixels, "longest_edge": params.max_pixels}},
