@@ -68,6 +68,12 @@ class Cluster:
         path = self.folder / "asked"
         return path.read_text().splitlines() if path.exists() else []
 
+    def wait_for(self, program: str) -> None:
+        deadline = time.monotonic() + 60
+        while not any(one.startswith(program) for one in self.asked()):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
 
 def task(index: int, count: int) -> dict[str, str]:
     return {
@@ -136,10 +142,7 @@ def test_at_the_limit_it_goes_back_into_the_queue(cluster, script, job):
     cluster.ends_with(130)
     (cluster.folder / "slow").touch()
     started = cluster.start(script, "my.yaml", **task(1, 4))
-    deadline = time.monotonic() + 60
-    while not any(one.startswith("edit-eval") for one in cluster.asked()):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    cluster.wait_for("edit-eval")
     time.sleep(0.5)
     started.send_signal(signal.SIGUSR1)
     started.communicate(timeout=60)
@@ -154,10 +157,7 @@ def test_the_limit_may_come_while_ray_is_still_being_started(cluster):
         "ray", 'echo "ray" >> asked; sleep 1.5; while [ "$1" != -- ]; do shift; done; shift; exec "$@"'
     )
     started = cluster.start("ray.sbatch", "my.yaml")
-    deadline = time.monotonic() + 60
-    while "ray" not in cluster.asked():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    cluster.wait_for("ray")
     started.send_signal(signal.SIGUSR1)
     out, _ = started.communicate(timeout=30)
     assert started.returncode in (130, 138), out
@@ -178,10 +178,7 @@ def test_the_limit_may_come_before_ray_is_started_at_all(cluster):
 def test_a_ray_that_ends_at_the_limit_before_there_is_a_run(cluster):
     cluster.program("ray", "echo ray >> asked; sleep 1; exit 1")
     started = cluster.start("ray.sbatch", "my.yaml")
-    deadline = time.monotonic() + 60
-    while "ray" not in cluster.asked():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    cluster.wait_for("ray")
     started.send_signal(signal.SIGUSR1)
     out, _ = started.communicate(timeout=30)
     assert started.returncode == 1

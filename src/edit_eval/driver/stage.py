@@ -42,7 +42,7 @@ VLLM_KERNELS: Mapping[str, str] = {
     "VLLM_USE_FLASHINFER_SAMPLER": "0",
 }
 """What keeps vLLM 0.22 from compiling kernels by nvcc, which not every machine has, at its first start: those of experts
-take more than seven minutes, those that draw tokens by top-k and top-p, which no judge does, two."""
+took more than seven minutes, those that draw tokens by top-k and top-p, which no judge does, nearly two."""
 
 
 @dataclass(frozen=True)
