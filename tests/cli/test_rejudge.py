@@ -138,6 +138,54 @@ def test_the_same_again_does_nothing_and_a_failure_may_be_taken_up(judged):
     assert [json.loads(line)["sample"] for line in more.splitlines()] == ["s0004"]
 
 
+def verdicts_in(path):
+    return [json.loads(line) for line in (path / "run" / "verdicts.jsonl").read_text().splitlines()]
+
+
+def test_with_a_limit_so_many_edits_are_judged_and_the_others_wait(tmp_path):
+    write(tmp_path, a=A)
+    assert cli("edit", "config.yaml", cwd=tmp_path).returncode == 0
+    samples = (tmp_path / "run" / "samples.jsonl").read_bytes()
+    plan = json.loads(
+        cli("score", "run", "--limit", "2", "--dry-run", "--display", "json", cwd=tmp_path).stdout
+    )
+    done = cli("score", "run", "--limit", "2", cwd=tmp_path)
+    assert done.returncode == 3, done.stderr
+    found = report(tmp_path)
+    assert (plan["judge"]["left"], len(verdicts_in(tmp_path))) == (2, 2)
+    assert (found["scored"], found["wanted"]) == (2, 6)
+    assert "limit" not in found["protocol"]
+    assert (tmp_path / "run" / "samples.jsonl").read_bytes() == samples
+
+    assert "Nothing to do" in cli("score", "run", "--limit", "2", cwd=tmp_path).stdout
+    assert cli("score", "run", cwd=tmp_path).returncode == 0
+    assert len(verdicts_in(tmp_path)) == 6
+    assert cli("score", "run", "--limit", "100", cwd=tmp_path).returncode == 0
+    assert len(verdicts_in(tmp_path)) == 6
+    limited = canonical(tmp_path)
+    shutil.rmtree(tmp_path / "run")
+    assert cli("run", "config.yaml", cwd=tmp_path).returncode == 0
+    assert canonical(tmp_path) == limited
+
+
+def test_another_judge_is_asked_about_a_few_edits(judged):
+    before = own(report(judged))
+    assert cli("score", "run", "--judge", "b.yaml", "--limit", "3", cwd=judged).returncode == 3
+    assert len(verdicts_in(judged)) == 6 + 3
+    assert own(report(judged)) == before
+    assert cli("score", "run", "--judge", "c.yaml", "--set", "limit=4", cwd=judged).returncode == 3
+    assert len(verdicts_in(judged)) == 9 + 4
+
+
+def test_what_a_score_is_of_says_the_limit_of_the_edits(tmp_path):
+    write(tmp_path, a=A)
+    assert cli("edit", "config.yaml", "--limit", "4", cwd=tmp_path).returncode == 0
+    assert cli("score", "config.yaml", cwd=tmp_path).returncode == 0
+    found = report(tmp_path)
+    assert "+limit-4+" in found["protocol"]
+    assert (found["scored"], found["wanted"]) == (4, 4)
+
+
 def test_each_line_says_which_judge(judged):
     cli("score", "run", "--judge", "b.yaml", cwd=judged)
     lines = [json.loads(line) for line in (judged / "run" / "verdicts.jsonl").read_text().splitlines()]

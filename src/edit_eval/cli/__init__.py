@@ -332,7 +332,8 @@ def _add_place_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--limit",
         metavar="N",
-        help="only so many samples, spread over the benchmark's groups (config key: limit)",
+        help="only so many samples, spread over the benchmark's groups (config key: limit); score judges so many of the edits "
+        "that are there and leaves the others for later",
     )
     parser.add_argument(
         "--backend", choices=("local", "ray"), help="where models run (config key: backend.type)"

@@ -197,12 +197,12 @@ class _Foreseen:
             keys = [
                 job.judge.judging.key(one, there.edits[one.key]["image"]["sha256"], repeat=repeat)
                 for one in self._plan.edited
-                if job.judge.judging.applies(one)
+                if job.judges(one)
                 for repeat in range(2 if one.key in twice else 1)
             ]
             done = [verdict_is_done(there.verdicts.get(key), retry_failed=retry_failed) for key in keys]
             self._verdicts_done = sum(done)
-            to_come = [one for one in self._plan.todo if "edit" in stages and job.judge.judging.applies(one)]
+            to_come = [one for one in self._plan.todo if "edit" in stages and job.judges(one)]
             self._verdicts_left = len(done) - sum(done) + len(to_come)
             self._verdicts_left += sum(one.key in twice for one in to_come)
         self._job = job.with_devices(job.backend) if self._edits_left or self._verdicts_left else job

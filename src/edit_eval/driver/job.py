@@ -34,8 +34,8 @@ from edit_eval.driver.place import Place, open_backend, remote_name, stage_devic
 from edit_eval.driver.plan import Judging, WantedEdit
 from edit_eval.driver.protocol import ProtocolInUse, approximations_of, counted, protocol_in_use
 from edit_eval.driver.registry import Found
-from edit_eval.driver.runinfo import needed
-from edit_eval.driver.samples import check_images, load_samples, outside_images
+from edit_eval.driver.runinfo import needed, read_info
+from edit_eval.driver.samples import check_images, limited, load_samples, outside_images
 from edit_eval.driver.scratch import Scratch, find_scratch
 from edit_eval.driver.shards import Shard
 from edit_eval.driver.stage import StageSpec
@@ -105,6 +105,8 @@ class Job:
         backend: finds devices and starts keepers; who holds a job closes it.
         data: config key -> repository and commit of what the benchmark reads from a hub.
         whole: of a shard, every edit of the run that it is a part of; else `wanted`.
+        judged_now: keys of the edits that this start judges, where edits that are there already are scored with a limit;
+            None: all.
     """
 
     checked: Checked
@@ -117,6 +119,13 @@ class Job:
     backend: Backend
     data: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
     whole: Sequence[WantedEdit] = ()
+    judged_now: frozenset[str] | None = None
+
+    def judges(self, one: WantedEdit) -> bool:
+        """Whether this start has a verdict on this edit, or wants one."""
+        if self.judge is None or (self.judged_now is not None and one.key not in self.judged_now):
+            return False
+        return self.judge.judging.applies(one)
 
     def identity(self) -> dict[str, Any]:
         """Return what may not change silently between two starts of one run."""
@@ -197,7 +206,10 @@ def _prepared(
     backend: Backend,
 ) -> Job:
     """Find the same, with what finds devices; see `prepare`."""
-    config, output = checked.config, output_folder(checked)
+    output, limit = output_folder(checked), checked.config.limit
+    if "edit" not in stages:
+        checked = _with_limit_of_edits(checked, output)
+    config = checked.config
 
     def place(where: Literal["editor", "judge"], stage: StageConfig, found: Found) -> Place:
         interpreter = resolve_interpreter(where, stage.python, stage.conda)
@@ -231,7 +243,26 @@ def _prepared(
     wanted = _share(config, whole)
     if judge and judge.budget is not None and whole:
         judge = dataclasses.replace(judge, budget=judge.budget * len(wanted) / len(whole))
-    return Job(checked, output, wanted, editor, judge, protocol.id, scratch, backend, data, whole)
+    now = None if editor_place or not limit else _first_of(whole, limit, checked.benchmark.cls.stratum)
+    return Job(checked, output, wanted, editor, judge, protocol.id, scratch, backend, data, whole, now)
+
+
+def _with_limit_of_edits(checked: Checked, output: Path) -> Checked:
+    """Return the config with the limit that the edits were made with: what is scored is about these, whatever the limit now."""
+    place = _edited_in(checked.config, output)
+    if not (place / "run.json").exists():
+        return checked
+    limit = needed(read_info(place), "config", place).get("limit")
+    return dataclasses.replace(checked, config=checked.config.model_copy(update={"limit": limit}))
+
+
+def _first_of(whole: Sequence[WantedEdit], limit: int, stratum: str) -> frozenset[str] | None:
+    """Return the keys of the edits of so many samples, or None where that is all of them."""
+    samples = list({one.sample.id: one.sample for one in whole}.values())
+    if limit >= len(samples):
+        return None
+    chosen = {sample.id for sample in limited(samples, limit, stratum)}
+    return frozenset(one.key for one in whole if one.sample.id in chosen)
 
 
 def _share(config: Config, whole: Sequence[WantedEdit]) -> Sequence[WantedEdit]:

@@ -299,7 +299,7 @@ class Pipeline:
 
     def _verdicts_hang_on(self, plan: EditPlan) -> str:
         """Return what says whether a verdict is missing; empty if that has to be looked for in any case."""
-        if self._judge is None or plan.todo:
+        if self._judge is None or plan.todo or self._job.judged_now is not None:
             return ""
         return verdicts_hang_on(
             self._store.path,
@@ -336,7 +336,7 @@ class Pipeline:
         tasks = []
         for repeat, some in enumerate((edited, twice)):
             for one in some:
-                if judging.applies(one):
+                if self._job.judges(one):
                     key = judging.key(one, self._edited_sha256[one.key], repeat=repeat)
                     if not self._stands(key, known):
                         tasks.append(self._verdict_task(key, one, judging, repeat))
@@ -390,7 +390,7 @@ class Pipeline:
             self._emit(StageStarted(self._now(), "edit", total, total - len(plan.todo)))
         if self._judge:
             there, to_come = (
-                sum(2 if one.key in self._twice else 1 for one in edits if self._judge.judging.applies(one))
+                sum(2 if one.key in self._twice else 1 for one in edits if self._job.judges(one))
                 for edits in (plan.edited, plan.todo if self._editing else ())
             )
             self._emit(StageStarted(self._now(), "judge", there + to_come, there - len(verdicts)))
