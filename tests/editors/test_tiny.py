@@ -311,9 +311,10 @@ def test_the_benchmark_notices_fewer_steps_and_no_training(tmp_path: Path, untra
 @pytest.mark.usefixtures("one_thread")
 @pytest.mark.long
 def test_the_benchmark_notices_a_worse_editor(tmp_path: Path, untrained: Path) -> None:
-    """Each with 100 scenes. Guidance is not among them: to this editor it is worth next to nothing, as its page says."""
+    """Each with 100 scenes."""
     others = {
         "2 steps": {"steps": 2},
+        "no guidance": {"guidance": 1.0},
         "instruction not looked at": {"guidance": 0.0, "guided_until": 1.0},
         "untrained": {"weights": str(untrained)},
     }

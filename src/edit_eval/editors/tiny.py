@@ -53,7 +53,7 @@ class TinyParams:
     """
 
     steps: int = 20
-    guidance: float = 1.5
+    guidance: float = 3.0
     guided_until: float = 0.5
     shift: float = 8.0
     weights: str = field(default="", metadata={"identity": False})
