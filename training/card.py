@@ -2,8 +2,8 @@
 
     python -m training.card training/logs docs/tiny-editor.md
 
-The folder holds the log of the training whose weights are shipped, `tiny.json`, the log that its `start` names, if it went
-on from another, and logs of others that it is compared with; `measured.json` beside the folder is what `training.measure` found. Standard library only.
+The folder holds the log of the training whose weights are shipped, `tiny.json`, and logs of others that it is compared
+with; `measured.json` beside the folder is what `training.measure` found. Standard library only.
 """
 
 from __future__ import annotations
@@ -15,11 +15,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["card", "chain_of", "figure", "figure_of", "read_logs", "shipped_sampling"]
+__all__ = ["card", "figure", "read_logs", "shipped_sampling"]
 
 SHIPPED = "tiny"
 FIGURE = "images/tiny-loss.svg"
-_ORDINALS = ("first", "second", "third", "fourth")
 MEASURED = "measured.json"
 _WEIGHTS = Path(__file__).parents[1] / "src" / "edit_eval" / "editors" / "tiny_weights"
 _AIM, _AIM_EACH = 8.0, 6.5
@@ -54,7 +53,7 @@ _PARAMETERS = """\
 
 Words that are not in its vocabulary are left out, and the log of the model's process names them. A source of another size is edited at {size} x {size}; then only what changed is taken from there, enlarged, and the rest stays the source's own pixels.
 
-An edit with the defaults took 0.42 to 0.45 s of one core, and the process at most 120 MiB (three times `python -m pytest tests/editors/test_tiny.py -k little_time -s`, which holds it to 1.5 s and 300 MB; AMD EPYC, onnxruntime 1.32.0, 2026-11-30).
+An edit with the defaults took 0.59 to 0.60 s of one core, and the process at most 120 MiB (three times `python -m pytest tests/editors/test_tiny.py -k little_time -s`, which holds it to 1.5 s and 300 MB; AMD EPYC, onnxruntime 1.32.0, 2026-11-30).
 
 The same seed and parameters give the same bytes on any number of devices of one kind of CPU with one version of onnxruntime. Another kind of CPU may sum in another order.
 """
@@ -62,7 +61,7 @@ The same seed and parameters give the same bytes on any number of devices of one
 _DATA = """\
 ## Data
 
-Pairs of drawn scenes with an English and a Chinese instruction, drawn while the training runs by what the benchmark `scenes` is made of (`edit_eval.benchmarks.scenes.render`): eight kinds of edit that take turns. {pairs} No picture was downloaded. Series of training begin at seed 2^40, validation has a series of its own, and the scores below are on the first {scenes} scenes of seed 0, the benchmark's own default, which no training draws.
+Pairs of drawn scenes with an English and a Chinese instruction, drawn while the training runs by what the benchmark `scenes` is made of (`edit_eval.benchmarks.scenes.render`): eight kinds of edit that take turns. {pairs:,} pairs were drawn and each was seen {times:.0f} times on average. No picture was downloaded. Series of training begin at seed 2^40, validation has a series of its own, and the scores below are on the first {scenes} scenes of seed 0, the benchmark's own default, which no training draws.
 """
 
 _NETWORK = """\
@@ -72,13 +71,22 @@ Flow matching in pixel space (Lipman et al. 2023; Liu et al. 2023) with a networ
 
 ```sh
 pip install -e '.[test-models]'
-{commands}
+{command}
 ```
-{again}
 
-{table}
+| | |
+|---|---|
+| parameters | {parameters:,} |
+| machine | {machine} |
+| time from the start to the last step | {minutes:.1f} minutes |
+| steps | {steps:,} of {batch} pairs, each with {draws} |
+| pairs drawn | {pairs:,} |
+| optimizer | {optimizer}, highest rate {rate:g}, {warm_up} steps of warm-up, cosine down to a hundredth |
+| weights shipped | average of the last 1,000 steps or so (exponential, 0.999) |
+| last loss in the log | {loss:.4f} at step {step:,} |
+| last validation score in the log | {validation} |
 
-{figures}
+![Loss, and score on validation scenes, by step of the training]({figure})
 
 On a CPU `python -m training.train --smoke --output FOLDER` does all of it on a small network in about a minute, to see that it works.
 """
@@ -120,24 +128,31 @@ def card(
     log = logs[SHIPPED]
     chosen, test = log["chosen"], log["test"]
     sampling = sampling or chosen
-    size = {"size": 96, **log["plan"]["shape"]}["size"]
-    chain = chain_of(logs)
-    plans = [logs[name]["plan"] for name in chain]
+    plan, last = log["plan"], log["steps"][-1]
+    size = {"size": 96, **plan["shape"]}["size"]
+    validation = log["scores"][-1] if log["scores"] else None
+    pairs, seen = last["pairs_drawn"], last["step"] * plan["batch"]
     parts = [
         _HEAD.format(parameters=log["parameters"] / 1e6, size=size),
         _PARAMETERS.format(**sampling, size=size),
-        _DATA.format(pairs=_pairs([logs[name] for name in chain]), scenes=test["scenes"]),
+        _DATA.format(pairs=pairs, times=seen / pairs, scenes=test["scenes"]),
         _NETWORK.format(
-            often=1.0 + max(plan.get("hard", 0.0) for plan in plans),
-            own=_told(plans, "own", _OWN),
-            failed=_told(plans, "failed", _FAILED),
-            commands="\n".join(_command(plan, name) for plan, name in zip(plans, chain, strict=True)),
-            again=_ONE_COMMAND if len(chain) > 1 else "",
-            table=_trainings([logs[name] for name in chain]),
-            figures="\n\n".join(
-                f"![Loss, and score on validation scenes, by step of the {which}training]({figure_of(name)})"
-                for which, name in zip(_which(len(chain)), chain, strict=True)
-            ),
+            **{name: plan[name] for name in ("batch", "rate", "warm_up")},
+            draws="a noise and a time" if plan["draws"] == 1 else f"{plan['draws']} noises and times",
+            optimizer=_optimizer(plan),
+            often=1.0 + plan.get("hard", 0.0),
+            own=_OWN.format(share=_share(plan["own"])) if plan.get("own") else "",
+            failed=_FAILED.format(share=_share(plan["failed"])) if plan.get("failed") else "",
+            command=_command(plan),
+            parameters=log["parameters"],
+            machine=_machine(log["machine"]),
+            minutes=last["seconds"] / 60,
+            steps=last["step"],
+            pairs=pairs,
+            loss=last["loss"],
+            step=last["step"],
+            validation=f"{validation['all']:.2f} at step {validation['step']:,}" if validation else "none",
+            figure=FIGURE,
         ),
         _SCORES.format(**test, **chosen) + "\n" + _scores(test) + "\n\n" + _plainly(test),
         _settings(log, sampling),
@@ -158,86 +173,14 @@ _LIMITS = """\
 """
 
 
-_ONE_COMMAND = """
-`python -m training.recipe --output weights` does these one after the other; the shipped weights were made by these commands, one by one."""
-
-_OWN = (
-    "; {where} {share} of them x_t leads to the network's own estimate, as it does when a picture is sampled"
-)
+_OWN = "; for {share} of them x_t leads to the network's own estimate, as it does when a picture is sampled"
 
 _FAILED = (
-    "{Where} {share} of the noises the edit counts as failed, as in real data where it was not carried out: the path leads to the "
+    "For {share} of the noises the edit counts as failed, as in real data where it was not carried out: the path leads to the "
     "source. Which end to expect at a noisy picture follows from Bayes' rule, and that expectation is what the network learns; "
     "so its noise decides whether an edit comes to nothing, and guidance, away from what would be there without the "
     "instruction, mostly prevents it. "
 )
-
-
-def chain_of(logs: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Return the names of the trainings that the shipped weights come from, the first one first."""
-    names = [SHIPPED]
-    while start := logs[names[0]]["plan"].get("start"):
-        if start not in logs or start in names:
-            raise SystemExit(f"{names[0]}.json went on from {start}; its log, {start}.json, is not there")
-        names.insert(0, start)
-    return names
-
-
-def figure_of(name: str) -> str:
-    """Return where the figure of a training is, seen from the page."""
-    return FIGURE if name == SHIPPED else FIGURE.replace(".svg", f"-{name}.svg")
-
-
-def _which(count: int) -> list[str]:
-    """Return what trainings are called, with a space after it; nothing where there is one only."""
-    return [""] if count == 1 else [f"{_ORDINALS[number]} " for number in range(count)]
-
-
-def _told(plans: Sequence[Mapping[str, Any]], name: str, text: str) -> str:
-    """Say what a share in the plans does; where there are several trainings, in which of them."""
-    for which, plan in zip(_which(len(plans)), plans, strict=True):
-        if share := plan.get(name):
-            where = f"in the {which}training, for" if which else "for"
-            return text.format(where=where, Where=where[0].upper() + where[1:], share=_share(share))
-    return ""
-
-
-def _pairs(chain: Sequence[Mapping[str, Any]]) -> str:
-    said = []
-    for which, log in zip(_which(len(chain)), chain, strict=True):
-        last = log["steps"][-1]
-        pairs, seen = last["pairs_drawn"], last["step"] * log["plan"]["batch"]
-        where = f" for the {which}training" if which else ""
-        said.append(
-            f"{pairs:,} pairs were drawn{where} and each was seen {seen / pairs:.0f} times on average"
-        )
-    return "; ".join(said) + "."
-
-
-def _trainings(chain: Sequence[Mapping[str, Any]]) -> str:
-    """Return a table with a column for each training."""
-    columns = []
-    for log in chain:
-        plan, last = log["plan"], log["steps"][-1]
-        scored = log["scores"][-1] if log["scores"] else None
-        draws = "a noise and a time" if plan["draws"] == 1 else f"{plan['draws']} noises and times"
-        columns.append({
-            "parameters": f"{log['parameters']:,}",
-            "goes on from": f"the weights of `{plan['start']}`" if plan.get("start") else "nothing",
-            "machine": _machine(log["machine"]),
-            "time from the start to the last step": f"{last['seconds'] / 60:.1f} minutes",
-            "steps": f"{last['step']:,} of {plan['batch']} pairs, each with {draws}",
-            "pairs drawn": f"{last['pairs_drawn']:,}",
-            "optimizer": f"{_optimizer(plan)}, highest rate {plan['rate']:g}, {plan['warm_up']} steps of warm-up, cosine "
-            "down to a hundredth",
-            "weights kept": "average of the last 1,000 steps or so (exponential, 0.999)",
-            "last loss in the log": f"{last['loss']:.4f} at step {last['step']:,}",
-            "last validation score in the log": f"{scored['all']:.2f} at step {scored['step']:,}" if scored else "none",
-        })  # fmt: skip
-    if len(chain) == 1:
-        del columns[0]["goes on from"]
-    head = ["", *(f"{which}training" for which in _which(len(chain)))] if len(chain) > 1 else ["", ""]
-    return _table(head, ([name, *(column[name] for column in columns)] for name in columns[0]))
 
 
 def _share(share: float) -> str:
@@ -245,23 +188,13 @@ def _share(share: float) -> str:
     return "half" if share == 0.5 else f"{100 * share:g} %"
 
 
-def _command(plan: Mapping[str, Any], name: str) -> str:
-    parts = [
-        f"python -m training.train --output {'weights' if name == SHIPPED else name}",
-        *([f"--start {plan['start']}"] if plan.get("start") else []),
-        f"--minutes {plan['minutes']:g}",
-    ]
-    given = {one: plan.get(one) for one in ("seed", "batch", "own", "hard", "failed")}
-    given |= {"placed": plan["shape"].get("placed")}
-    if plan.get("capacity") != _CAPACITY:
-        given["capacity"] = plan.get("capacity")
-    # No share of own estimates is not the usual, and has to be said.
-    parts += [f"--{one} {value:g}" for one, value in given.items() if value or (one == "own" and value == 0)]
+def _command(plan: Mapping[str, Any]) -> str:
+    parts = ["python -m training.train --output weights", f"--minutes {plan['minutes']:g}"]
+    given = {name: plan.get(name) for name in ("seed", "batch", "own", "hard", "failed")} | {
+        "placed": plan["shape"].get("placed")
+    }
+    parts += [f"--{name} {value:g}" for name, value in given.items() if value is not None]
     return " ".join(parts)
-
-
-_CAPACITY = 1_000_000
-"""Pairs that a training keeps unless told otherwise."""
 
 
 def _optimizer(plan: Mapping[str, Any]) -> str:
@@ -320,7 +253,7 @@ def _plainly(test: Mapping[str, Any]) -> str:
     if unmoved:
         said += f" More steps do not make these better: {_named(ours, unmoved)}; with 2 steps {_named(fewer, unmoved)}."
     return (
-        f"{aim} {said} How each kind was learnt is drawn above. When the time was over the learning rate was near zero; "
+        f"{aim} {said} The figure shows how each kind was learnt. When the time was over the learning rate was near zero; "
         "whether a longer training or a larger network does better was not tried.\n"
     )
 
@@ -410,31 +343,21 @@ _UNTOLD = frozenset({"seed", "workers", "capacity", "every", "ending", "settings
 
 
 def _ablations(logs: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:
-    chain = chain_of(logs)
-    others = [name for name in logs if name not in chain]
-    if not others and len(chain) == 1:
+    others = [log for name, log in logs.items() if name != SHIPPED]
+    if not others:
         return
-    first = logs[chain[0]]["plan"]
-    named = {SHIPPED: "as shipped"} | {
-        chain[count - 1]: f"the {' and '.join(_ORDINALS[:count])} training alone"
-        for count in range(1, len(chain))
-    }
-    rows = []
-    for name in (*reversed(chain), *others):
-        made = chain[: chain.index(name) + 1] if name in chain else [name]
-        plan = logs[name]["plan"]
-        rows.append([
-            named.get(name) or _difference(first, plan),
-            " + ".join(f"{logs[one]['plan']['minutes']:g}" for one in made),
-            " + ".join(f"{logs[one]['steps'][-1]['step']:,}" for one in made),
-            *(f"{logs[name]['test'][way]['all']:.2f}" for way in ("20 steps", "2 steps", "no guidance")),
-        ])  # fmt: skip
+    shipped = logs[SHIPPED]["plan"]
+    rows = [
+        [
+            _difference(shipped, log["plan"]) or "as shipped",
+            f"{log['plan']['minutes']:g}",
+            f"{log['steps'][-1]['step']:,}",
+            *(f"{log['test'][name]['all']:.2f}" for name in ("20 steps", "2 steps", "no guidance")),
+        ]
+        for log in (logs[SHIPPED], *others)
+    ]
     head = ("what is different", "minutes", "steps", "score, 20 steps", "2 steps", "no guidance")
-    beside = " Those that are not named are beside the first training." if len(chain) > 1 and others else ""
-    yield (
-        "## Ablations\n\nOther trainings, by what was different, on the same test scenes, each sampled as it chose."
-        f"{beside}\n\n{_table(head, rows)}\n"
-    )
+    yield f"## Ablations\n\nOther trainings, by what was different, on the same test scenes, each sampled as it chose.\n\n{_table(head, rows)}\n"
 
 
 def _difference(shipped: Mapping[str, Any], plan: Mapping[str, Any]) -> str:
@@ -561,8 +484,7 @@ def main() -> None:
     logs = read_logs(given.logs)
     measured = json.loads((given.logs.parent / MEASURED).read_text(encoding="utf-8"))
     given.page.write_text(card(logs, measured, shipped_sampling()), encoding="utf-8")
-    for name in chain_of(logs):
-        (given.page.parent / figure_of(name)).write_text(figure(logs[name]), encoding="utf-8")
+    (given.page.parent / FIGURE).write_text(figure(logs[SHIPPED]), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -57,7 +57,8 @@ class Plan:
         warm_up: steps until it is reached.
         nulls: share of pairs whose instruction is left out, for guidance.
         failed: share of paths that lead to the source, as where an edit of real data was not carried out, so that
-            seed and guidance decide whether an edit comes to nothing. Goes with `own` 0: an own estimate is between both.
+            seed and guidance decide whether an edit comes to nothing; 0: neither steps nor guidance matter much.
+            Goes with `own` 0: an own estimate is between both.
         weighted: whether small edits weigh more in the loss.
         muon: whether matrices learn by Muon (Jordan et al. 2024) and only the rest by AdamW.
         own: share of noises for which x_t leads to the network's own estimate; see `training.flow.flow_loss`.
@@ -75,19 +76,19 @@ class Plan:
         noted: steps between entries of the log.
     """
 
-    minutes: float = 19.0
+    minutes: float = 22.0
     most_steps: int = 1_000_000
     seed: int = 0
     start: str = ""
-    batch: int = 256
+    batch: int = 512
     draws: int = 1
     rate: float = 2.4e-3
     warm_up: int = 400
     nulls: float = 0.1
-    failed: float = 0.0
+    failed: float = 0.15
     weighted: bool = True
     muon: bool = True
-    own: float = 0.5
+    own: float = 0.0
     hard: float = 2.0
     workers: int = max(1, (os.cpu_count() or 2) - 2)
     capacity: int = 1_000_000
@@ -442,7 +443,9 @@ def asked_for(words: list[str] | None = None) -> tuple[Plan, Path, torch.device]
     for name, (kind, told) in _OPTIONS.items():
         usual = getattr(Plan(), name)
         parser.add_argument(
-            f"--{name.replace('_', '-')}", type=kind, help=f"{told} (default {usual or 'none'})"
+            f"--{name.replace('_', '-')}",
+            type=kind,
+            help=f"{told} (default {'none' if usual == '' else usual})",
         )
     parser.add_argument(
         "--without", choices=("gate", "weights"), help="leave out the gate, or the loss's weights"

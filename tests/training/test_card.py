@@ -10,9 +10,9 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
-from training.card import _apart, card, chain_of, figure, figure_of, read_logs, shipped_sampling
+from training.card import _apart, card, figure, read_logs, shipped_sampling
 from training.measure import WAYS, measured, weights_hash
-from training.recipe import RECIPE, commands
+from training.train import asked_for
 
 from edit_eval.editors.tiny import TinyParams
 
@@ -57,7 +57,7 @@ def test_the_page_says_what_the_network_learnt_from(log: dict[str, Any]) -> None
     told = card({"tiny": log})
     assert "for half of them x_t leads to the network's own estimate" in told
     assert "For 15 % of the noises the edit counts as failed" in told
-    assert "--batch 256 --own 0.5 --failed 0.15" in told
+    assert "--seed 0 --batch 256 --own 0.5 --failed 0.15" in told
 
 
 def test_the_page_is_what_the_logs_say() -> None:
@@ -66,9 +66,17 @@ def test_the_page_is_what_the_logs_say() -> None:
     assert (ROOT / "docs" / "tiny-editor.md").read_text(encoding="utf-8") == card(
         logs, known, shipped_sampling()
     )
-    for name in chain_of(logs):
-        drawn = (ROOT / "docs" / figure_of(name)).read_text(encoding="utf-8")
-        assert drawn == figure(logs[name])
+    drawn = (ROOT / "docs" / "images" / "tiny-loss.svg").read_text(encoding="utf-8")
+    assert drawn == figure(logs["tiny"])
+
+
+def test_the_command_of_the_page_is_the_training_that_was_run() -> None:
+    log = read_logs(ROOT / "training" / "logs")["tiny"]
+    said = {line for line in card({"tiny": log}).splitlines() if line.startswith("python -m training.train ")}
+    [command] = said - {line for line in said if "--smoke" in line}
+    for words in (command.split()[3:], ["--output", "weights"]):
+        plan = asdict(asked_for(words)[0])
+        assert {**plan, "workers": 0} == {**log["plan"], "workers": 0}, words
 
 
 def test_the_log_is_of_the_weights_that_are_shipped() -> None:
@@ -81,28 +89,6 @@ def test_the_log_is_of_the_weights_that_are_shipped() -> None:
     assert any(about["sampling"].items() <= one.items() for one in log["settings"])
     assert about["training"]["seed"] == log["plan"]["seed"]
     assert about["training"]["steps"] - log["steps"][-1]["step"] in range(log["plan"]["noted"])
-
-
-@pytest.mark.models
-def test_the_recipe_is_what_was_trained() -> None:
-    pytest.importorskip("torch")
-    from training.train import asked_for
-
-    logs = read_logs(ROOT / "training" / "logs")
-    chain = chain_of(logs)
-    assert [part.name or "tiny" for part in RECIPE] == chain
-    page = (ROOT / "docs" / "tiny-editor.md").read_text(encoding="utf-8")
-    assert "python -m training.recipe --output weights" in page
-    for words, name in zip(commands(Path("weights")), chain, strict=True):
-        plan, output, _ = asked_for(words)
-        told = json.loads(json.dumps(asdict(plan)))
-        known = logs[name]["plan"]
-        differs = {one for one in known if told[one] != known[one]} - {"start", "workers", "shape"}
-        assert not differs, (
-            "workers are as many as the machine has cores, a shape told there is the usual one here"
-        )
-        assert (plan.start == "weights/without-failed") == bool(known["start"])
-        assert output == Path("weights") / ("" if name == "tiny" else name)
 
 
 def test_a_measurement_is_a_table(log: dict[str, Any]) -> None:
@@ -178,40 +164,6 @@ def test_other_trainings_are_named_by_what_is_different(log: dict[str, Any]) -> 
         "| as shipped | 11 | 20,000 | 7.50 | 2.50 | 6.50 |",
         "| `weighted` false, `gated` 0 | 5 | 20,000 | 7.50 | 2.50 | 6.50 |",
     ]
-
-
-def test_a_training_that_went_on_from_another_stands_beside_it(log: dict[str, Any]) -> None:
-    log["plan"] |= {"own": 0.5, "capacity": 1_000_000}
-    second = copy.deepcopy(log)
-    second["plan"] |= {"start": "first", "own": 0.0, "failed": 0.2, "minutes": 7.0, "capacity": 400_000}
-    other = copy.deepcopy(log)
-    other["plan"]["own"] = 0.0
-    page = card({"tiny": second, "first": log, "other": other})
-    assert (
-        "python -m training.train --output first --minutes 11 --batch 256 --own 0.5\n"
-        "python -m training.train --output weights --start first --minutes 7 --batch 256 --own 0 --failed 0.2 --capacity 400000\n"
-    ) in page
-    assert "; in the first training, for half of them x_t leads" in page
-    assert "In the second training, for 20 % of the noises the edit counts as failed" in page
-    assert (
-        "400,000 pairs were drawn for the first training and each was seen 13 times on average; 400,000"
-        in page
-    )
-    assert "|  | first training | second training |" in page
-    assert "| goes on from | nothing | the weights of `first` |" in page
-    assert "by step of the first training](images/tiny-loss-first.svg)" in page
-    assert "by step of the second training](images/tiny-loss.svg)" in page
-    assert "| as shipped | 11 + 7 | 20,000 + 20,000 |" in page
-    assert "| the first training alone | 11 | 20,000 |" in page
-    assert "| `own` 0.0 | 11 | 20,000 |" in page
-
-
-def test_the_log_of_what_was_gone_on_from_has_to_be_there(log: dict[str, Any]) -> None:
-    log["plan"]["start"] = "elsewhere"
-    with pytest.raises(
-        SystemExit, match=r"tiny\.json went on from elsewhere; its log, elsewhere\.json, is not there"
-    ):
-        card({"tiny": log})
 
 
 def test_the_figure_stays_within_its_axes(log: dict[str, Any]) -> None:
