@@ -36,7 +36,7 @@ def editor(arguments: argparse.Namespace) -> dict[str, Any]:
     began = time.monotonic()
     loaded = _load_editor(arguments)
     _wait(arguments)
-    load_s = time.monotonic() - began
+    ready = time.monotonic()
     steps, edits = [], []
     for number in range(arguments.edits + 1):  # the first one is not measured
         begun = time.monotonic()
@@ -55,14 +55,16 @@ def editor(arguments: argparse.Namespace) -> dict[str, Any]:
 
             torch.cuda.empty_cache()
         _wait(arguments)
+    ended = time.monotonic()
     step = statistics.median(steps)
     return {
-        "load": load_s,
+        "load": ready - began,
         "step": step,
         "around": statistics.median(edits) - arguments.steps * step,
         "edits": len(edits),
         "steps": arguments.steps,
-        "unload": time.monotonic() - begun,
+        "unload": ended - begun,
+        "marks": [(ready, "load"), (begun, "edit"), (ended, "other")],
     }
 
 
@@ -116,7 +118,9 @@ def judge(arguments: argparse.Namespace) -> dict[str, Any]:
         batch, count, seconds = 4, 8, 0.08
         for _ in range(count):
             time.sleep(seconds)
-        return {"judge_start": 0.0, "verdict": (time.monotonic() - began) / count, "verdicts": count}
+        ended = time.monotonic()
+        marks = [(began, "load"), (ended, "judge")]
+        return {"judge_start": 0.0, "verdict": (ended - began) / count, "verdicts": count, "marks": marks}
     from random_weights import FullSizeJudge, judge_folder
 
     from edit_eval.judges.qwen3_vl import Qwen3VL
@@ -138,7 +142,7 @@ def judge(arguments: argparse.Namespace) -> dict[str, Any]:
     context = HostContext((arguments.device,), model, options={"batch_size": batch})
     loaded = kind(params, context, [rubric(3)])
     _wait(arguments)
-    started = time.monotonic() - began
+    ready = time.monotonic()
     every = requests(
         Qwen3VL.adapted(params, rubric(3)), batch * (1 + arguments.batches), arguments.size, seed=9
     )
@@ -149,7 +153,13 @@ def judge(arguments: argparse.Namespace) -> dict[str, Any]:
     count = 0
     for first in range(batch, len(every), batch):
         count += len(loaded.judge(every[first : first + batch]))
-    return {"judge_start": started, "verdict": (time.monotonic() - begun) / count, "verdicts": count}
+    ended = time.monotonic()
+    return {
+        "judge_start": ready - began,
+        "verdict": (ended - begun) / count,
+        "verdicts": count,
+        "marks": [(ready, "load"), (ended, "judge")],
+    }
 
 
 def _wait(arguments: argparse.Namespace) -> None:
@@ -173,6 +183,8 @@ def measured(
 ) -> dict[str, Any]:
     """Return what both parts say, each measured in a process of its own. Raises `RuntimeError` with what one printed."""
     found: dict[str, Any] = {}
+    lane: list[tuple[float, float, str]] = []
+    began = time.monotonic()  # one clock for all processes of a machine
     with tempfile.TemporaryDirectory(prefix="edit-eval-perf-") as folder:
         for part in _PARTS:
             command = [sys.executable, __file__, "--part", part, "--folder", folder, "--models", models]
@@ -190,8 +202,11 @@ def measured(
             said = [line for line in done.stdout.splitlines() if line.startswith("MEASURED ")]
             if not said:
                 raise RuntimeError(f"{part}: {done.stdout[-1500:]}\n{done.stderr[-3000:]}")
-            found |= json.loads(said[-1].removeprefix("MEASURED "))
-    return found
+            one = json.loads(said[-1].removeprefix("MEASURED "))
+            for moment, doing in one.pop("marks"):
+                lane.append((lane[-1][1] if lane else 0.0, moment - began, doing))
+            found |= one
+    return {**found, "lane": lane}
 
 
 def main() -> int:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
+from dataclasses import replace
 from html import escape
 from pathlib import Path
 
-from edit_eval.driver.timeline import Start
+from edit_eval.driver.timeline import Doing, Lane, Segment, Start
 
-__all__ = ["svg", "text", "write_svg"]
+__all__ = ["beside", "svg", "text", "write_svg"]
 
 _SIGNS = {"load": "l", "edit": "E", "judge": "J", "wait": ".", "other": "x"}
 _WORDS = {
@@ -22,6 +24,16 @@ _COLOURS = {"load": "#c9a227", "edit": "#2b6cb0", "judge": "#2f855a", "wait": "#
 _HEIGHTS = {"load": 10, "edit": 18, "judge": 14, "wait": 2, "other": 6}
 _COLUMNS = 80
 _WIDTH_PX, _LEFT_PX, _LANE_PX = 900, 70, 26
+
+
+def beside(start: Start, name: str, did: Iterable[tuple[float, float, Doing]]) -> Start:
+    """Return a timeline with one more lane, of something that did not run in it: (begin, end, doing), seconds from 0."""
+    segments = [Segment(start.begin + one, start.begin + two, doing, None, doing) for one, two, doing in did]
+    lane = Lane(name, "other", (), (), segments)
+    lane.finish()
+    return replace(
+        start, end=max(start.end, *(one.end for one in segments)), lanes={**start.lanes, name: lane}
+    )
 
 
 def text(start: Start, columns: int = _COLUMNS) -> str:

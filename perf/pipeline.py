@@ -12,7 +12,8 @@ Full-size models with random weights (`random_weights.py`), our editor compiled 
 
 Prints the parts side by side, the hand-over, two devices beside one, and 900 edits of 40 steps on 6 GPUs composed from the
 parts, labelled as arithmetic. With vLLM and an empty `--scratch` the judge is started once before, not measured, so that
-compile caches are warm. `--phases` does some, `--json` keeps what was measured, and `--join` takes up what another call
+compile caches are warm. `--svg` draws what the devices did in the phase `all`, with the described design below, from the same zero
+on and on one device with its share of the edits. `--phases` does some, `--json` keeps what was measured, and `--join` takes up what another call
 on the same machine kept. Exits with 1 if all phases are there and a promise is broken: two devices at least 1.97 times one
 (0.985 n), the device idle at most 5 s longer than a judge's start takes, at most 30 s from the last edit to the first
 verdict, at least 2.5 and 1.5 times the described design with one and with all devices judging.
@@ -29,13 +30,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from edit_eval.driver.timeline import Start
+
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
 from compose import DESCRIBED_S, Composed, Described, Ours, described, ours  # noqa: E402
 from described import measured as measure_described  # noqa: E402
 from entry import script  # noqa: E402
-from lanes import text, write_svg  # noqa: E402
+from lanes import beside, text, write_svg  # noqa: E402
 from stages import Ran, Setting, devices_here, run, start_lines, vllm_is_here  # noqa: E402
 
 PHASES = ("one", "all", "alone", "described")
@@ -83,14 +86,41 @@ def was_started(setting: Setting, *, now: bool = False) -> bool:
     return mark.exists()
 
 
-def measure_all(setting: Setting, devices: Sequence[str], edits: int, show: str | None = None) -> Ran:
-    """Edit and judge on all devices; print the timeline, and write it as a picture where `show` says."""
+def measure_all(setting: Setting, devices: Sequence[str], edits: int) -> Ran:
+    """Edit and judge on all devices; print the timeline."""
     ran = run("all", setting, devices, edits)
     print(f"\n{text(ran.start)}\n")
     print("\n".join(start_lines(ran)), flush=True)
-    if show:
-        write_svg(ran.start, f"{edits} edits and verdicts on {len(devices)} devices", Path(show))
     return ran
+
+
+def measure_as_described(
+    setting: Setting, share: int, device: str, plain: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return what the described design takes for one device's share of the edits and as many verdicts, in batches of 4."""
+    full = setting.models == "full"
+    return measure_described(
+        setting.models,
+        steps=setting.steps,
+        edits=max(1, share - 1) if full else 1,  # and one before that is not measured
+        size=setting.size,
+        tokens=setting.tokens,
+        batches=-(-share // 4) if full else 1,
+        device=device if full else "cpu",
+        plain=dict(plain),
+    )
+
+
+def show_timeline(start: Start, described_lane: Sequence[Any] | None, edits: int, path: str | None) -> None:
+    """Draw what our devices did, with one of the described design below, from the same zero on, if that was measured."""
+    count = len(start.lanes)
+    title = f"{edits} edits and verdicts on {count} device{'s' if count > 1 else ''}"
+    if described_lane:
+        start = beside(start, "described", described_lane)
+        title += "; below, the described design with the share of one"
+        print(f"\n{text(start)}\n", flush=True)
+    if path:
+        write_svg(start, title, Path(path))
 
 
 def slowest(facts: Facts, name: str) -> float:
@@ -262,21 +292,20 @@ def main() -> int:
         print(f"{len(devices)} devices, {setting.models} models, judge on {setting.engine}", flush=True)
         if {"all", "alone"} & set(arguments.phases):
             warm_up(setting, devices)
+        ran: list[Ran] = []
+
+        def everything() -> dict[str, Any]:
+            ran.append(measure_all(setting, devices, arguments.edits))
+            return ran[0].facts()
+
         phases: dict[str, Callable[[], Any]] = {
             "one": lambda: run("one", setting, devices[:1], arguments.edits, stages=("edit",)).facts(),
-            "all": lambda: measure_all(setting, devices, arguments.edits, arguments.svg).facts(),
+            "all": everything,
             "alone": lambda: run(
                 "alone", setting, devices, arguments.verdicts * len(devices), stages=("judge",)
             ).facts(),
-            "described": lambda: measure_described(
-                setting.models,
-                steps=setting.steps,
-                edits=2 if setting.models == "full" else 1,
-                size=setting.size,
-                tokens=setting.tokens,
-                batches=1,
-                device="cpu" if setting.models != "full" else "cuda:0",
-                plain=json.loads(arguments.plain),
+            "described": lambda: measure_as_described(
+                setting, -(-arguments.edits // len(devices)), devices[0], json.loads(arguments.plain)
             ),
         }
         for phase in PHASES:
@@ -285,6 +314,8 @@ def main() -> int:
                 print(f"{phase}: done", flush=True)
                 if arguments.json:
                     arguments.json.write_text(json.dumps(found, indent=1) + "\n")
+    if ran:
+        show_timeline(ran[0].start, found.get("described", {}).get("lane"), arguments.edits, arguments.svg)
     broken = report(found, arguments.steps, arguments.edits)
     for line in broken:
         print(f"BROKEN: {line}")

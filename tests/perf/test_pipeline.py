@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 
@@ -26,7 +27,14 @@ def test_every_phase_is_measured_and_the_long_job_is_called_arithmetic(tmp_path)
     assert composed.count("times ours; the aim is") == 2
     found = json.loads((tmp_path / "found.json").read_text())
     assert set(found) == {"one", "all", "alone", "described"}
-    assert (tmp_path / "lanes.svg").read_text().startswith("<svg ")
+    picture = (tmp_path / "lanes.svg").read_text()
+    assert picture.startswith("<svg ")
+    assert all(f">{lane}</text>" in picture for lane in ("CPU 0", "CPU 1", "described"))
+    assert re.search(r"^described +\|l*E+x?l*J+ *\|$", text, re.MULTILINE)
+    lane = found["described"]["lane"]
+    assert [doing for *_, doing in lane] == ["load", "edit", "other", "load", "judge"]
+    assert lane[0][0] == 0
+    assert all(one[1] == two[0] and two[0] <= two[1] for one, two in itertools.pairwise(lane))
 
     again = run_script("pipeline.py", tmp_path, "--scripted", "--phases", "--join", "found.json").stdout
     assert again[again.index("\nParts") :] == text[text.index("\nParts") :]
