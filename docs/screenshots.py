@@ -52,7 +52,11 @@ def main() -> None:
         folder = Path(name)
         command = edit_eval(*COMMAND, "--output", "demo")
         with OnTerminal(command, cwd=folder, columns=COLUMNS, rows=ROWS) as terminal:
-            terminal.wait_for(lambda glass: scored(glass) >= arguments.scored, "so many verdicts", 300)
+            terminal.wait_for(
+                lambda glass: scored(glass) >= arguments.scored and in_the_middle(glass),
+                "so many verdicts, and edits in the middle of their steps",
+                300,
+            )
             (IMAGES / "terminal.svg").write_text(as_svg(terminal.glass), encoding="utf-8")
             if code := terminal.finish(300):
                 raise SystemExit(f"the demo ended with {code}:\n" + "\n".join(terminal.glass.everything))
@@ -67,6 +71,12 @@ def scored(glass: Glass) -> int:
     """Return how many verdicts the bar over all devices says."""
     found = re.search(r"Scoring: .* (\d+)/\d+ ", "\n".join(glass.rows))
     return int(found[1]) if found else 0
+
+
+def in_the_middle(glass: Glass) -> bool:
+    """Return whether every bar of an edit shows some of its steps."""
+    steps = re.findall(r"Denoising: .* (\d+)/\d+ ", "\n".join(glass.rows))
+    return bool(steps) and all(int(one) > 0 for one in steps)
 
 
 def as_svg(glass: Glass) -> str:
