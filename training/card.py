@@ -53,7 +53,7 @@ _PARAMETERS = """\
 
 Words that are not in its vocabulary are left out, and the log of the model's process names them. A source of another size is edited at {size} x {size}; then only what changed is taken from there, enlarged, and the rest stays the source's own pixels.
 
-An edit with the defaults took 0.59 to 0.60 s of one core, and the process at most 120 MiB (three times `python -m pytest tests/editors/test_tiny.py -k little_time -s`, which holds it to 1.5 s and 300 MB; AMD EPYC, onnxruntime 1.32.0, 2026-11-30).
+An edit with the defaults took 0.47 to 0.52 s of one core, and the process at most 121 MiB (six times `python -m pytest tests/editors/test_tiny.py -k little_time -s`, which holds it to 1.5 s and 300 MB; Intel Xeon, onnxruntime 1.32.0, 2026-12-01).
 
 The same seed and parameters give the same bytes on any number of devices of one kind of CPU with one version of onnxruntime. Another kind of CPU may sum in another order.
 """

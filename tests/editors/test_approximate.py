@@ -165,7 +165,7 @@ class TestOnTheModel:
         approximate(Silent(), Silent.transformer, CACHE, "float32", lambda: None)  # this one does not ask
 
     def test_cache_dit(self, tiny):
-        pytest.importorskip("cache_dit")
+        pytest.importorskip("cache_dit", reason="cache-dit is part of the extra test-models")
         context = HostContext(model=str(tiny("qwen-image-edit-plus")))
         wanted = {
             "cache_dit": {"max_warmup_steps": 1, "residual_diff_threshold": 0.9, "Fn_compute_blocks": 1}

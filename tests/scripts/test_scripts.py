@@ -40,8 +40,30 @@ def test_bash_reads_it(name):
     path = ROOT / name
     assert os.access(path, os.X_OK)
     assert "set -euo pipefail" in path.read_text(encoding="utf-8")
-    checked = run("bash", "-n", path)
-    assert (checked.returncode, checked.stderr) == (0, "")
+
+
+def shell_scripts() -> list[str]:
+    """Return every file of the project that bash runs."""
+    folders = (ROOT.glob("*"), (ROOT / ".ci").glob("*"), (ROOT / "examples").rglob("*"))
+    files = (path for folder in folders for path in folder if path.is_file())
+    return sorted(
+        str(path.relative_to(ROOT))
+        for path in files
+        if path.read_bytes()[:20].startswith(b"#!/") and b"bash" in path.read_bytes()[:40]
+    )
+
+
+def test_scripts_are_found():
+    assert {*SCRIPTS, "examples/slurm/shards.sbatch"} < set(shell_scripts())
+
+
+@pytest.mark.parametrize("name", shell_scripts())
+@pytest.mark.parametrize(
+    "checker", [["bash", "-n"], [Path(sys.executable).with_name("shellcheck")]], ids=["bash", "shellcheck"]
+)
+def test_nothing_in_it_is_wrong(name, checker):
+    checked = run(*checker, ROOT / name)
+    assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")
 
 
 # The two configs

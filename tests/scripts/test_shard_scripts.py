@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import subprocess
 import time
@@ -86,15 +85,6 @@ def task(index: int, count: int) -> dict[str, str]:
 @pytest.fixture
 def cluster(tmp_path):
     return Cluster(tmp_path)
-
-
-@pytest.mark.parametrize("script", SCRIPTS)
-@pytest.mark.parametrize("checker", [["bash", "-n"], ["shellcheck"]], ids=lambda one: one[0])
-def test_they_are_read(script, checker):
-    if shutil.which(checker[0]) is None:
-        pytest.skip(f"no {checker[0]} here")
-    done = subprocess.run([*checker, SLURM / script], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
