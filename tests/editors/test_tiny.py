@@ -193,6 +193,37 @@ def test_weights_that_are_not_told_of_are_refused(tmp_path: Path, told: str) -> 
         Tiny.resolve(TinyParams(weights=str(tmp_path)), None)
 
 
+@pytest.mark.parametrize(
+    ("name", "left"),
+    [("encoder.onnx", 0), ("encoder.onnx", 5_000), ("denoiser.onnx", 70_000), ("tiny.safetensors", 0), ("tiny.safetensors", 1_000_000)],
+)  # fmt: skip
+def test_weights_that_are_cut_short_are_named(tmp_path: Path, name: str, left: int) -> None:
+    shutil.copytree(SHIPPED, tmp_path / "mine")
+    torn = tmp_path / "mine" / name
+    torn.write_bytes(torn.read_bytes()[:left])
+    with pytest.raises(
+        UserError, match=r"(encoder|denoiser)\.onnx cannot be loaded: it is damaged, or tiny"
+    ) as caught:
+        Tiny(TinyParams(weights=str(tmp_path / "mine")), HostContext())
+    assert "\n" not in str(caught.value)
+
+
+def test_graphs_that_are_no_graphs_are_named(tmp_path: Path) -> None:
+    shutil.copytree(SHIPPED, tmp_path / "mine")
+    (tmp_path / "mine" / "encoder.onnx").write_bytes(b"no graph")
+    with pytest.raises(UserError, match=r"encoder\.onnx cannot be loaded"):
+        Tiny(TinyParams(weights=str(tmp_path / "mine")), HostContext())
+
+
+def test_weights_of_two_trainings_do_not_go_together(tmp_path: Path) -> None:
+    shutil.copytree(SHIPPED, tmp_path / "mine")
+    told = json.loads((SHIPPED / "tiny.json").read_text(encoding="utf-8"))
+    told["shape"]["size"] = 64
+    (tmp_path / "mine" / "tiny.json").write_text(json.dumps(told), encoding="utf-8")
+    with pytest.raises(UserError, match=r"do not belong together: tiny\.json tells of 64 pixels a side"):
+        Tiny(TinyParams(weights=str(tmp_path / "mine")), HostContext())
+
+
 def test_weights_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By a path that counts from where the command is given; the same bytes are the same edit."""
     shutil.copytree(SHIPPED, tmp_path / "mine")

@@ -37,6 +37,7 @@ _FILES = ("tiny.safetensors", "tiny.json", "encoder.onnx", "denoiser.onnx")
 _CHANGED = 6
 """Levels of 256 from which on a pixel of the small picture counts as edited."""
 _MOST_STEPS = 1000
+_MADE = "python -m training.train --output FOLDER makes such a folder"
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,16 @@ class Tiny(Editor):
         self._words = Vocabulary(about["words"], about["length"])
         self._encoder = _session(folder / "encoder.onnx")
         self._denoiser = _session(folder / "denoiser.onnx")
+        drawn = {
+            tuple(one.shape[2:])
+            for graph in (self._encoder, self._denoiser)
+            for one in graph.get_inputs()
+            if one.name == "source"
+        }
+        if drawn != {(self._size, self._size)}:
+            raise UserError(
+                f"the weights in {folder} do not belong together: tiny.json tells of {self._size} pixels a side, the graphs of others; {_MADE}"
+            )
 
     @classmethod
     def resolve(cls, params: TinyParams, model: str | None) -> TinyParams:
@@ -100,7 +111,7 @@ class Tiny(Editor):
             problems.append(f"editor.params.shift is {params.shift}; give a number above 0")
         if fault := _fault(_folder(params)):
             where = f"editor.params.weights: {params.weights}" if params.weights else "this edit-eval"
-            problems.append(f"{where} {fault}; python -m training.train --output FOLDER makes one")
+            problems.append(f"{where} {fault}; {_MADE}")
         if problems:
             raise ConfigError(problems)
         if not params.weights:
@@ -192,9 +203,10 @@ def _about(folder: str) -> dict[str, Any]:
 
 
 def _session(path: Path) -> Any:
-    """Load a graph, for one core unless the host is told otherwise. Raises `UserError` without onnxruntime."""
+    """Load a graph, for one core unless the host is told otherwise. Raises `UserError` without onnxruntime or a whole file."""
     try:
         import onnxruntime
+        from onnxruntime.capi import onnxruntime_pybind11_state as faults
     except ImportError as error:
         raise UserError(
             f"the editor tiny needs onnxruntime ({error}): {sys.executable} -m pip install onnxruntime numpy"
@@ -202,7 +214,22 @@ def _session(path: Path) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", "1"))
     options.inter_op_num_threads = 1
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    broken = (
+        faults.Fail,
+        faults.InvalidArgument,
+        faults.InvalidGraph,
+        faults.InvalidProtobuf,
+        faults.NoSuchFile,
+        faults.RuntimeException,
+    )
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except broken as error:
+        said = " ".join(str(error).split())
+        raise UserError(
+            f"{path} cannot be loaded: it is damaged, or tiny.safetensors beside it is not the one it was written with; "
+            f"{_MADE} (onnxruntime: ...{said[-160:]})"
+        ) from error
 
 
 def _resized(image: Image, size: tuple[int, int]) -> Image:
