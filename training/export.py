@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import struct
-import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -144,5 +144,18 @@ def _places(weights: Path) -> dict[str, tuple[int, int]]:
     }
 
 
+def main() -> None:
+    """Write the graphs beside the weights of a folder."""
+    parser = argparse.ArgumentParser(
+        prog="python -m training.export", description="Write graphs beside weights."
+    )
+    parser.add_argument("folder", type=Path, help="folder of tiny.safetensors and tiny.json")
+    folder = parser.parse_args().folder
+    for name in (WEIGHTS, ABOUT):
+        if not (folder / name).is_file():
+            parser.error(f"{folder} has no {name}; give the output folder of a training")
+    write_graphs(folder)
+
+
 if __name__ == "__main__":
-    write_graphs(Path(sys.argv[1]))
+    main()

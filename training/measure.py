@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from edit_eval.core.errors import EditEvalError
 from edit_eval.driver.compare import compare_runs
 from edit_eval.driver.config import check_config
 from edit_eval.driver.job import prepare
@@ -82,7 +83,10 @@ def main() -> None:
     parser.add_argument("--scenes", type=int, default=500)
     parser.add_argument("--devices", type=int, default=2, help="CPU devices")
     given = parser.parse_args()
-    found = measured(given.runs, given.scenes, given.devices)
+    try:
+        found = measured(given.runs, given.scenes, given.devices)
+    except EditEvalError as error:
+        raise SystemExit(f"python -m training.measure: {error}") from None
     given.output.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 

@@ -9,32 +9,34 @@ trained on. A CPU does the same with `--smoke`, on a small network and few scene
 
 from __future__ import annotations
 
-import argparse
 import copy
 import json
 import math
 import os
 import time
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from subprocess import SubprocessError
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 from edit_eval.benchmarks._scene_edits import CATEGORIES
+from edit_eval.core.errors import UserError
 from edit_eval.editors._tiny_tokens import Vocabulary
 from training.drawing import CHUNK, SERIES, Drawing
 from training.export import load, save, write_graphs
 from training.flow import edit_weight, flow_loss, moments
 from training.model import Shape, TinyEditor
 from training.muon import Muon
+from training.plan import PROGRAM, Plan, asked_for
 from training.pool import Intake, Pool
 from training.scoring import Scenes, Setting, baselines, mean_scores, scene_scores
 from training.vocabulary import LENGTH, vocabulary_words
 
-__all__ = ["Plan", "Training", "asked_for", "main"]
+__all__ = ["Training", "main"]
 
 _COMPILING_FAILED = (
     RuntimeError, ImportError, OSError, SubprocessError, LookupError, TypeError, ValueError, AttributeError, AssertionError,
@@ -42,73 +44,8 @@ _COMPILING_FAILED = (
 """What a compiler that does not fit the machine may raise; the network then learns without one."""
 
 
-@dataclass(frozen=True)
-class Plan:
-    """One training.
-
-    Attributes:
-        minutes: from the start of the program to its end, drawing and scoring included.
-        most_steps: after which training ends before its time.
-        seed: of everything.
-        start: folder of weights to go on from; empty: from scratch.
-        batch: pairs in a step.
-        draws: noises and times for each of them.
-        rate: the highest learning rate.
-        warm_up: steps until it is reached.
-        nulls: share of pairs whose instruction is left out, for guidance.
-        failed: share of paths that lead to the source, as where an edit of real data was not carried out, so that
-            seed and guidance decide whether an edit comes to nothing; 0: neither steps nor guidance matter much.
-            Goes with `own` 0: an own estimate is between both.
-        weighted: whether small edits weigh more in the loss.
-        muon: whether matrices learn by Muon (Jordan et al. 2024) and only the rest by AdamW.
-        own: share of noises for which x_t leads to the network's own estimate; see `training.flow.flow_loss`.
-        hard: how much more often a kind of edit is drawn that scores 0 on validation scenes than one that scores 10.
-        workers: processes that draw.
-        capacity: pairs that are kept.
-        first: pairs that are waited for before the first step.
-        compiled: whether the network is compiled.
-        shape: of the network, where it differs from the usual one.
-        validation: scenes of the scores on the way.
-        test: scenes of the scores at the end.
-        ending: seconds that are kept for the scores at the end, at most a quarter of all.
-        every: seconds between scores on the way.
-        settings: ways to sample that are compared at the end, at most.
-        noted: steps between entries of the log.
-    """
-
-    minutes: float = 22.0
-    most_steps: int = 1_000_000
-    seed: int = 0
-    start: str = ""
-    batch: int = 512
-    draws: int = 1
-    rate: float = 2.4e-3
-    warm_up: int = 400
-    nulls: float = 0.1
-    failed: float = 0.15
-    weighted: bool = True
-    muon: bool = True
-    own: float = 0.0
-    hard: float = 2.0
-    workers: int = max(1, (os.cpu_count() or 2) - 2)
-    capacity: int = 1_000_000
-    first: int = 6_000
-    compiled: bool = True
-    shape: dict[str, int] = field(default_factory=dict)
-    validation: int = 200
-    test: int = 500
-    ending: float = 60.0
-    every: float = 75.0
-    settings: int = 100
-    noted: int = 50
-
-
-_SMOKE: dict[str, Any] = {
-    "minutes": 1.0, "batch": 8, "workers": 1, "capacity": 2_000, "first": 50, "compiled": False, "warm_up": 20,
-    "shape": {"size": 48, "width": 64, "source_channels": 32, "channels": 32, "condition": 32, "encoder_layers": 2,
-              "denoiser_layers": 1},
-    "validation": 8, "test": 16, "ending": 0.0, "every": 60.0, "settings": 3, "noted": 10,
-}  # fmt: skip
+_NO_WEIGHTS = (OSError, ValueError, LookupError, TypeError, RuntimeError, SafetensorError)
+"""What a folder may raise that is none of weights, or of those of another network."""
 
 
 class Training:
@@ -123,7 +60,7 @@ class Training:
             "steps": [],
             "scores": [],
         }
-        output.mkdir(parents=True, exist_ok=True)
+        _make(output)
         words = vocabulary_words(SERIES - 2)
         self.words = words
         (output / "words.json").write_text(json.dumps(words, ensure_ascii=False), encoding="utf-8")
@@ -132,7 +69,7 @@ class Training:
         torch.manual_seed(plan.seed)
         self.model = TinyEditor(self.shape)
         if plan.start:
-            self.model.load_state_dict(load(Path(plan.start)).state_dict())
+            _go_on_from(Path(plan.start), self.model)
         self.model = self.model.to(device)
         self.averaged = copy.deepcopy(self.model).eval().requires_grad_(False)
         self.optimizers = _optimizers(self.model, plan.rate, device, muon=plan.muon)
@@ -181,7 +118,8 @@ class Training:
     def _wait_for_pairs(self) -> None:
         plan = self.plan
         latest = time.monotonic() + 15.0 * plan.minutes
-        while self.pool.filled < plan.batch or (self.pool.filled < plan.first and time.monotonic() < latest):
+        least, enough = (min(one, self.pool.capacity) for one in (plan.batch, plan.first))
+        while self.pool.filled < least or (self.pool.filled < enough and time.monotonic() < latest):
             self._take_in()
             time.sleep(0.05)
         self.say(f"{self.pool.filled:,} pairs; training begins")
@@ -356,6 +294,28 @@ class Training:
         (self.output / "log.json").write_text(json.dumps(self.log, indent=1) + "\n", encoding="utf-8")
 
 
+def _make(folder: Path) -> None:
+    """Make the output folder. Raises `UserError` where there can be none."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "log.json").touch()
+    except OSError as error:
+        raise UserError(
+            f"--output {folder}: {error.strerror}; give a folder that can be written to"
+        ) from error
+
+
+def _go_on_from(folder: Path, model: TinyEditor) -> None:
+    """Take over the weights of an earlier training. Raises `UserError` where there are none, or those of another network."""
+    try:
+        model.load_state_dict(load(folder).state_dict())
+    except _NO_WEIGHTS as error:
+        said = " ".join(str(error).split())[:160]
+        raise UserError(
+            f"--start {folder}: give the output folder of a training with a network of this size ({type(error).__name__}: {said})"
+        ) from error
+
+
 def _settings() -> list[Setting]:
     """Return the ways to sample that are compared, the most likely ones first."""
     fewer = [Setting(steps=steps) for steps in (2, 1, 4, 10, 40)]
@@ -412,74 +372,14 @@ def _shown(means: dict[str, float]) -> str:
     return ", ".join(f"{name} {mean:.2f}" for name, mean in means.items() if " " not in name)
 
 
-_OPTIONS: dict[str, tuple[type, str]] = {
-    "minutes": (float, "from start to end, scores included"),
-    "most_steps": (int, "steps after which training ends before its time"),
-    "seed": (int, "of everything"),
-    "start": (str, "folder of weights to go on from"),
-    "batch": (int, "pairs in a step"),
-    "draws": (int, "noises and times for each of them"),
-    "workers": (int, "processes that draw"),
-    "capacity": (int, "pairs that are kept"),
-    "warm_up": (int, "steps until the learning rate is highest"),
-    "rate": (float, "highest learning rate"),
-    "failed": (float, "share of pairs whose edit was not carried out"),
-    "own": (float, "share of noises that lead to the network's own estimate"),
-    "hard": (float, "how much more often hard kinds of edit are drawn"),
-    "every": (float, "seconds between scores on the way"),
-    "validation": (int, "scenes of the scores on the way"),
-    "test": (int, "scenes of the scores at the end"),
-}
-
-
-def asked_for(words: list[str] | None = None) -> tuple[Plan, Path, torch.device]:
-    """Read a command line (by default this program's): the plan, the output folder, the device."""
-    parser = argparse.ArgumentParser(
-        prog="python -m training.train", description=__doc__.splitlines()[0] if __doc__ else None
-    )
-    parser.add_argument("--output", type=Path, required=True, help="folder for weights, graphs and the log")
-    parser.add_argument("--smoke", action="store_true", help="a small network for a minute, on a CPU")
-    parser.add_argument("--device", help="cuda or cpu; by default cuda where there is one")
-    for name, (kind, told) in _OPTIONS.items():
-        usual = getattr(Plan(), name)
-        parser.add_argument(
-            f"--{name.replace('_', '-')}",
-            type=kind,
-            help=f"{told} (default {'none' if usual == '' else usual})",
-        )
-    parser.add_argument(
-        "--without", choices=("gate", "weights"), help="leave out the gate, or the loss's weights"
-    )
-    parser.add_argument("--placed", type=int, help="hidden channels of what is drawn by its place")
-    parser.add_argument("--adamw", action="store_true", help="learn everything by AdamW, nothing by Muon")
-    parser.add_argument("--velocity", action="store_true", help="draw the velocity instead of the picture")
-    parser.add_argument("--no-compile", action="store_true", help="do not compile the network")
-    given = parser.parse_args(words)
-    plan = Plan(**_SMOKE) if given.smoke else Plan()
-    plan = replace(plan, **{name: value for name in _OPTIONS if (value := getattr(given, name)) is not None})
-    for name in ("failed", "own"):
-        if not 0.0 <= getattr(plan, name) < 1.0:
-            parser.error(f"--{name} {getattr(plan, name):g}: give a share of at least 0 and less than 1")
-    if given.no_compile:
-        plan = replace(plan, compiled=False)
-    if given.adamw:
-        plan = replace(plan, muon=False)
-    if given.velocity:
-        plan = replace(plan, shape={**plan.shape, "direct": 0})
-    if given.placed is not None:
-        plan = replace(plan, shape={**plan.shape, "placed": given.placed})
-    if given.without == "gate":
-        plan = replace(plan, shape={**plan.shape, "gated": 0})
-    if given.without == "weights":
-        plan = replace(plan, weighted=False)
-    return plan, given.output, torch.device(given.device or ("cuda" if torch.cuda.is_available() else "cpu"))
-
-
 def main() -> None:
     """Read the command line and train."""
     plan, output, device = asked_for()
     torch.set_float32_matmul_precision("high")
-    training = Training(plan, output, device)
+    try:
+        training = Training(plan, output, device)
+    except UserError as error:
+        raise SystemExit(f"{PROGRAM}: {error}") from None
     try:
         training.run()
     finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shlex
+import sys
 import time
 from dataclasses import replace
 from functools import partial
@@ -28,9 +29,10 @@ from training.drawing import CHUNK, SERIES, Chunk, Drawing, drawn_chunk  # noqa:
 from training.export import about, load, save, write_graphs  # noqa: E402
 from training.model import Placed, Shape, TinyEditor, gathered, spread  # noqa: E402
 from training.muon import Muon  # noqa: E402
+from training.plan import Plan, asked_for  # noqa: E402
 from training.pool import Intake, Pairs, Pool  # noqa: E402
 from training.scoring import Scenes, Setting, baselines, mean_scores, scene_scores  # noqa: E402
-from training.train import Plan, Training, _optimizers, asked_for  # noqa: E402
+from training.train import Training, _optimizers, main  # noqa: E402
 from training.vocabulary import LENGTH, vocabulary_words  # noqa: E402
 
 from training import flow  # noqa: E402
@@ -351,11 +353,82 @@ def test_a_pool_takes_what_memory_there_is(monkeypatch: pytest.MonkeyPatch, erro
     assert Pool(10_000, SIZE, LENGTH, CPU).capacity == 2500
 
 
-@pytest.mark.parametrize("option", [("--failed", "1"), ("--failed", "-0.1"), ("--own", "nan")])
-def test_a_share_is_less_than_all(option: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        *((f"--{name} {value}", "give a share of at least 0 and less than 1") for name, value in (("failed", 1), ("failed", -0.1), ("own", "nan"))),
+        *((f"--{name} 0", "give 1 or more") for name in ("batch", "draws", "workers", "capacity", "warm-up", "validation", "test", "most-steps")),
+        *((f"--{name} {value}", "give a number above 0") for name in ("minutes", "rate", "every") for value in ("0", "-1", "nan", "inf")),
+        *((f"--{name} -1", "give 0 or more") for name in ("seed", "hard", "placed")),
+        ("--device tpu", "give cpu, cuda or cuda:1"),
+        ("--device cpu:a", "give cpu, cuda or cuda:1"),
+        ("--device cuda:99", "there is no such GPU here"),
+        ("--minutes soon", "invalid float value"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_is_said_in_a_line(
+    options: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        asked_for(["--output", "x", "--smoke", *options.split()])
+    assert ended.value.code == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert said in last
+    assert options.split(maxsplit=1)[0] in last
+
+
+def test_without_a_gpu_the_whole_training_has_to_be_asked_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(SystemExit):
-        asked_for(["--output", "x", *option])
-    assert "give a share of at least 0 and less than 1" in capsys.readouterr().err
+        asked_for(["--output", "x"])
+    assert "there is no GPU here that torch can use; add --smoke" in capsys.readouterr().err
+    assert asked_for(["--output", "x", "--device", "cpu"])[0] == Plan()
+    assert asked_for(["--output", "x", "--smoke"])[2] == CPU
+
+
+@pytest.mark.parametrize("output", ["a-file", "a-file/below"])
+def test_an_output_that_cannot_be_is_said_in_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: str
+) -> None:
+    (tmp_path / "a-file").touch()
+    monkeypatch.setattr(sys, "argv", ["train", "--output", str(tmp_path / output), "--smoke"])
+    with pytest.raises(SystemExit, match=r"--output .*: .*; give a folder that can be written to"):
+        main()
+
+
+@pytest.mark.parametrize("start", ["nothing", "no json", "no weights", "other sizes"])
+def test_a_start_that_cannot_be_is_said_in_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: TinyEditor, start: str
+) -> None:
+    folder = tmp_path / "old"
+    if start != "nothing":
+        save(model, folder, {})
+    if start == "no json":
+        (folder / "tiny.json").write_text("{")
+    if start == "no weights":
+        (folder / "tiny.safetensors").write_bytes(b"no weights")
+    command = ["train", "--output", str(tmp_path / "new"), "--smoke", "--start", str(folder)]
+    monkeypatch.setattr(sys, "argv", command)
+    with pytest.raises(SystemExit, match=r"--start .*: give the output folder of a training") as ended:
+        main()
+    assert "\n" not in str(ended.value)
+
+
+def test_fewer_pairs_than_a_batch_are_enough(tmp_path: Path) -> None:
+    """It had waited for ever for pairs that there was no room for."""
+    plan = Plan(
+        minutes=4, most_steps=2, batch=16, workers=1, capacity=5, first=50, compiled=False, warm_up=5, shape=SMALL,
+        validation=2, test=2, ending=0.0, every=1e9, settings=1, noted=1,
+    )  # fmt: skip
+    training = Training(plan, tmp_path, CPU)
+    try:
+        training.run()
+    finally:
+        training.stop()
+    assert training.pool.filled == 5
+    assert training.step == 2
 
 
 def test_as_many_edits_fail_as_were_asked_for(tmp_path: Path) -> None:
@@ -483,7 +556,7 @@ def test_scores_are_those_of_the_judge(words: list[str]) -> None:
 
 
 def test_the_command_line_says_what_differs_from_the_usual_plan() -> None:
-    plan, output, _ = asked_for(["--output", "weights"])
+    plan, output, _ = asked_for(["--output", "weights", "--device", "cpu"])
     assert (plan, output) == (Plan(), Path("weights"))
     words = "--output w --device cpu --minutes 2.5 --start old --warm-up 7 --without gate --no-compile"
     plan, _, device = asked_for(shlex.split(words))
