@@ -19,7 +19,8 @@ def test_every_phase_is_measured_and_the_long_job_is_called_arithmetic(tmp_path)
     for phase in ("one", "all", "alone", "described"):
         assert f"\n{phase}: done\n" in text
     for part in ("a denoising step", "around the steps of an edit", "a verdict, of one device"):
-        assert re.search(rf"^{part} +{SECONDS} +{SECONDS} +{SECONDS}$", text, re.MULTILINE), part
+        # No ratio to what noise has made less than nothing, as little as a scripted edit takes around its steps.
+        assert re.search(rf"^{part} +{SECONDS} +{SECONDS} +({SECONDS}|-)$", text, re.MULTILINE), part
     assert re.search(r"^CPU [01]: last edit to first verdict .* alone it is ready after", text, re.MULTILINE)
     assert re.search(r"edits a second on 2 devices, .* on one: \d\.\d{3} times \(load and", text)
     composed = text[text.index("By arithmetic from these parts, and not measured") :]
@@ -30,7 +31,7 @@ def test_every_phase_is_measured_and_the_long_job_is_called_arithmetic(tmp_path)
     picture = (tmp_path / "lanes.svg").read_text()
     assert picture.startswith("<svg ")
     assert all(f">{lane}</text>" in picture for lane in ("CPU 0", "CPU 1", "described"))
-    assert re.search(r"^described +\|l*E+x?l*J+ *\|$", text, re.MULTILINE)
+    assert re.search(r"^described +\|l*E+x*l*J+ *\|$", text, re.MULTILINE)
     lane = found["described"]["lane"]
     assert [doing for *_, doing in lane] == ["load", "edit", "other", "load", "judge"]
     assert lane[0][0] == 0
