@@ -381,7 +381,7 @@ _BETWEEN = 80
 _MOST_POINTS = 160
 _STYLE = (
     "text{font:13px sans-serif;fill:#333}.axis{stroke:#ddd;fill:none}.line{stroke:#0b6e4f;fill:none;stroke-width:2.5}"
-    ".kind{stroke:#8a8a8a;fill:none}.name{font-size:12px}"
+    ".kind{stroke:#8a8a8a;fill:none}.lead{stroke:#c4c4c4;fill:none}.name{font-size:12px}"
 )
 
 Points = Sequence[tuple[int, float]]
@@ -449,8 +449,10 @@ def _plot(
         line = " ".join(f"{x},{y}" for x, y in (at(*point) for point in points))
         parts.append(f'<polyline class="{"line" if name in ("", "all") else "kind"}" points="{line}"/>')
     ends = {name: at(*points[-1])[1] for name, points in lines.items() if name and points}
+    beside = left + _PLOT_WIDE
     names = [
-        f'<text class="name" x="{left + _PLOT_WIDE + 6}" y="{y + 4:g}">{name}</text>'
+        f'<path class="lead" d="M{at(*lines[name][-1])[0]} {ends[name]}L{beside + 14} {y:g}"/>'
+        f'<text class="name" x="{beside + 18}" y="{y + 4:g}">{name}</text>'
         for name, y in _apart(ends).items()
     ]
     return "\n".join([*parts, *names])
