@@ -131,7 +131,7 @@ def test_at_the_limit_it_ends_in_order_is_put_back_and_finishes(cluster):
 
 
 def test_the_signal_may_come_while_the_run_is_still_being_prepared(cluster):
-    cluster.config("ok", 2)
+    cluster.config("sleep:0.5", 12)  # longer than the second after which the signal is passed on
     cluster._program("edit-eval", f'touch begun; exec {sys.executable} -m edit_eval "$@"')
     job = cluster.start()
     deadline = time.monotonic() + 30
