@@ -12,11 +12,11 @@ Full-size models with random weights (`random_weights.py`), our editor compiled 
 
 Prints the parts side by side, the hand-over, two devices beside one, and 900 edits of 40 steps on 6 GPUs composed from the
 parts, labelled as arithmetic. With vLLM and an empty `--scratch` the judge is started once before, not measured, so that
-compile caches are warm. `--svg` draws what the devices did in the phase `all`, with the described design below, from the same zero
-on and on one device with its share of the edits. `--phases` does some, `--json` keeps what was measured, and `--join` takes up what another call
-on the same machine kept. Exits with 1 if all phases are there and a promise is broken: two devices at least 1.97 times one
-(0.985 n), the device idle at most 5 s longer than a judge's start takes, at most 30 s from the last edit to the first
-verdict, at least 2.5 and 1.5 times the described design with one and with all devices judging.
+compile caches are warm. `--svg` draws what the devices did in the phase `all`, with the described design below, from the
+same zero on and on one device with its share of the edits. `--phases` does some, `--json` keeps what was measured, and
+`--join` takes up what another call on the same machine kept. Exits with 1 if all phases are there and a promise is broken:
+two devices at least 1.97 times one (0.985 n), the device idle at most 5 s longer than a judge's start takes, at most 30 s
+from the last edit to the first verdict, at least 2.5 and 1.5 times the described design with one and with all devices judging.
 """
 
 from __future__ import annotations
