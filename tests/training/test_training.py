@@ -416,17 +416,23 @@ def test_a_start_that_cannot_be_is_said_in_a_line(
     assert "\n" not in str(ended.value)
 
 
-def test_fewer_pairs_than_a_batch_are_enough(tmp_path: Path) -> None:
-    """It had waited for ever for pairs that there was no room for."""
-    plan = Plan(
-        minutes=4, most_steps=2, batch=16, workers=1, capacity=5, first=50, compiled=False, warm_up=5, shape=SMALL,
-        validation=2, test=2, ending=0.0, every=1e9, settings=1, noted=1,
+def short_training(folder: Path, **differs: int) -> Training:
+    """Run a training of a few steps from beginning to end."""
+    usual = Plan(
+        minutes=4, batch=16, workers=1, first=50, compiled=False, warm_up=5, shape=SMALL,
+        validation=2, test=4, ending=0.0, every=2.0, settings=1, noted=20,
     )  # fmt: skip
-    training = Training(plan, tmp_path, CPU)
+    training = Training(replace(usual, **differs), folder, CPU)
     try:
         training.run()
     finally:
         training.stop()
+    return training
+
+
+def test_fewer_pairs_than_a_batch_are_enough(tmp_path: Path) -> None:
+    """It had waited for ever for pairs that there was no room for."""
+    training = short_training(tmp_path, most_steps=2, capacity=5)
     assert training.pool.filled == 5
     assert training.step == 2
 
@@ -571,15 +577,7 @@ def test_the_command_line_says_what_differs_from_the_usual_plan() -> None:
 @pytest.mark.long
 def test_a_whole_training(tmp_path: Path) -> None:
     """A few steps of it; the loss falls even so."""
-    plan = Plan(
-        minutes=4, most_steps=60, batch=16, workers=1, capacity=200, first=50, compiled=False, warm_up=5, shape=SMALL,
-        validation=2, test=4, ending=0.0, every=2.0, settings=1, noted=20,
-    )  # fmt: skip
-    training = Training(plan, tmp_path, CPU)
-    try:
-        training.run()
-    finally:
-        training.stop()
+    training = short_training(tmp_path, most_steps=60, capacity=200)
     log = json.loads((tmp_path / "log.json").read_text())
     losses = [step["loss"] for step in log["steps"]]
     assert len(losses) >= 2
